@@ -1,0 +1,88 @@
+# `make help` lists the commands. Each makes the environment that it needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# The first Python from 3.11 to 3.13 that runs.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	2>/dev/null && echo $$p && break; done)
+RUN := .venv/bin/python
+COLAB := .venv-colab/bin/python
+
+export OMP_NUM_THREADS ?= 2
+export PYTHONHASHSEED := 0
+
+.PHONY: help
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: book
+book: .venv/ready ## build the book into _build/html
+	$(RUN) tools/book.py
+
+.PHONY: serve
+serve: .venv/ready ## build the book, serve it on localhost, rebuild on change
+	$(RUN) tools/serve.py
+
+.PHONY: test
+test: .venv/ready ## everything that must hold: sources, notebooks, package, site
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(MAKE) --no-print-directory check-sources
+	$(RUN) tools/run_notebooks.py
+	$(RUN) tools/book.py
+	$(RUN) -m pytest --numprocesses 2
+
+.PHONY: test-colab
+test-colab: .venv-colab/ready ## run every notebook with the versions that Colab has
+	$(COLAB) -m pip install --quiet --no-deps --no-build-isolation .
+	$(COLAB) tools/run_notebooks.py
+
+.PHONY: test-gpu
+test-gpu: .venv/ready ## run every notebook on a CUDA machine; record the run
+	$(RUN) tools/run_notebooks.py --cuda --record "On a GPU"
+
+.PHONY: test-in-colab-image
+test-in-colab-image: ## inside Colab's container image, with the packages it has
+	python3 -m pip install --quiet nbval
+	python3 -m pip install --quiet --no-deps .
+	python3 tools/run_notebooks.py
+
+.PHONY: record
+record: .venv/ready .venv-colab/ready ## record runs on this CPU, with both sets of versions
+	$(RUN) tools/run_notebooks.py --record "With the locked versions"
+	$(COLAB) -m pip install --quiet --no-deps --no-build-isolation .
+	$(COLAB) tools/run_notebooks.py --record "With Colab's versions"
+
+.PHONY: sync
+sync: .venv/ready ## regenerate all that is generated; run the notebooks that changed
+	$(RUN) tools/sync.py
+
+.PHONY: check-sources
+check-sources: .venv/ready ## chapters and exercises are well formed, nothing is stale
+	$(RUN) tools/sync.py --check
+
+.PHONY: lighthouse
+lighthouse: .venv/ready ## measure the built site with Lighthouse
+	$(RUN) tools/lighthouse.py
+
+.PHONY: lock
+lock: .venv/ready ## resolve the lock files anew from pyproject.toml
+	for name in dev:requirements colab:requirements-colab; do \
+		.venv/bin/uv pip compile --quiet --universal --python-version 3.11 \
+			--generate-hashes --upgrade --group $${name%%:*} \
+			--custom-compile-command 'make lock' \
+			--output-file $${name##*:}.lock || exit 1; \
+	done
+
+.PHONY: clean
+clean: ## remove all that the commands made, environments too
+	rm -rf .venv .venv-colab _build .jupyter_cache .pytest_cache .ruff_cache
+
+.venv/ready: requirements.lock pyproject.toml tools/environment.py
+	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.13 is needed."; exit 1; }
+	$(PYTHON) tools/environment.py .venv requirements.lock --editable
+
+.venv-colab/ready: requirements-colab.lock pyproject.toml tools/environment.py
+	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.13 is needed."; exit 1; }
+	$(PYTHON) tools/environment.py .venv-colab requirements-colab.lock

@@ -1,0 +1,181 @@
+"""The book's own part of Sphinx: the setup cell, two roles, two directives, pictures.
+
+Each exists because nothing that Sphinx ships does it; see CONTRIBUTING.md.
+"""
+
+import re
+from pathlib import Path
+
+from docutils import nodes
+from PIL import Image
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+from address import ROOT, read_address
+from sources import with_setup
+from test_runs import read_runs, runs_table
+from vit_encoder.figures import encoder_map
+
+logger = logging.getLogger(__name__)
+
+
+def setup(app: Sphinx) -> dict:
+    """Register with Sphinx."""
+    # Jupyter Book sets it for an extension that the course does not use.
+    app.add_config_value("comments_config", {}, "html")
+    app.add_role("proof", ProofRole())
+    app.add_role("ja", JapaneseRole())
+    app.add_directive("encoder-map", EncoderMap)
+    app.add_directive("test-runs", TestRuns)
+    app.connect("config-inited", put_address)
+    app.connect("source-read", put_setup_cell)
+    app.connect("missing-reference", resolve_proof)
+    # After Furo, which makes the navigation.
+    app.connect("html-page-context", add_to_page, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def put_address(app: Sphinx, config) -> None:
+    """Give the address to those extensions that ask for it under another name."""
+    address = read_address()
+    config.notfound_urls_prefix = address.site_path
+    config.ogp_site_url = address.site
+    config.html_theme_options |= {
+        "source_repository": address.repository,
+        "source_branch": address.branch,
+        "source_directory": "",
+    }
+
+
+def put_setup_cell(app: Sphinx, docname: str, source: list[str]) -> None:
+    """The page shows the cell that every notebook starts with."""
+    if docname.startswith("chapters/"):
+        source[0] = with_setup(source[0], read_address())
+
+
+class ProofRole(SphinxRole):
+    """A small mark beside a claim: to the cell that shows it, or to its source.
+
+    {proof}`label` where the label stands before a code cell, or is a key of
+    references.bib.
+    """
+
+    def run(self) -> tuple[list[nodes.Node], list]:
+        """A reference that is resolved once all pages are read."""
+        reference = addnodes.pending_xref(
+            "",
+            nodes.inline("", self.text),
+            refdomain="",
+            reftype="proof",
+            reftarget=self.text,
+            refdoc=self.env.docname,
+        )
+        self.set_source_info(reference)
+        return [reference], []
+
+
+def resolve_proof(app: Sphinx, env, node, content) -> nodes.Node | None:
+    """Make the mark lead to the labelled cell or to the entry in the bibliography."""
+    if node["reftype"] != "proof":
+        return None
+    key = node["reftarget"]
+    labels = env.domains["std"].anonlabels
+    if key in labels:
+        docname, anchor, _ = (*labels[key], "")[:3]
+        text, title = "shown", "The cell that shows this"
+    else:
+        entries = [c for c in env.domains["cite"].citations if c.key == key]
+        if not entries:
+            return None
+        docname, anchor = entries[0].bibliography_key.docname, entries[0].citation_id
+        text, title = "source", "The source of this"
+    address = app.builder.get_relative_uri(node["refdoc"], docname)
+    if docname == node["refdoc"]:
+        address = ""
+    link = nodes.reference(
+        "", text, refuri=f"{address}#{anchor}", internal=True, reftitle=title
+    )
+    return nodes.inline("", "", link, classes=["proof"])
+
+
+class JapaneseRole(SphinxRole):
+    """A Japanese word, marked as such for screen readers and fonts."""
+
+    def run(self) -> tuple[list[nodes.Node], list]:
+        """A span that names its language."""
+        text = nodes.Text(self.text).astext()
+        html = f'<span lang="ja">{text}</span>'
+        return [nodes.raw("", html, format="html")], []
+
+
+class EncoderMap(SphinxDirective):
+    """The course's map, with a link from each part to its chapter."""
+
+    def run(self) -> list[nodes.Node]:
+        """Link the parts whose chapters are there."""
+        pages = {
+            Path(name).name.split("_", 1)[1]: name
+            for name in self.env.found_docs
+            if name.startswith("chapters/")
+        }
+        uri = self.env.app.builder.get_relative_uri
+        links = {part: uri(self.env.docname, name) for part, name in pages.items()}
+        drawing = encoder_map(links=links)
+        return [nodes.raw("", drawing._repr_html_(), format="html")]
+
+
+class TestRuns(SphinxDirective):
+    """The table of the runs that were recorded on real machines."""
+
+    def run(self) -> list[nodes.Node]:
+        """One table a run, made from the data file."""
+        self.env.note_dependency(str(ROOT / "book" / "test_runs.json"))
+        return self.parse_text_to_nodes(runs_table(read_runs()))
+
+
+def add_to_page(app: Sphinx, pagename: str, template: str, context: dict, doctree):
+    """The Colab button, and pictures that reserve their space and load late."""
+    folder = pagename.split("/")[0]
+    if folder in ("chapters", "exercises"):
+        address = read_address()
+        context["colab_url"] = address.colab(f"{pagename}.ipynb")
+        context["notebook_url"] = address.file(f"{pagename}.ipynb")
+    if "body" in context:
+        context["body"] = size_images(app, tidy(context["body"]))
+    if "furo_navigation_tree" in context:
+        context["furo_navigation_tree"] = tidy(context["furo_navigation_tree"])
+
+
+def tidy(html: str) -> str:
+    """Mend three slips of the tools that make invalid HTML."""
+    # Sphinx: a heading's role needs a level.
+    html = html.replace('role="heading"', 'role="heading" aria-level="2"')
+    # MyST-NB: a summary cannot hold paragraphs.
+    html = re.sub(
+        r'<p class="((?:collapsed|expanded)[^"]*)">(.*?)</p>',
+        r'<span class="\1">\2</span>',
+        html,
+    )
+    # sphinxcontrib-katex: the wrapper of an equation has its id already.
+    return re.sub(
+        r'(<div class="math-wrapper[^>]*>\s*<div class="math") id="[^"]*"', r"\1", html
+    )
+
+
+def size_images(app: Sphinx, body: str) -> str:
+    """Give every picture of the book its width and height in pixels."""
+    paths = {name: path for path, name in app.builder.images.items()}
+
+    def sized(match: re.Match) -> str:
+        name = match[2].rsplit("/", 1)[-1]
+        path = Path(app.srcdir, paths.get(name, ""))
+        if "width=" in match[0] or path.suffix not in (".png", ".jpg"):
+            return match[0]
+        with Image.open(path) as image:
+            width, height = image.size
+        size = f'width="{width}" height="{height}" loading="lazy"'
+        return f"{match[1]} {size} src={match[2]}{match[3]}"
+
+    return re.sub(r'(<img\b[^>]*?) src=("[^"]+")([^>]*>)', sized, body)
