@@ -66,6 +66,10 @@ check-sources: .venv/ready ## chapters and exercises are well formed, nothing is
 lighthouse: .venv/ready ## measure the built site with Lighthouse
 	$(RUN) tools/lighthouse.py
 
+.PHONY: pictures
+pictures: .venv/ready ## draw the social card and the README's screenshot anew
+	$(RUN) tools/pictures.py
+
 .PHONY: lock
 lock: .venv/ready ## resolve the lock files anew from pyproject.toml
 	for name in dev:requirements colab:requirements-colab; do \

@@ -1,6 +1,7 @@
 """What notebooks show in place of MyST: one sample of each construct."""
 
 import pytest
+
 from plain_markdown import (
     Context,
     MarkdownError,

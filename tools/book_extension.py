@@ -3,7 +3,9 @@
 Each exists because nothing that Sphinx ships does it; see CONTRIBUTING.md.
 """
 
+import hashlib
 import re
+from functools import cache
 from pathlib import Path
 
 from docutils import nodes
@@ -34,6 +36,8 @@ def setup(app: Sphinx) -> dict:
     app.connect("missing-reference", resolve_proof)
     # After Furo, which makes the navigation.
     app.connect("html-page-context", add_to_page, priority=900)
+    app.connect("build-finished", join_styles)
+    app.connect("build-finished", write_robots)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -41,6 +45,12 @@ def put_address(app: Sphinx, config) -> None:
     """Give the address to those extensions that ask for it under another name."""
     address = read_address()
     config.notfound_urls_prefix = address.site_path
+    config.notfound_context = {
+        "title": "Page not found",
+        "body": "<h1>Page not found</h1><p>There is no page at this address. "
+        f'Start again from the <a href="{address.site_path}index.html">first page</a>, '
+        "or use the search.</p>",
+    }
     config.ogp_site_url = address.site
     config.html_theme_options |= {
         "source_repository": address.repository,
@@ -135,6 +145,13 @@ class TestRuns(SphinxDirective):
         return self.parse_text_to_nodes(runs_table(read_runs()))
 
 
+def write_robots(app: Sphinx, error: Exception | None) -> None:
+    """Tell search engines where the list of pages is."""
+    if not error:
+        text = f"User-agent: *\nSitemap: {read_address().site}sitemap.xml\n"
+        (Path(app.outdir) / "robots.txt").write_text(text, encoding="utf-8")
+
+
 def add_to_page(app: Sphinx, pagename: str, template: str, context: dict, doctree):
     """The Colab button, and pictures that reserve their space and load late."""
     folder = pagename.split("/")[0]
@@ -169,7 +186,7 @@ def size_images(app: Sphinx, body: str) -> str:
     paths = {name: path for path, name in app.builder.images.items()}
 
     def sized(match: re.Match) -> str:
-        name = match[2].rsplit("/", 1)[-1]
+        name = match[2].strip('"').rsplit("/", 1)[-1]
         path = Path(app.srcdir, paths.get(name, ""))
         if "width=" in match[0] or path.suffix not in (".png", ".jpg"):
             return match[0]
@@ -179,3 +196,47 @@ def size_images(app: Sphinx, body: str) -> str:
         return f"{match[1]} {size} src={match[2]}{match[3]}"
 
     return re.sub(r'(<img\b[^>]*?) src=("[^"]+")([^>]*>)', sized, body)
+
+
+STYLE_LINK = re.compile(
+    r'\s*<link rel="stylesheet"[^>]*href="([^"]*_static/)([^"?]+\.css)[^"]*"[^>]*>'
+)
+
+
+def join_styles(app: Sphinx, error: Exception | None) -> None:
+    """Join a page's style sheets into one: its first paint waits for each of them."""
+    if error or app.builder.format != "html":
+        return
+    for page in Path(app.outdir).rglob("*.html"):
+        html = page.read_text(encoding="utf-8")
+        links = list(STYLE_LINK.finditer(html))
+        if not links:
+            continue
+        names = tuple(dict.fromkeys(link[2] for link in links))
+        joined = joined_styles(Path(app.outdir) / "_static", names)
+        tag = f'\n    <link rel="stylesheet" href="{links[0][1]}{joined}">'
+        start = links[0].start()
+        rest = STYLE_LINK.sub("", html[start:])
+        page.write_text(html[:start] + tag + rest, encoding="utf-8")
+
+
+@cache
+def joined_styles(static: Path, names: tuple[str, ...]) -> str:
+    """The name of the one file that holds these style sheets, in their order."""
+    parts = []
+    for name in names:
+        folder = Path(name).parent
+        css = (static / name).read_text(encoding="utf-8")
+        css = re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)
+        # An address in a style sheet counts from the sheet's own folder.
+        css = re.sub(
+            r"url\((?!data:|#)[\"']?([^)\"']+)[\"']?\)",
+            lambda match, folder=folder: f"url({(folder / match[1]).as_posix()})",
+            css,
+        )
+        # Show the text at once, in another font until the right one is there.
+        parts.append(css.replace("font-display:block", "font-display:swap"))
+    text = "\n".join(parts)
+    name = f"styles-{hashlib.sha256(text.encode()).hexdigest()[:8]}.css"
+    (static / name).write_text(text, encoding="utf-8")
+    return name

@@ -1,15 +1,13 @@
 """Build the book, serve it on localhost, rebuild it when a source changes."""
 
-import functools
-import http.server
 import subprocess
 import sys
-import threading
 
 from watchfiles import DefaultFilter, watch
 
 from address import ROOT
 from book import HTML
+from site_server import start
 
 PORT = 8000
 SOURCES = ("book", "chapters", "solutions", "src", "tools", "_config.yml", "_toc.yml")
@@ -26,11 +24,7 @@ class SourceFilter(DefaultFilter):
 def main() -> None:
     """Serve until Ctrl-C."""
     rebuild()
-    handler = functools.partial(
-        http.server.SimpleHTTPRequestHandler, directory=str(HTML)
-    )
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", PORT), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = start(HTML, PORT)
     print(f"The book is at http://127.0.0.1:{PORT}/ (Ctrl-C ends it)", flush=True)
     paths = [ROOT / name for name in (*SOURCES, "index.md")]
     try:

@@ -37,7 +37,7 @@ def main() -> None:
     check = arguments.parse_args().check
     try:
         faults = sync(read_address(), check=check)
-    except (SourceError, CellExecutionError) as error:
+    except ValueError as error:  # SourceError, or what the address lacks
         sys.exit(str(error))
     for fault in faults:
         print(fault, file=sys.stderr)

@@ -1,0 +1,33 @@
+"""What several tests share: the built site, a browser, the address."""
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from address import read_address
+from book import HTML
+from browser import ARGUMENTS, chromium
+from site_server import serving
+
+
+@pytest.fixture(scope="session")
+def address():
+    """The public address of the course."""
+    return read_address()
+
+
+@pytest.fixture(scope="session")
+def site():
+    """The address of the built book, served with compression."""
+    if not (HTML / "index.html").exists():
+        pytest.fail("The book is not built. Run `make book` first, or `make test`.")
+    with serving(HTML) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        yield browser
+        browser.close()

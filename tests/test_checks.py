@@ -1,0 +1,674 @@
+"""The checks: right designs pass, wrong ones are named, broken ones are survived."""
+
+import math
+import re
+import signal
+import sys
+import threading
+import time
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.bank import self_attention as bank
+from torch import nn
+
+from vit_encoder import SelfAttention
+from vit_encoder import attention as reference
+from vit_encoder.check import (
+    adapter,
+    bug,
+    catalogue,
+    check,
+    misconception,
+    score_card,
+    self_attention,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+ATTENTION = "self_attention.attention"
+MODULE = "self_attention.SelfAttention"
+ENTROPY = "self_attention.entropy"
+ONE_QUERY = "self_attention.one_query"
+AXIS = "self_attention.wrong_axis"
+BUG = "self_attention.find_the_bug"
+
+
+def name_of(thing):
+    return getattr(thing, "__name__", type(thing).__name__)
+
+
+def pairs(wrong):
+    return [(name, answer) for name, answers in wrong.items() for answer in answers]
+
+
+def declared(misconceptions):
+    return [(m.name, m.wrong) for m in misconceptions]
+
+
+# Right designs
+
+
+@pytest.mark.parametrize("answer", bank.RIGHT_ATTENTION, ids=name_of)
+@pytest.mark.parametrize("id", [ATTENTION, BUG])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_right_attention_passes(id, answer, seed):
+    report = check(id, answer, seed)
+    assert (report.passed, report.misconceptions) == (True, ()), report
+    assert report.points == report.out_of
+
+
+@pytest.mark.parametrize("answer", bank.RIGHT_SELF_ATTENTION, ids=name_of)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_right_self_attention_passes(answer, seed):
+    report = check(MODULE, answer, seed)
+    assert (report.passed, report.misconceptions) == (True, ()), report
+    assert report.points == report.out_of
+
+
+def test_properties_hold_for_many_seeds():
+    for seed in range(50):
+        assert check(ATTENTION, bank.with_einsum, seed).passed
+
+
+@pytest.mark.parametrize("sizes", [(2, 5, 3, 7, 4), (3, 2, 6, 1, 5)])
+def test_the_oracle_is_torchs_attention(sizes):
+    images, queries, keys, width, out = sizes
+    q = torch.randn(images, queries, width, dtype=torch.float64)
+    k = torch.randn(images, keys, width, dtype=torch.float64)
+    v = torch.randn(images, keys, out, dtype=torch.float64)
+    expected = F.scaled_dot_product_attention(q, k, v)
+    torch.testing.assert_close(self_attention.exact(q, k, v)[0], expected)
+
+
+# Wrong answers
+
+WRONG = [
+    *((ATTENTION, *pair) for pair in declared(self_attention.ATTENTION)),
+    *((ATTENTION, *pair) for pair in pairs(bank.WRONG_ATTENTION)),
+    *((MODULE, *pair) for pair in declared(self_attention.SELF_ATTENTION)),
+    *(
+        (MODULE, *pair)
+        for pair in declared(map(self_attention.inside, self_attention.INSIDE))
+    ),
+    *((MODULE, *pair) for pair in pairs(bank.WRONG_SELF_ATTENTION)),
+]
+
+
+@pytest.mark.parametrize(
+    ("seed", "id", "name", "answer"),
+    [(seed, *wrong) for seed, wrong in enumerate(WRONG)],
+    ids=[f"{name}-{name_of(answer)}" for _, name, answer in WRONG],
+)
+def test_wrong_answers_lose_marks_and_are_named(seed, id, name, answer):
+    report = check(id, answer, seed)
+    assert not report.passed
+    assert report.points < report.out_of
+    assert report.misconceptions == (name,), report
+
+
+def test_the_bank_is_large_enough():
+    assert len(WRONG) >= 14
+    assert len(bank.RIGHT_ATTENTION) >= 5
+    assert len(bank.RIGHT_SELF_ATTENTION) >= 5
+
+
+@pytest.mark.parametrize("answer", bank.UNRECORDED, ids=name_of)
+def test_what_nobody_recorded_fails_without_a_name(answer):
+    report = check(ATTENTION, answer)
+    assert (report.passed, report.points) == (False, 0)
+    assert set(report.misconceptions) <= {"gradient-cut"}  # for argmax
+    assert "Question: " in report.message
+
+
+def test_two_mistakes_are_both_named():
+    def both(q, k, v):
+        with torch.no_grad():
+            q += 0.0
+            q *= 1.0000001
+        weights = (q @ k.mT).softmax(-1)
+        return weights @ v, weights
+
+    report = check(ATTENTION, both)
+    assert set(report.misconceptions) == {"no-scale", "input-changed"}
+
+
+# Messages
+
+
+@pytest.mark.parametrize("wrong", self_attention.ATTENTION, ids=lambda m: m.name)
+def test_messages_ask_and_do_not_tell(wrong):
+    message = check(ATTENTION, wrong.wrong).message
+    assert wrong.seen in message
+    assert f"Question: {wrong.ask}" in message
+    assert wrong.seen.endswith(".")
+    assert wrong.ask.endswith("?")
+    solution = reference.__code__.co_consts[0]
+    assert solution.splitlines()[0] not in message
+    for line in ("transpose(-2", "softmax(dim", "sqrt(", "@ v"):
+        assert line not in message
+
+
+def test_wrong_numbers_are_shown_small_with_their_place():
+    wrong = misconception(ATTENTION, "softmax-over-queries").wrong
+    message = check(ATTENTION, wrong).message
+    assert "q = [[2, 0, 1, 0], [0, 2, 0, 1]]" in message
+    assert "  query 0    0.27*   0.18*   0.73*    0.04   0.11   0.84" in message
+
+
+def test_text_does_not_depend_on_the_seed_of_the_notebook():
+    wrong = misconception(ATTENTION, "no-scale").wrong
+    torch.manual_seed(1)
+    first = repr(check(ATTENTION, wrong))
+    torch.manual_seed(2)
+    assert repr(check(ATTENTION, wrong)) == first
+
+
+def test_reports_show_themselves_as_text_and_html():
+    report = check(ATTENTION, lambda q, k, v: [].sort())
+    assert repr(report).startswith("self_attention.attention: 0 of 3 points, returns-")
+    page = report._repr_html_()
+    assert "<strong>self_attention.attention: 0 of 3 points" in page
+    assert "`return`" in page
+    report = check(ATTENTION, lambda q, k, v: int("<b>"))
+    assert "&lt;b&gt;" in report._repr_html_()
+
+
+# Stubs
+
+
+def empty(q, k, v):
+    """Shapes."""
+    ...  # your answer
+
+
+def not_implemented(q, k, v):
+    raise NotImplementedError
+
+
+class EmptyModule(nn.Module):
+    def __init__(self, dim, head_dim):
+        super().__init__()
+        ...  # your answer
+
+    def forward(self, x): ...  # your answer
+
+
+class HalfModule(SelfAttention):
+    def forward(self, x):
+        """Still to do."""
+
+
+@pytest.mark.parametrize(
+    ("id", "answer"),
+    [
+        (ATTENTION, empty),
+        (ATTENTION, None),
+        (ATTENTION, ...),
+        (ATTENTION, not_implemented),
+        (ATTENTION, lambda q, k, v: ...),
+        (MODULE, EmptyModule),
+        (MODULE, HalfModule),
+        (MODULE, None),
+        (AXIS, empty),
+        (AXIS, None),
+        (BUG, empty),
+        (BUG, self_attention.divided_by_key_count.wrong),
+        (ENTROPY, None),
+        (ONE_QUERY, None),
+        (ONE_QUERY, ...),
+    ],
+)
+def test_stubs_are_not_answered_yet(id, answer):
+    report = check(id, answer)
+    assert (report.points, report.passed, report.answered) == (0, False, False)
+    assert report.misconceptions == ()
+    assert report.message.startswith("Not answered yet")
+
+
+# Broken answers
+
+BROKEN = {
+    "returns-none": lambda q, k, v: [].sort(),
+    "raises": lambda q, k, v: 1 / 0,
+    "wrong-type": lambda q, k, v: [q, k],
+    "wrong-shape": lambda q, k, v: (q, k),
+    "wrong-kind": [1, 2],
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_answers_get_one_line(name):
+    report = check(ATTENTION, BROKEN[name])
+    assert report.misconceptions == (name,)
+    assert report.points == 0
+    first, *rest = report.message.splitlines()
+    assert len(first) < 200
+    assert all(line.startswith("Question: ") for line in rest)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        np.zeros((2, 3)),
+        (np.zeros((2, 3)), np.zeros((2, 2))),
+        "text",
+        {"output": 1},
+        (),
+        (torch.zeros(2), None),
+        torch.zeros(()),
+        (torch.eye(3).to_sparse(), torch.eye(3)),
+    ],
+    ids=repr,
+)
+def test_other_things_returned_are_named(result):
+    report = check(ATTENTION, lambda q, k, v: result)
+    if isinstance(result, torch.Tensor):
+        assert report.misconceptions == ("weights-not-returned",)
+    else:
+        assert report.misconceptions == ("wrong-type",)
+        assert "It returned" in report.message
+
+
+def leave(q, k, v):
+    sys.exit("bye")
+
+
+def recurse(q, k, v):
+    return recurse(q, k, v)
+
+
+class BadTextError(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+def raise_bad_text(q, k, v):
+    raise BadTextError
+
+
+class NoSuperInit(nn.Module):
+    def __init__(self, dim, head_dim):
+        self.query = nn.Linear(dim, head_dim)
+
+    def forward(self, x):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("id", "answer", "text"),
+    [
+        (ATTENTION, leave, "SystemExit: bye"),
+        (ATTENTION, recurse, "RecursionError"),
+        (ATTENTION, raise_bad_text, "BadTextError"),
+        (ATTENTION, lambda q: q, "TypeError"),
+        (ATTENTION, SelfAttention, "Give a function, not the class SelfAttention."),
+        (MODULE, bank.with_matmul, "not the function with_matmul."),
+        (MODULE, SelfAttention(3, 4), "not an instance of SelfAttention."),
+        (MODULE, dict, "not the class dict."),
+        (MODULE, NoSuperInit, "__init__() call"),
+        (MODULE, nn.Linear, "It has no query.weight, key.weight, value.weight."),
+        (ENTROPY, "Z", "Give one of the letters A, B, C, D in quotes."),
+        (ENTROPY, 2, "Give one of the letters A, B, C, D in quotes."),
+        (ONE_QUERY, "0.5", "Give 3 numbers in a list, not an object of type str."),
+        (ONE_QUERY, [1, 2], "Give 3 numbers in a list, not 2 of them."),
+        (AXIS, 5, "Give a function, not an object of type int."),
+    ],
+)
+def test_odd_answers_are_survived(id, answer, text):
+    report = check(id, answer)
+    assert text in report.message
+    assert (report.points, report.passed) == (0, False)
+
+
+def endless(q, k, v):
+    while True:
+        pass
+
+
+def asleep(q, k, v):
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("answer", [endless, asleep])
+def test_loops_are_stopped(answer, monkeypatch):
+    monkeypatch.setattr(adapter, "TIME_LIMIT", 0.3)
+    before = signal.getsignal(signal.SIGALRM)
+    report = check(ATTENTION, answer)
+    assert report.misconceptions == ("too-slow",)
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_loops_are_stopped_outside_the_main_thread_too(monkeypatch):
+    monkeypatch.setattr(adapter, "TIME_LIMIT", 0.3)
+    reports = []
+    thread = threading.Thread(
+        target=lambda: reports.append(check(ATTENTION, endless)), daemon=True
+    )
+    thread.start()
+    thread.join(20)
+    assert reports[0].misconceptions == ("too-slow",)
+
+
+def test_an_alarm_that_was_set_before_still_rings():
+    rung = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        check(ATTENTION, bank.with_matmul)
+        time.sleep(0.6)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert rung
+
+
+def test_loud_answers_are_quiet(capsys):
+    def loud(q, k, v):
+        print("x" * 100_000)
+        print("y", file=sys.stderr)
+        return bank.with_matmul(q, k, v)
+
+    report = check(ATTENTION, loud)
+    assert report.passed
+    assert "characters, which are left out here." in report.message
+    assert capsys.readouterr() == ("", "")
+
+
+def test_everything_is_as_before():
+    functions = {name: getattr(torch, name) for name in ("softmax", "matmul")}
+    sdpa, profile = F.scaled_dot_product_attention, sys.getprofile()
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for answer in (bank.with_matmul, bank.calls_built_in, leave, bank.with_dropout):
+            check(ATTENTION, answer)
+        assert not torch.is_grad_enabled()
+    assert torch.equal(torch.rand(3), expected)
+    assert all(getattr(torch, name) is f for name, f in functions.items())
+    assert F.scaled_dot_product_attention is sdpa
+    assert sys.getprofile() is profile
+    assert torch.get_default_device() == torch.device("cpu")
+
+
+def test_questions_are_not_changed_by_an_answer():
+    questions = self_attention.attention_questions(0)
+    copies = [tuple(x.clone() for x in q.inputs) for q in questions]
+    adapter.ask_all(
+        lambda q, k, v: (q.zero_(), k.zero_()), self_attention.ATTENTION_FORM, questions
+    )
+    for question, copy in zip(questions, copies, strict=True):
+        if question.device == "cpu":
+            assert all(map(torch.equal, question.inputs, copy))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_checks_run_where_cuda_is_the_default():
+    with torch.device("cuda"):
+        assert check(ATTENTION, bank.with_matmul).passed
+        assert check(MODULE, bank.Fused).passed
+        assert check(AXIS, row_sums).passed
+
+
+# Predictions
+
+
+def test_one_query():
+    assert check(ONE_QUERY, [0.25, 0.75, 7]).passed
+    assert check(ONE_QUERY, torch.tensor([0.25, 0.75, 7.0])).passed
+    assert check(ONE_QUERY, ((0.252, 0.748), 7.0)).passed
+    report = check(ONE_QUERY, [0.1, 0.9, 7.6])
+    assert (report.points, report.misconceptions) == (0, ("no-scale",))
+    report = check(ONE_QUERY, [0.25, 0.75, 6])
+    assert report.misconceptions == ()
+    assert "Number 2, counted from 0, is not 6." in report.message
+
+
+@pytest.mark.parametrize("wrong", self_attention.PREDICT_ONE_QUERY.wrong)
+def test_wrong_numbers_explain_themselves(wrong):
+    numbers, misconception = wrong
+    report = check(ONE_QUERY, list(numbers))
+    assert not report.passed
+    assert report.misconceptions == (misconception.name,)
+
+
+def test_every_wrong_choice_explains_itself():
+    names = {check(ENTROPY, letter).misconceptions for letter in "ACD"}
+    assert len(names) == 3
+    for letter in "ACD":
+        assert "Question: " in check(ENTROPY, letter).message
+    assert check(ENTROPY, " b ").passed
+
+
+def test_the_right_choice_is_true():
+    generator = torch.Generator().manual_seed(0)
+    measured = []
+    for width in (4, 64, 1024):
+        q = torch.randn(2000, width, generator=generator)
+        k = torch.randn(197, width, generator=generator)
+        p = (q @ k.T).softmax(-1)
+        measured.append(-(p * p.clamp_min(1e-30).log()).sum(-1).mean().item())
+    assert measured == pytest.approx([3.8, 0.7, 0.15], abs=0.1)
+    assert math.log(197) == pytest.approx(5.28, abs=0.005)
+
+
+# Break it
+
+
+def row_sums(attention):
+    q, k, v = torch.randn(5, 7), torch.randn(3, 7), torch.randn(3, 4)
+    sums = attention(q, k, v)[1].sum(-1)
+    return torch.allclose(sums, torch.ones_like(sums))
+
+
+def row_sums_asserted(attention):
+    q, k, v = torch.randn(2, 5, 7), torch.randn(2, 3, 7), torch.randn(2, 3, 4)
+    sums = attention(q, k, v)[1].sum(-1)
+    torch.testing.assert_close(sums, torch.ones_like(sums))
+
+
+def constant_values(attention):
+    q, k, v = torch.randn(2, 5, 7), torch.randn(2, 3, 7), torch.ones(2, 3, 4)
+    return (attention(q, k, v)[0] - 1).abs().max() < 1e-5
+
+
+def against_torch(attention):
+    q, k, v = torch.randn(2, 5, 7), torch.randn(2, 3, 7), torch.randn(2, 3, 4)
+    expected = F.scaled_dot_product_attention(q, k, v)
+    return torch.allclose(attention(q, k, v)[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "test", [row_sums, row_sums_asserted, constant_values, against_torch]
+)
+def test_good_tests_pass(test):
+    report = check(AXIS, test)
+    assert (report.points, report.passed) == (2, True), report
+
+
+def shapes(attention):
+    q, k, v = torch.randn(5, 7), torch.randn(3, 7), torch.randn(3, 4)
+    output, weights = attention(q, k, v)
+    assert output.shape == (5, 4)
+    assert weights.shape == (5, 3)
+
+
+def column_sums(attention):
+    q, k, v = torch.randn(5, 7), torch.randn(3, 7), torch.randn(3, 4)
+    return torch.allclose(attention(q, k, v)[1].sum(-2), torch.ones(3))
+
+
+def batch_only(attention):
+    q = torch.randn(2, 5, 7)
+    alone = attention(q[:1], q[:1], q[:1])[0]
+    return torch.allclose(attention(q, q, q)[0][:1], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("test", "points", "name"),
+    [
+        (shapes, 0, "test-accepts-wrong"),
+        (batch_only, 1, "test-accepts-wrong"),
+        (lambda attention: True, 0, "test-accepts-wrong"),
+        (lambda attention: False, 0, "test-rejects-right"),
+        (column_sums, 0, "test-rejects-right"),
+        (lambda attention: attention(1), 0, "test-rejects-right"),
+        (lambda attention: attention.__name__ == "attention", 0, "test-rejects-right"),
+        (lambda attention: torch.ones(3) > 0, 0, "test-rejects-right"),
+    ],
+)
+def test_weak_tests_are_found_out(test, points, name):
+    report = check(AXIS, test)
+    assert (report.points, report.misconceptions) == (points, (name,)), report
+    assert "Question: " in report.message
+
+
+# Misconceptions, the bug, the score card, the catalogue
+
+
+@pytest.mark.parametrize("wrong", self_attention.ATTENTION, ids=lambda m: m.name)
+def test_a_misconception_is_one_visible_change(wrong):
+    lines = wrong.diff().splitlines()
+    changed = [line for line in lines if line[0] in "+-"]
+    limit = 4 if wrong.name == "scaled-after-softmax" else 2
+    assert 0 < len(changed) <= limit, wrong.diff()
+    assert '"""' not in wrong.diff()
+
+
+def test_diff_reads_well():
+    assert misconception(ATTENTION, "softmax-over-queries").diff() == (
+        "     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])\n"
+        "-    weights = scores.softmax(dim=-1)\n"
+        "+    weights = scores.softmax(dim=-2)\n"
+        "     return weights @ v, weights"
+    )
+
+
+def test_names_are_unique_and_unknown_ones_are_explained():
+    for misconceptions in self_attention.MISCONCEPTIONS.values():
+        names = [m.name for m in misconceptions]
+        assert len(set(names)) == len(names)
+    with pytest.raises(ValueError, match=r"No misconception 'x'.*softmax-over-queries"):
+        misconception(ATTENTION, "x")
+    with pytest.raises(ValueError, match=r"expected one of self_attention\.one_query"):
+        check("self_attention.nothing", None)
+    with pytest.raises(ValueError, match="expected one of 02_self_attention"):
+        score_card("x")
+    with pytest.raises(ValueError, match="no bug to find"):
+        bug(ATTENTION)
+    with pytest.raises(ValueError, match="No checks of 'nothing'"):
+        misconception("nothing.attention", "x")
+
+
+def test_the_bug_runs_shows_its_code_and_hides_its_name():
+    broken = bug(BUG)
+    weights = broken(torch.randn(5, 7), torch.randn(3, 7), torch.randn(3, 4))[1]
+    torch.testing.assert_close(weights.sum(-1), torch.ones(5))
+    assert repr(broken).startswith("def attention(q, k, v):\n")
+    assert "key_count" not in repr(broken)
+
+
+def test_catalogue_and_tasks_agree():
+    entries = catalogue()
+    assert [*entries[0]] == ["id", "title", "kind", "points", "minutes", "notebook"]
+    own = [e["id"] for e in entries if e["notebook"] == "02_self_attention"]
+    assert own == [f"self_attention.{name}" for name in self_attention.TASKS]
+    assert {e["kind"] for e in entries} <= {
+        "implement",
+        "predict",
+        "break it",
+        "find the bug",
+    }
+
+
+def test_score_card_adds_up_and_says_what_to_read():
+    check(ONE_QUERY, [0.25, 0.75, 7])
+    check(ATTENTION, bank.with_matmul)
+    check(ENTROPY, None)
+    check(MODULE, bank.OneLinear)
+    check(AXIS, batch_only)
+    check(BUG, bank.with_einsum)
+    card = score_card("02_self_attention")
+    assert (card.points, card.out_of) == (7, 12)
+    text = repr(card)
+    assert 'not answered yet; read again: "Break it"' in text
+    assert "Total: 7 of 12 points." in text
+    assert '<th scope="col">Task</th>' in card._repr_html_()
+
+
+# The three states: the untouched exercise, its solution, and wrong answers above
+
+
+def run_exercises(name, *, solved):
+    """Run the cells of solutions/name.md, with or without their answers."""
+    text = (ROOT / "solutions" / f"{name}.md").read_text(encoding="utf-8")
+    cell = r"^```\{code-cell\} ipython3\n(?:---\n.*?^---\n)?(.*?)^```$"
+    answer = r"^( *)# BEGIN SOLUTION\n.*?^ *# END SOLUTION$"
+    known = {"torch": torch}
+    for code in re.findall(cell, text, re.DOTALL | re.MULTILINE):
+        if not solved:
+            code = re.sub(answer, r"\1...", code, flags=re.DOTALL | re.MULTILINE)
+        exec(code, known)
+    return score_card(name)
+
+
+def test_untouched_exercises_score_nothing():
+    card = run_exercises("02_self_attention", solved=False)
+    assert card.points == 0
+    assert {row.state for row in card.rows} == {"not answered yet"}
+
+
+def test_solutions_score_everything():
+    card = run_exercises("02_self_attention", solved=True)
+    assert card.points == card.out_of == 12
+    assert {row.state for row in card.rows} == {"passed"}
+
+
+# The seam to marking
+
+
+def is_plain(thing):
+    if thing is None or isinstance(thing, str | int | float | bool):
+        return True
+    if isinstance(thing, dict):
+        return all(map(is_plain, [*thing, *thing.values()]))
+    if isinstance(thing, tuple | list):
+        return all(map(is_plain, thing))
+    if is_dataclass(thing):
+        return all(is_plain(getattr(thing, f.name)) for f in fields(thing))
+    return type(thing) is torch.Tensor
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("attention", bank.with_matmul),
+        ("attention", leave),
+        ("SelfAttention", bank.Fused),
+        ("wrong_axis", shapes),
+        ("one_query", np.ones(3)),
+        ("entropy", "A"),
+    ],
+)
+def test_questions_and_hearings_are_plain_data(name, answer):
+    task = self_attention.TASKS[name]
+    questions = task.questions(seed=5)
+    hearing = task.hear(answer, questions)
+    assert is_plain(questions)
+    assert is_plain(hearing)
+    assert is_plain(task.judge(questions, hearing, 3))
+
+
+def test_time_of_a_check(capsys):
+    times = {}
+    for name, answer in (("right", bank.Fused), ("wrong", bank.QueriesInside)):
+        start = time.perf_counter()
+        check(MODULE, answer)
+        times[name] = time.perf_counter() - start
+    with capsys.disabled():
+        print("".join(f"\n{name} answer: {t:.2f} s" for name, t in times.items()))

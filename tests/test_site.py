@@ -1,0 +1,252 @@
+"""The built book in a browser: what a reader meets, and what must not happen."""
+
+import json
+import re
+import subprocess
+from urllib.parse import urldefrag, urljoin
+
+import pytest
+from bs4 import BeautifulSoup
+
+from address import ROOT
+from book import HTML
+from browser import java
+from node import install_checkers
+
+PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.rglob("*.html"))
+OURS = [p for p in PAGES if p not in ("genindex.html", "search.html", "404.html")]
+CHAPTER = "chapters/02_self_attention.html"
+CHAPTERS = [p for p in PAGES if p.startswith("chapters/")]
+WIDTHS = {"phone": 360, "desktop": 1280}
+BUDGET = 250_000  # bytes that a chapter sends before its pictures
+
+
+def soup(page):
+    return BeautifulSoup((HTML / page).read_text(encoding="utf-8"), "html.parser")
+
+
+@pytest.fixture
+def visit(browser, site):
+    """Open a page; fail at its end if it logged an error or asked another host."""
+    opened, faults = [], []
+
+    def open_page(page, **options):
+        context = browser.new_context(**options)
+        context.set_default_timeout(10_000)
+        tab = context.new_page()
+        tab.on("pageerror", lambda error: faults.append(f"{page}: {error}"))
+        tab.on(
+            "console",
+            lambda m: faults.append(f"{page}: {m.text}") if m.type == "error" else None,
+        )
+        tab.on(
+            "request",
+            lambda r: (
+                None
+                if r.url.startswith((site, "data:", "blob:"))
+                else faults.append(f"{page} asked for {r.url}")
+            ),
+        )
+        tab.goto(site + page, wait_until="networkidle")
+        opened.append(context)
+        return tab
+
+    yield open_page
+    for context in opened:
+        context.close()
+    assert faults == []
+
+
+def test_there_are_pages():
+    assert "index.html" in PAGES
+    assert CHAPTER in PAGES
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
+@pytest.mark.parametrize("page", PAGES)
+def test_page(page, width, theme, visit):
+    """No error, no outside request, no overflow, no accessibility violation."""
+    tab = visit(
+        page,
+        viewport={"width": width, "height": 800},
+        color_scheme=theme,
+        reduced_motion="reduce",
+    )
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    tab.add_script_tag(path=install_checkers() / "axe-core" / "axe.min.js")
+    found = tab.evaluate("axe.run().then(result => result.violations)")
+    assert [
+        f"{v['id']}: {n['html'][:200]} {n['failureSummary']}"
+        for v in found
+        for n in v["nodes"]
+    ] == []
+
+
+def test_html_is_valid():
+    """The HTML of our pages passes the Nu checker."""
+    jar = install_checkers() / "vnu-jar" / "build" / "dist" / "vnu.jar"
+    command = [java(), "-jar", jar, "--errors-only", "--format", "json"]
+    done = subprocess.run(
+        [*command, *(HTML / page for page in OURS)], capture_output=True, text=True
+    )
+    messages = json.loads(done.stderr)["messages"]
+    assert [
+        f"{m['url'].rsplit('/html/')[-1]}:{m['lastLine']}: {m['message']}"
+        for m in messages
+    ] == []
+
+
+def test_links_within_the_book_lead_somewhere():
+    anchors = {
+        page: {tag["id"] for tag in soup(page).find_all(id=True)} for page in PAGES
+    }
+    broken = []
+    for page in OURS:
+        for link in soup(page).find_all(href=True):
+            path, anchor = urldefrag(urljoin(f"/{page}", link["href"]))
+            if re.match(r"\w+:", path):
+                continue
+            path = path.lstrip("/") or "index.html"
+            if not (HTML / path).exists():
+                broken.append(f"{page}: {link['href']}")
+            elif anchor and path in anchors and anchor not in anchors[path]:
+                broken.append(f"{page}: no anchor {link['href']}")
+    assert broken == []
+
+
+def test_every_picture_says_what_it_shows():
+    bare = []
+    for page in OURS:
+        for image in soup(page).find_all("img"):
+            if len(image.get("alt", "").split()) < 3:
+                bare.append(f"{page}: {image.get('src')}")
+        for drawing in soup(page).select("article svg[role]"):
+            if not drawing.find("title") and not drawing.get("aria-label"):
+                bare.append(f"{page}: a drawing without a title")
+    assert bare == []
+
+
+@pytest.mark.parametrize("page", OURS)
+def test_search_engines_get_a_description(page):
+    described = soup(page).find("meta", attrs={"name": "description"})
+    assert described
+    assert 50 <= len(described["content"]) <= 160
+    assert "\\" not in described["content"]
+
+
+def test_sitemap_robots_card_and_favicon(address):
+    sitemap = (HTML / "sitemap.xml").read_text()
+    assert f"<loc>{address.page('chapters/02_self_attention')}</loc>" in sitemap
+    assert f"Sitemap: {address.site}sitemap.xml" in (HTML / "robots.txt").read_text()
+    card = soup("index.html").find("meta", property="og:image")["content"]
+    assert card.startswith(address.site)
+    assert (HTML / card.removeprefix(address.site)).exists()
+    icon = soup("index.html").find("link", rel="icon")["href"]
+    assert (HTML / icon).exists()
+
+
+def test_a_lost_reader_finds_the_way(address):
+    links = [a["href"] for a in soup("404.html").find_all("a", href=True)]
+    assert address.site_path + "index.html" in links
+
+
+def test_search_finds(visit):
+    tab = visit("search.html?q=permutation+equivariance")
+    tab.wait_for_selector("#search-results li a")
+    found = tab.eval_on_selector_all(
+        "#search-results li a", "links => links.map(link => link.href)"
+    )
+    assert any(CHAPTER in href for href in found)
+
+
+def test_the_search_field_has_a_key(visit):
+    tab = visit(CHAPTER)
+    tab.keyboard.press("/")
+    assert tab.evaluate("document.activeElement.name") == "q"
+
+
+def test_dark_mode_switches_and_stays(visit):
+    tab = visit(CHAPTER, viewport={"width": 1280, "height": 800}, color_scheme="light")
+
+    def background():
+        return tab.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    light = background()
+    button = tab.locator(".theme-toggle-content .theme-toggle")
+    for _ in range(3):
+        button.click()
+        if tab.evaluate("document.body.dataset.theme") == "dark":
+            break
+    dark = background()
+    assert light != dark
+    tab.reload()
+    assert background() == dark
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_colab_button_leads_to_the_notebook(page, address):
+    notebook = page.replace(".html", ".ipynb")
+    button = soup(page).select_one("a.launch-button")
+    assert button["href"] == address.colab(notebook)
+    assert (ROOT / notebook).exists()
+
+
+def test_copy_button_copies(visit):
+    tab = visit(CHAPTER, permissions=["clipboard-read", "clipboard-write"])
+    cell = tab.locator(".cell_input:has-text('rng = torch.Generator')").first
+    cell.hover()
+    cell.locator("button.copybtn").click()
+    copied = tab.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("rng = torch.Generator().manual_seed(0)")
+
+
+def test_mathematics_needs_no_script(visit):
+    tab = visit(CHAPTER, java_script_enabled=False)
+    assert tab.locator(".katex-display").count() >= 4
+    assert tab.locator(".katex-error").count() == 0
+
+
+def test_no_mathematics_failed():
+    assert [page for page in PAGES if soup(page).select(".katex-error")] == []
+
+
+def test_keyboard_reaches_the_text_first(visit):
+    tab = visit(CHAPTER)
+    tab.keyboard.press("Tab")
+    assert "Skip to content" in tab.evaluate("document.activeElement.textContent")
+
+
+def test_marks_beside_claims_lead_to_a_cell_or_a_source():
+    for page in CHAPTERS:
+        marks = soup(page).select(".proof a")
+        assert {"shown", "source"} <= {mark.text for mark in marks}
+
+
+def test_print_leaves_the_navigation_out(visit):
+    tab = visit(CHAPTER)
+    tab.emulate_media(media="print")
+    assert not tab.locator(".sidebar-drawer").is_visible()
+    assert tab.locator("article h1").is_visible()
+
+
+@pytest.mark.parametrize("page", ["index.html", *CHAPTERS])
+def test_weight_before_pictures(page, browser, site):
+    """What the server sends, compressed, until the page is at rest."""
+    context = browser.new_context(viewport={"width": 412, "height": 823})
+    tab = context.new_page()
+    session = context.new_cdp_session(tab)
+    session.send("Network.enable")
+    kinds, sizes = {}, {}
+    session.on(
+        "Network.responseReceived",
+        lambda e: kinds.__setitem__(e["requestId"], e["type"]),
+    )
+    session.on(
+        "Network.loadingFinished",
+        lambda e: sizes.__setitem__(e["requestId"], e["encodedDataLength"]),
+    )
+    tab.goto(site + page, wait_until="networkidle")
+    context.close()
+    sent = sum(size for key, size in sizes.items() if kinds.get(key) != "Image")
+    assert 0 < sent <= BUDGET

@@ -1,0 +1,65 @@
+"""Serve a folder on localhost, compressed as public hosts do."""
+
+import functools
+import gzip
+import http.server
+import mimetypes
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+COMPRESSED = ("text/", "application/javascript", "application/json", "image/svg+xml")
+# Not every system knows them.
+mimetypes.add_type("text/javascript", ".js")
+mimetypes.add_type("font/woff2", ".woff2")
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Answers with gzip where the type gains by it, and with the 404 page."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Send one file."""
+        path = Path(self.translate_path(self.path))
+        path = path / "index.html" if path.is_dir() else path
+        status = 200 if path.is_file() else 404
+        if status == 404:
+            path = Path(self.directory) / "404.html"
+        body = path.read_bytes() if path.is_file() else b"not found"
+        kind = self.guess_type(str(path))
+        self.send_response(status)
+        self.send_header("Content-Type", with_charset(kind))
+        if kind.startswith(COMPRESSED):
+            body = gzip.compress(body)
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_) -> None:
+        """Keep quiet."""
+
+
+def with_charset(kind: str) -> str:
+    """All texts of the book are UTF-8."""
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+
+
+def start(folder: Path, port: int = 0) -> http.server.ThreadingHTTPServer:
+    """Serve in the background; port 0 takes a free one."""
+    handler = functools.partial(Handler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of a folder that is served while the block runs."""
+    server = start(folder)
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
