@@ -25,12 +25,15 @@ def main() -> None:
         faults = sync(address, check=True)
         if faults:
             sys.exit("\n".join(faults))
-        fill_cache(read_all(address))
+        sources = read_all(address)
+        fill_cache(sources)
     except SourceError as error:
         sys.exit(str(error))
     status = build()
     if status:
         sys.exit(status)
+    if len(get_cache(CACHE).list_cache_records()) > len(sources):
+        sys.exit("The build ran a notebook; it must show the committed outputs alone.")
     print(f"The book is built: {(HTML / 'index.html').relative_to(ROOT)}")
     if address.is_placeholder:
         print(

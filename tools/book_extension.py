@@ -36,7 +36,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("missing-reference", resolve_proof)
     # After Furo, which makes the navigation.
     app.connect("html-page-context", add_to_page, priority=900)
-    app.connect("build-finished", join_styles)
+    app.connect("build-finished", join_styles, priority=900)  # after Furo's last
     app.connect("build-finished", write_robots)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 

@@ -3,13 +3,13 @@
 import io
 from pathlib import Path
 
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+
 from address import ROOT
 from book import HTML
 from browser import ARGUMENTS, chromium
-from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
 from site_server import serving
-
 from vit_encoder.figures import encoder_map
 
 STATIC = ROOT / "book" / "_static"

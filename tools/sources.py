@@ -28,7 +28,7 @@ SECTIONS = [
 KINDS = {"implement", "predict", "break it", "find the bug"}
 SETUP = """\
 ```{{code-cell}} ipython3
-:tags: [setup]
+:tags: [setup, hide-input]
 try:
     import vit_encoder
 except ModuleNotFoundError:  # on Colab: add the course's package, change nothing else
@@ -221,9 +221,10 @@ def check_exercises(source: Source) -> None:
         for key in ("points", "minutes"):
             if type(exercise[key]) is not int or exercise[key] < 1:
                 raise SourceError(f"{where}: `{key}` must be a whole number from 1.")
-        if marks != [1, 1]:
+        if marks[0] != marks[1] or not marks[0]:
             raise SourceError(
-                f"{where} needs one `# BEGIN SOLUTION` and one `# END SOLUTION`."
+                f"{where} needs a `# BEGIN SOLUTION` and an `# END SOLUTION` around "
+                "each answer."
             )
         if exercise["id"] in seen:
             raise SourceError(f"{where}: the id {exercise['id']} is there twice.")

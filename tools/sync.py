@@ -268,6 +268,7 @@ def execute(path: Path, notebook: NotebookNode) -> None:
         timeout=600,
         kernel_name="python3",
         record_timing=False,
+        extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(path.parent)}},
     )
     try:

@@ -15,10 +15,11 @@ def attention(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Scaled dot-product attention (Vaswani et al. 2017, equation 1).
 
-    q: (..., N, D_h), k: (..., M, D_h), v: (..., M, D_v), of one floating dtype.
-    Returns the output (..., N, D_v) and the weights (..., N, M), whose rows sum to 1.
+    q: (..., N_q, D_h), k: (..., N_k, D_h), v: (..., N_k, D_v), of one floating dtype.
+    Returns the output (..., N_q, D_v) and the weights (..., N_q, N_k). Each row of the
+    weights sums to 1.
     """
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (..., N, M)
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (..., N_q, N_k)
     weights = scores.softmax(dim=-1)
     return weights @ v, weights
 

@@ -1,0 +1,137 @@
+"""Checks of the exercises: instant, in the learner's own kernel, advisory.
+
+`check("self_attention.attention", attention)` gives a report that shows itself.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module, resources
+
+from vit_encoder.check.guard import plain_torch
+from vit_encoder.check.misconceptions import Misconception
+from vit_encoder.check.report import Report, Row, ScoreCard
+from vit_encoder.check.tasks import Task
+
+__all__ = ["Report", "bug", "catalogue", "check", "misconception", "score_card"]
+
+_reports: dict[str, Report] = {}  # the latest report of each exercise, in this kernel
+
+
+def check(id: str, answer: object, seed: int = 0) -> Report:
+    """Check an answer; whatever it is, a Report comes back.
+
+    id: an exercise, such as self_attention.attention. answer: what it asks for.
+    seed: chooses the random inputs. Raises ValueError if there is no such exercise.
+    """
+    entry = _entry(id)
+    task = _task(id)
+    with plain_torch():
+        questions = task.questions(seed)
+        hearing = task.hear(answer, questions)
+        verdict = task.judge(questions, hearing, entry["points"])
+    _reports[id] = Report(
+        id,
+        verdict.points,
+        entry["points"],
+        verdict.passed,
+        verdict.misconceptions,
+        verdict.message,
+        verdict.answered,
+    )
+    return _reports[id]
+
+
+def catalogue() -> list[dict]:
+    """Every exercise, in order: id, title, kind, points, minutes, notebook."""
+    return [dict(entry) for entry in _catalogue()]
+
+
+def score_card(notebook: str) -> ScoreCard:
+    """The points of a notebook's checks so far in this kernel.
+
+    notebook: such as 02_self_attention. ValueError if there is no such notebook.
+    """
+    entries = [entry for entry in _catalogue() if entry["notebook"] == notebook]
+    if not entries:
+        known = ", ".join(sorted({entry["notebook"] for entry in _catalogue()}))
+        raise ValueError(f"No exercises in {notebook!r}; expected one of {known}.")
+    return ScoreCard(notebook, tuple(_row(entry) for entry in entries))
+
+
+def misconception(id: str, name: str) -> Misconception:
+    """A known wrong version: .wrong, .seen, .ask, .source, .code() and .diff().
+
+    id: the part, such as self_attention.attention. name: such as no-scale.
+    ValueError if there is none.
+    """
+    module, _, part = id.partition(".")
+    bank = _module(module).MISCONCEPTIONS.get(part, ())
+    for found in bank:
+        if found.name == name:
+            return found
+    known = ", ".join(m.name for m in bank) or "none"
+    raise ValueError(f"No misconception {name!r} of {id!r}; known are: {known}.")
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A wrong version to repair: call it, or look at its code."""
+
+    _wrong: Misconception
+
+    def __call__(self, *args):
+        return self._wrong.wrong(*args)
+
+    def __repr__(self) -> str:
+        return self._wrong.code()
+
+
+def bug(id: str) -> Bug:
+    """The wrong version that an exercise of the kind "find the bug" is about."""
+    task = _task(id)
+    if not getattr(task, "bug", None):
+        raise ValueError(f"The exercise {id!r} has no bug to find.")
+    return Bug(task.bug)
+
+
+@cache
+def _catalogue() -> list[dict]:
+    """The list that `make sync` makes from the exercises' sources."""
+    path = resources.files(__package__) / "catalogue.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _entry(id: str) -> dict:
+    """The catalogue's entry of an exercise."""
+    for entry in _catalogue():
+        if entry["id"] == id:
+            return entry
+    known = ", ".join(entry["id"] for entry in _catalogue())
+    raise ValueError(f"No exercise {id!r}; expected one of {known}.")
+
+
+def _task(id: str) -> Task:
+    """The task of an exercise, from the module of its chapter."""
+    _entry(id)
+    module, _, name = id.partition(".")
+    return _module(module).TASKS[name]
+
+
+def _module(name: str):
+    """The checks of a chapter."""
+    try:
+        return import_module(f"{__package__}.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"{__package__}.{name}":
+            raise
+        raise ValueError(f"No checks of {name!r}.") from None
+
+
+def _row(entry: dict) -> Row:
+    """A task's line on the score card."""
+    report = _reports.get(entry["id"])
+    state = report.state if report else "not checked"
+    again = "" if report and report.passed else _task(entry["id"]).again
+    points = report.points if report else 0
+    return Row(entry["title"], points, entry["points"], state, again)

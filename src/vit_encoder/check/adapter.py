@@ -1,0 +1,451 @@
+"""Put questions to an answer: the only module that touches what a student wrote.
+
+Questions and replies are plain data (tensors, numbers, text). A notebook asks here in
+its own process; marking can ask in a sandbox and keep the judge outside.
+"""
+
+import dis
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from vit_encoder.check.guard import Sink, TimeUp, Watch, guarded
+
+TIME_LIMIT = 5.0  # seconds for all questions of a check; a right answer takes 0.1
+LOUD = 2000  # characters from which on printing is worth a remark
+EMPTY_BODY = {"RESUME", "NOP", "RETURN_VALUE", "COPY_FREE_VARS"}
+LOADS = {"LOAD_CONST", "RETURN_CONST"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a question has no answer: a short name, and one line for the student."""
+
+    name: str
+    text: str
+
+
+LATE = Problem("too-slow", f"It did not finish within {TIME_LIMIT:g} seconds.")
+
+
+class ProblemError(Exception):
+    """Carries a Problem out of the functions that find it."""
+
+    def __init__(self, name: str, text: str):
+        super().__init__(text)
+        self.problem = Problem(name, text)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What an answer must look like.
+
+    outputs: names of the tensors that it returns.
+    is_class: the answer is a module class, not a function.
+    fused: a joined parameter → the parameters that it may stand for, in order.
+    builtins: names of torch functions that it may not call.
+    reference: the course's own part, which it may not call.
+    """
+
+    outputs: tuple[str, ...]
+    is_class: bool = False
+    fused: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    builtins: tuple[str, ...] = ()
+    reference: Callable | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """Build yourself, take these parameters, and compute this.
+
+    inputs: tensors or plain values, in the order of the call.
+    arguments: what a class is built with.
+    parameters: name such as query.weight → value.
+    cotangent: the gradient of the first output, if gradients are asked for.
+    device: cpu, or meta, which has no data and stands in for any other device.
+    """
+
+    name: str
+    inputs: tuple
+    arguments: tuple = ()
+    parameters: dict[str, Tensor] = field(default_factory=dict)
+    cotangent: Tensor | None = None
+    device: str = "cpu"
+    training: bool = False
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back.
+
+    outputs: the tensors that were returned.
+    inputs_after: the inputs as the answer left them.
+    gradients: "input 0" or a parameter's name → gradient; None if there is none.
+    taken: names of the parameters that could be set.
+    parameters: name → shape of all parameters that the answer has.
+    """
+
+    outputs: tuple[Tensor, ...] = ()
+    inputs_after: tuple = ()
+    gradients: dict[str, Tensor | None] = field(default_factory=dict)
+    taken: tuple[str, ...] = ()
+    parameters: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """All that an answer said, as plain data.
+
+    replies: one for each question, by its name.
+    printed: how many characters it printed.
+    """
+
+    replies: dict
+    problem: Problem | None = None
+    printed: int = 0
+
+
+def ask_all(answer: object, form: Form, questions: list[Question]) -> Hearing:
+    """Put all questions to an answer; whatever it does, a Hearing comes back."""
+    problem = unfit(answer, form)
+    if problem:
+        return Hearing({}, problem)
+    replies = {q.name: Reply(problem=LATE) for q in questions}
+
+    def put_questions():
+        for question in questions:
+            replies[question.name] = ask(answer, form, question)
+
+    return hear(put_questions, replies, Watch(form.builtins, form.reference))
+
+
+def hear(put_questions: Callable, replies: dict, watch: Watch) -> Hearing:
+    """Run the questions under guard; replies is filled as far as they come."""
+    sink = Sink()
+    problem = None
+    try:
+        with guarded(TIME_LIMIT, watch, sink):
+            put_questions()
+    except TimeUp:
+        problem = LATE
+    if watch.seen:
+        problem = forbidden(*watch.seen[0])
+    return Hearing(replies, problem, sink.characters)
+
+
+def forbidden(name: str, called: str) -> Problem:
+    """The answer called what this task asks for."""
+    owner = "the course's own" if name == "reference-used" else "the built-in"
+    return Problem(
+        name, f"It calls {owner} `{called}`, which is what this task asks you to write."
+    )
+
+
+def ask(answer: Callable, form: Form, question: Question) -> Reply:
+    """Put one question; an error of the answer becomes a Problem."""
+    try:
+        return reply_to(answer, form, question)
+    except ProblemError as error:
+        return Reply(problem=error.problem)
+    except (TimeUp, KeyboardInterrupt):
+        raise
+    except NotImplementedError as error:
+        if question.device == "cpu":
+            return Reply(problem=not_answered())
+        return Reply(problem=raised(error))
+    except BaseException as error:  # SystemExit, too: the notebook goes on
+        return Reply(problem=raised(error))
+
+
+def raised(error: BaseException) -> Problem:
+    """An exception, in one line."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = ""
+    text = text if len(text) <= 160 else f"{text[:159]}…"
+    kind = type(error).__name__
+    return Problem(
+        "raises", f"It raised {kind}: {text}" if text else f"It raised {kind}"
+    )
+
+
+def not_answered(where: str = "") -> Problem:
+    """The stub is still as it came."""
+    return Problem("not-answered", f"Not answered yet{where}.")
+
+
+def unfit(answer: object, form: Form) -> Problem | None:
+    """Why an object cannot be asked at all."""
+    if unwritten(answer):
+        return not_answered()
+    if form.is_class:
+        if not (inspect.isclass(answer) and issubclass(answer, nn.Module)):
+            wanted = "a class that inherits from nn.Module"
+            return Problem("wrong-kind", f"Give {wanted}, not {describe(answer)}.")
+        if unwritten(answer.forward):
+            return not_answered(": `forward` is empty")
+    elif inspect.isclass(answer) or not callable(answer):
+        return Problem("wrong-kind", f"Give a function, not {describe(answer)}.")
+    return None
+
+
+def unwritten(answer: object) -> bool:
+    """The answer is None, `...`, or a function with nothing in it."""
+    if answer is None or answer is Ellipsis:
+        return True
+    code = getattr(answer, "__code__", None)
+    return inspect.iscode(code) and all(
+        step.opname in EMPTY_BODY
+        or (step.opname in LOADS and step.argval in (None, Ellipsis))
+        for step in dis.get_instructions(code)
+    )
+
+
+def describe(thing: object) -> str:
+    """A thing as a message names it."""
+    if inspect.isclass(thing):
+        return f"the class {thing.__name__}"
+    if inspect.isfunction(thing):
+        return f"the function {thing.__name__}"
+    if isinstance(thing, nn.Module):
+        return f"an instance of {type(thing).__name__}"
+    return f"an object of type {type(thing).__name__}"
+
+
+def reply_to(answer: Callable, form: Form, question: Question) -> Reply:
+    """Build the answer, call it, and bring home plain data."""
+    inputs = [fresh(x, question) for x in question.inputs]
+    places: dict[str, Place] = {}
+    parameters: dict[str, tuple[int, ...]] = {}
+    call = answer
+    if form.is_class:
+        call = build(answer, question)
+        parameters = {n: tuple(p.shape) for n, p in call.named_parameters()}
+        places = find_places(call, question.parameters, form.fused)
+        for name, place in places.items():
+            place.put(question.parameters[name])
+    outputs = read_outputs(call(*inputs), form.outputs)
+    reply = Reply(
+        tuple(plain(x) for x in outputs),
+        tuple(plain(x) if isinstance(x, Tensor) else x for x in inputs),
+        taken=tuple(places),
+        parameters=parameters,
+    )
+    if question.cotangent is None:
+        return reply
+    return replace(reply, gradients=gradients(outputs[0], question, inputs, places))
+
+
+def fresh(value: object, question: Question) -> object:
+    """A copy of an input, so that the question stays as it is."""
+    if not isinstance(value, Tensor):
+        return value
+    copy = value.detach().clone().to(question.device)
+    return copy.requires_grad_(question.cotangent is not None)
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """A copy that is an ordinary tensor, whatever subclass came."""
+    copy = torch.empty(tuple(tensor.shape), dtype=tensor.dtype, device=tensor.device)
+    return copy.copy_(tensor.detach())
+
+
+def build(answer: Callable, question: Question) -> nn.Module:
+    """The module with the dtype and device of the inputs."""
+    module = answer(*question.arguments)
+    dtype = next(x.dtype for x in question.inputs if isinstance(x, Tensor))
+    return module.to(dtype=dtype, device=question.device).train(question.training)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an answer holds a parameter.
+
+    rows: its part of a joined parameter. turned: held as (in, out), for `x @ weight`.
+    """
+
+    tensor: Tensor
+    rows: slice
+    turned: bool
+
+    def view(self, tensor: Tensor) -> Tensor:
+        """The part of a tensor laid out like `self.tensor`."""
+        return (tensor.T if self.turned else tensor)[self.rows]
+
+    def put(self, value: Tensor) -> None:
+        """Set the parameter."""
+        with torch.no_grad():
+            self.view(self.tensor).copy_(value)
+
+
+def find_places(
+    module: nn.Module, values: dict[str, Tensor], fused: dict[str, tuple[str, ...]]
+) -> dict[str, Place]:
+    """Name → place of each parameter that the module has, joined or not.
+
+    Raises ProblemError if one has another shape than expected.
+    """
+    own = dict(module.named_parameters(remove_duplicate=False))
+    places = {}
+    for name, value in values.items():
+        part, _, kind = name.rpartition(".")
+        held, index, parts = held_by(part, own, fused)
+        tensor = own.get(f"{held}.{kind}", own.get(held) if kind == "weight" else None)
+        if tensor is None:
+            continue
+        shape = (parts * len(value), *value.shape[1:])
+        turned = tensor.shape != shape and tensor.ndim == 2
+        if (tensor.T.shape if turned else tensor.shape) != shape:
+            raise ProblemError(
+                "wrong-parameter-shape",
+                f"Its parameter `{held}.{kind}` has shape {tuple(tensor.shape)}, "
+                f"expected {shape}.",
+            )
+        rows = slice(index * len(value), (index + 1) * len(value))
+        places[name] = Place(tensor, rows, turned)
+    return places
+
+
+def held_by(
+    part: str, own: dict[str, Tensor], fused: dict[str, tuple[str, ...]]
+) -> tuple[str, int, int]:
+    """The name under which a part is held, its index there, and of how many."""
+    for joined, parts in fused.items():
+        if part in parts and (joined in own or f"{joined}.weight" in own):
+            return joined, parts.index(part), len(parts)
+    return part, 0, 1
+
+
+def read_outputs(result: object, names: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """The returned tensors; ProblemError says in one line what came instead."""
+    wanted = "one tensor"
+    if len(names) > 1:
+        wanted = f"a tuple ({', '.join(names)})"
+    if result is None:
+        raise ProblemError(
+            "returns-none", f"It returned None, expected {wanted}. Is there a `return`?"
+        )
+    if result is Ellipsis:
+        raise ProblemError("not-answered", not_answered().text)
+    outputs = result if len(names) > 1 else (result,)
+    fits = isinstance(outputs, tuple) and len(outputs) == len(names)
+    if not fits or not all(is_plain_tensor(x) for x in outputs):
+        raise ProblemError(
+            "wrong-type", f"It returned {describe_result(result)}, expected {wanted}."
+        )
+    return outputs
+
+
+def is_plain_tensor(thing: object) -> bool:
+    """A dense tensor."""
+    return isinstance(thing, Tensor) and thing.layout == torch.strided
+
+
+def describe_result(result: object) -> str:
+    """A returned thing as a message names it, with what is in it."""
+    if isinstance(result, tuple | list):
+        inside = ", ".join(type(x).__name__ for x in result[:4])
+        more = ", …" if len(result) > 4 else ""
+        return f"a {type(result).__name__} of ({inside}{more})"
+    if isinstance(result, Tensor):
+        return "one tensor"
+    return describe(result)
+
+
+def gradients(
+    output: Tensor, question: Question, inputs: list, places: dict[str, Place]
+) -> dict[str, Tensor | None]:
+    """The gradients of the inputs and of the parameters, by name."""
+    if not output.requires_grad:
+        raise ProblemError(
+            "gradient-cut", "No gradient flows from its output back to its input."
+        )
+    output.backward(question.cotangent.to(output))
+    found = {f"input {i}": x.grad for i, x in enumerate(inputs)}
+    for name, place in places.items():
+        grad = place.tensor.grad
+        found[name] = None if grad is None else place.view(grad)
+    return {n: None if g is None else plain(g) for n, g in found.items()}
+
+
+def ask_test(test: object, versions: dict[str, Callable]) -> Hearing:
+    """Run a student's test on versions of a part.
+
+    The replies say for each version: "yes", "no", "silent" (neither returned a value
+    nor raised), or a Problem. An exception other than AssertionError is a "no" too,
+    as in pytest, and its text is kept.
+    """
+    problem = unfit(test, Form(()))
+    if problem:
+        return Hearing({}, problem)
+    replies: dict[str, str | Problem] = dict.fromkeys(versions, LATE)
+
+    def put_questions():
+        for name, version in versions.items():
+            replies[name] = verdict_of(test, anonymous(version))
+
+    return hear(put_questions, replies, Watch((), None))
+
+
+def anonymous(version: Callable) -> Callable:
+    """The same function, so that a test cannot tell the versions by their names."""
+
+    def part(*args, **kwargs):
+        return version(*args, **kwargs)
+
+    return part
+
+
+def verdict_of(test: Callable, version: Callable) -> str | Problem:
+    """What a student's test says of one version."""
+    try:
+        said = test(version)
+        if said is None:
+            return "silent"
+        return "yes" if bool(said) else "no"
+    except AssertionError:
+        return "no"
+    except (TimeUp, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        return raised(error)
+
+
+def read_numbers(answer: object, count: int) -> Hearing:
+    """A prediction of numbers, as floats; lists may be nested."""
+    if unwritten(answer):
+        return Hearing({}, not_answered())
+    try:
+        flat = flatten(answer)
+    except Exception:
+        flat = []
+    if len(flat) != count:
+        given = describe(answer)
+        if flat:
+            given = f"{len(flat)} of them"
+        text = f"Give {count} numbers in a list, not {given}."
+        return Hearing({}, Problem("wrong-kind", text))
+    return Hearing({"numbers": flat})
+
+
+def flatten(numbers: object) -> list[float]:
+    """A number, a tensor, an array, or lists of them, as one list."""
+    if isinstance(numbers, list | tuple):
+        return [x for part in numbers for x in flatten(part)]
+    return torch.as_tensor(numbers, dtype=torch.float64).flatten().tolist()
+
+
+def read_letter(answer: object, letters: str) -> Hearing:
+    """A choice, as one capital letter."""
+    if unwritten(answer):
+        return Hearing({}, not_answered())
+    letter = answer.strip().upper() if isinstance(answer, str) else ""
+    if len(letter) != 1 or letter not in letters:
+        text = f"Give one of the letters {', '.join(letters)} in quotes."
+        return Hearing({}, Problem("wrong-kind", text))
+    return Hearing({"letter": letter})

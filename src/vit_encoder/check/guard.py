@@ -1,0 +1,153 @@
+"""Run a student's code so that nothing it does outlives the check."""
+
+import contextlib
+import ctypes
+import io
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from types import CodeType
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+# The meta device has no data and stands in for a GPU. Its first operation loads
+# modules for a second; here that second is part of the import, not of a check.
+torch.empty(1, 1, device="meta") @ torch.empty(1, 1, device="meta") / 2
+
+
+class TimeUp(BaseException):
+    """The time of a check is over; no `except Exception` of an answer catches it."""
+
+
+class Sink(io.TextIOBase):
+    """Takes what an answer prints and keeps only how much it was."""
+
+    def __init__(self):
+        self.characters = 0
+
+    def writable(self) -> bool:
+        """This stream can be written to."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Count the characters and drop them."""
+        self.characters += len(text)
+        return len(text)
+
+
+class Watch(TorchFunctionMode):
+    """Notes calls of forbidden built-ins, and of the course's own part.
+
+    builtins: names such as scaled_dot_product_attention.
+    reference: the course's function or module class, or None.
+    seen: ("built-in-used" or "reference-used", name) for each, in order.
+    """
+
+    def __init__(self, builtins: tuple[str, ...], reference: Callable | None):
+        super().__init__()
+        self.builtins = builtins
+        self.reference = reference
+        self.code = code_of(reference)
+        self.seen: list[tuple[str, str]] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        name = getattr(func, "__name__", "")
+        if name in self.builtins:
+            self.seen.append(("built-in-used", name))
+        return func(*args, **(kwargs or {}))
+
+    def profile(self, frame, event, _argument) -> None:
+        """Called by Python at every call; sees the reference under any name."""
+        if event == "call" and frame.f_code is self.code:
+            self.seen.append(("reference-used", self.reference.__name__))
+
+
+def code_of(thing: Callable | None) -> CodeType | None:
+    """The code object that runs when the course's part is called."""
+    function = thing.forward if isinstance(thing, type) else thing
+    return getattr(function, "__code__", None)
+
+
+@contextlib.contextmanager
+def plain_torch() -> Iterator[None]:
+    """Gradients on and the CPU as default, whatever the notebook has set."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu"):
+        yield
+
+
+@contextlib.contextmanager
+def guarded(seconds: float, watch: Watch, sink: Sink) -> Iterator[None]:
+    """Limit the time, drop the output, watch the calls; then restore everything.
+
+    Random numbers, gradient mode and default device are those from before, too.
+    Raises TimeUp inside the block when the seconds are over.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(contextlib.redirect_stdout(sink))
+        stack.enter_context(contextlib.redirect_stderr(sink))
+        stack.enter_context(plain_torch())
+        stack.enter_context(watch)
+        stack.callback(sys.setprofile, sys.getprofile())
+        stack.enter_context(time_limit(seconds))
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        sys.setprofile(watch.profile)
+        yield
+
+
+def time_limit(seconds: float) -> contextlib.AbstractContextManager[None]:
+    """Raise TimeUp in the block when the seconds are over."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and hasattr(signal, "setitimer"):
+        return limit_by_signal(seconds)
+    return limit_by_thread(seconds)
+
+
+@contextlib.contextmanager
+def limit_by_signal(seconds: float) -> Iterator[None]:
+    """The way of a notebook on Unix: an alarm, which also wakes a sleep."""
+
+    def ring(_number, _frame):
+        raise TimeUp
+
+    before = signal.signal(signal.SIGALRM, ring)
+    start = time.monotonic()
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
+        if left:
+            rest = max(left - (time.monotonic() - start), 0.001)
+            signal.setitimer(signal.ITIMER_REAL, rest, interval)
+
+
+@contextlib.contextmanager
+def limit_by_thread(seconds: float) -> Iterator[None]:
+    """The way elsewhere: a second thread interrupts between two steps of Python."""
+    target = ctypes.c_ulong(threading.get_ident())
+    lock = threading.Lock()
+    over = False
+
+    def ring():
+        with lock:
+            if not over:
+                error = ctypes.py_object(TimeUp)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(target, error)
+
+    timer = threading.Timer(seconds, ring)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        with lock:
+            over = True
+        timer.cancel()

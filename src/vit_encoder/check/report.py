@@ -1,0 +1,118 @@
+"""What a learner sees: the report of one check, and the score card of a notebook."""
+
+from dataclasses import dataclass
+from html import escape
+
+GREEN, VERMILION, GREY = "#009E73", "#D55E00", "#767676"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of one check; it shows itself in a notebook and in a terminal.
+
+    id: the exercise. points, out_of: whole numbers, points ≤ out_of.
+    passed: every property holds. answered: it is no untouched stub.
+    misconceptions: short names of what was recognised.
+    message: what was seen, and the question that leads on.
+    """
+
+    id: str
+    points: int
+    out_of: int
+    passed: bool
+    misconceptions: tuple[str, ...]
+    message: str
+    answered: bool = True
+
+    @property
+    def state(self) -> str:
+        """In a few words."""
+        if self.passed:
+            return "passed"
+        if not self.answered:
+            return "not answered yet"
+        return ", ".join(self.misconceptions) or "not passed yet"
+
+    @property
+    def heading(self) -> str:
+        """The first line: what was checked and what it earned."""
+        return f"{self.id}: {count(self.points, self.out_of)}, {self.state}"
+
+    def __repr__(self) -> str:
+        return f"{self.heading}\n\n{self.message}"
+
+    def _repr_html_(self) -> str:
+        """HTML that takes its text colours from the page, so light and dark work."""
+        colour = GREEN if self.passed else VERMILION if self.answered else GREY
+        return (
+            f'<div style="border-left: 4px solid {colour}; padding: 0 1em">'
+            f"<p><strong>{escape(self.heading)}</strong></p>"
+            '<pre style="white-space: pre-wrap; background: none; color: inherit">'
+            f"{escape(self.message)}</pre></div>"
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A task on a score card. again: the chapter's section to read again, or ''."""
+
+    title: str
+    points: int
+    out_of: int
+    state: str
+    again: str
+
+
+@dataclass(frozen=True)
+class ScoreCard:
+    """The points of a notebook's tasks, and what to read again."""
+
+    notebook: str
+    rows: tuple[Row, ...]
+
+    @property
+    def points(self) -> int:
+        """The points earned so far."""
+        return sum(row.points for row in self.rows)
+
+    @property
+    def out_of(self) -> int:
+        """The points that can be earned."""
+        return sum(row.out_of for row in self.rows)
+
+    @property
+    def last_line(self) -> str:
+        """The sum, and what it is worth."""
+        total = count(self.points, self.out_of)
+        return f"Total: {total}. They are for you: nobody else sees them."
+
+    def __repr__(self) -> str:
+        width = max(len(row.title) for row in self.rows)
+        lines = [f"Score card of {self.notebook}", ""]
+        for row in self.rows:
+            again = f'; read again: "{row.again}"' if row.again else ""
+            lines.append(
+                f"{row.title:{width}}  {row.points} of {row.out_of}  {row.state}{again}"
+            )
+        return "\n".join([*lines, "", self.last_line])
+
+    def _repr_html_(self) -> str:
+        """A table with a caption and headings that a screen reader reads out."""
+        titles = ("Task", "Points", "State", "Read again")
+        head = "".join(f'<th scope="col">{title}</th>' for title in titles)
+        body = "".join(
+            f'<tr><th scope="row">{escape(row.title)}</th>'
+            f"<td>{row.points} of {row.out_of}</td>"
+            f"<td>{escape(row.state)}</td><td>{escape(row.again)}</td></tr>"
+            for row in self.rows
+        )
+        return (
+            f"<table><caption>Score card of {escape(self.notebook)}</caption>"
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f"<p>{escape(self.last_line)}</p>"
+        )
+
+
+def count(points: int, out_of: int) -> str:
+    """Such as "1 of 3 points"."""
+    return f"{points} of {out_of} point{'' if out_of == 1 else 's'}"

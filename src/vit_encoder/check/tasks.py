@@ -1,0 +1,288 @@
+"""The four kinds of task. Each puts questions, hears the answer, and judges it.
+
+    questions(seed) → plain data
+    hear(answer, questions) → plain data; the only step that touches the answer
+    judge(questions, hearing, out_of) → Verdict
+
+`again` names the chapter's section that helps.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from vit_encoder.check import adapter, judge
+from vit_encoder.check.adapter import Form, Hearing, Problem, Question, Reply
+from vit_encoder.check.judge import (
+    Failure,
+    Property,
+    Show,
+    Trial,
+    Trials,
+    Verdict,
+    failing,
+)
+from vit_encoder.check.misconceptions import Misconception
+
+
+@dataclass(frozen=True)
+class Implement:
+    """The student writes a part; with `bug`, repairs this wrong version of it.
+
+    ask_about: seed → questions.
+    oracle: question, names of the parameters taken → the right outputs and gradients
+        in float64.
+    bank: the known wrong versions, the more telling first.
+    """
+
+    form: Form
+    ask_about: Callable[[int], list[Question]]
+    oracle: Callable[[Question, tuple[str, ...]], tuple[tuple[Tensor, ...], dict]]
+    properties: tuple[Property, ...]
+    bank: tuple[Misconception, ...]
+    show: Show
+    again: str
+    bug: Misconception | None = None
+
+    def questions(self, seed: int) -> list[Question]:
+        """The questions, with fresh random inputs for each seed."""
+        return self.ask_about(seed)
+
+    def hear(self, answer: object, questions: list[Question]) -> Hearing:
+        """What the answer says to the questions."""
+        return adapter.ask_all(answer, self.form, questions)
+
+    def judge(
+        self, questions: list[Question], hearing: Hearing, out_of: int
+    ) -> Verdict:
+        """Compare with the oracle, then with the known wrong versions."""
+        if hearing.problem:
+            return failing(hearing.problem)
+        trials = self.trials(questions, hearing)
+        if trials[questions[0].name].reply.problem == adapter.not_answered():
+            return failing(adapter.not_answered())
+        failures = judge.evaluate(self.properties, trials)
+        if not failures:
+            text = f"All {len(self.properties)} properties hold."
+            return Verdict(out_of, True, (), judge.with_remark(text, hearing))
+        return self.diagnose(questions, hearing, trials, failures, out_of)
+
+    def trials(self, questions: list[Question], hearing: Hearing) -> Trials:
+        """Each question beside its reply and what is right."""
+        replies = hearing.replies
+        return {
+            q.name: Trial(q, replies[q.name], *self.oracle(q, replies[q.name].taken))
+            for q in questions
+        }
+
+    def diagnose(
+        self,
+        questions: list[Question],
+        hearing: Hearing,
+        trials: Trials,
+        failures: list[Failure],
+        out_of: int,
+    ) -> Verdict:
+        """Name what is recognised, and say what was seen."""
+        recognised, explained = self.recognise(questions, trials)
+        if self.bug and recognised == [self.bug]:
+            text = "Not answered yet: this is still the version with the bug."
+            return failing(Problem("not-answered", text))
+        rest = [f for f in failures if f.property.name not in explained]
+        rest = judge.telling(rest)
+        names = [m.name for m in recognised] + [f.problem.name for f in rest]
+        named = not recognised and rest[0].problem.name
+        example = "" if named else judge.picture(trials, self.show)
+        message = judge.explain(recognised, rest, example)
+        return Verdict(
+            judge.points_for(failures, out_of),
+            False,
+            tuple(dict.fromkeys(filter(None, names))),
+            judge.with_remark(message, hearing),
+        )
+
+    def recognise(
+        self, questions: list[Question], trials: Trials
+    ) -> tuple[list[Misconception], set[str]]:
+        """The known wrong versions that behave alike, and the properties they fail."""
+        questions = [without_biases(q, trials[q.name].reply) for q in questions]
+        recognised, explained = [], set()
+        for misconception in self.bank:
+            # Most wrong versions part ways at the first question.
+            for asked in (questions[:1], questions):
+                wrong = self.trials(asked, self.hear(misconception.wrong, asked))
+                if not judge.behaves_as(wrong, trials):
+                    break
+            else:
+                if judge.recognises(wrong, trials):
+                    recognised.append(misconception)
+                    failures = judge.evaluate(self.properties, wrong)
+                    explained |= {failure.property.name for failure in failures}
+        return recognised, explained
+
+
+def without_biases(question: Question, reply: Reply) -> Question:
+    """The question with 0 for each bias that an answer was built without."""
+    parameters = {
+        name: value if name in reply.taken or value.ndim > 1 else value * 0
+        for name, value in question.parameters.items()
+    }
+    return replace(question, parameters=parameters)
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A wrong prediction that says what was thought."""
+
+    name: str
+    seen: str
+    ask: str
+
+
+@dataclass(frozen=True)
+class PredictNumbers:
+    """The student predicts numbers; known wrong numbers explain themselves.
+
+    right: the numbers. wrong: misconceptions with the numbers that they lead to.
+    tolerance: absolute.
+    """
+
+    right: tuple[float, ...]
+    wrong: tuple[tuple[tuple[float, ...], Misconception], ...]
+    ask: str
+    again: str
+    tolerance: float = 0.01
+
+    def questions(self, seed: int) -> list[Question]:
+        """Nothing to ask: the answer is the numbers themselves."""
+        return []
+
+    def hear(self, answer: object, questions: list[Question]) -> Hearing:
+        """The numbers as floats."""
+        return adapter.read_numbers(answer, len(self.right))
+
+    def judge(
+        self, questions: list[Question], hearing: Hearing, out_of: int
+    ) -> Verdict:
+        """Equal up to the tolerance, or equal to what a misconception leads to."""
+        if hearing.problem:
+            return failing(hearing.problem)
+        given = hearing.replies["numbers"]
+        if self.near(given, self.right):
+            return Verdict(out_of, True, (), "All numbers are right.")
+        for numbers, misconception in self.wrong:
+            if self.near(given, numbers):
+                return failing(
+                    Problem(misconception.name, misconception.seen), misconception.ask
+                )
+        pairs = enumerate(zip(given, self.right, strict=True))
+        place = next(i for i, (a, b) in pairs if not self.near((a,), (b,)))
+        text = f"Number {place}, counted from 0, is not {given[place]:g}."
+        return Verdict(0, False, (), judge.with_question(text, self.ask))
+
+    def near(self, given: tuple, numbers: tuple) -> bool:
+        """All numbers agree."""
+        return len(given) == len(numbers) and all(
+            math.isclose(a, b, rel_tol=0, abs_tol=self.tolerance)
+            for a, b in zip(given, numbers, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Choose:
+    """The student picks a letter; every wrong choice explains itself."""
+
+    right: str
+    because: str
+    wrong: dict[str, Wrong]
+    again: str
+
+    def questions(self, seed: int) -> list[Question]:
+        """Nothing to ask: the answer is the letter itself."""
+        return []
+
+    def hear(self, answer: object, questions: list[Question]) -> Hearing:
+        """The letter, in capitals."""
+        return adapter.read_letter(answer, "".join(sorted([self.right, *self.wrong])))
+
+    def judge(
+        self, questions: list[Question], hearing: Hearing, out_of: int
+    ) -> Verdict:
+        """The right letter, or what the wrong one means."""
+        if hearing.problem:
+            return failing(hearing.problem)
+        letter = hearing.replies["letter"]
+        if letter == self.right:
+            return Verdict(out_of, True, (), self.because)
+        wrong = self.wrong[letter]
+        return failing(Problem(wrong.name, wrong.seen), wrong.ask)
+
+
+@dataclass(frozen=True)
+class BreakIt:
+    """The student writes a test; it must pass right versions and fail wrong ones.
+
+    right: versions that a good test passes. wrong: versions that it must fail.
+    """
+
+    right: tuple[Callable, ...]
+    wrong: tuple[Misconception, ...]
+    ask: str
+    again: str
+
+    def questions(self, seed: int) -> list[str]:
+        """The names of the versions, in an order that the test cannot know."""
+        names = [f"right {i}" for i in range(len(self.right))]
+        names += [misconception.name for misconception in self.wrong]
+        random.Random(seed).shuffle(names)
+        return names
+
+    def hear(self, answer: object, questions: list[str]) -> Hearing:
+        """What the test says of each version."""
+        versions = {f"right {i}": part for i, part in enumerate(self.right)}
+        versions |= {m.name: m.wrong for m in self.wrong}
+        return adapter.ask_test(answer, {name: versions[name] for name in questions})
+
+    def judge(self, questions: list[str], hearing: Hearing, out_of: int) -> Verdict:
+        """First the right versions must pass, then each wrong one must fail."""
+        if hearing.problem:
+            return failing(hearing.problem)
+        said = hearing.replies
+        for name in sorted(n for n in questions if n.startswith("right")):
+            refusal = refused(said[name])
+            if refusal:
+                ask = "What does a right version do that your test forbids?"
+                return failing(Problem("test-rejects-right", refusal), ask)
+        missed = [m for m in self.wrong if accepted(said[m.name])]
+        if not missed:
+            count = len(self.wrong)
+            text = f"Your test passes right versions and fails {count} wrong ones."
+            return Verdict(out_of, True, (), judge.with_remark(text, hearing))
+        return self.too_kind(missed, out_of)
+
+    def too_kind(self, missed: list[Misconception], out_of: int) -> Verdict:
+        """The test passes a wrong version."""
+        lines = [f"Your test also passes {m.name}: {m.seen}" for m in missed]
+        points = out_of * (len(self.wrong) - len(missed)) // len(self.wrong)
+        text = judge.with_question("\n".join(lines), self.ask)
+        return Verdict(points, False, ("test-accepts-wrong",), text)
+
+
+def accepted(said: str | Problem) -> bool:
+    """The test has nothing against this version."""
+    return said in ("yes", "silent")
+
+
+def refused(said: str | Problem) -> str:
+    """Why a test does not pass a right version; '' if it does."""
+    if accepted(said):
+        return ""
+    if isinstance(said, Problem):
+        return f"On a right version your test stopped. {said.text}"
+    return "Your test says no to a right version. Rounding differs between versions."
+
+
+Task = Implement | PredictNumbers | Choose | BreakIt

@@ -1,0 +1,20 @@
+"""One colour for one concept (Okabe and Ito), and a ramp for attention weights."""
+
+QUERY = "#0072B2"
+KEY = "#E69F00"
+VALUE = "#009E73"
+WRONG = "#D55E00"
+
+# From no weight to the largest. Lightness L* falls from 98 to 27 in equal steps at one
+# purple hue, so that equal differences of weight look equal, in grey too.
+RAMP = (
+    "#f9f9f9",
+    "#e5ddec",
+    "#d2c0e2",
+    "#bfa5d7",
+    "#ab8acb",
+    "#9670bc",
+    "#8057ac",
+    "#694099",
+    "#522a83",
+)

@@ -1,0 +1,80 @@
+"""What the figures accept, and the photograph as their background."""
+
+import torch
+
+
+def require_photo(photo: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """The photo as float32 on the CPU, (C, H, W) with C = 3.
+
+    photo: (C, H, W), C = 1 or 3, values in [0, 1]; grid: rows and columns of patches.
+    Raises ValueError for anything else.
+    """
+    if not isinstance(photo, torch.Tensor) or photo.dim() != 3:
+        got = getattr(photo, "shape", type(photo).__name__)
+        raise ValueError(f"expected a photo (C, H, W), got {describe(got)}")
+    photo = photo.detach().to("cpu", torch.float32)
+    channels, height, width = photo.shape
+    if channels not in (1, 3):
+        raise ValueError(f"expected a photo with 1 or 3 channels, got {channels}")
+    low, high = photo.min().item(), photo.max().item()
+    if not 0 <= low <= high <= 1:
+        raise ValueError(
+            f"expected a photo with values in [0, 1], got {low:g} to {high:g}"
+        )
+    rows, columns = require_grid(grid)
+    if height % rows or width % columns:
+        raise ValueError(
+            f"expected a photo that {rows} rows and {columns} columns divide,"
+            f" got {height} × {width} pixels"
+        )
+    return photo.expand(3, height, width)
+
+
+def require_grid(grid: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of patches, two whole numbers above 0."""
+    if len(grid) != 2 or any(int(n) != n or n < 1 for n in grid):
+        raise ValueError(f"expected a grid (rows, columns), got {tuple(grid)}")
+    return int(grid[0]), int(grid[1])
+
+
+def require_table(
+    table: torch.Tensor, grid: tuple[int, int], name: str
+) -> torch.Tensor:
+    """One number for each query and key, as float64 on the CPU, (N, N)."""
+    rows, columns = grid
+    n = rows * columns
+    if not isinstance(table, torch.Tensor) or table.shape != (n, n):
+        got = getattr(table, "shape", type(table).__name__)
+        raise ValueError(
+            f"expected {name} ({n}, {n}) for a grid of {rows} × {columns} patches,"
+            f" got {describe(got)}"
+        )
+    table = table.detach().to("cpu", torch.float64)
+    if not table.isfinite().all():
+        raise ValueError(f"expected finite {name}, got inf or nan")
+    return table
+
+
+def require_patch(patch: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
+    """Row and column of a patch of the grid, counted from 0."""
+    rows, columns = grid
+    if len(patch) != 2 or not (0 <= patch[0] < rows and 0 <= patch[1] < columns):
+        raise ValueError(
+            f"expected a query (row, column) inside {rows} × {columns} patches,"
+            f" got {tuple(patch)}"
+        )
+    return int(patch[0]), int(patch[1])
+
+
+def describe(shape: torch.Size | str) -> str:
+    """A shape, or the name of a type, for a message."""
+    return shape if isinstance(shape, str) else f"shape {tuple(shape)}"
+
+
+def fade(photo: torch.Tensor) -> torch.Tensor:
+    """The photo in light grey, (H, W), so that a colour laid over it can be read.
+
+    Luma after Rec. 601, then raised to [0.4, 1].
+    """
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    return 0.4 + 0.6 * (photo * weights).sum(0)  # (H, W)

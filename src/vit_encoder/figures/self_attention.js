@@ -1,0 +1,259 @@
+/* Front end of AttentionExplorer: the reader chooses a patch of a photograph, and the
+   attention weights of that query are laid over the picture. */
+
+const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const VALUES = Object.fromEntries([...DIGITS].map((digit, value) => [digit, value]));
+const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+/* How far each score of one query lies below its best: see `encode` in the Python file. */
+function readGaps(text, reach, n, row) {
+  return Array.from({ length: n }, (_, column) => {
+    const at = 2 * (n * row + column);
+    const code = 64 * VALUES[text[at]] + VALUES[text[at + 1]];
+    return (code / 4095) ** 2 * reach;
+  });
+}
+
+function softmax(gaps, factor) {
+  const powers = gaps.map((gap) => Math.exp(-gap * factor));
+  const sum = powers.reduce((a, b) => a + b);
+  return powers.map((power) => power / sum);
+}
+
+function entropyOf(weights) {
+  return -weights.reduce((sum, w) => sum + (w > 0 ? w * Math.log(w) : 0), 0);
+}
+
+/* The colour at a place from 0 to 1 on a ramp of hexadecimal colours. */
+function mix(ramp, place) {
+  const step = Math.min(Math.floor(place * (ramp.length - 1)), ramp.length - 2);
+  const part = place * (ramp.length - 1) - step;
+  const channels = [1, 3, 5].map((i) => {
+    const [from, to] = [ramp[step], ramp[step + 1]].map((c) => parseInt(c.slice(i, i + 2), 16));
+    return Math.round(from + part * (to - from));
+  });
+  return `rgb(${channels})`;
+}
+
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+function draw(tag, attributes = {}, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+const square = (name) => draw("rect", { class: name, width: 1, height: 1 });
+const placeAt = (node, [row, column]) => {
+  node.setAttribute("x", column);
+  node.setAttribute("y", row);
+};
+
+/* The photograph with one cell a patch, the outline of the query and of the largest. */
+function makePicture(model) {
+  const [rows, columns] = model.get("grid");
+  const cells = Array.from({ length: rows * columns }, (_, i) => {
+    const cell = square("vit-cell");
+    placeAt(cell, [Math.floor(i / columns), i % columns]);
+    return cell;
+  });
+  const image = draw("image", {
+    href: model.get("picture"), width: columns, height: rows, preserveAspectRatio: "none",
+  });
+  const marks = ["vit-most", "vit-halo", "vit-query"].map(square);
+  const svg = draw(
+    "svg",
+    { viewBox: `0 0 ${columns} ${rows}`, "aria-hidden": "true" },
+    image, draw("g", { class: "vit-cells" }, ...cells), ...marks,
+  );
+  const element = make("div", {
+    class: "vit-picture", tabindex: 0, role: "application",
+    "aria-label":
+      `${model.get("alt")}, in ${rows} rows and ${columns} columns of patches.` +
+      " The arrow keys move the query.",
+  }, svg);
+  const [most, halo, query] = marks;
+  return { element, svg, cells, most, query: [halo, query] };
+}
+
+/* One button a set of scores; exactly one is chosen. */
+function makeLabels(model) {
+  const labels = Object.keys(model.get("gaps"));
+  const name = `vit-${Math.random().toString(36).slice(2)}`;
+  const inputs = labels.map((label) => make("input", { type: "radio", name, value: label }));
+  const element = make(
+    "div", { class: "vit-labels", role: "radiogroup", "aria-label": "Scores" },
+    ...inputs.map((input) => make("label", {}, input, make("span", {}, input.value))),
+  );
+  return { element, inputs };
+}
+
+function makeScaled() {
+  const input = make("input", { type: "checkbox", role: "switch" });
+  const factor = make("span", { class: "vit-quiet" });
+  const words = make("span", {}, "scale by 1/√D", make("sub", {}, "h"), " ", factor);
+  return { element: make("label", { class: "vit-scaled" }, input, words), input, factor };
+}
+
+const ePowerEntropy = () => make("span", {}, "e", make("sup", {}, "entropy"));
+
+function makeReadout() {
+  const values = {};
+  const element = make("div", { class: "vit-readout", role: "status" });
+  for (const [key, term] of [
+    ["query", "Query"], ["most", "Largest weight"], ["entropy", "Entropy"], ["spread", ePowerEntropy()],
+  ]) {
+    values[key] = make("span", { "data-value": key });
+    element.append(make("div", {}, make("b", {}, term), " ", values[key]));
+  }
+  return { element, values };
+}
+
+/* The weights of the query, largest first. */
+function makeStrip(n) {
+  const bars = draw("path", { class: "vit-bars" });
+  const even = draw("path", { class: "vit-even" });
+  const svg = draw(
+    "svg", { viewBox: `0 0 ${n} 1`, preserveAspectRatio: "none", "aria-hidden": "true" }, bars, even,
+  );
+  const spread = make("div", { class: "vit-spread" }, ePowerEntropy());
+  const element = make(
+    "div", { class: "vit-strip" },
+    make("div", {}, svg, spread),
+    make("p", { class: "vit-hint" }, `${n} weights, largest first. Dashed: all equal.`),
+  );
+  return { element, bars, even, spread };
+}
+
+function makeLegend(ramp) {
+  const bar = make("span", { class: "vit-ramp", "aria-hidden": "true" });
+  bar.style.background = `linear-gradient(to right, ${ramp})`;
+  const top = make("span");
+  const keys = make("span", { class: "vit-key" }, make("i", { "aria-hidden": "true" }), "query");
+  const element = make(
+    "div", { class: "vit-legend" }, keys, make("span", {}, "attention weight"), "0", bar, top,
+  );
+  return { element, top };
+}
+
+function showStrip(strip, weights, spread) {
+  const n = weights.length;
+  const sorted = [...weights].sort((a, b) => b - a);
+  const heights = sorted.map((w) => (w / sorted[0]).toFixed(4));
+  strip.bars.setAttribute("d", heights.map((h, i) => `M${i} 1V${1 - h}h.8V1z`).join(""));
+  strip.even.setAttribute("d", `M0 ${1 - 1 / n / sorted[0]}H${n}`);
+  strip.spread.style.left = `${(100 * spread) / n}%`;
+  strip.spread.classList.toggle("vit-flip", spread > 0.55 * n);
+}
+
+function render({ model, el }) {
+  const [rows, columns] = model.get("grid");
+  const n = rows * columns;
+  const picture = makePicture(model);
+  const legend = makeLegend(model.get("ramp"));
+  const labels = makeLabels(model);
+  const scaled = makeScaled();
+  const readout = makeReadout();
+  const strip = makeStrip(n);
+  const hint = make(
+    "p", { class: "vit-hint" }, "Touch or click a patch, or use the arrow keys.",
+  );
+  const root = make(
+    "div", { class: "vit-explorer", "data-lm-suppress-shortcuts": "true" },
+    make("div", { class: "vit-left" }, picture.element, legend.element, hint),
+    make(
+      "div", { class: "vit-right" },
+      labels.inputs.length > 1 ? labels.element : "",
+      scaled.element, readout.element, strip.element,
+    ),
+  );
+  let pointed = null; // the patch under the mouse, shown until the mouse leaves
+
+  function update() {
+    const query = pointed ?? model.get("query");
+    const label = model.get("label");
+    const scale = model.get("scale")[label];
+    const row = query[0] * columns + query[1];
+    const gaps = readGaps(model.get("gaps")[label], model.get("reach")[label], n, row);
+    const weights = softmax(gaps, model.get("scaled") ? scale : 1);
+    const largest = Math.max(...weights);
+    const most = weights.indexOf(largest);
+    const mostAt = [Math.floor(most / columns), most % columns];
+    const entropy = entropyOf(weights);
+    const spread = Math.exp(entropy);
+
+    const ramp = model.get("ramp");
+    weights.forEach((w, i) => {
+      picture.cells[i].setAttribute("fill", mix(ramp, w / largest));
+      picture.cells[i].dataset.weight = w.toFixed(5);
+    });
+    for (const mark of picture.query) placeAt(mark, query);
+    placeAt(picture.most, mostAt);
+    legend.top.textContent = largest.toFixed(3);
+    labels.inputs.forEach((input) => { input.checked = input.value === label; });
+    scaled.input.checked = model.get("scaled");
+    scaled.factor.textContent = `(× ${Number(scale.toPrecision(3))})`;
+    const { values } = readout;
+    values.query.textContent = `row ${query[0]}, column ${query[1]}`;
+    values.most.textContent =
+      `${largest.toFixed(3)} at row ${mostAt[0]}, column ${mostAt[1]}`;
+    values.entropy.textContent =
+      `${entropy.toFixed(2)} of ln ${n} = ${Math.log(n).toFixed(2)} nats`;
+    values.spread.textContent = `about ${spread.toFixed(spread < 9.95 ? 1 : 0)} patches`;
+    showStrip(strip, weights, spread);
+  }
+
+  function choose(key, value) {
+    pointed = null;
+    model.set(key, value);
+    model.save_changes();
+  }
+
+  function patchAt(event) {
+    const box = picture.svg.getBoundingClientRect();
+    const clamp = (place, count) => Math.max(0, Math.min(count - 1, Math.floor(place * count)));
+    return [
+      clamp((event.clientY - box.top) / box.height, rows),
+      clamp((event.clientX - box.left) / box.width, columns),
+    ];
+  }
+
+  picture.element.addEventListener("pointermove", (event) => {
+    pointed = patchAt(event);
+    update();
+  });
+  picture.element.addEventListener("pointerleave", () => {
+    pointed = null;
+    update();
+  });
+  picture.element.addEventListener("pointerup", (event) => choose("query", patchAt(event)));
+  picture.element.addEventListener("keydown", (event) => {
+    const move = ARROWS[event.key];
+    if (!move || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    event.stopPropagation(); // a page may turn pages, a notebook change cells
+    const [row, column] = model.get("query");
+    choose("query", [
+      Math.max(0, Math.min(rows - 1, row + move[0])),
+      Math.max(0, Math.min(columns - 1, column + move[1])),
+    ]);
+  });
+  for (const input of labels.inputs) {
+    input.addEventListener("change", () => choose("label", input.value));
+  }
+  scaled.input.addEventListener("change", () => choose("scaled", scaled.input.checked));
+
+  const events = ["change:query", "change:label", "change:scaled"];
+  for (const event of events) model.on(event, update);
+  el.append(root);
+  update();
+  return () => events.forEach((event) => model.off(event, update));
+}
+
+export default { render };

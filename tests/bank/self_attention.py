@@ -1,0 +1,363 @@
+"""Answers on self-attention: right designs, and wrong ones with the names they get.
+
+What the package itself declares wrong (vit_encoder.check.self_attention) is not
+repeated; here stand other ways of writing the same, and other faults.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import vit_encoder
+
+# Right designs of attention.
+
+
+def with_matmul(q, k, v):
+    weights = torch.softmax(torch.matmul(q, k.mT) * q.shape[-1] ** -0.5, -1)
+    return torch.matmul(weights, v), weights
+
+
+def with_einsum(q, k, v):
+    scores = torch.einsum("...nd,...md->...nm", q, k) / math.sqrt(k.shape[-1])
+    weights = F.softmax(scores, dim=scores.ndim - 1)
+    return torch.einsum("...nm,...mv->...nv", weights, v), weights
+
+
+def with_scaled_query(q, k, v):
+    q = q / q.new_tensor(q.shape[-1]).sqrt()
+    weights = (q @ k.transpose(-1, -2)).softmax(-1)
+    return weights @ v, weights
+
+
+def with_softmax_by_hand(q, k, v):
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+    shifted = (scores - scores.max(dim=-1, keepdim=True).values).exp()
+    weights = shifted / shifted.sum(-1, keepdim=True)
+    return weights @ v, weights
+
+
+def with_asserts_and_prints(q, k, v):
+    assert q.shape[-1] == k.shape[-1]
+    assert torch.isfinite(q).all()
+    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+    print("scores", scores.shape)
+    weights = torch.log_softmax(scores, -1).exp()
+    return weights @ v, weights.detach()
+
+
+def with_loop_over_queries(q, k, v):
+    rows = []
+    for query in q.unbind(-2):
+        scores = (k @ query.unsqueeze(-1)).squeeze(-1) / q.shape[-1] ** 0.5
+        rows.append(scores.softmax(-1))
+    weights = torch.stack(rows, dim=-2)
+    return (weights.unsqueeze(-1) * v.unsqueeze(-3)).sum(-2), weights
+
+
+class AsModule(nn.Module):
+    def forward(self, q, k, v):
+        return with_matmul(q, k, v)
+
+
+RIGHT_ATTENTION = [
+    with_matmul,
+    with_einsum,
+    with_scaled_query,
+    with_softmax_by_hand,
+    with_asserts_and_prints,
+    with_loop_over_queries,
+    AsModule(),
+    lambda q, k, v: with_matmul(q, k, v),
+]
+
+# Right designs of SelfAttention.
+
+
+class Separate(nn.Module):
+    def __init__(self, dim, head_dim):
+        super().__init__()
+        self.value = nn.Linear(dim, head_dim)
+        self.key = nn.Linear(dim, head_dim, bias=False)
+        self.query = nn.Linear(dim, head_dim)
+
+    def forward(self, x):
+        return vit_encoder.attention(self.query(x), self.key(x), self.value(x))[0]
+
+
+class Fused(nn.Module):
+    def __init__(self, dim, head_dim):
+        super().__init__()
+        self.head_dim = head_dim
+        self.qkv = nn.Linear(dim, 3 * head_dim)
+        self.register_buffer("scale", torch.tensor(head_dim**-0.5))
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        return (q @ k.mT * self.scale).softmax(-1) @ v
+
+
+class FusedUnflatten(nn.Module):
+    def __init__(self, dim, head_dim):
+        super().__init__()
+        self.qkv = nn.Linear(dim, 3 * head_dim, bias=False)
+        self.register_buffer("unused", torch.arange(100))
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).unflatten(-1, (3, -1)).unbind(-2)
+        return with_einsum(q, k, v)[0]
+
+
+class BareParameters(nn.Module):
+    def __init__(self, dim, head_dim):
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(dim, head_dim))
+        self.key = nn.Parameter(torch.randn(dim, head_dim))
+        self.value = nn.Parameter(torch.randn(dim, head_dim))
+
+    def forward(self, x):
+        return with_matmul(x @ self.query, x @ self.key, x @ self.value)[0]
+
+
+class InDictionary(nn.ModuleDict):
+    def __init__(self, dim, head_dim):
+        super().__init__(
+            {name: nn.Linear(dim, head_dim) for name in ("query", "key", "value")}
+        )
+
+    def forward(self, x):
+        return with_matmul(*(part(x) for part in self.values()))[0]
+
+
+class ScaledInQuery(Separate):
+    def forward(self, x):
+        q = self.query(x) / math.sqrt(self.query.out_features)
+        return F.softmax(q @ self.key(x).transpose(1, 2), dim=2) @ self.value(x)
+
+
+RIGHT_SELF_ATTENTION = [
+    Separate,
+    Fused,
+    FusedUnflatten,
+    BareParameters,
+    InDictionary,
+    ScaledInQuery,
+]
+
+# Wrong answers of attention: name → answers that must get exactly this name.
+
+
+def queries_by_einsum(q, k, v):
+    weights = torch.einsum("...id,...jd->...ij", q, k).div(q.shape[-1] ** 0.5)
+    weights = weights.softmax(-2)
+    return torch.einsum("...ij,...jd->...id", weights, v), weights
+
+
+def scale_left_out(q, k, v):
+    return with_matmul(q * q.shape[-1] ** 0.5, k, v)
+
+
+def scaled_twice(q, k, v):
+    q = q / q.shape[-1] ** 0.5
+    return with_matmul(q, k, v)
+
+
+def exponential_by_hand(q, k, v):
+    scores = torch.exp(q @ k.mT / q.shape[-1] ** 0.5)
+    weights = scores / torch.sum(scores, -1, True)
+    return weights @ v, weights
+
+
+def in_float32(q, k, v):
+    return with_matmul(q.float(), k.float(), v.float())
+
+
+def float32_and_back(q, k, v):
+    return tuple(x.to(q.dtype) for x in in_float32(q, k, v))
+
+
+def writes_into_query(q, k, v):
+    with torch.no_grad():
+        q /= q.shape[-1] ** 0.5
+    weights = (q @ k.mT).softmax(-1)
+    return weights @ v, weights
+
+
+def adds_zeros_made_on_cpu(q, k, v):
+    mask = torch.zeros(q.shape[-2], k.shape[-2])
+    weights = (q @ k.mT / q.shape[-1] ** 0.5 + mask).softmax(-1)
+    return weights @ v, weights
+
+
+def with_dropout(q, k, v):
+    weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
+    return F.dropout(weights, 0.1) @ v, weights
+
+
+def through_numpy(q, k, v):
+    output, weights = with_matmul(q, k, v)
+    return torch.from_numpy(output.detach().numpy()), weights
+
+
+@torch.no_grad()
+def without_gradient(q, k, v):
+    return with_matmul(q, k, v)
+
+
+def calls_built_in(q, k, v):
+    return F.scaled_dot_product_attention(q, k, v), with_matmul(q, k, v)[1]
+
+
+def calls_multi_head(q, k, v):
+    return nn.MultiheadAttention(q.shape[-1], 1, batch_first=True)(q, k, v)
+
+
+def calls_reference(q, k, v):
+    return vit_encoder.attention(q, k, v)
+
+
+WRONG_ATTENTION = {
+    "softmax-over-queries": [queries_by_einsum],
+    "no-scale": [scale_left_out],
+    "divided-by-width": [scaled_twice],
+    "softmax-overflows": [exponential_by_hand],
+    "dtype-changed": [in_float32],
+    "computed-in-float32": [float32_and_back],
+    "input-changed": [writes_into_query],
+    "device-fixed": [adds_zeros_made_on_cpu],
+    "not-deterministic": [with_dropout],
+    "gradient-cut": [through_numpy, without_gradient],
+    "built-in-used": [calls_built_in, calls_multi_head],
+    "reference-used": [calls_reference, vit_encoder.attention],
+}
+
+# Wrong answers of SelfAttention.
+
+
+class NothingLearned(nn.Module):
+    def __init__(self, dim, head_dim):
+        super().__init__()
+
+    def forward(self, x):
+        return with_matmul(x, x, x)[0]
+
+
+class OneLinear(nn.Module):
+    def __init__(self, dim, head_dim):
+        super().__init__()
+        self.projection = nn.Linear(dim, head_dim)
+
+    def forward(self, x):
+        q = k = v = self.projection(x)
+        return with_matmul(q, k, v)[0]
+
+
+class SharedModule(Separate):
+    def __init__(self, dim, head_dim):
+        super().__init__(dim, head_dim)
+        self.key = self.value = self.query
+
+
+class OtherNames(nn.Module):
+    def __init__(self, dim, head_dim):
+        super().__init__()
+        self.w_q, self.w_k, self.w_v = (nn.Linear(dim, head_dim) for _ in range(3))
+
+    def forward(self, x):
+        return with_matmul(self.w_q(x), self.w_k(x), self.w_v(x))[0]
+
+
+class OrderOfChunks(Fused):
+    def forward(self, x):
+        q, v, k = self.qkv(x).chunk(3, dim=-1)
+        return with_matmul(q, k, v)[0]
+
+
+class WidthOfInput(Separate):
+    def forward(self, x):
+        q = self.query(x) * (self.query.out_features / x.shape[-1]) ** 0.5
+        return with_matmul(q, self.key(x), self.value(x))[0]
+
+
+class MapsBack(Separate):
+    def __init__(self, dim, head_dim):
+        super().__init__(dim, head_dim)
+        self.proj = nn.Linear(head_dim, dim)
+
+    def forward(self, x):
+        return self.proj(super().forward(x))
+
+
+class QueriesInside(Separate):
+    def forward(self, x):
+        return queries_by_einsum(self.query(x), self.key(x), self.value(x))[0]
+
+
+class BuiltIn(Separate):
+    def forward(self, x):
+        q, k, v = self.query(x), self.key(x), self.value(x)
+        return F.scaled_dot_product_attention(q, k, v)
+
+
+class MultiHead(nn.Module):
+    def __init__(self, dim, head_dim):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(dim, 1, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(x, x, x)[0]
+
+
+class Inherited(vit_encoder.SelfAttention):
+    pass
+
+
+WRONG_SELF_ATTENTION = {
+    "no-projections": [NothingLearned],
+    "one-projection": [OneLinear, SharedModule],
+    "missing-parameters": [OtherNames],
+    "key-and-value-swapped": [OrderOfChunks],
+    "scaled-by-dim": [WidthOfInput],
+    "wrong-shape": [MapsBack],
+    "softmax-over-queries": [QueriesInside],
+    "built-in-used": [BuiltIn, MultiHead],
+    "reference-used": [Inherited, vit_encoder.SelfAttention],
+}
+
+# Nobody recorded these: they fail, and get no name.
+
+
+def hard_attention(q, k, v):
+    best = (q @ k.mT).argmax(-1)
+    weights = F.one_hot(best, k.shape[-2]).to(q.dtype)
+    return weights @ v, weights
+
+
+def cosine_attention(q, k, v):
+    return with_matmul(F.normalize(q, dim=-1), F.normalize(k, dim=-1), v)
+
+
+def twice_as_sharp(q, k, v):
+    return with_matmul(2 * q, k, v)
+
+
+def distance_attention(q, k, v):
+    weights = (-torch.cdist(q, k)).softmax(-1)
+    return weights @ v, weights
+
+
+def relu_attention(q, k, v):
+    scores = (q @ k.mT / q.shape[-1] ** 0.5).relu() + 1e-3
+    weights = scores / scores.sum(-1, keepdim=True)
+    return weights @ v, weights
+
+
+UNRECORDED = [
+    hard_attention,
+    cosine_attention,
+    twice_as_sharp,
+    distance_attention,
+    relu_attention,
+]

@@ -1,0 +1,145 @@
+"""The shipped data: what it is, that it fits together, and what its README says."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+import vit_encoder.data
+from vit_encoder import SelfAttention
+from vit_encoder.data import photo, self_attention_weights
+
+FOLDER = Path(vit_encoder.data.__file__).parent
+README = (FOLDER / "README.md").read_text(encoding="utf-8")
+P, D, D_H = 16, 768, 24
+ROWS, COLUMNS = 12, 18
+PUPILS = (4 * COLUMNS + 6, 5 * COLUMNS + 12)
+
+
+def tokens():
+    """The photograph's patches, standardised by the rule of the README: (N, D)."""
+    patches = F.unfold(photo().unsqueeze(0), P, stride=P)[0].T
+    x = patches - patches.mean(dim=0)
+    return x / x.pow(2).mean(dim=-1, keepdim=True).sqrt()
+
+
+def trained():
+    """The head with the shipped weights; loading is strict."""
+    head = SelfAttention(D, D_H)
+    head.load_state_dict(self_attention_weights())
+    return head
+
+
+def new():
+    """Two projections as torch makes them."""
+    torch.manual_seed(0)
+    return nn.Linear(D, D_H), nn.Linear(D, D_H)
+
+
+def scores(which):
+    """Scaled scores (N, N) of one line of the README's last table."""
+    x = tokens()
+    head = trained()
+    query, key = {
+        "trained": (head.query, head.key),
+        "new": new(),
+        "none": (nn.Identity(), nn.Identity()),
+    }[which]
+    with torch.no_grad():
+        q, k = query(x), key(x)
+    return q @ k.T / q.shape[-1] ** 0.5
+
+
+def rows(label):
+    """The numbers of the README's table line that starts with `label`."""
+    (line,) = re.findall(rf"^\| {label} \|(.*)\|$", README, re.MULTILINE)
+    return [float(cell) for cell in line.split("|")]
+
+
+def test_photo_is_what_its_docstring_says():
+    image = photo()
+    assert image.shape == (3, ROWS * P, COLUMNS * P)
+    assert image.dtype == torch.float32
+    assert image.device.type == "cpu"
+    assert image.min() >= 0
+    assert image.max() <= 1
+    assert image.max() > 0.8, "expected values that fill [0, 1], not [0, 1/255]"
+    assert all(side % 32 == 0 for side in image.shape[1:])
+    assert image.shape[1] != image.shape[2]
+
+
+def test_photo_is_the_crop_that_the_readme_gives():
+    box = re.search(r"box = \((\d+), (\d+), (\d+), (\d+)\)", README).groups()
+    chelsea = Image.fromarray(skimage.data.chelsea())
+    again = chelsea.resize(
+        (288, 192), Image.Resampling.LANCZOS, box=tuple(int(edge) for edge in box)
+    )
+    expected = torch.from_numpy(np.array(again)).permute(2, 0, 1) / 255
+    torch.testing.assert_close(photo(), expected, atol=2 / 255, rtol=0)
+
+
+def test_licence_is_quoted_from_its_source():
+    quoted = re.search(r'"(No copyright restrictions\.[^"]*)"', README).group(1)
+    source = " ".join(skimage.data.chelsea.__doc__.split())
+    assert " ".join(quoted.split()) in source
+
+
+def test_readme_names_every_file():
+    files = {path.name for path in FOLDER.iterdir() if path.is_file()} - {"README.md"}
+    assert {name for name in files if f"`{name}`" not in README} == set()
+
+
+def test_readme_names_every_photograph_of_the_training():
+    script = FOLDER.parents[2] / "tools" / "train_self_attention.py"
+    block = re.search(r"PHOTOGRAPHS = \{.*?^\}", script.read_text(), re.S | re.M)
+    used = set(re.findall(r'"(\w+)":', block.group()))
+    named = set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE))
+    assert used == named
+    assert "chelsea" not in used
+
+
+def test_files_are_small():
+    assert (FOLDER / "photo.png").stat().st_size < 150_000
+    assert (FOLDER / "self_attention.safetensors").stat().st_size < 200_000
+
+
+def test_weights_are_a_float32_state_dict():
+    weights = self_attention_weights()
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    expected = SelfAttention(D, D_H).state_dict()
+    assert shapes == {name: tuple(value.shape) for name, value in expected.items()}
+    assert all(tensor.dtype == torch.float32 for tensor in weights.values())
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
+def test_weights_fit_the_photo():
+    x = tokens()
+    assert x.shape == (ROWS * COLUMNS, D)
+    torch.testing.assert_close(x.pow(2).mean(dim=-1), torch.ones(len(x)))
+    assert trained()(x.unsqueeze(0)).shape == (1, len(x), D_H)
+
+
+def test_pupils_find_each_other():
+    weights = scores("trained").softmax(dim=-1)
+    left, right = PUPILS
+    assert weights[left, right] > 10 / len(weights)
+    assert weights[right, left] > 10 / len(weights)
+
+
+@pytest.mark.parametrize("which", ["trained", "new", "none"])
+def test_readme_s_numbers_are_measured(which):
+    s = scores(which)
+    a = s.softmax(dim=-1)
+    measured = [
+        a.diagonal().mean().item(),
+        torch.special.entr(a).sum(dim=-1).mean().item(),
+        (a - a.T).abs().max().item(),
+        (s - s.T).abs().max().item(),
+    ]
+    assert measured == pytest.approx(rows(which), abs=1e-3)

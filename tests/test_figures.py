@@ -1,0 +1,258 @@
+"""The figures: what they draw, what they refuse, and what they do not import."""
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from itertools import pairwise
+
+import pytest
+import torch
+
+from vit_encoder.figures import (
+    AttentionExplorer,
+    encoder_map,
+    show_attention,
+    show_tokens,
+)
+from vit_encoder.figures.colours import KEY, QUERY, RAMP, VALUE
+from vit_encoder.figures.encoder_map import BOXES, HEIGHT, INK, LIT, PARTS, WIDTH
+from vit_encoder.figures.self_attention import DIGITS, LEVELS
+
+SVG = "{http://www.w3.org/2000/svg}"
+GRID = (3, 5)
+
+
+def test_importing_the_figures_brings_no_heavy_package():
+    code = "import sys, vit_encoder.figures as f; f.encoder_map(); print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert not {"matplotlib", "anywidget", "ipywidgets"} & set(printed.split())
+
+
+def luminance(colour):
+    """Relative luminance of a hexadecimal colour, from 0 to 1 (WCAG 2)."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels
+    ]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one, other):
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_attention_ramp_falls_evenly_in_lightness():
+    lightness = [116 * luminance(colour) ** (1 / 3) - 16 for colour in RAMP]
+    steps = [a - b for a, b in pairwise(lightness)]
+    assert max(steps) - min(steps) < 0.6
+
+
+# The map.
+
+
+def drawn(**arguments):
+    return ET.fromstring(encoder_map(**arguments).svg)
+
+
+def texts(root):
+    return [text.text for text in root.iter(f"{SVG}text")]
+
+
+def test_map_is_an_image_with_a_name_and_a_description():
+    root = drawn()
+    assert root.get("role") == "img"
+    assert root.find(f"{SVG}title").text == "Map of the ViT encoder"
+    assert "residual stream" in root.find(f"{SVG}desc").text
+    assert {g.get("data-part") for g in root.iter(f"{SVG}g")} - {None} == set(PARTS)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_can_be_lit(part):
+    root = drawn(lit=part)
+    assert "you are here" in texts(root)
+    assert PARTS[part] in root.find(f"{SVG}title").text
+    thick = [
+        group.get("data-part")
+        for group in root.iter(f"{SVG}g")
+        for rect in group.findall(f"{SVG}rect")
+        if rect.get("stroke-width") == "3"
+    ]
+    assert set(thick) == {part}
+
+
+def test_several_lit_parts_have_ticks_instead_of_the_tag():
+    root = drawn(lit=["mlp", "patches"])
+    assert "you are here" not in texts(root)
+    ticks = [c for c in root.iter(f"{SVG}circle") if c.get("stroke") == LIT]
+    assert len(ticks) == 2
+
+
+def test_links_stand_on_their_parts_and_nowhere_else():
+    root = drawn(links={"mlp": "05_mlp.html?a=1&b=2", "layer_norm": "04.html"})
+    assert root.get("role") == "group"
+    links = [(a.get("href"), a.get("aria-label")) for a in root.iter(f"{SVG}a")]
+    norms = sum(box.part == "layer_norm" for box in BOXES)
+    assert sorted(links) == [
+        *[("04.html", "LayerNorm")] * norms,
+        ("05_mlp.html?a=1&b=2", "MLP"),
+    ]
+
+
+@pytest.mark.parametrize("arguments", [{"lit": "mlpp"}, {"links": {"mlpp": "#"}}])
+def test_unknown_parts_are_refused(arguments):
+    with pytest.raises(ValueError, match=r"expected parts among patches.*got 'mlpp'"):
+        encoder_map(**arguments)
+
+
+def test_map_is_the_same_each_time_and_two_fit_on_one_page():
+    one = encoder_map("mlp", {"mlp": "#"})
+    assert one.svg == encoder_map("mlp", {"mlp": "#"}).svg
+    assert repr(one) == "EncoderMap(lit=['mlp'])"
+    assert all(node.get("id") is None for node in ET.fromstring(one.svg).iter())
+
+
+def test_map_stays_inside_its_frame_and_its_text_can_be_read():
+    for box in BOXES:
+        assert 0 <= box.x < box.x + box.width <= WIDTH == 340
+        assert 0 <= box.y < box.y + box.height <= HEIGHT
+    root = drawn(lit="self_attention")
+    sizes = [float(n.get("font-size")) for n in root.iter() if n.get("font-size")]
+    assert min(sizes) >= 11
+    assert min(contrast(INK, fill) for fill in (LIT, KEY, VALUE)) >= 4.5
+    assert contrast("#ffffff", QUERY) >= 4.5
+
+
+# The explorer.
+
+
+def photo(channels=3):
+    rng = torch.Generator().manual_seed(0)
+    return torch.rand(channels, 12, 20, generator=rng)
+
+
+def scores(width=64, dtype=torch.float64):
+    rng = torch.Generator().manual_seed(1)
+    q, k = torch.randn(2, 15, width, generator=rng, dtype=torch.float64)
+    return (q @ k.T).to(dtype)
+
+
+def explorer(**changes):
+    arguments = {
+        "photo": photo(),
+        "grid": GRID,
+        "scores": {"trained": scores(), "other": scores(16, torch.float32)},
+        "scale": {"trained": 1 / 8, "other": 1 / 4},
+        "query": (1, 2),
+    }
+    return AttentionExplorer(**arguments | changes)
+
+
+def decoded(text, reach):
+    """The gaps below the best score of each row, as the front end reads them."""
+    values = torch.tensor([DIGITS.index(digit) for digit in text.encode()]).view(-1, 2)
+    codes = 64 * values[:, 0] + values[:, 1]
+    return (codes.double() / LEVELS) ** 2 * reach
+
+
+@pytest.mark.parametrize("label", ["trained", "other"])
+def test_explorer_keeps_the_scores_up_to_rounding(label):
+    made = explorer()
+    given = {"trained": scores(), "other": scores(16)}[label]
+    gaps = given.max(-1, keepdim=True).values - given
+    reach = made.reach[label]
+    kept = decoded(made.gaps[label], reach).view(15, 15)
+    step = (gaps * reach).sqrt() / LEVELS + reach / LEVELS**2
+    near = gaps < reach
+    assert near.double().mean() > 0.9
+    assert ((kept - gaps).abs() <= step)[near].all()
+    assert torch.allclose(kept[~near], torch.tensor(reach, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("width", [16, 64, 192])
+@pytest.mark.parametrize("scaled", [True, False])
+def test_explorer_s_weights_are_exact_to_a_thousandth(width, scaled):
+    given = scores(width)
+    made = explorer(scores={"a": given}, scale={"a": width**-0.5})
+    factor = width**-0.5 if scaled else 1
+    kept = decoded(made.gaps["a"], made.reach["a"]).view(15, 15)
+    error = (-kept * factor).softmax(-1) - (given * factor).softmax(-1)
+    assert error.abs().max() < 1e-3
+
+
+def test_explorer_takes_equal_scores_and_a_grey_photo():
+    made = explorer(
+        photo=photo(1).half(), scores={"a": torch.zeros(15, 15)}, scale={"a": 1.0}
+    )
+    assert decoded(made.gaps["a"], made.reach["a"]).eq(0).all()
+    assert repr(made) == "AttentionExplorer(15 patches, 1 set of scores)"
+    assert made.picture.startswith("data:image/jpeg;base64,")
+
+
+def test_explorer_s_state_is_small():
+    n = 150
+    made = explorer(
+        photo=torch.rand(3, 320, 480),
+        grid=(10, 15),
+        scores={"a": torch.randn(n, n), "b": torch.randn(n, n)},
+        scale={"a": 1.0, "b": 1.0},
+    )
+    assert sum(map(len, made.gaps.values())) == 2 * 2 * n * n
+    assert len(made._esm) + len(made._css) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"photo": photo()[0]}, r"expected a photo \(C, H, W\), got shape \(12, 20\)"),
+        ({"photo": "cat.jpg"}, r"expected a photo \(C, H, W\), got str"),
+        ({"photo": photo(2)}, "expected a photo with 1 or 3 channels, got 2"),
+        ({"photo": 255 * photo()}, r"expected a photo with values in \[0, 1\], got"),
+        ({"photo": photo() * torch.nan}, r"values in \[0, 1\], got nan"),
+        ({"photo": photo()[:, :-1]}, "3 rows and 5 columns divide, got 11 × 20"),
+        ({"grid": (3, 5, 1)}, r"expected a grid \(rows, columns\), got \(3, 5, 1\)"),
+        ({"grid": (2, 5)}, r"expected scores of 'trained' \(10, 10\).*got shape"),
+        ({"query": (3, 0)}, r"inside 3 × 5 patches, got \(3, 0\)"),
+        ({"scores": {}}, "expected at least one set of scores, got none"),
+        ({"scale": {"trained": 1.0}}, r"expected a scale for each of \['other', 'tr"),
+        ({"scale": {"trained": 0.0, "other": 1.0}}, "a scale above 0 for 'trained'"),
+        (
+            {"scores": {"trained": scores() / 0, "other": scores()}},
+            "expected finite scores of 'trained', got inf or nan",
+        ),
+    ],
+)
+def test_explorer_refuses_what_does_not_fit(changes, message):
+    with pytest.raises(ValueError, match=message):
+        explorer(**changes)
+
+
+# The plots.
+
+
+def test_tokens_are_drawn_beside_the_photo():
+    left, right = show_tokens(photo(), GRID).axes
+    assert left.get_images()[0].get_array().shape == (12, 20, 3)
+    assert right.get_title() == "15 patches of 4 × 4"
+    assert [text.get_text() for text in right.texts] == ["0", "4", "10", "14"]
+
+
+def test_attention_has_a_panel_a_query_and_one_colour_bar():
+    weights = scores().softmax(-1)
+    figure = show_attention(photo(), weights, GRID, [(0, 0), (2, 4)])
+    first, second, bar = figure.axes
+    assert (first.get_title(), second.get_title()) == ("query (0, 0)", "query (2, 4)")
+    assert bar.get_xlabel() == "attention weight"
+    top = weights[[0, 14]].max().item()
+    assert bar.get_xlim() == pytest.approx((0, top))
+
+
+def test_attention_refuses_what_does_not_fit():
+    weights = scores().softmax(-1)
+    with pytest.raises(ValueError, match=r"expected weights \(15, 15\).*got shape"):
+        show_attention(photo(), weights[:5], GRID, [(0, 0)])
+    with pytest.raises(ValueError, match="one title a query, got 1 for 2 queries"):
+        show_attention(photo(), weights, GRID, [(0, 0), (1, 1)], ["one"])
+    with pytest.raises(ValueError, match=r"inside 3 × 5 patches, got \(0, 5\)"):
+        show_attention(photo(), weights, GRID, [(0, 5)])
