@@ -16,11 +16,11 @@ def address():
 
 
 @pytest.fixture(scope="session")
-def site():
+def site(address):
     """The address of the built book, served with compression."""
     if not (HTML / "index.html").exists():
         pytest.fail("The book is not built. Run `make book` first, or `make test`.")
-    with serving(HTML) as url:
+    with serving(HTML, prefix=address.site_path) as url:
         yield url
 
 

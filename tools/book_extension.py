@@ -4,6 +4,7 @@ Each exists because nothing that Sphinx ships does it; see CONTRIBUTING.md.
 """
 
 import hashlib
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -36,7 +37,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("missing-reference", resolve_proof)
     # After Furo, which makes the navigation.
     app.connect("html-page-context", add_to_page, priority=900)
-    app.connect("build-finished", join_styles, priority=900)  # after Furo's last
+    app.connect("build-finished", finish_pages, priority=900)  # after Furo's last
     app.connect("build-finished", write_robots)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -166,10 +167,18 @@ def add_to_page(app: Sphinx, pagename: str, template: str, context: dict, doctre
 
 
 def tidy(html: str) -> str:
-    """Mend three slips of the tools that make invalid HTML."""
+    """Mend what the tools write that is no valid HTML or misleads a screen reader."""
     # Sphinx: a heading's role needs a level.
     html = html.replace('role="heading"', 'role="heading" aria-level="2"')
-    # MyST-NB: a summary cannot hold paragraphs.
+    # docutils: roles that do not fit their elements.
+    html = re.sub(r' role="doc-biblio\w+"', "", html)
+    html = html.replace('<div role="list" class="citation-list">', "<div>")
+    # Sphinx: figures are numbered through the whole book, and in notebooks not at all.
+    html = re.sub(r'<span class="caption-number">.*?</span>', "", html)
+    # Sphinx: code that scrolls must be reached by the keyboard.
+    html = html.replace("<pre>", '<pre tabindex="0">')
+    # MyST-NB: a summary cannot hold paragraphs, and its text says more than its label.
+    html = html.replace('<summary aria-label="Toggle hidden content">', "<summary>")
     html = re.sub(
         r'<p class="((?:collapsed|expanded)[^"]*)">(.*?)</p>',
         r'<span class="\1">\2</span>',
@@ -179,6 +188,26 @@ def tidy(html: str) -> str:
     return re.sub(
         r'(<div class="math-wrapper[^>]*>\s*<div class="math") id="[^"]*"', r"\1", html
     )
+
+
+SIDEBAR, TOC = '<aside class="sidebar-drawer"', '<aside class="toc-drawer"'
+RESULTS = '<div id="search-results"></div>'
+LANDMARKS = {  # Furo: all that a reader may need stands in a landmark with a name
+    # The search looks for the role to find a page's text.
+    '<div class="article-container">': '<main class="article-container" role="main">',
+    '<article role="main" id="furo-main-content">': '<article id="furo-main-content">',
+    "</article>\n      </div>": "</article>\n      </main>",
+    SIDEBAR: f'{SIDEBAR} aria-label="Book"',
+    TOC: f'{TOC} aria-label="On this page"',
+    RESULTS: f"<h1>Search</h1>{RESULTS}",
+}
+
+
+def name_landmarks(html: str) -> str:
+    """Mend the landmarks of a finished page."""
+    for old, new in LANDMARKS.items():
+        html = html.replace(old, new)
+    return html
 
 
 def size_images(app: Sphinx, body: str) -> str:
@@ -203,21 +232,60 @@ STYLE_LINK = re.compile(
 )
 
 
-def join_styles(app: Sphinx, error: Exception | None) -> None:
-    """Join a page's style sheets into one: its first paint waits for each of them."""
+def finish_pages(app: Sphinx, error: Exception | None) -> None:
+    """Mend each page, and take out of its head and text what delays the first paint."""
     if error or app.builder.format != "html":
         return
+    static = Path(app.outdir) / "_static"
     for page in Path(app.outdir).rglob("*.html"):
-        html = page.read_text(encoding="utf-8")
-        links = list(STYLE_LINK.finditer(html))
-        if not links:
-            continue
-        names = tuple(dict.fromkeys(link[2] for link in links))
-        joined = joined_styles(Path(app.outdir) / "_static", names)
-        tag = f'\n    <link rel="stylesheet" href="{links[0][1]}{joined}">'
-        start = links[0].start()
-        rest = STYLE_LINK.sub("", html[start:])
-        page.write_text(html[:start] + tag + rest, encoding="utf-8")
+        html = name_landmarks(page.read_text(encoding="utf-8"))
+        html = move_widget_state(static, join_styles(static, html))
+        page.write_text(html, encoding="utf-8")
+
+
+def join_styles(static: Path, html: str) -> str:
+    """Link one style sheet in place of many: the first paint waits for each of them."""
+    links = list(STYLE_LINK.finditer(html))
+    if not links:
+        return html
+    names = tuple(dict.fromkeys(link[2] for link in links))
+    joined = joined_styles(static, names)
+    tag = f'\n    <link rel="stylesheet" href="{links[0][1]}{joined}">'
+    start = links[0].start()
+    return html[:start] + tag + STYLE_LINK.sub("", html[start:])
+
+
+WIDGET_STATE = re.compile(
+    r'<script type="application/vnd\.jupyter\.widget-state\+json">(.*?)</script>',
+    re.DOTALL,
+)
+WIDGET_LOADER = re.compile(r'<script[^>]*src="([^"]*_static/)widgets\.js')
+
+
+def move_widget_state(static: Path, html: str) -> str:
+    """Load the data of the interactive figures after the text, which it outweighs.
+
+    A script and not a JSON file, so that it works in a book opened from the disk.
+    """
+    state, loader = WIDGET_STATE.search(html), WIDGET_LOADER.search(html)
+    if not state or not loader:
+        return html
+    text = (
+        'const state = document.createElement("script");\n'
+        'state.type = "application/vnd.jupyter.widget-state+json";\n'
+        f"state.textContent = {json.dumps(state[1])};\n"
+        "document.body.append(state);\n"
+    )
+    name = f"widget-state-{digest(text)}.js"
+    (static / name).write_text(text, encoding="utf-8")
+    tag = f'<script defer src="{loader[1]}{name}"></script>\n    '
+    html = WIDGET_STATE.sub("", html)
+    return WIDGET_LOADER.sub(lambda match: tag + match[0], html, count=1)
+
+
+def digest(text: str) -> str:
+    """A few digits that change with the text, so that caches do not keep the old."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 @cache
@@ -237,6 +305,6 @@ def joined_styles(static: Path, names: tuple[str, ...]) -> str:
         # Show the text at once, in another font until the right one is there.
         parts.append(css.replace("font-display:block", "font-display:swap"))
     text = "\n".join(parts)
-    name = f"styles-{hashlib.sha256(text.encode()).hexdigest()[:8]}.css"
+    name = f"styles-{digest(text)}.css"
     (static / name).write_text(text, encoding="utf-8")
     return name

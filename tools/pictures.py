@@ -17,7 +17,7 @@ CARD = """<style>
 body {{ margin: 0; width: 1200px; height: 630px; display: flex; align-items: center;
        background: #2a1440; color: #fff; font: 34px/1.4 system-ui, sans-serif; }}
 main {{ width: 660px; padding-left: 80px; }}
-h1 {{ font-size: 84px; line-height: 1.05; margin: 0 0 32px; }}
+h1 {{ font-size: 78px; line-height: 1.05; margin: 0 0 32px; }}
 .vit-map svg {{ height: 590px !important; width: 300px !important; }}
 </style>
 <main><h1>Inside the ViT Encoder</h1>
@@ -26,7 +26,7 @@ Build it by hand, in PyTorch, part by part. Prove every part right.</main>
 
 
 def main() -> None:
-    """Write both pictures, in few colours so that they stay small."""
+    """Write both pictures."""
     with sync_playwright() as playwright, serving(HTML) as site:
         browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
         shoot_card(browser, STATIC / "card.png")
@@ -45,16 +45,16 @@ def shoot_page(browser: Browser, url: str) -> None:
     """The chapter on self-attention, at the figure that answers to a touch."""
     tab = browser.new_page(viewport={"width": 1280, "height": 860})
     tab.goto(url, wait_until="networkidle")
-    tab.locator(".attention-explorer").scroll_into_view_if_needed()
-    tab.mouse.wheel(0, 300)
-    tab.wait_for_timeout(500)
+    tab.locator(".vit-explorer").evaluate(
+        "figure => window.scrollTo(0, figure.getBoundingClientRect().top - 320)"
+    )
+    tab.wait_for_timeout(1000)  # the pictures above load
     save(tab.screenshot(), STATIC / "screenshot.png")
 
 
 def save(png: bytes, path: Path) -> None:
-    """Write a PNG with a palette."""
-    image = Image.open(io.BytesIO(png)).convert("RGB")
-    image.quantize(128).save(path, optimize=True)
+    """Write a PNG as small as it gets without loss."""
+    Image.open(io.BytesIO(png)).convert("RGB").save(path, optimize=True)
     print(f"drew  {path.relative_to(ROOT)}")
 
 

@@ -16,15 +16,25 @@ mimetypes.add_type("font/woff2", ".woff2")
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Answers with gzip where the type gains by it, and with the 404 page."""
+    """Answers with gzip where the type gains by it, and with the 404 page.
+
+    The folder stands below `prefix`, as a project's site does on a public host.
+    """
 
     protocol_version = "HTTP/1.1"
 
+    def __init__(self, *arguments, prefix: str, **options):
+        self.prefix = prefix
+        super().__init__(*arguments, **options)
+
     def do_GET(self) -> None:
         """Send one file."""
-        path = Path(self.translate_path(self.path))
+        inside = self.path.startswith(self.prefix)
+        path = Path(
+            self.translate_path(self.path.removeprefix(self.prefix.rstrip("/")))
+        )
         path = path / "index.html" if path.is_dir() else path
-        status = 200 if path.is_file() else 404
+        status = 200 if inside and path.is_file() else 404
         if status == 404:
             path = Path(self.directory) / "404.html"
         body = path.read_bytes() if path.is_file() else b"not found"
@@ -47,19 +57,21 @@ def with_charset(kind: str) -> str:
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
-def start(folder: Path, port: int = 0) -> http.server.ThreadingHTTPServer:
-    """Serve in the background; port 0 takes a free one."""
-    handler = functools.partial(Handler, directory=str(folder))
+def start(
+    folder: Path, port: int = 0, prefix: str = "/"
+) -> http.server.ThreadingHTTPServer:
+    """Serve in the background, below `prefix`; port 0 takes a free one."""
+    handler = functools.partial(Handler, directory=str(folder), prefix=prefix)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
+def serving(folder: Path, prefix: str = "/") -> Iterator[str]:
     """The address of a folder that is served while the block runs."""
-    server = start(folder)
+    server = start(folder, prefix=prefix)
     try:
-        yield f"http://127.0.0.1:{server.server_port}/"
+        yield f"http://127.0.0.1:{server.server_port}{prefix}"
     finally:
         server.shutdown()

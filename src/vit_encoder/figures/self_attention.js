@@ -84,7 +84,7 @@ function makePicture(model) {
 
 /* One button a set of scores; exactly one is chosen. */
 function makeLabels(model) {
-  const labels = Object.keys(model.get("gaps"));
+  const labels = model.get("labels");
   const name = `vit-${Math.random().toString(36).slice(2)}`;
   const inputs = labels.map((label) => make("input", { type: "radio", name, value: label }));
   const element = make(

@@ -52,6 +52,7 @@ class AttentionExplorer(anywidget.AnyWidget):
     reach = traitlets.Dict().tag(sync=True)  # label → the largest gap
     scale = traitlets.Dict().tag(sync=True)
     query = traitlets.List().tag(sync=True)
+    labels = traitlets.List().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
     scaled = traitlets.Bool(True).tag(sync=True)
 
@@ -82,6 +83,7 @@ class AttentionExplorer(anywidget.AnyWidget):
             reach={label: reach for label, (_, reach) in tables.items()},
             scale=scale,
             query=list(require_patch(query, grid)),
+            labels=list(scores),  # in their order, which a stored table loses
             label=next(iter(scores)),
         )
 
