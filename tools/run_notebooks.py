@@ -68,7 +68,7 @@ def run(notebook: Path, folder: Path) -> dict:
     )
     used = json.loads(probe.read_text()) if probe.exists() else {}
     return {
-        "name": notebook.relative_to(ROOT).as_posix(),
+        "name": f"{notebook.parent.name}/{notebook.name}",
         "passed": done.returncode == 0,
         "output": done.stdout + done.stderr,
         "cpu_seconds": used.get("cpu_seconds", 0.0),

@@ -1,0 +1,93 @@
+"""The runner of the notebooks: it must find what does not hold."""
+
+import sys
+
+import nbformat
+import pytest
+
+from run_notebooks import faults_of, record, run
+from test_runs import add_run, read_runs, runs_table
+
+GOOD = {
+    "name": "chapters/02_x.ipynb",
+    "passed": True,
+    "output": "",
+    "cpu_seconds": 3.0,
+    "peak_megabytes": 400.0,
+    "cuda_megabytes": 0.0,
+}
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """Write a notebook of one cell with the output that it claims to have."""
+
+    def write(code, printed):
+        output = nbformat.v4.new_output("stream", name="stdout", text=printed)
+        cell = nbformat.v4.new_code_cell(code, outputs=[output], execution_count=1)
+        path = tmp_path / "chapters" / "01_x.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+        return path
+
+    return write
+
+
+def test_same_output_passes_and_is_measured(notebook, tmp_path):
+    result = run(notebook("print(6 * 7)", "42\n"), tmp_path)
+    assert result["passed"], result["output"]
+    assert result["cpu_seconds"] > 0
+    assert result["peak_megabytes"] > 10
+
+
+def test_other_output_fails(notebook, tmp_path):
+    result = run(notebook("print(6 * 7)", "41\n"), tmp_path)
+    assert not result["passed"]
+    assert "42" in result["output"]
+    assert "make sync" in faults_of(result, cuda=False)[0]
+
+
+def test_error_fails(notebook, tmp_path):
+    assert not run(notebook("print(1 / 0)", "42\n"), tmp_path)["passed"]
+
+
+def test_the_device_may_differ(notebook, tmp_path):
+    code = 'print("This notebook runs on: cpu")'
+    assert run(notebook(code, "This notebook runs on: cuda\n"), tmp_path)["passed"]
+
+
+def test_the_probe_leaves_no_name_behind(notebook, tmp_path):
+    code = "print([n for n in dir() if n in ('json', 'os', 'sys', 'time', 'write')])"
+    assert run(notebook(code, "[]\n"), tmp_path)["passed"]
+
+
+FAULTS = {
+    "too slow": ({"cpu_seconds": 121.0}, False, "its budget is 60 s"),
+    "too large": ({"peak_megabytes": 4001.0}, False, "its budget is 2000 MB"),
+    "GPU unused": ({}, True, "ran without using the GPU"),
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "cuda", "words"), FAULTS.values(), ids=FAULTS.keys()
+)
+def test_faults(change, cuda, words):
+    assert faults_of(GOOD, cuda=False) == []
+    (fault,) = faults_of(GOOD | change, cuda=cuda)
+    assert words in fault
+
+
+def test_used_gpu_is_no_fault():
+    assert faults_of(GOOD | {"cuda_megabytes": 5.0}, cuda=True) == []
+
+
+def test_record_becomes_a_table(tmp_path):
+    path = tmp_path / "runs.json"
+    assert "No run on a GPU" in runs_table(read_runs(path))
+    entry = record("Here", [GOOD], cuda=False)
+    add_run(entry, path)
+    add_run(entry, path)  # a newer run of the same name takes the place
+    assert read_runs(path) == [entry]
+    text = runs_table(read_runs(path))
+    assert "| chapters/02_x.ipynb | passed | 3 s | 400 MB | none |" in text
+    assert entry["versions"]["Python"] == sys.version.split()[0]
