@@ -1,7 +1,11 @@
 """What notebooks show in place of MyST: one sample of each construct."""
 
+import re
+
+import nbformat
 import pytest
 
+from address import ROOT
 from plain_markdown import (
     Context,
     MarkdownError,
@@ -124,6 +128,11 @@ SAMPLES = {
     ),
     "code": ("```{code-block} python\nx = 1\n```", "```python\nx = 1\n```"),
     "plain code stays": ("```python\n# {cite:p}`x`\n```", None),
+    "row of a table": (
+        "| a | b | c |\n|---|---|---|\n| $x$ | {term}`token` | {eq}`eq-a` |",
+        "| a | b | c |\n|---|---|---|\n"
+        "| $x$ | [token](https://site/glossary.html#term-token) | (1) |",
+    ),
     "table": (
         "| a | b |\n|---|---|\n| {term}`token` | $x$ |",
         "| a | b |\n|---|---|\n"
@@ -160,6 +169,13 @@ UNKNOWN = ["{cite:p}`nobody`", "{term}`nothing`", "{ref}`a <b>`", "{eq}`eq-z`"]
 def test_unknown_names_are_errors(text, context):
     with pytest.raises(KeyError):
         to_plain(text, context)
+
+
+def test_no_role_is_left_in_any_notebook():
+    for path in [*ROOT.glob("*/0*.ipynb")]:
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "markdown":
+                assert not re.search(r"\{[\w:]+\}`", cell.source), cell.source
 
 
 def test_labels_and_numbers():

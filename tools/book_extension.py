@@ -157,9 +157,9 @@ def write_robots(app: Sphinx, error: Exception | None) -> None:
 
 def add_to_page(app: Sphinx, pagename: str, template: str, context: dict, doctree):
     """The Colab button, and pictures that reserve their space and load late."""
-    folder = pagename.split("/")[0]
-    if folder in ("chapters", "exercises"):
-        address = read_address()
+    address = read_address()
+    context["repository_url"] = address.repository
+    if pagename.split("/")[0] in ("chapters", "exercises"):
         context["colab_url"] = address.colab(f"{pagename}.ipynb")
         context["notebook_url"] = address.file(f"{pagename}.ipynb")
     if "body" in context:

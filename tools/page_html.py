@@ -16,8 +16,11 @@ def tidy(html: str) -> str:
     html = html.replace('<div role="list" class="citation-list">', "<div>")
     # Sphinx: figures are numbered through the whole book, and in notebooks not at all.
     html = re.sub(r'<span class="caption-number">.*?</span>', "", html)
-    # Sphinx: code that scrolls must be reached by the keyboard.
+    # Sphinx, Furo: what scrolls must be reached by the keyboard.
     html = html.replace("<pre>", '<pre tabindex="0">')
+    html = html.replace(
+        '<div class="table-wrapper', '<div tabindex="0" class="table-wrapper'
+    )
     # MyST-NB: a summary cannot hold paragraphs, and its text says more than its label.
     html = html.replace('<summary aria-label="Toggle hidden content">', "<summary>")
     html = re.sub(

@@ -94,7 +94,7 @@ def to_plain(text: str, context: Context) -> str:
     lines = text.split("\n")
     pieces: list[str] = []
     done = 0
-    for token in parse(text):
+    for token in merge_cells(parse(text)):
         if token.map is None or token.map[0] < done:
             continue
         start, end = token.map
@@ -104,6 +104,20 @@ def to_plain(text: str, context: Context) -> str:
         pieces += lines[done:start] + replacement
         done = end
     return "\n".join(pieces + lines[done:]).strip("\n")
+
+
+def merge_cells(tokens: list[Token]) -> list[Token]:
+    """Join the texts of a table's row into one, since they stand on one line."""
+    merged: list[Token] = []
+    rows: dict[int, Token] = {}
+    for token in tokens:
+        if token.type == "inline" and token.map:
+            first = rows.setdefault(token.map[0], token)
+            if first is not token:
+                first.children = [*first.children, *token.children]
+                continue
+        merged.append(token)
+    return merged
 
 
 def plain_block(token: Token, lines: list[str], context: Context) -> list[str] | None:

@@ -56,14 +56,20 @@
     return { model, widget };
   });
 
-  for (const script of find("widget-view")) {
+  const shown = [...find("widget-view")].map((script) => {
     const el = document.createElement("div");
     script.after(el);
-    open(parse(script).model_id)
+    return open(parse(script).model_id)
       .then(({ model, widget }) => widget.render({ model, el }))
       .catch((problem) => {
         el.textContent = MISSING;
         console.info(String(problem));
       });
-  }
+  });
+
+  /* The figures have pushed the text down: go again to where the address points. */
+  Promise.all(shown).then(() => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (shown.length && target) target.scrollIntoView();
+  });
 })();

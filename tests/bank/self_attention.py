@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import vit_encoder
+import vit_encoder.check.self_attention
 
 # Right designs of attention.
 
@@ -57,6 +58,12 @@ def with_loop_over_queries(q, k, v):
     return (weights.unsqueeze(-1) * v.unsqueeze(-3)).sum(-2), weights
 
 
+def looks_at_numbers(q, k, v):
+    output, weights = with_matmul(q, k, v)
+    print(weights.tolist(), weights.sum(-1).max().item())
+    return output, weights
+
+
 class AsModule(nn.Module):
     def forward(self, q, k, v):
         return with_matmul(q, k, v)
@@ -69,6 +76,7 @@ RIGHT_ATTENTION = [
     with_softmax_by_hand,
     with_asserts_and_prints,
     with_loop_over_queries,
+    looks_at_numbers,
     AsModule(),
     lambda q, k, v: with_matmul(q, k, v),
 ]
@@ -137,6 +145,30 @@ class ScaledInQuery(Separate):
         return F.softmax(q @ self.key(x).transpose(1, 2), dim=2) @ self.value(x)
 
 
+class Lazy(Separate):
+    def __init__(self, dim, head_dim):
+        nn.Module.__init__(self)
+        self.query, self.key, self.value = (nn.LazyLinear(head_dim) for _ in range(3))
+
+
+class LazyFused(Fused):
+    def __init__(self, dim, head_dim):
+        super().__init__(dim, head_dim)
+        self.qkv = nn.LazyLinear(3 * head_dim)
+
+
+class Convolutions(nn.Module):
+    def __init__(self, dim, head_dim):
+        super().__init__()
+        self.query = nn.Conv1d(dim, head_dim, 1)
+        self.key = nn.Conv1d(dim, head_dim, 1)
+        self.value = nn.Conv1d(dim, head_dim, 1, bias=False)
+
+    def forward(self, x):
+        parts = (self.query, self.key, self.value)
+        return with_matmul(*(part(x.mT).mT for part in parts))[0]
+
+
 RIGHT_SELF_ATTENTION = [
     Separate,
     Fused,
@@ -144,6 +176,9 @@ RIGHT_SELF_ATTENTION = [
     BareParameters,
     InDictionary,
     ScaledInQuery,
+    Lazy,
+    LazyFused,
+    Convolutions,
 ]
 
 # Wrong answers of attention: name → answers that must get exactly this name.
@@ -170,6 +205,20 @@ def exponential_by_hand(q, k, v):
     return weights @ v, weights
 
 
+def queries_without_scale(q, k, v):
+    weights = (q @ k.mT).softmax(-2)
+    return weights @ v, weights
+
+
+def scaled_by_value_width(q, k, v):
+    weights = (q @ k.mT * v.shape[-1] ** -0.5).softmax(-1)
+    return weights @ v, weights
+
+
+def in_half(q, k, v):
+    return tuple(x.half() for x in with_matmul(q, k, v))
+
+
 def in_float32(q, k, v):
     return with_matmul(q.float(), k.float(), v.float())
 
@@ -189,6 +238,15 @@ def adds_zeros_made_on_cpu(q, k, v):
     mask = torch.zeros(q.shape[-2], k.shape[-2])
     weights = (q @ k.mT / q.shape[-1] ** 0.5 + mask).softmax(-1)
     return weights @ v, weights
+
+
+def returned_on_cpu(q, k, v):
+    output, weights = with_matmul(q, k, v)
+    return output.cpu(), weights.cpu()
+
+
+def moved_to_cpu(q, k, v):
+    return with_matmul(q.to("cpu"), k.to("cpu"), v.to("cpu"))
 
 
 def with_dropout(q, k, v):
@@ -214,23 +272,41 @@ def calls_multi_head(q, k, v):
     return nn.MultiheadAttention(q.shape[-1], 1, batch_first=True)(q, k, v)
 
 
+def calls_operator(q, k, v):
+    return torch.ops.aten._scaled_dot_product_attention_math(q, k, v)
+
+
+def calls_overload(q, k, v):
+    return torch.ops.aten._scaled_dot_product_attention_math.default(q, k, v)
+
+
+def calls_oracle(q, k, v):
+    return vit_encoder.check.self_attention.exact(q, k, v)
+
+
 def calls_reference(q, k, v):
     return vit_encoder.attention(q, k, v)
 
 
 WRONG_ATTENTION = {
-    "softmax-over-queries": [queries_by_einsum],
+    "softmax-over-queries": [queries_by_einsum, queries_without_scale],
     "no-scale": [scale_left_out],
     "divided-by-width": [scaled_twice],
+    "divided-by-value-width": [scaled_by_value_width],
     "softmax-overflows": [exponential_by_hand],
-    "dtype-changed": [in_float32],
+    "dtype-changed": [in_float32, in_half],
     "computed-in-float32": [float32_and_back],
     "input-changed": [writes_into_query],
-    "device-fixed": [adds_zeros_made_on_cpu],
+    "device-fixed": [adds_zeros_made_on_cpu, returned_on_cpu, moved_to_cpu],
     "not-deterministic": [with_dropout],
     "gradient-cut": [through_numpy, without_gradient],
-    "built-in-used": [calls_built_in, calls_multi_head],
-    "reference-used": [calls_reference, vit_encoder.attention],
+    "built-in-used": [
+        calls_built_in,
+        calls_multi_head,
+        calls_operator,
+        calls_overload,
+    ],
+    "reference-used": [calls_reference, calls_oracle, vit_encoder.attention],
 }
 
 # Wrong answers of SelfAttention.
@@ -258,6 +334,49 @@ class SharedModule(Separate):
     def __init__(self, dim, head_dim):
         super().__init__(dim, head_dim)
         self.key = self.value = self.query
+
+
+class KeyIsQuery(Separate):
+    def __init__(self, dim, head_dim):
+        super().__init__(dim, head_dim)
+        self.key = self.query
+
+
+class ValueIsKey(Separate):
+    def __init__(self, dim, head_dim):
+        super().__init__(dim, head_dim)
+        self.value = self.key
+
+
+class ValueFromQuery(Separate):
+    def forward(self, x):
+        q, k = self.query(x), self.key(x)
+        return with_matmul(q, k, q)[0]
+
+
+class ThreesLast(Fused):
+    def forward(self, x):
+        q, k, v = self.qkv(x).reshape(*x.shape[:2], -1, 3).movedim(-1, 0)
+        return with_matmul(q, k, v)[0]
+
+
+class BatchFlattened(Separate):
+    def forward(self, x):
+        return super().forward(x.flatten(0, 1)).view(*x.shape[:2], -1)
+
+
+class BatchFlattenedAndUnscaled(Separate):
+    def forward(self, x):
+        x, shape = x.flatten(0, 1), x.shape
+        weights = (self.query(x) @ self.key(x).mT).softmax(-1)
+        return (weights @ self.value(x)).unflatten(0, shape[:2])
+
+
+class LayersMadeInForward(Separate):
+    def forward(self, x):
+        dim, width = x.shape[-1], self.query.out_features
+        q, k, v = (nn.Linear(dim, width)(x) for _ in range(3))
+        return with_matmul(q, k, v)[0]
 
 
 class OtherNames(nn.Module):
@@ -317,7 +436,11 @@ class Inherited(vit_encoder.SelfAttention):
 WRONG_SELF_ATTENTION = {
     "no-projections": [NothingLearned],
     "one-projection": [OneLinear, SharedModule],
-    "missing-parameters": [OtherNames],
+    "query-is-key": [KeyIsQuery],
+    "value-is-query": [ValueFromQuery],
+    "qkv-interleaved": [ThreesLast],
+    "images-mixed": [BatchFlattened, BatchFlattenedAndUnscaled],
+    "missing-parameters": [OtherNames, ValueIsKey],
     "key-and-value-swapped": [OrderOfChunks],
     "scaled-by-dim": [WidthOfInput],
     "wrong-shape": [MapsBack],

@@ -38,6 +38,7 @@ def check(id: str, answer: object, seed: int = 0) -> Report:
         verdict.misconceptions,
         verdict.message,
         verdict.answered,
+        entry["title"],
     )
     return _reports[id]
 

@@ -6,11 +6,13 @@ its own process; marking can ask in a sandbox and keep the judge outside.
 
 import dis
 import inspect
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from vit_encoder.check.guard import Sink, TimeUp, Watch, guarded
 
@@ -46,15 +48,15 @@ class Form:
     outputs: names of the tensors that it returns.
     is_class: the answer is a module class, not a function.
     fused: a joined parameter → the parameters that it may stand for, in order.
-    builtins: names of torch functions that it may not call.
-    reference: the course's own part, which it may not call.
+    builtins: what the names of torch functions contain that it may not call.
+    reference: the course's own versions of the part, which it may not call.
     """
 
     outputs: tuple[str, ...]
     is_class: bool = False
     fused: dict[str, tuple[str, ...]] = field(default_factory=dict)
     builtins: tuple[str, ...] = ()
-    reference: Callable | None = None
+    reference: tuple[Callable, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Question:
     """Build yourself, take these parameters, and compute this.
 
     inputs: tensors or plain values, in the order of the call.
-    arguments: what a class is built with.
+    arguments: name → what a class is built with, in the order of the call.
     parameters: name such as query.weight → value.
     cotangent: the gradient of the first output, if gradients are asked for.
     device: cpu, or meta, which has no data and stands in for any other device.
@@ -70,7 +72,7 @@ class Question:
 
     name: str
     inputs: tuple
-    arguments: tuple = ()
+    arguments: dict[str, object] = field(default_factory=dict)
     parameters: dict[str, Tensor] = field(default_factory=dict)
     cotangent: Tensor | None = None
     device: str = "cpu"
@@ -85,6 +87,7 @@ class Reply:
     inputs_after: the inputs as the answer left them.
     gradients: "input 0" or a parameter's name → gradient; None if there is none.
     taken: names of the parameters that could be set.
+    shared: pairs of them that are one and the same parameter.
     parameters: name → shape of all parameters that the answer has.
     """
 
@@ -92,6 +95,7 @@ class Reply:
     inputs_after: tuple = ()
     gradients: dict[str, Tensor | None] = field(default_factory=dict)
     taken: tuple[str, ...] = ()
+    shared: tuple[tuple[str, str], ...] = ()
     parameters: dict[str, tuple[int, ...]] = field(default_factory=dict)
     problem: Problem | None = None
 
@@ -120,10 +124,10 @@ def ask_all(answer: object, form: Form, questions: list[Question]) -> Hearing:
         for question in questions:
             replies[question.name] = ask(answer, form, question)
 
-    return hear(put_questions, replies, Watch(form.builtins, form.reference))
+    return under_guard(put_questions, replies, Watch(form.builtins, form.reference))
 
 
-def hear(put_questions: Callable, replies: dict, watch: Watch) -> Hearing:
+def under_guard(put_questions: Callable, replies: dict, watch: Watch) -> Hearing:
     """Run the questions under guard; replies is filled as far as they come."""
     sink = Sink()
     problem = None
@@ -176,7 +180,9 @@ def raised(error: BaseException) -> Problem:
 
 def not_answered(where: str = "") -> Problem:
     """The stub is still as it came."""
-    return Problem("not-answered", f"Not answered yet{where}.")
+    return Problem(
+        "not-answered", f"Not answered yet{where}. Replace `...`, then run both cells."
+    )
 
 
 def unfit(answer: object, form: Form) -> Problem | None:
@@ -187,6 +193,8 @@ def unfit(answer: object, form: Form) -> Problem | None:
         if not (inspect.isclass(answer) and issubclass(answer, nn.Module)):
             wanted = "a class that inherits from nn.Module"
             return Problem("wrong-kind", f"Give {wanted}, not {describe(answer)}.")
+        if answer.forward is nn.Module.forward:
+            return Problem("wrong-kind", "It has no `forward`.")
         if unwritten(answer.forward):
             return not_answered(": `forward` is empty")
     elif inspect.isclass(answer) or not callable(answer):
@@ -234,6 +242,7 @@ def reply_to(answer: Callable, form: Form, question: Question) -> Reply:
         tuple(plain(x) for x in outputs),
         tuple(plain(x) if isinstance(x, Tensor) else x for x in inputs),
         taken=tuple(places),
+        shared=shared_pairs(places),
         parameters=parameters,
     )
     if question.cotangent is None:
@@ -257,9 +266,16 @@ def plain(tensor: Tensor) -> Tensor:
 
 def build(answer: Callable, question: Question) -> nn.Module:
     """The module with the dtype and device of the inputs."""
-    module = answer(*question.arguments)
     dtype = next(x.dtype for x in question.inputs if isinstance(x, Tensor))
-    return module.to(dtype=dtype, device=question.device).train(question.training)
+    with torch.random.fork_rng(devices=[]):
+        # Equal questions build equal modules; what differs then comes from forward.
+        torch.default_generator.manual_seed(0)
+        module = answer(*question.arguments.values())
+        module.to(dtype=dtype).train(question.training)
+        if any(map(is_lazy, module.parameters())):
+            on_cpu = replace(question, device="cpu")
+            module(*(fresh(x, on_cpu) for x in question.inputs))
+    return module.to(device=question.device)
 
 
 @dataclass(frozen=True)
@@ -267,14 +283,18 @@ class Place:
     """Where an answer holds a parameter.
 
     rows: its part of a joined parameter. turned: held as (in, out), for `x @ weight`.
+    kernel: held with a last axis of 1, as in a convolution.
     """
 
     tensor: Tensor
     rows: slice
     turned: bool
+    kernel: bool
 
     def view(self, tensor: Tensor) -> Tensor:
         """The part of a tensor laid out like `self.tensor`."""
+        if self.kernel:
+            tensor = tensor.squeeze(-1)
         return (tensor.T if self.turned else tensor)[self.rows]
 
     def put(self, value: Tensor) -> None:
@@ -299,16 +319,27 @@ def find_places(
         if tensor is None:
             continue
         shape = (parts * len(value), *value.shape[1:])
-        turned = tensor.shape != shape and tensor.ndim == 2
-        if (tensor.T.shape if turned else tensor.shape) != shape:
+        kernel = tensor.ndim == 3 and tensor.shape[-1] == 1
+        held_shape = tensor.shape[:-1] if kernel else tensor.shape
+        turned = held_shape != shape and tensor.ndim == 2
+        if (held_shape[::-1] if turned else held_shape) != shape:
             raise ProblemError(
                 "wrong-parameter-shape",
                 f"Its parameter `{held}.{kind}` has shape {tuple(tensor.shape)}, "
                 f"expected {shape}.",
             )
         rows = slice(index * len(value), (index + 1) * len(value))
-        places[name] = Place(tensor, rows, turned)
+        places[name] = Place(tensor, rows, turned, kernel)
     return places
+
+
+def shared_pairs(places: dict[str, Place]) -> tuple[tuple[str, str], ...]:
+    """The pairs of names that stand for the same part of the same tensor."""
+    return tuple(
+        (a, b)
+        for a, b in itertools.combinations(places, 2)
+        if places[a].tensor is places[b].tensor and places[a].rows == places[b].rows
+    )
 
 
 def held_by(
@@ -389,7 +420,7 @@ def ask_test(test: object, versions: dict[str, Callable]) -> Hearing:
         for name, version in versions.items():
             replies[name] = verdict_of(test, anonymous(version))
 
-    return hear(put_questions, replies, Watch((), None))
+    return under_guard(put_questions, replies, Watch((), ()))
 
 
 def anonymous(version: Callable) -> Callable:
@@ -418,19 +449,22 @@ def verdict_of(test: Callable, version: Callable) -> str | Problem:
 
 def read_numbers(answer: object, count: int) -> Hearing:
     """A prediction of numbers, as floats; lists may be nested."""
-    if unwritten(answer):
+    listed = isinstance(answer, list | tuple)
+    if unwritten(answer) or (listed and answer and all(map(unwritten, answer))):
         return Hearing({}, not_answered())
     try:
         flat = flatten(answer)
     except Exception:
-        flat = []
+        given = "not all entries are numbers" if listed else f"not {describe(answer)}"
+        return Hearing({}, wrong_numbers(count, given))
     if len(flat) != count:
-        given = describe(answer)
-        if flat:
-            given = f"{len(flat)} of them"
-        text = f"Give {count} numbers in a list, not {given}."
-        return Hearing({}, Problem("wrong-kind", text))
+        return Hearing({}, wrong_numbers(count, f"not {len(flat)} of them"))
     return Hearing({"numbers": flat})
+
+
+def wrong_numbers(count: int, given: str) -> Problem:
+    """What came is no list of this many numbers."""
+    return Problem("wrong-kind", f"Give {count} numbers in a list, {given}.")
 
 
 def flatten(numbers: object) -> list[float]:

@@ -42,34 +42,37 @@ class Sink(io.TextIOBase):
 class Watch(TorchFunctionMode):
     """Notes calls of forbidden built-ins, and of the course's own part.
 
-    builtins: names such as scaled_dot_product_attention.
-    reference: the course's function or module class, or None.
+    builtins: what a forbidden name contains, such as scaled_dot_product.
+    reference: the course's functions or module classes.
     seen: ("built-in-used" or "reference-used", name) for each, in order.
     """
 
-    def __init__(self, builtins: tuple[str, ...], reference: Callable | None):
+    def __init__(self, builtins: tuple[str, ...], reference: tuple[Callable, ...]):
         super().__init__()
         self.builtins = builtins
-        self.reference = reference
-        self.code = code_of(reference)
+        self.reference = [(code_of(part), part.__name__) for part in reference]
         self.seen: list[tuple[str, str]] = []
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = getattr(func, "__name__", "")
-        if name in self.builtins:
+        if any(part in name for part in self.builtins):
             self.seen.append(("built-in-used", name))
+        if name == "tolist" and args[0].is_meta:
+            # As for item(). Torch's own error would read like that of cpu().
+            raise RuntimeError("Tensor.tolist() cannot be called on meta tensors")
         return func(*args, **(kwargs or {}))
 
     def profile(self, frame, event, _argument) -> None:
         """Called by Python at every call; sees the reference under any name."""
-        if event == "call" and frame.f_code is self.code:
-            self.seen.append(("reference-used", self.reference.__name__))
+        if event == "call":
+            for code, name in self.reference:
+                if frame.f_code is code:
+                    self.seen.append(("reference-used", name))
 
 
-def code_of(thing: Callable | None) -> CodeType | None:
+def code_of(thing: Callable) -> CodeType:
     """The code object that runs when the course's part is called."""
-    function = thing.forward if isinstance(thing, type) else thing
-    return getattr(function, "__code__", None)
+    return (thing.forward if isinstance(thing, type) else thing).__code__
 
 
 @contextlib.contextmanager

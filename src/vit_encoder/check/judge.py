@@ -15,6 +15,15 @@ from vit_encoder.check.misconceptions import Misconception
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}  # absolute and relative
 ROUNDED = 1e-5  # what float64 still agrees to when it was float32 on the way
+FOLLOWS = ("", "raises", "gradient-cut")  # what a failure of the core brings along
+ASK_OF_PROBLEM = {  # where the property's own question would not fit
+    "raises": "",
+    "wrong-type": "",
+    "returns-none": "",
+    "missing-parameters": "",
+    "wrong-parameter-shape": "What goes into each projection, and what comes out?",
+    "computed-in-float32": "Where does a number of another type enter?",
+}
 
 
 @dataclass(frozen=True)
@@ -51,10 +60,12 @@ class Trial:
         return all(close(got, expected, at_least) for got, expected in pairs)
 
     def sizes(self) -> str:
-        """The inputs' shapes, for a message."""
+        """The inputs' shapes and what a class was built with, for a message."""
         inputs = self.question.inputs
         shapes = [str(tuple(x.shape)) for x in inputs if isinstance(x, Tensor)]
-        return f"inputs of shape {', '.join(shapes)}"
+        text = f"inputs of shape {', '.join(shapes)}"
+        built = [f"{n} {value}" for n, value in self.question.arguments.items()]
+        return f"{text} and a module built with {', '.join(built)}" if built else text
 
 
 Trials = dict[str, Trial]
@@ -119,13 +130,27 @@ def close(got: Tensor, expected: Tensor, at_least: float = ROUNDED) -> bool:
     """Equal shapes and numbers, up to what the dtype can hold; nan equals nan."""
     if got.shape != expected.shape or got.device != expected.device:
         return False
-    tolerance = max(at_least, TOLERANCE.get(got.dtype, 1e-2))
+    tolerance = tolerance_of(got, at_least)
     return torch.allclose(
         got.double(), expected.double(), tolerance, tolerance, equal_nan=True
     )
 
 
+def tolerance_of(got: Tensor, at_least: float = ROUNDED) -> float:
+    """How far numbers of this dtype may be off, absolute and relative."""
+    return max(at_least, TOLERANCE.get(got.dtype, 1e-2))
+
+
 # Properties that every part has. Each function gives a test for Property.
+
+
+def returns_right_shapes(*names: str) -> Callable[[Trials], Problem | None]:
+    """The questions have answers of the expected shapes."""
+
+    def test(trials: Trials) -> Problem | None:
+        return next(filter(None, (trials[name].problem() for name in names)), None)
+
+    return test
 
 
 def agrees(*names: str) -> Callable[[Trials], Problem | None]:
@@ -144,14 +169,16 @@ def agrees(*names: str) -> Callable[[Trials], Problem | None]:
 
 
 def keeps_digits(name: str) -> Callable[[Trials], Problem | None]:
-    """On float64 inputs nothing is rounded to float32 on the way."""
+    """On float64 inputs nothing is rounded on the way."""
 
     def test(trials: Trials) -> Problem | None:
         trial = trials[name]
-        if trial.right() and not trial.right(at_least=0):
+        if not trial.right() or trial.right(at_least=0):
+            return None
+        if any(torch.equal(x, x.float().double()) for x in trial.reply.outputs):
             text = "On float64 inputs it computes in float32: digits are lost."
             return Problem("computed-in-float32", text)
-        return None
+        return Problem("", "On float64 inputs fewer than 9 digits are right.")
 
     return test
 
@@ -181,7 +208,8 @@ def same_gradients(name: str) -> Callable[[Trials], Problem | None]:
             got = trial.reply.gradients.get(place)
             if got is None:
                 return Problem("gradient-cut", f"No gradient reaches {place}.")
-            if not close(got, expected):
+            # A coarse output makes coarse gradients, whatever their own dtype.
+            if not close(got, expected, tolerance_of(trial.reply.outputs[0])):
                 return Problem("", f"The gradient of {place} differs.")
         return None
 
@@ -213,6 +241,7 @@ def keeps_device(name: str) -> Callable[[Trials], Problem | None]:
         reply = trials[name].reply
         text = reply.problem.text.lower() if reply.problem else ""
         mixed = "expect" in text and "device" in text
+        mixed = mixed or "copy out of meta" in text  # such as x.cpu()
         if mixed or any(x.device.type != "meta" for x in reply.outputs):
             text = "It makes a tensor on the CPU, also when its inputs are elsewhere."
             return Problem("device-fixed", text)
@@ -256,10 +285,10 @@ def evaluate(properties: Iterable[Property], trials: Trials) -> list[Failure]:
 
 
 def points_for(failures: list[Failure], out_of: int) -> int:
-    """All points, none without the core, else one less for each failure."""
+    """None without the core, else one less for each failure, and at least one."""
     if any(failure.property.core for failure in failures):
         return 0
-    return max(out_of - len(failures), min(1, out_of - 1)) if failures else out_of
+    return max(out_of - len(failures), min(1, out_of - 1))
 
 
 def wrong_questions(trials: Trials) -> set[str]:
@@ -387,14 +416,23 @@ def number(value: float) -> str:
 def telling(failures: list[Failure]) -> list[Failure]:
     """The failures worth a line: the first, and the edges that fail beside it.
 
-    Where the first one already stops the answer, the others only follow from it.
+    Beside the core an edge needs a name of its own; most others follow from it.
+    Where the first one already stops the answer, all others do.
     """
     if not failures:
         return []
     first, *others = failures
     if first.property.core and first.problem.name:
         return [first]
-    return [first, *(f for f in others if not f.property.core)]
+    others = [f for f in others if not f.property.core]
+    if any(f.property.core for f in failures):
+        others = [f for f in others if f.problem.name not in FOLLOWS]
+    return [first, *others]
+
+
+def question_of(failure: Failure) -> str:
+    """The question that leads on; '' where the failure says enough."""
+    return ASK_OF_PROBLEM.get(failure.problem.name, failure.property.ask)
 
 
 def explain(
@@ -408,8 +446,8 @@ def explain(
         seen, ask = recognised[0].seen, recognised[0].ask
         others = [m.seen for m in recognised[1:]] + [f.problem.text for f in failures]
     else:
-        seen, ask = failures[0].problem.text, failures[0].property.ask
+        seen, ask = failures[0].problem.text, question_of(failures[0])
         others = [f.problem.text for f in failures[1:]]
-    lines = [seen, example, f"Question: {ask}"]
+    lines = [seen, example, f"Question: {ask}" if ask else ""]
     lines += [f"Also seen: {other}" for other in dict.fromkeys(others) if other != seen]
     return "\n".join(filter(None, lines))

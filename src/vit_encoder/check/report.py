@@ -13,7 +13,7 @@ class Report:
     id: the exercise. points, out_of: whole numbers, points ≤ out_of.
     passed: every property holds. answered: it is no untouched stub.
     misconceptions: short names of what was recognised.
-    message: what was seen, and the question that leads on.
+    message: what was seen, and the question that leads on. title: the exercise's.
     """
 
     id: str
@@ -23,6 +23,7 @@ class Report:
     misconceptions: tuple[str, ...]
     message: str
     answered: bool = True
+    title: str = ""
 
     @property
     def state(self) -> str:
@@ -31,12 +32,15 @@ class Report:
             return "passed"
         if not self.answered:
             return "not answered yet"
-        return ", ".join(self.misconceptions) or "not passed yet"
+        recognised = ", ".join(self.misconceptions).replace("-", " ")
+        return f"not passed yet ({recognised})" if recognised else "not passed yet"
 
     @property
     def heading(self) -> str:
         """The first line: what was checked and what it earned."""
-        return f"{self.id}: {count(self.points, self.out_of)}, {self.state}"
+        return (
+            f"{self.title or self.id}: {count(self.points, self.out_of)}, {self.state}"
+        )
 
     def __repr__(self) -> str:
         return f"{self.heading}\n\n{self.message}"
@@ -99,11 +103,13 @@ class ScoreCard:
     def _repr_html_(self) -> str:
         """A table with a caption and headings that a screen reader reads out."""
         titles = ("Task", "Points", "State", "Read again")
-        head = "".join(f'<th scope="col">{title}</th>' for title in titles)
+        look = 'style="padding: 0.3em 0.8em; text-align: left"'
+        head = "".join(f'<th scope="col" {look}>{title}</th>' for title in titles)
         body = "".join(
-            f'<tr><th scope="row">{escape(row.title)}</th>'
-            f"<td>{row.points} of {row.out_of}</td>"
-            f"<td>{escape(row.state)}</td><td>{escape(row.again)}</td></tr>"
+            f'<tr><th scope="row" {look}>{escape(row.title)}</th>'
+            f"<td {look}>{row.points} of {row.out_of}</td>"
+            f"<td {look}>{escape(row.state)}</td>"
+            f"<td {look}>{escape(row.again)}</td></tr>"
             for row in self.rows
         )
         return (

@@ -13,15 +13,19 @@ from vit_encoder.check.judge import (
     Show,
     Trials,
     agrees,
+    close,
     keeps_device,
     keeps_digits,
     keeps_dtype,
     keeps_inputs,
     repeats,
+    returns_right_shapes,
     same_gradients,
     stays_finite,
+    tolerance_of,
 )
 from vit_encoder.check.misconceptions import Misconception, against
+from vit_encoder.check.questions import Normal, batch, double, finish, small
 from vit_encoder.check.tasks import BreakIt, Choose, Implement, PredictNumbers, Wrong
 from vit_encoder.self_attention import SelfAttention, attention
 
@@ -160,6 +164,17 @@ def divided_by_query_count(q, k, v):
 
 
 @wrong_attention(
+    seen="The scale depends on D_v, the width of the values, not on D_h.",
+    ask="How many products were added up to make one score?",
+    source=OURS,
+)
+def divided_by_value_width(q, k, v):
+    scores = q @ k.transpose(-2, -1) / math.sqrt(v.shape[-1])
+    weights = scores.softmax(dim=-1)
+    return weights @ v, weights
+
+
+@wrong_attention(
     seen="The weights of each query add up to 1/√D_h, not to 1.",
     ask="What must be made smaller: the scores, or the shares made from them?",
     source=OURS,
@@ -183,12 +198,12 @@ def keys_not_transposed(q, k, v):
 
 
 @wrong_attention(
-    seen="It works with two axes only: with more, `.T` turns the order of all axes.",
+    seen="It works with two axes only: with more, all axes change places, not two.",
     ask="Which two axes change places, and which stay?",
     source=OURS,
 )
 def all_axes_reversed(q, k, v):
-    scores = q @ k.T / math.sqrt(q.shape[-1])
+    scores = q @ k.permute(*range(k.ndim)[::-1]) / math.sqrt(q.shape[-1])
     weights = scores.softmax(dim=-1)
     return weights @ v, weights
 
@@ -338,6 +353,7 @@ ATTENTION = (
     multiplied_by_root,
     divided_by_key_count,
     divided_by_query_count,
+    divided_by_value_width,
     scaled_after_softmax,
     keys_not_transposed,
     all_axes_reversed,
@@ -434,6 +450,62 @@ class ValueNotProjected(nn.Module):
         q, k, v = self.query(x), self.key(x), x
         output, _ = attention(q, k, v)
         return output
+
+
+@wrong_self_attention(
+    seen="The values come from the projection of the queries.",
+    ask="Is what a token looks for the same as what it hands on?",
+    source=OURS,
+)
+class ValueIsQuery(nn.Module):
+    def __init__(self, dim, head_dim):
+        super().__init__()
+        self.query = nn.Linear(dim, head_dim)
+        self.key = nn.Linear(dim, head_dim)
+        self.value = nn.Linear(dim, head_dim)
+
+    def forward(self, x):
+        require_tokens(x, self.query.in_features)
+        q, k, v = self.query(x), self.key(x), self.query(x)
+        output, _ = attention(q, k, v)
+        return output
+
+
+@wrong_self_attention(
+    seen="Every third entry of `qkv` is read as a query, not the first D_h of them.",
+    ask="If `qkv` stacks query, key and value, where in it does the key begin?",
+    source=OURS,
+)
+class QkvInterleaved(nn.Module):
+    def __init__(self, dim, head_dim):
+        super().__init__()
+        self.qkv = nn.Linear(dim, 3 * head_dim)
+
+    def forward(self, x):
+        require_tokens(x, self.qkv.in_features)
+        q, k, v = self.qkv(x).unflatten(-1, (-1, 3)).unbind(-1)
+        output, _ = attention(q, k, v)
+        return output
+
+
+@wrong_self_attention(
+    seen="The tokens of all images stand in one row, so images look at each other.",
+    ask="Which tokens may one token look at?",
+    source=OURS,
+)
+class ImagesMixed(nn.Module):
+    def __init__(self, dim, head_dim):
+        super().__init__()
+        self.query = nn.Linear(dim, head_dim)
+        self.key = nn.Linear(dim, head_dim)
+        self.value = nn.Linear(dim, head_dim)
+
+    def forward(self, x):
+        require_tokens(x, self.query.in_features)
+        tokens = x.flatten(0, 1)
+        q, k, v = self.query(tokens), self.key(tokens), self.value(tokens)
+        output, _ = attention(q, k, v)
+        return output.unflatten(0, x.shape[:2])
 
 
 @wrong_self_attention(
@@ -536,6 +608,9 @@ SELF_ATTENTION = (
     OneProjection,
     QueryIsKey,
     ValueNotProjected,
+    ValueIsQuery,
+    QkvInterleaved,
+    ImagesMixed,
     QueryAndKeySwapped,
     KeyAndValueSwapped,
     ScaledByDim,
@@ -608,29 +683,15 @@ def self_attention_oracle(question: Question, taken: tuple[str, ...]) -> tuple:
     return finish(question, leaves, (output,))
 
 
-def double(tensor: Tensor) -> Tensor:
-    """A float64 leaf on the CPU; zeros for what has no data."""
-    return tensor.detach().clone().double().requires_grad_()
-
-
-def finish(
-    question: Question, leaves: dict[str, Tensor], outputs: tuple[Tensor, ...]
-) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-    """The outputs, and the gradients if the question asks for them."""
-    gradients: dict[str, Tensor] = {}
-    if question.cotangent is not None:
-        found = torch.autograd.grad(
-            outputs[0], list(leaves.values()), question.cotangent.double()
-        )
-        gradients = dict(zip(leaves, found, strict=True))
-    return tuple(x.detach() for x in outputs), gradients
-
-
-# The questions. All sizes differ, so that a wrong axis cannot hide.
+# The questions.
 
 
 def attention_questions(seed: int) -> list[Question]:
-    """Small fixed ones for messages, random ones for the verdict."""
+    """Small fixed ones for messages, random ones for the verdict.
+
+    Sizes differ within a random one, so that a wrong axis cannot hide. Where two are
+    equal, a wrong version must fail by its numbers, not by its shapes.
+    """
     normal = Normal(seed)
     q, k, v = normal(2, 5, 7), normal(2, 3, 7), normal(2, 3, 4)
     queries, keys = normal.order(5), normal.order(3)
@@ -641,7 +702,6 @@ def attention_questions(seed: int) -> list[Question]:
         Question("small numbers", SMALL),
         Question("small numbers in a batch", tuple(map(batch, SMALL))),
         Question("small numbers, four axes", tuple(batch(x)[None] for x in SMALL)),
-        Question("the same again", SMALL),
         Question("three axes", (q, k, v)),
         Question("another order", shuffled),
         Question("equal counts", (normal(3, 6, 5), normal(3, 6, 5), normal(3, 6, 2))),
@@ -653,38 +713,11 @@ def attention_questions(seed: int) -> list[Question]:
             "four axes", (normal(2, 3, 4, 5), normal(2, 3, 6, 5), normal(2, 3, 6, 7))
         ),
         Question("float32", (q.float(), k.float(), v.float())),
+        Question("float32 again", (q.float(), k.float(), v.float())),
         Question("large scores", large),
         Question("gradients", (q, k, v), cotangent=normal(2, 5, 4)),
         Question("another device", (q, k, v), device="meta"),
     ]
-
-
-class Normal:
-    """Random float64 numbers and orders that depend on the seed alone."""
-
-    def __init__(self, seed: int):
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def __call__(self, *shape: int) -> Tensor:
-        """Standard normal numbers."""
-        return torch.randn(
-            shape, generator=self.generator, dtype=torch.float64, device="cpu"
-        )
-
-    def order(self, count: int) -> Tensor:
-        """An order of 0 to count - 1 that changes places."""
-        start = torch.randint(1, count, (), generator=self.generator, device="cpu")
-        return torch.arange(count, device="cpu").roll(int(start))
-
-
-def small(*rows: list[float]) -> Tensor:
-    """A matrix for a message."""
-    return torch.tensor(rows, dtype=torch.float64, device="cpu")
-
-
-def batch(x: Tensor) -> Tensor:
-    """A batch of two: the matrix, and twice the matrix in reverse."""
-    return torch.stack([x, 2 * x.flip(0)])
 
 
 def wide(normal: Normal, width: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -706,19 +739,27 @@ def self_attention_questions(seed: int) -> list[Question]:
     order = normal.order(5)
     other = projections(normal, 9, 10)
     large = 100 * SMALL_X.float()
-    common = {"arguments": (6, 4), "parameters": parameters}
+    tiny = {"arguments": built(3, 4), "parameters": SMALL_PARAMETERS}
+    common = {"arguments": built(6, 4), "parameters": parameters}
+    wide_head = {"arguments": built(9, 10), "parameters": other}
     return [
-        Question("small numbers", (SMALL_X,), (3, 4), SMALL_PARAMETERS),
-        Question("the same again", (SMALL_X,), (3, 4), SMALL_PARAMETERS),
+        Question("small numbers", (SMALL_X,), **tiny),
+        Question("two small images", (batch(SMALL_X[0]),), **tiny),
         Question("a narrow head", (x,), **common),
         Question("another order", (x[:, order],), **common),
-        Question("a wide head", (normal(3, 4, 9),), (9, 10), other),
-        Question("one token", (normal(3, 1, 9),), (9, 10), other),
+        Question("a wide head", (normal(3, 4, 9),), **wide_head),
+        Question("one token", (normal(3, 1, 9),), **wide_head),
         Question("float32", (x.float(),), **common),
-        Question("large scores", (large,), (3, 4), SMALL_PARAMETERS),
+        Question("float32 again", (x.float(),), **common),
+        Question("large scores", (large,), **tiny),
         Question("gradients", (x,), **common, cotangent=normal(2, 5, 4)),
         Question("another device", (x,), **common, device="meta"),
     ]
+
+
+def built(dim: int, head_dim: int) -> dict[str, int]:
+    """What SelfAttention is built with."""
+    return {"dim": dim, "head_dim": head_dim}
 
 
 def projections(normal: Normal, dim: int, head_dim: int) -> dict[str, Tensor]:
@@ -743,27 +784,27 @@ SMALL_PARAMETERS = {
 # The properties that are self-attention's own.
 
 
-def returns_right_shapes(*names: str):
-    """The questions have answers of the expected shapes."""
-
-    def test(trials: Trials) -> Problem | None:
-        return next(filter(None, (trials[name].problem() for name in names)), None)
-
-    return test
-
-
 def rows_sum_to_one(trials: Trials) -> Problem | None:
     """The weights of each query are shares: not negative, adding up to 1."""
     trial = trials["three axes"]
     if trial.problem():
         return trial.problem()
-    weights = trial.reply.outputs[1].double()
-    sums = weights.sum(-1).flatten()
+    weights = trial.reply.outputs[1]
     if (weights < 0).any():
         return Problem("", "Some weights are negative.")
-    if not torch.allclose(sums, torch.ones_like(sums), atol=1e-5):
-        return Problem("", f"The weights of one query add up to {sums[0]:.2f}, not 1.")
-    return None
+    if adds_up_to_one(weights, -1):
+        return None
+    if adds_up_to_one(weights, -2):
+        return Problem(softmax_over_queries.name, softmax_over_queries.seen)
+    sums = weights.double().sum(-1).flatten()
+    worst = float(sums[(sums - 1).abs().argmax()])
+    return Problem("", f"The weights of one query add up to {worst:.6g}, not 1.")
+
+
+def adds_up_to_one(weights: Tensor, axis: int) -> bool:
+    """The sums over an axis are 1, up to what the dtype can hold."""
+    sums = weights.double().sum(axis)
+    return torch.allclose(sums, torch.ones_like(sums), atol=tolerance_of(weights))
 
 
 def averages_equal_values(trials: Trials) -> Problem | None:
@@ -771,8 +812,7 @@ def averages_equal_values(trials: Trials) -> Problem | None:
     trial = trials["equal values"]
     if trial.problem() or trial.right():
         return trial.problem()
-    got, expected = trial.reply.outputs[0].double(), trial.expected[0]
-    if torch.allclose(got, expected, atol=1e-5):
+    if close(trial.reply.outputs[0], trial.expected[0]):
         return None
     return Problem("", "All values are equal, and yet another vector comes out.")
 
@@ -795,18 +835,19 @@ def follows_order(output: int):
 def same_rows(before: Tensor, after: Tensor) -> bool:
     """Each row of one is a row of the other, image by image."""
     apart = (before.double()[:, :, None] - after.double()[:, None]).abs().amax(-1)
-    return bool((apart.amin(-1) < 1e-5).all() and (apart.amin(-2) < 1e-5).all())
+    limit = tolerance_of(before)
+    return bool((apart.amin(-1) < limit).all() and (apart.amin(-2) < limit).all())
 
 
 def spread_ignores_width(trials: Trials) -> Problem | None:
-    """Scores of unit-variance queries and keys spread by about 1 at every width."""
+    """Scores of unit-variance queries and keys do not spread with √D_h, nor 1/√D_h."""
     spreads = []
     for name in ("width 16", "width 256"):
         if trials[name].problem():
             return trials[name].problem()
         weights = trials[name].reply.outputs[1].double()
         spreads.append(float(weights.clamp_min(1e-300).log().std(-1).mean()))
-    if all(0.6 < spread < 1.5 for spread in spreads):
+    if not 3 < max(spreads) / max(min(spreads), 1e-9) < 5.5:  # √D_h makes it √16
         return None
     narrow, wide = (f"{spread:.1f}" for spread in spreads)
     text = (
@@ -817,18 +858,21 @@ def spread_ignores_width(trials: Trials) -> Problem | None:
 
 
 def has_three_projections(trials: Trials) -> Problem | None:
-    """Parameters of the expected names are there, and enough of them."""
+    """Parameters of the expected names are there, none twice, and enough of them."""
     trial = trials["a narrow head"]
     if trial.reply.problem:
-        return trial.reply.problem
-    dim, head_dim = trial.question.inputs[0].shape[-1], trial.question.arguments[1]
+        return trial.problem()
+    dim, head_dim = trial.question.arguments.values()
     wanted = [f"{name}.weight" for name in ("query", "key", "value")]
     missing = [name for name in wanted if name not in trial.reply.taken]
     shapes = trial.reply.parameters.values()
-    learned = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
+    learned = sum(math.prod(shape) for shape in shapes if len(shape) > 1)
     if not missing and learned >= 3 * dim * head_dim:
         return None
     names = {0: "no-projections", dim * head_dim: "one-projection"}
+    twice = [pair for pair in trial.reply.shared if pair[0] in wanted]
+    if learned not in names and twice:
+        return one_for_two(*twice[0])
     text = f"Its weights have {learned} entries, expected 3 · {dim} · {head_dim}."
     if missing:
         text = (
@@ -838,8 +882,32 @@ def has_three_projections(trials: Trials) -> Problem | None:
     return Problem(names.get(learned, "missing-parameters"), text)
 
 
+def one_for_two(first: str, second: str) -> Problem:
+    """Two projections are one and the same."""
+    if (first, second) == ("query.weight", "key.weight"):
+        return Problem(QueryIsKey.name, QueryIsKey.seen)
+    text = f"Its {first} and its {second} are one and the same parameter."
+    return Problem("missing-parameters", text)
+
+
+def separates_images(trials: Trials) -> Problem | None:
+    """An image's output is the same alone and in a batch."""
+    alone, together = trials["small numbers"], trials["two small images"]
+    if alone.problem() or together.problem():
+        return alone.problem() or together.problem()
+    if close(together.reply.outputs[0][:1], alone.reply.outputs[0]):
+        return None
+    text = "An image gives other outputs in a batch of two than alone."
+    return Problem(ImagesMixed.name, text)
+
+
 INDEX = "Which index of each tensor is which: image, query, key or feature?"
 SHARES = "How much attention does one query have to hand out in all?"
+REPEATS = Property(
+    "equal questions get equal answers",
+    repeats("float32", "float32 again"),
+    "Where do random numbers enter?",
+)
 SHARED_EDGES = (
     Property(
         "large scores stay finite",
@@ -854,7 +922,7 @@ SHARED_EDGES = (
     Property(
         "float64 keeps its digits",
         keeps_digits("gradients"),
-        "Where does a number of another type enter?",
+        "Is something rounded, or a small number added?",
     ),
     Property(
         "the device is kept",
@@ -867,17 +935,13 @@ SHARED_EDGES = (
         "Which of your lines writes into a tensor that it was given?",
     ),
     Property(
-        "equal questions get equal answers",
-        repeats("small numbers", "the same again"),
-        "Where do random numbers enter?",
-    ),
-    Property(
         "gradients are right",
         same_gradients("gradients"),
         "Is every step from the input to the output one that autograd can follow?",
     ),
 )
 ATTENTION_PROPERTIES = (
+    REPEATS,
     Property(
         "output (..., N_q, D_v) and weights (..., N_q, N_k) come back",
         returns_right_shapes("three axes", "small numbers in a batch"),
@@ -885,7 +949,12 @@ ATTENTION_PROPERTIES = (
         core=True,
     ),
     Property("the weights of a query add up to 1", rows_sum_to_one, SHARES, core=True),
-    Property("equal values come out", averages_equal_values, SHARES, core=True),
+    Property(
+        "equal values come out",
+        averages_equal_values,
+        "What is the average of equal values?",
+        core=True,
+    ),
     Property(
         "the order of tokens does not matter",
         follows_order(output=0),
@@ -912,6 +981,7 @@ ATTENTION_PROPERTIES = (
     *SHARED_EDGES,
 )
 SELF_ATTENTION_PROPERTIES = (
+    REPEATS,
     Property(
         "three projections are there",
         has_three_projections,
@@ -925,6 +995,12 @@ SELF_ATTENTION_PROPERTIES = (
         core=True,
     ),
     Property(
+        "images do not influence one another",
+        separates_images,
+        "Which tokens may one token look at?",
+        core=True,
+    ),
+    Property(
         "the numbers agree with the definition in float64",
         agrees("a narrow head", "another order", "a wide head", "one token"),
         "Which projection goes where, and what is divided by what?",
@@ -935,16 +1011,16 @@ SELF_ATTENTION_PROPERTIES = (
 
 # The tasks.
 
-BUILT_INS = ("scaled_dot_product_attention", "multi_head_attention_forward")
+BUILT_INS = ("scaled_dot_product", "multi_head_attention")
 ATTENTION_FORM = Form(
-    outputs=("output", "weights"), builtins=BUILT_INS, reference=attention
+    outputs=("output", "weights"), builtins=BUILT_INS, reference=(attention, exact)
 )
 SELF_ATTENTION_FORM = Form(
     outputs=("output",),
     is_class=True,
     fused={"qkv": ("query", "key", "value")},
     builtins=BUILT_INS,
-    reference=SelfAttention,
+    reference=(SelfAttention,),
 )
 WRITE_ATTENTION = Implement(
     form=ATTENTION_FORM,
@@ -972,7 +1048,7 @@ WRITE_SELF_ATTENTION = Implement(
     properties=SELF_ATTENTION_PROPERTIES,
     bank=(*SELF_ATTENTION, *map(inside, INSIDE)),
     show=Show(
-        questions=("small numbers", "large scores"),
+        questions=("small numbers", "two small images", "large scores"),
         inputs=("x",),
         order={"output": 0},
         axes={"output": ("token", "feature")},
@@ -997,17 +1073,30 @@ def numbers_of(attention) -> tuple[float, ...]:
 
 PREDICT_ONE_QUERY = PredictNumbers(
     right=numbers_of(exact),
+    names=("The weight of key 0", "The weight of key 1", "The output"),
     wrong=tuple(
         (numbers_of(m.wrong), m)
         for m in (
-            no_scale,
-            divided_by_width,
-            multiplied_by_root,
+            replace(
+                no_scale,
+                seen="Here the products themselves are the scores.",
+                ask="What stands between the product and the exponential?",
+            ),
+            replace(divided_by_width, seen="Here the products are divided by 4."),
+            replace(
+                multiplied_by_root,
+                seen="Here the products are multiplied by 2.",
+                ask="Does the scale make the products larger, or smaller?",
+            ),
             divided_by_key_count,
             scaled_after_softmax,
             softmax_over_queries,
             exponential_not_normalised,
-            normalised_without_exponential,
+            replace(
+                normalised_without_exponential,
+                seen="Here the weights are the scores, divided by their sum.",
+                ask="Can a weight from softmax be exactly 0?",
+            ),
             no_softmax,
         )
     ),
@@ -1017,7 +1106,7 @@ PREDICT_ONE_QUERY = PredictNumbers(
 PREDICT_ENTROPY = Choose(
     right="B",
     because="The products spread by √D_h, and softmax picks the largest: from 3.8 nats "
-    "of at most ln 197 = 5.28 down to 0.15.",
+    "of at most ln 197 = 5.28 down to about 0.15.",
     wrong={
         "A": Wrong(
             "softmax-spreads-evenly",

@@ -9,7 +9,7 @@
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -94,8 +94,8 @@ class Implement:
         rest = [f for f in failures if f.property.name not in explained]
         rest = judge.telling(rest)
         names = [m.name for m in recognised] + [f.problem.name for f in rest]
-        named = not recognised and rest[0].problem.name
-        example = "" if named else judge.picture(trials, self.show)
+        explained_by_name = not recognised and bool(rest[0].problem.name)
+        example = "" if explained_by_name else judge.picture(trials, self.show)
         message = judge.explain(recognised, rest, example)
         return Verdict(
             judge.points_for(failures, out_of),
@@ -112,16 +112,21 @@ class Implement:
         recognised, explained = [], set()
         for misconception in self.bank:
             # Most wrong versions part ways at the first question.
-            for asked in (questions[:1], questions):
-                wrong = self.trials(asked, self.hear(misconception.wrong, asked))
-                if not judge.behaves_as(wrong, trials):
-                    break
-            else:
-                if judge.recognises(wrong, trials):
-                    recognised.append(misconception)
-                    failures = judge.evaluate(self.properties, wrong)
-                    explained |= {failure.property.name for failure in failures}
+            first = self.trials_of(misconception, questions[:1])
+            if not judge.behaves_as(first, trials):
+                continue
+            wrong = self.trials_of(misconception, questions)
+            if judge.recognises(wrong, trials):
+                recognised.append(misconception)
+                failures = judge.evaluate(self.properties, wrong)
+                explained |= {failure.property.name for failure in failures}
         return recognised, explained
+
+    def trials_of(
+        self, misconception: Misconception, questions: list[Question]
+    ) -> Trials:
+        """What a known wrong version says."""
+        return self.trials(questions, self.hear(misconception.wrong, questions))
 
 
 def without_biases(question: Question, reply: Reply) -> Question:
@@ -146,11 +151,12 @@ class Wrong:
 class PredictNumbers:
     """The student predicts numbers; known wrong numbers explain themselves.
 
-    right: the numbers. wrong: misconceptions with the numbers that they lead to.
-    tolerance: absolute.
+    right: the numbers. names: what each of them is, as a sentence begins.
+    wrong: misconceptions with the numbers that they lead to. tolerance: absolute.
     """
 
     right: tuple[float, ...]
+    names: tuple[str, ...]
     wrong: tuple[tuple[tuple[float, ...], Misconception], ...]
     ask: str
     again: str
@@ -178,12 +184,17 @@ class PredictNumbers:
                 return failing(
                     Problem(misconception.name, misconception.seen), misconception.ask
                 )
-        pairs = enumerate(zip(given, self.right, strict=True))
-        place = next(i for i, (a, b) in pairs if not self.near((a,), (b,)))
-        text = f"Number {place}, counted from 0, is not {given[place]:g}."
+        text = self.first_wrong(given)
         return Verdict(0, False, (), judge.with_question(text, self.ask))
 
-    def near(self, given: tuple, numbers: tuple) -> bool:
+    def first_wrong(self, given: list[float]) -> str:
+        """The first number that is not right, by its name."""
+        for name, got, right in zip(self.names, given, self.right, strict=True):
+            if not self.near([got], [right]):
+                return f"{name} is not {got:g}."
+        return ""
+
+    def near(self, given: Sequence[float], numbers: Sequence[float]) -> bool:
         """All numbers agree."""
         return len(given) == len(numbers) and all(
             math.isclose(a, b, rel_tol=0, abs_tol=self.tolerance)
@@ -254,18 +265,23 @@ class BreakIt:
         for name in sorted(n for n in questions if n.startswith("right")):
             refusal = refused(said[name])
             if refusal:
-                ask = "What does a right version do that your test forbids?"
+                ask = (
+                    "What may a right version do that your test forbids, such as "
+                    "rounding in another way?"
+                )
                 return failing(Problem("test-rejects-right", refusal), ask)
         missed = [m for m in self.wrong if accepted(said[m.name])]
         if not missed:
             count = len(self.wrong)
             text = f"Your test passes right versions and fails {count} wrong ones."
             return Verdict(out_of, True, (), judge.with_remark(text, hearing))
-        return self.too_kind(missed, out_of)
+        return self.too_kind(said, missed, out_of)
 
-    def too_kind(self, missed: list[Misconception], out_of: int) -> Verdict:
+    def too_kind(self, said: dict, missed: list[Misconception], out_of: int) -> Verdict:
         """The test passes a wrong version."""
         lines = [f"Your test also passes {m.name}: {m.seen}" for m in missed]
+        if set(said.values()) == {"silent"}:
+            lines.insert(0, "Your test neither returned a value nor raised.")
         points = out_of * (len(self.wrong) - len(missed)) // len(self.wrong)
         text = judge.with_question("\n".join(lines), self.ask)
         return Verdict(points, False, ("test-accepts-wrong",), text)
@@ -282,7 +298,7 @@ def refused(said: str | Problem) -> str:
         return ""
     if isinstance(said, Problem):
         return f"On a right version your test stopped. {said.text}"
-    return "Your test says no to a right version. Rounding differs between versions."
+    return "Your test says no to a right version."
 
 
 Task = Implement | PredictNumbers | Choose | BreakIt
