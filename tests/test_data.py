@@ -12,8 +12,15 @@ from PIL import Image
 from torch import nn
 
 import vit_encoder.data
-from vit_encoder import SelfAttention
-from vit_encoder.data import photo, self_attention_weights
+from vit_encoder import SelfAttention, attention, split_heads
+from vit_encoder.data import (
+    photo,
+    read_line,
+    self_attention_weights,
+    text_encoder,
+    text_encoder_weights,
+    text_line,
+)
 
 FOLDER = Path(vit_encoder.data.__file__).parent
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
@@ -107,6 +114,8 @@ def test_readme_names_every_photograph_of_the_training():
 def test_files_are_small():
     assert (FOLDER / "photo.png").stat().st_size < 150_000
     assert (FOLDER / "self_attention.safetensors").stat().st_size < 200_000
+    assert (FOLDER / "text_encoder.safetensors").stat().st_size < 1_000_000
+    assert (FOLDER / "text_line.safetensors").stat().st_size < 350_000
 
 
 def test_weights_are_a_float32_state_dict():
@@ -143,3 +152,52 @@ def test_readme_s_numbers_are_measured(which):
         (s - s.T).abs().max().item(),
     ]
     assert measured == pytest.approx(rows(which), abs=1e-3)
+
+
+# The trained text encoder: onnxruntime computed what is recorded.
+
+WORDS = "An image is worth 16x16 words"
+
+
+def test_course_s_encoder_computes_what_onnxruntime_recorded():
+    line, encoder = text_line(), text_encoder()
+    x = line["tokens"]
+    with torch.no_grad():
+        for i, block in enumerate(encoder.blocks):
+            x = block(x)
+            torch.testing.assert_close(x, line[f"block {i}"], rtol=0, atol=5e-5)
+        torch.testing.assert_close(encoder.norm(x), line["encoder"], rtol=0, atol=5e-5)
+        torch.testing.assert_close(encoder(line["tokens"]), encoder.norm(x))
+
+
+def test_attention_weights_of_the_line_are_those_recorded():
+    line, encoder = text_line(), text_encoder()
+    for i, enters in enumerate(("tokens", "block 0")):
+        block = encoder.blocks[i]
+        with torch.no_grad():
+            q, k, v = block.attn.qkv(block.norm1(line[enters])).chunk(3, dim=-1)
+        heads = (split_heads(t, 8) for t in (q, k, v))
+        _, weights = attention(*heads)
+        recorded = line[f"block {i}, weights"]
+        torch.testing.assert_close(weights, recorded, rtol=0, atol=1e-5)
+
+
+def test_course_s_encoder_reads_the_line():
+    line = text_line()
+    with torch.no_grad():
+        features = text_encoder()(line["tokens"])
+    assert read_line(features + line["skip"]) == WORDS
+    assert read_line(line["encoder"] + line["skip"]) == WORDS
+    assert read_line(line["encoder"][0] + line["skip"][0]) == WORDS
+    assert read_line(line["skip"]) != WORDS, "without the encoder it must not be read"
+
+
+def test_readme_counts_the_text_encoder_s_parameters():
+    count = sum(value.numel() for value in text_encoder_weights().values())
+    assert f"{count:,} parameters".replace(",", " ") in README
+
+
+@pytest.mark.parametrize("shape", [(120,), (5, 119), (2, 5, 120)])
+def test_features_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"expected features \(N, 120\)"):
+        read_line(torch.zeros(shape))

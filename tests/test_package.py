@@ -3,11 +3,12 @@
 import subprocess
 import sys
 import zipfile
+from importlib import import_module
 
 import pytest
 
-import vit_encoder
 from address import ROOT
+from sources import read_all
 
 
 def run(code):
@@ -24,10 +25,9 @@ def test_importing_brings_torch_and_nothing_else_that_is_heavy():
     assert not heavy & modules
 
 
-def test_every_chapter_s_part_can_be_imported():
-    for chapter in ROOT.glob("chapters/*.md"):
-        module = chapter.stem.split("_", 1)[1]
-        assert getattr(vit_encoder, module).__doc__
+def test_every_chapter_s_part_can_be_imported(address):
+    for source in read_all(address):
+        assert import_module(f"vit_encoder.{source.module}").__doc__
 
 
 @pytest.fixture(scope="module")

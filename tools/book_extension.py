@@ -16,7 +16,7 @@ from sphinxcontrib.katex import KaTeXServer
 
 from address import ROOT, read_address
 from page_html import join_styles, move_widget_state, name_landmarks, tidy
-from sources import with_setup
+from sources import read_all, with_setup
 from test_runs import read_runs, runs_table
 from vit_encoder.figures import encoder_map
 
@@ -128,13 +128,12 @@ class EncoderMap(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Link the parts whose chapters are there."""
-        pages = {
-            Path(name).name.split("_", 1)[1]: name
-            for name in self.env.found_docs
-            if name.startswith("chapters/")
-        }
         uri = self.env.app.builder.get_relative_uri
-        links = {part: uri(self.env.docname, name) for part, name in pages.items()}
+        links = {
+            source.module: uri(self.env.docname, source.docname)
+            for source in read_all(read_address())
+            if source.docname.startswith("chapters/")
+        }
         drawing = encoder_map(links=links)
         return [nodes.raw("", drawing._repr_html_(), format="html")]
 

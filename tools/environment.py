@@ -32,7 +32,8 @@ def main() -> None:
     require_python()
     print(f"Making {args.environment.name} (a few minutes the first time)", flush=True)
     python = make_empty(args.environment)
-    run(python, *PIP, "--require-hashes", "-r", str(args.lock))
+    # The lock names every package but torch, so that nothing may bring along its own.
+    run(python, *PIP, "--require-hashes", "--no-deps", "-r", str(args.lock))
     install_torch(python, args.environment)
     if args.editable:
         package = ["--no-build-isolation", "--no-deps", "--editable", str(ROOT)]

@@ -65,8 +65,16 @@ class Source:
 
     @property
     def module(self) -> str:
-        """The name of the chapter's module, such as self_attention."""
-        return self.path.stem.split("_", 1)[1]
+        """The name of the chapter's module, such as self_attention.
+
+        The file's name says it, unless the header has a shorter one under `module`.
+        """
+        return self.header.get("module") or self.path.stem.split("_", 1)[1]
+
+    @cached_property
+    def header(self) -> dict:
+        """The front matter."""
+        return yaml.safe_load(self.text.split("---\n")[1])
 
     @cached_property
     def title(self) -> str:

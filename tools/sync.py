@@ -1,5 +1,7 @@
 """Regenerate all that is generated: `sync.py`; or fail if anything is stale: `--check`.
 
+`sync.py 04` regenerates the notebooks of chapter 04 alone.
+
 chapters/NN_name.md   → chapters/NN_name.ipynb, executed
                       → src/vit_encoder/name.py, from the cells tagged `part`
 solutions/NN_name.md  → solutions/NN_name.ipynb, executed
@@ -34,9 +36,10 @@ def main() -> None:
     """Regenerate or check; exit with 1 and one line for each fault."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--check", action="store_true")
-    check = arguments.parse_args().check
+    arguments.add_argument("only", nargs="?", default="", help="how the names begin")
+    given = arguments.parse_args()
     try:
-        faults = sync(read_address(), check=check)
+        faults = sync(read_address(), check=given.check, only=given.only)
     except ValueError as error:  # SourceError, or what the address lacks
         sys.exit(str(error))
     for fault in faults:
@@ -46,8 +49,11 @@ def main() -> None:
     print("All that is generated is up to date.")
 
 
-def sync(address: Address, *, check: bool) -> list[str]:
-    """Make every generated file, or list those that differ from what they should be."""
+def sync(address: Address, *, check: bool, only: str = "") -> list[str]:
+    """Make every generated file, or list those that differ from what they should be.
+
+    only: how the names of the notebooks begin that are made or checked, such as 04.
+    """
     sources = read_all(address)
     faults = []
     for path, text in generated_texts(sources).items():
@@ -60,6 +66,8 @@ def sync(address: Address, *, check: bool) -> list[str]:
             print(f"wrote  {show(path)}", flush=True)
     digest = package_digest()
     for path, source, notebook in generated_notebooks(sources, address):
+        if not path.name.startswith(only):
+            continue
         notebook.metadata["vit_encoder"]["digest"] = digest_of(notebook, digest)
         faults += sync_notebook(path, notebook, check=check)
         faults += image_faults(source, notebook)

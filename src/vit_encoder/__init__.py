@@ -4,6 +4,26 @@
 notebooks need around the parts; they are imported only where they are used.
 """
 
+from vit_encoder.encoder import Encoder
+from vit_encoder.encoder_block import EncoderBlock
+from vit_encoder.layer_norm import LayerNorm
+from vit_encoder.mlp import MLP, dropout, gelu
+from vit_encoder.multi_head import MultiHeadSelfAttention, merge_heads, split_heads
+from vit_encoder.patches import PatchEmbedding, patchify
 from vit_encoder.self_attention import SelfAttention, attention
 
-__all__ = ["SelfAttention", "attention"]
+__all__ = [
+    "MLP",
+    "Encoder",
+    "EncoderBlock",
+    "LayerNorm",
+    "MultiHeadSelfAttention",
+    "PatchEmbedding",
+    "SelfAttention",
+    "attention",
+    "dropout",
+    "gelu",
+    "merge_heads",
+    "patchify",
+    "split_heads",
+]

@@ -1,8 +1,13 @@
-"""A real photograph and real trained weights. README.md has sources and licences."""
+"""Real pictures and real trained weights. README.md has sources and licences."""
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from vit_encoder.encoder import Encoder
 
 _FOLDER = Path(__file__).parent
 
@@ -43,3 +48,87 @@ def self_attention_weights() -> dict[str, Tensor]:
 
     stored = load_file(_FOLDER / "self_attention.safetensors")
     return {name: tensor.float() for name, tensor in stored.items()}
+
+
+def text_line() -> dict[str, Tensor]:
+    """A line of text on its way through a trained recogniser, recorded by onnxruntime.
+
+    It reads "An image is worth 16x16 words". All tensors are float32 on the CPU:
+
+        image              (48, 448)       grey values in [0, 1]
+        tokens             (1, N, D)       what enters the encoder, N = 56, D = 120;
+                                           token n stands for the pixel columns 8n to
+                                           8n + 7; no class token, no position embedding
+        block 0, block 1   (1, N, D)       what each of the two blocks gives
+        block 0, weights   (1, h, N, N)    its attention weights, h = 8; so for block 1
+        encoder            (1, N, D)       after the final LayerNorm
+        skip               (1, N, D)       what the recogniser adds before its head
+
+    Source: PP-OCRv6_rec_small of PaddleOCR, Apache-2.0; tools/record_text_encoder.py.
+    """
+    import numpy as np
+    import torch
+    from PIL import Image
+    from safetensors.torch import load_file
+
+    with Image.open(_FOLDER / "text_line.png") as image:
+        pixels = torch.from_numpy(np.array(image)) / 255
+    return {"image": pixels} | load_file(_FOLDER / "text_line.safetensors")
+
+
+def text_encoder_weights() -> dict[str, Tensor]:
+    """Trained weights of the two blocks and the final LayerNorm that read `text_line`.
+
+    A state dict for `Encoder(depth=2, dim=120, num_heads=8, mlp_dim=240)`, float32. Two
+    things differ from a ViT: the MLP has SiLU in place of GELU, and the LayerNorms of
+    the blocks have eps = 1e-5. `text_encoder` builds the encoder with both.
+
+    Source: PP-OCRv6_rec_small of PaddleOCR, Apache-2.0; tools/record_text_encoder.py.
+    """
+    from safetensors.torch import load_file
+
+    stored = load_file(_FOLDER / "text_encoder.safetensors")
+    return {k: v for k, v in stored.items() if not k.startswith("head.")}
+
+
+def text_encoder() -> "Encoder":
+    """The course's `Encoder` with `text_encoder_weights`, its SiLU and its eps."""
+    import torch.nn.functional as F
+
+    from vit_encoder.encoder import Encoder
+    from vit_encoder.mlp import MLP
+
+    class SiLUMLP(MLP):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc2(F.silu(self.fc1(x)))
+
+    encoder = Encoder(depth=2, dim=120, num_heads=8, mlp_dim=240)
+    for block in encoder.blocks:
+        block.mlp = SiLUMLP(120, 240)
+        block.norm1.eps = block.norm2.eps = 1e-5
+    encoder.load_state_dict(text_encoder_weights())
+    return encoder.eval()
+
+
+def read_line(features: Tensor) -> str:
+    """The text that the recogniser's head reads from what its encoder gives.
+
+    features: (N, D) or (1, N, D) with D = 120, the encoder's output plus the recorded
+    `skip`. For each token the head picks a character or a blank; equal neighbours count
+    once and blanks not at all. Of the head's 18 710 characters the ASCII ones are here.
+    Raises ValueError for another shape.
+    """
+    from safetensors import safe_open
+
+    rows = features.squeeze(0) if features.dim() == 3 else features  # (N, D)
+    if rows.dim() != 2 or rows.shape[1] != 120:
+        raise ValueError(
+            f"expected features (N, 120) or (1, N, 120), got {tuple(features.shape)}"
+        )
+    with safe_open(_FOLDER / "text_encoder.safetensors", "pt") as stored:
+        weight, bias = (stored.get_tensor(f"head.{k}") for k in ("weight", "bias"))
+        characters = json.loads(stored.metadata()["characters"])
+    rows = rows.detach().to("cpu", weight.dtype)
+    best = (rows @ weight.T + bias).argmax(-1).tolist()
+    pairs = zip(best, [None, *best[:-1]], strict=True)
+    return "".join(characters[c] for c, before in pairs if c != before)

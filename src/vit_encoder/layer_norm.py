@@ -1,0 +1,39 @@
+"""Layer normalization: what chapter 04_layer_norm builds."""
+
+# Generated from chapters/04_layer_norm.md by `make sync`. Do not edit.
+
+import torch
+from torch import nn
+
+from vit_encoder.arguments import require_features
+
+
+def layer_norm(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float
+) -> torch.Tensor:
+    """Normalise each token over its features (Ba et al. 2016).
+
+    x: (..., D), floating point. weight: γ (D,). bias: β (D,). eps: ε > 0, added to the
+    variance. Returns (..., D). Raises ValueError or TypeError for another input.
+    """
+    require_features(x, len(weight))
+    mean = x.mean(dim=-1, keepdim=True)  # (..., 1)
+    variance = (x - mean).square().mean(dim=-1, keepdim=True)  # (..., 1)
+    return weight * (x - mean) / torch.sqrt(variance + eps) + bias  # (..., D)
+
+
+class LayerNorm(nn.Module):
+    """LayerNorm with a learned gain and bias for each feature (Ba et al. 2016).
+
+    dim: D. eps: ε, added to the variance. Maps (..., D) to (..., D). Raises ValueError
+    or TypeError for another input.
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-6):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return layer_norm(x, self.weight, self.bias, self.eps)
