@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from vit_encoder import figures
 from vit_encoder.figures import (
     AttentionExplorer,
     encoder_map,
@@ -122,6 +123,25 @@ def test_map_stays_inside_its_frame_and_its_text_can_be_read():
     assert min(sizes) >= 11
     assert min(contrast(INK, fill) for fill in (LIT, KEY, VALUE)) >= 4.5
     assert contrast("#ffffff", QUERY) >= 4.5
+
+
+# The drawings.
+
+DRAWINGS = [name for name in figures.__all__ if name.endswith("_drawing")]
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_drawing_says_what_it_shows_and_can_be_read(name):
+    drawing = getattr(figures, name)()
+    root = ET.fromstring(drawing.svg)
+    assert root.get("role") == "img"
+    assert root.find(f"{SVG}title").text == drawing.name
+    assert len(root.find(f"{SVG}desc").text.split()) > 30
+    assert float(root.get("width")) <= 340
+    assert min(float(t.get("font-size")) for t in root.iter(f"{SVG}text")) >= 11
+    assert all(node.get("id") is None for node in root.iter())
+    assert drawing.svg == getattr(figures, name)().svg
+    assert repr(drawing) == f"Drawing({drawing.name!r})"
 
 
 # The explorer.
