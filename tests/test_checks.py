@@ -1,7 +1,6 @@
 """The checks: right designs pass, wrong ones are named, broken ones are survived."""
 
 import math
-import re
 import signal
 import sys
 import threading
@@ -17,7 +16,6 @@ from tests.bank import self_attention as bank
 from torch import nn
 
 from vit_encoder import SelfAttention
-from vit_encoder import attention as reference
 from vit_encoder.check import (
     adapter,
     bug,
@@ -37,38 +35,6 @@ AXIS = "self_attention.wrong_axis"
 BUG = "self_attention.find_the_bug"
 
 
-def name_of(thing):
-    return getattr(thing, "__name__", type(thing).__name__)
-
-
-def pairs(wrong):
-    return [(name, answer) for name, answers in wrong.items() for answer in answers]
-
-
-def declared(misconceptions):
-    return [(m.name, m.wrong) for m in misconceptions]
-
-
-# Right designs
-
-
-@pytest.mark.parametrize("answer", bank.RIGHT_ATTENTION, ids=name_of)
-@pytest.mark.parametrize("id", [ATTENTION, BUG])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_right_attention_passes(id, answer, seed):
-    report = check(id, answer, seed)
-    assert (report.passed, report.misconceptions) == (True, ()), report
-    assert report.points == report.out_of
-
-
-@pytest.mark.parametrize("answer", bank.RIGHT_SELF_ATTENTION, ids=name_of)
-@pytest.mark.parametrize("seed", [0, 1])
-def test_right_self_attention_passes(answer, seed):
-    report = check(MODULE, answer, seed)
-    assert (report.passed, report.misconceptions) == (True, ()), report
-    assert report.points == report.out_of
-
-
 def test_properties_hold_for_many_seeds():
     for seed in range(50):
         assert check(ATTENTION, bank.with_einsum, seed).passed
@@ -86,44 +52,6 @@ def test_the_oracle_is_torchs_attention(sizes):
 
 # Wrong answers
 
-WRONG = [
-    *((ATTENTION, *pair) for pair in declared(self_attention.ATTENTION)),
-    *((ATTENTION, *pair) for pair in pairs(bank.WRONG_ATTENTION)),
-    *((MODULE, *pair) for pair in declared(self_attention.SELF_ATTENTION)),
-    *(
-        (MODULE, *pair)
-        for pair in declared(map(self_attention.inside, self_attention.INSIDE))
-    ),
-    *((MODULE, *pair) for pair in pairs(bank.WRONG_SELF_ATTENTION)),
-]
-
-
-@pytest.mark.parametrize(
-    ("seed", "id", "name", "answer"),
-    [(seed, *wrong) for seed, wrong in enumerate(WRONG)],
-    ids=[f"{name}-{name_of(answer)}" for _, name, answer in WRONG],
-)
-def test_wrong_answers_lose_marks_and_are_named(seed, id, name, answer):
-    report = check(id, answer, seed)
-    assert not report.passed
-    assert report.points < report.out_of
-    assert report.misconceptions == (name,), report
-
-
-def test_the_bank_is_large_enough():
-    assert len(WRONG) >= 14
-    assert len(bank.RIGHT_ATTENTION) >= 5
-    assert len(bank.RIGHT_SELF_ATTENTION) >= 5
-
-
-@pytest.mark.parametrize("answer", bank.UNRECORDED, ids=name_of)
-def test_what_nobody_recorded_fails_without_a_name(answer):
-    report = check(ATTENTION, answer)
-    assert (report.passed, report.points) == (False, 0)
-    assert report.misconceptions == ()
-    assert "Question: Which step of the equation does" in report.message
-    assert "Also seen" not in report.message
-
 
 def test_two_mistakes_are_both_named():
     def both(q, k, v):
@@ -138,19 +66,6 @@ def test_two_mistakes_are_both_named():
 
 
 # Messages
-
-
-@pytest.mark.parametrize("wrong", self_attention.ATTENTION, ids=lambda m: m.name)
-def test_messages_ask_and_do_not_tell(wrong):
-    message = check(ATTENTION, wrong.wrong).message
-    assert wrong.seen in message
-    assert f"Question: {wrong.ask}" in message
-    assert wrong.seen.endswith(".")
-    assert wrong.ask.endswith("?")
-    solution = reference.__code__.co_consts[0]
-    assert solution.splitlines()[0] not in message
-    for line in ("transpose(-2", "softmax(dim", "sqrt(", "@ v"):
-        assert line not in message
 
 
 def test_wrong_numbers_are_shown_small_with_their_place():
@@ -243,7 +158,7 @@ def test_what_says_enough_gets_no_question(id, answer):
 def test_a_parameter_of_another_shape_gets_its_own_question():
     report = check(MODULE, TooWide)
     assert report.misconceptions == ("wrong-parameter-shape",)
-    assert "Question: What goes into each projection" in report.message
+    assert "Question: What goes into this part" in report.message
 
 
 def test_layers_made_in_forward_show_as_random_numbers():
@@ -507,7 +422,7 @@ def test_checks_run_where_cuda_is_the_default():
     with torch.device("cuda"):
         assert check(ATTENTION, bank.with_matmul).passed
         assert check(MODULE, bank.Fused).passed
-        assert check(AXIS, row_sums).passed
+        assert check(AXIS, bank.row_sums).passed
 
 
 # Predictions
@@ -558,74 +473,6 @@ def test_the_right_choice_is_true():
 # Break it
 
 
-def row_sums(attention):
-    q, k, v = torch.randn(5, 7), torch.randn(3, 7), torch.randn(3, 4)
-    sums = attention(q, k, v)[1].sum(-1)
-    return torch.allclose(sums, torch.ones_like(sums))
-
-
-def row_sums_asserted(attention):
-    q, k, v = torch.randn(2, 5, 7), torch.randn(2, 3, 7), torch.randn(2, 3, 4)
-    sums = attention(q, k, v)[1].sum(-1)
-    torch.testing.assert_close(sums, torch.ones_like(sums))
-
-
-def constant_values(attention):
-    q, k, v = torch.randn(2, 5, 7), torch.randn(2, 3, 7), torch.ones(2, 3, 4)
-    return (attention(q, k, v)[0] - 1).abs().max() < 1e-5
-
-
-def against_torch(attention):
-    q, k, v = torch.randn(2, 5, 7), torch.randn(2, 3, 7), torch.randn(2, 3, 4)
-    expected = F.scaled_dot_product_attention(q, k, v)
-    return torch.allclose(attention(q, k, v)[0], expected, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "test", [row_sums, row_sums_asserted, constant_values, against_torch]
-)
-def test_good_tests_pass(test):
-    report = check(AXIS, test)
-    assert (report.points, report.passed) == (2, True), report
-
-
-def shapes(attention):
-    q, k, v = torch.randn(5, 7), torch.randn(3, 7), torch.randn(3, 4)
-    output, weights = attention(q, k, v)
-    assert output.shape == (5, 4)
-    assert weights.shape == (5, 3)
-
-
-def column_sums(attention):
-    q, k, v = torch.randn(5, 7), torch.randn(3, 7), torch.randn(3, 4)
-    return torch.allclose(attention(q, k, v)[1].sum(-2), torch.ones(3))
-
-
-def batch_only(attention):
-    q = torch.randn(2, 5, 7)
-    alone = attention(q[:1], q[:1], q[:1])[0]
-    return torch.allclose(attention(q, q, q)[0][:1], alone, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("test", "points", "name"),
-    [
-        (shapes, 0, "test-accepts-wrong"),
-        (batch_only, 1, "test-accepts-wrong"),
-        (lambda attention: True, 0, "test-accepts-wrong"),
-        (lambda attention: False, 0, "test-rejects-right"),
-        (column_sums, 0, "test-rejects-right"),
-        (lambda attention: attention(1), 0, "test-rejects-right"),
-        (lambda attention: attention.__name__ == "attention", 0, "test-rejects-right"),
-        (lambda attention: torch.ones(3) > 0, 0, "test-rejects-right"),
-    ],
-)
-def test_weak_tests_are_found_out(test, points, name):
-    report = check(AXIS, test)
-    assert (report.points, report.misconceptions) == (points, (name,)), report
-    assert "Question: " in report.message
-
-
 def silent(attention):
     attention(torch.randn(5, 7), torch.randn(3, 7), torch.randn(3, 4))
 
@@ -643,15 +490,6 @@ def test_a_refusal_does_not_guess_at_its_cause():
 
 
 # Misconceptions, the bug, the score card, the catalogue
-
-
-@pytest.mark.parametrize("wrong", self_attention.ATTENTION, ids=lambda m: m.name)
-def test_a_misconception_is_one_visible_change(wrong):
-    lines = wrong.diff().splitlines()
-    changed = [line for line in lines if line[0] in "+-"]
-    limit = 4 if wrong.name == "scaled-after-softmax" else 2
-    assert 0 < len(changed) <= limit, wrong.diff()
-    assert '"""' not in wrong.diff()
 
 
 def test_diff_reads_well():
@@ -705,7 +543,7 @@ def test_score_card_adds_up_and_says_what_to_read():
     check(ATTENTION, bank.with_matmul)
     check(ENTROPY, None)
     check(MODULE, bank.OneLinear)
-    check(AXIS, batch_only)
+    check(AXIS, bank.batch_only)
     check(BUG, bank.with_einsum)
     card = score_card("02_self_attention")
     assert (card.points, card.out_of) == (7, 12)
@@ -713,34 +551,6 @@ def test_score_card_adds_up_and_says_what_to_read():
     assert 'not answered yet; read again: "Break it"' in text
     assert "Total: 7 of 12 points." in text
     assert '<th scope="col"' in card._repr_html_()
-
-
-# The three states: the untouched exercise, its solution, and wrong answers above
-
-
-def run_exercises(name, *, solved):
-    """Run the cells of solutions/name.md, with or without their answers."""
-    text = (ROOT / "solutions" / f"{name}.md").read_text(encoding="utf-8")
-    cell = r"^```\{code-cell\} ipython3\n(?:---\n.*?^---\n)?(.*?)^```$"
-    answer = r"^( *)# BEGIN SOLUTION\n.*?^ *# END SOLUTION$"
-    known = {"torch": torch}
-    for code in re.findall(cell, text, re.DOTALL | re.MULTILINE):
-        if not solved:
-            code = re.sub(answer, r"\1...", code, flags=re.DOTALL | re.MULTILINE)
-        exec(code, known)
-    return score_card(name)
-
-
-def test_untouched_exercises_score_nothing():
-    card = run_exercises("02_self_attention", solved=False)
-    assert card.points == 0
-    assert {row.state for row in card.rows} == {"not answered yet"}
-
-
-def test_solutions_score_everything():
-    card = run_exercises("02_self_attention", solved=True)
-    assert card.points == card.out_of == 12
-    assert {row.state for row in card.rows} == {"passed"}
 
 
 # The seam to marking
@@ -764,7 +574,7 @@ def is_plain(thing):
         ("attention", bank.with_matmul),
         ("attention", leave),
         ("SelfAttention", bank.Fused),
-        ("wrong_axis", shapes),
+        ("wrong_axis", bank.shapes),
         ("one_query", np.ones(3)),
         ("entropy", "A"),
     ],
@@ -776,13 +586,3 @@ def test_questions_and_hearings_are_plain_data(name, answer):
     assert is_plain(questions)
     assert is_plain(hearing)
     assert is_plain(task.judge(questions, hearing, 3))
-
-
-def test_time_of_a_check(capsys):
-    times = {}
-    for name, answer in (("right", bank.Fused), ("wrong", bank.QueriesInside)):
-        start = time.perf_counter()
-        check(MODULE, answer)
-        times[name] = time.perf_counter() - start
-    with capsys.disabled():
-        print("".join(f"\n{name} answer: {t:.2f} s" for name, t in times.items()))

@@ -484,3 +484,70 @@ UNRECORDED = [
     distance_attention,
     relu_attention,
 ]
+
+# Tests that a student may write.
+
+
+def row_sums(attention):
+    q, k, v = torch.randn(5, 7), torch.randn(3, 7), torch.randn(3, 4)
+    sums = attention(q, k, v)[1].sum(-1)
+    return torch.allclose(sums, torch.ones_like(sums))
+
+
+def row_sums_asserted(attention):
+    q, k, v = torch.randn(2, 5, 7), torch.randn(2, 3, 7), torch.randn(2, 3, 4)
+    sums = attention(q, k, v)[1].sum(-1)
+    torch.testing.assert_close(sums, torch.ones_like(sums))
+
+
+def constant_values(attention):
+    q, k, v = torch.randn(2, 5, 7), torch.randn(2, 3, 7), torch.ones(2, 3, 4)
+    return (attention(q, k, v)[0] - 1).abs().max() < 1e-5
+
+
+def against_torch(attention):
+    q, k, v = torch.randn(2, 5, 7), torch.randn(2, 3, 7), torch.randn(2, 3, 4)
+    expected = F.scaled_dot_product_attention(q, k, v)
+    return torch.allclose(attention(q, k, v)[0], expected, atol=1e-5)
+
+
+def shapes(attention):
+    q, k, v = torch.randn(5, 7), torch.randn(3, 7), torch.randn(3, 4)
+    output, weights = attention(q, k, v)
+    assert output.shape == (5, 4)
+    assert weights.shape == (5, 3)
+
+
+def column_sums(attention):
+    q, k, v = torch.randn(5, 7), torch.randn(3, 7), torch.randn(3, 4)
+    return torch.allclose(attention(q, k, v)[1].sum(-2), torch.ones(3))
+
+
+def batch_only(attention):
+    q = torch.randn(2, 5, 7)
+    alone = attention(q[:1], q[:1], q[:1])[0]
+    return torch.allclose(attention(q, q, q)[0][:1], alone, atol=1e-5)
+
+
+# What tests/test_exercises.py runs: task → answers.
+
+RIGHT = {
+    "attention": RIGHT_ATTENTION,
+    "SelfAttention": RIGHT_SELF_ATTENTION,
+    "find_the_bug": RIGHT_ATTENTION,
+}
+WRONG = {"attention": WRONG_ATTENTION, "SelfAttention": WRONG_SELF_ATTENTION}
+NAMELESS = {"attention": UNRECORDED}
+GOOD_TESTS = {
+    "wrong_axis": [row_sums, row_sums_asserted, constant_values, against_torch]
+}
+WEAK_TESTS = {
+    "wrong_axis": [
+        (shapes, 0, "test-accepts-wrong"),
+        (batch_only, 1, "test-accepts-wrong"),
+        (column_sums, 0, "test-rejects-right"),
+        (lambda attention: attention(1), 0, "test-rejects-right"),
+        (lambda attention: attention.__name__ == "attention", 0, "test-rejects-right"),
+        (lambda attention: torch.ones(3) > 0, 0, "test-rejects-right"),
+    ]
+}

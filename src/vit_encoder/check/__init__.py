@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module, resources
 
+from vit_encoder.check import progress
 from vit_encoder.check.guard import plain_torch
 from vit_encoder.check.misconceptions import Misconception
 from vit_encoder.check.report import Report, Row, ScoreCard
 from vit_encoder.check.tasks import Task
 
 __all__ = ["Report", "bug", "catalogue", "check", "misconception", "score_card"]
-
-_reports: dict[str, Report] = {}  # the latest report of each exercise, in this kernel
 
 
 def check(id: str, answer: object, seed: int = 0) -> Report:
@@ -30,7 +29,7 @@ def check(id: str, answer: object, seed: int = 0) -> Report:
         questions = task.questions(seed)
         hearing = task.hear(answer, questions)
         verdict = task.judge(questions, hearing, entry["points"])
-    _reports[id] = Report(
+    report = Report(
         id,
         verdict.points,
         entry["points"],
@@ -40,7 +39,8 @@ def check(id: str, answer: object, seed: int = 0) -> Report:
         verdict.answered,
         entry["title"],
     )
-    return _reports[id]
+    progress.remember(entry["notebook"], report)
+    return report
 
 
 def catalogue() -> list[dict]:
@@ -49,7 +49,7 @@ def catalogue() -> list[dict]:
 
 
 def score_card(notebook: str) -> ScoreCard:
-    """The points of a notebook's checks so far in this kernel.
+    """The points of a notebook's latest checks, in this kernel or before it.
 
     notebook: such as 02_self_attention. ValueError if there is no such notebook.
     """
@@ -57,7 +57,9 @@ def score_card(notebook: str) -> ScoreCard:
     if not entries:
         known = ", ".join(sorted({entry["notebook"] for entry in _catalogue()}))
         raise ValueError(f"No exercises in {notebook!r}; expected one of {known}.")
-    return ScoreCard(notebook, tuple(_row(entry) for entry in entries))
+    reports = progress.known(notebook)
+    rows = (_row(entry, reports.get(entry["id"])) for entry in entries)
+    return ScoreCard(notebook, tuple(rows))
 
 
 def misconception(id: str, name: str) -> Misconception:
@@ -129,10 +131,9 @@ def _module(name: str):
         raise ValueError(f"No checks of {name!r}.") from None
 
 
-def _row(entry: dict) -> Row:
+def _row(entry: dict, report: Report | None) -> Row:
     """A task's line on the score card."""
-    report = _reports.get(entry["id"])
     state = report.state if report else "not checked"
     again = "" if report and report.passed else _task(entry["id"]).again
     points = report.points if report else 0
-    return Row(entry["title"], points, entry["points"], state, again)
+    return Row(entry["id"], entry["title"], points, entry["points"], state, again)

@@ -7,7 +7,7 @@ its own process; marking can ask in a sandbox and keep the judge outside.
 import dis
 import inspect
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -48,14 +48,18 @@ class Form:
     outputs: names of the tensors that it returns.
     is_class: the answer is a module class, not a function.
     fused: a joined parameter → the parameters that it may stand for, in order.
+    aliases: how a parameter's name may end → other endings under which it may be held.
     builtins: what the names of torch functions contain that it may not call.
+    builtin_parts: torch's modules that it may not call.
     reference: the course's own versions of the part, which it may not call.
     """
 
     outputs: tuple[str, ...]
     is_class: bool = False
     fused: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
     builtins: tuple[str, ...] = ()
+    builtin_parts: tuple[Callable, ...] = ()
     reference: tuple[Callable, ...] = ()
 
 
@@ -68,6 +72,7 @@ class Question:
     parameters: name such as query.weight → value.
     cotangent: the gradient of the first output, if gradients are asked for.
     device: cpu, or meta, which has no data and stands in for any other device.
+    refused: the right answer is a ValueError.
     """
 
     name: str
@@ -77,6 +82,7 @@ class Question:
     cotangent: Tensor | None = None
     device: str = "cpu"
     training: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,8 @@ class Reply:
     taken: names of the parameters that could be set.
     shared: pairs of them that are one and the same parameter.
     parameters: name → shape of all parameters that the answer has.
+    initial: as in `taken`, name → value before it was set.
+    errors: the names of the classes of the exception that was raised.
     """
 
     outputs: tuple[Tensor, ...] = ()
@@ -97,6 +105,8 @@ class Reply:
     taken: tuple[str, ...] = ()
     shared: tuple[tuple[str, str], ...] = ()
     parameters: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    initial: dict[str, Tensor] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
     problem: Problem | None = None
 
 
@@ -106,11 +116,14 @@ class Hearing:
 
     replies: one for each question, by its name.
     printed: how many characters it printed.
+    turned: the same with each square matrix set the other way round, where the answer
+        holds one whose rows may be inputs or outputs.
     """
 
     replies: dict
     problem: Problem | None = None
     printed: int = 0
+    turned: "Hearing | None" = None
 
 
 def ask_all(answer: object, form: Form, questions: list[Question]) -> Hearing:
@@ -119,12 +132,30 @@ def ask_all(answer: object, form: Form, questions: list[Question]) -> Hearing:
     if problem:
         return Hearing({}, problem)
     replies = {q.name: Reply(problem=LATE) for q in questions}
+    turned = {}
 
     def put_questions():
         for question in questions:
-            replies[question.name] = ask(answer, form, question)
+            reply = ask(answer, form, question)
+            replies[question.name] = reply
+            if has_square(reply):
+                turned[question.name] = ask(answer, form, question, turn=True)
 
-    return under_guard(put_questions, replies, Watch(form.builtins, form.reference))
+    watch = Watch(form.builtins, form.builtin_parts, form.reference)
+    hearing = under_guard(put_questions, replies, watch)
+    return replace(hearing, turned=Hearing(replies | turned)) if turned else hearing
+
+
+def has_square(reply: Reply) -> bool:
+    """The answer holds a square matrix by itself, as in `x @ self.query`.
+
+    A layer says which of its axes are the inputs; a bare matrix says so by its shape,
+    unless that is square.
+    """
+    return any(
+        len(shape) == 2 and shape[0] == shape[1] and not name.endswith("weight")
+        for name, shape in reply.parameters.items()
+    )
 
 
 def under_guard(put_questions: Callable, replies: dict, watch: Watch) -> Hearing:
@@ -149,10 +180,15 @@ def forbidden(name: str, called: str) -> Problem:
     )
 
 
-def ask(answer: Callable, form: Form, question: Question) -> Reply:
-    """Put one question; an error of the answer becomes a Problem."""
+def ask(
+    answer: Callable, form: Form, question: Question, *, turn: bool = False
+) -> Reply:
+    """Put one question; an error of the answer becomes a Problem.
+
+    turn: set square matrices the other way round.
+    """
     try:
-        return reply_to(answer, form, question)
+        return reply_to(answer, form, question, turn)
     except ProblemError as error:
         return Reply(problem=error.problem)
     except (TimeUp, KeyboardInterrupt):
@@ -162,7 +198,8 @@ def ask(answer: Callable, form: Form, question: Question) -> Reply:
             return Reply(problem=not_answered())
         return Reply(problem=raised(error))
     except BaseException as error:  # SystemExit, too: the notebook goes on
-        return Reply(problem=raised(error))
+        errors = tuple(kind.__name__ for kind in type(error).__mro__)
+        return Reply(problem=raised(error), errors=errors)
 
 
 def raised(error: BaseException) -> Problem:
@@ -225,16 +262,20 @@ def describe(thing: object) -> str:
     return f"an object of type {type(thing).__name__}"
 
 
-def reply_to(answer: Callable, form: Form, question: Question) -> Reply:
+def reply_to(answer: Callable, form: Form, question: Question, turn: bool) -> Reply:
     """Build the answer, call it, and bring home plain data."""
     inputs = [fresh(x, question) for x in question.inputs]
     places: dict[str, Place] = {}
     parameters: dict[str, tuple[int, ...]] = {}
+    initial: dict[str, Tensor] = {}
     call = answer
     if form.is_class:
         call = build(answer, question)
         parameters = {n: tuple(p.shape) for n, p in call.named_parameters()}
-        places = find_places(call, question.parameters, form.fused)
+        places = find_places(call, question.parameters, form, turn)
+        initial = {
+            name: plain(place.view(place.tensor)) for name, place in places.items()
+        }
         for name, place in places.items():
             place.put(question.parameters[name])
     outputs = read_outputs(call(*inputs), form.outputs)
@@ -244,6 +285,7 @@ def reply_to(answer: Callable, form: Form, question: Question) -> Reply:
         taken=tuple(places),
         shared=shared_pairs(places),
         parameters=parameters,
+        initial=initial,
     )
     if question.cotangent is None:
         return reply
@@ -283,7 +325,7 @@ class Place:
     """Where an answer holds a parameter.
 
     rows: its part of a joined parameter. turned: held as (in, out), for `x @ weight`.
-    kernel: held with a last axis of 1, as in a convolution.
+    kernel: held as a convolution holds it, with the inputs along several axes.
     """
 
     tensor: Tensor
@@ -294,7 +336,7 @@ class Place:
     def view(self, tensor: Tensor) -> Tensor:
         """The part of a tensor laid out like `self.tensor`."""
         if self.kernel:
-            tensor = tensor.squeeze(-1)
+            tensor = tensor.flatten(1)
         return (tensor.T if self.turned else tensor)[self.rows]
 
     def put(self, value: Tensor) -> None:
@@ -304,33 +346,61 @@ class Place:
 
 
 def find_places(
-    module: nn.Module, values: dict[str, Tensor], fused: dict[str, tuple[str, ...]]
+    module: nn.Module, values: dict[str, Tensor], form: Form, turn: bool
 ) -> dict[str, Place]:
     """Name → place of each parameter that the module has, joined or not.
 
-    Raises ProblemError if one has another shape than expected.
+    turn: a square matrix is held as (in, out). Raises ProblemError if one has another
+    shape than expected.
     """
     own = dict(module.named_parameters(remove_duplicate=False))
     places = {}
     for name, value in values.items():
-        part, _, kind = name.rpartition(".")
-        held, index, parts = held_by(part, own, fused)
-        tensor = own.get(f"{held}.{kind}", own.get(held) if kind == "weight" else None)
-        if tensor is None:
+        found = next((f for f in held_as(name, form) if f[0] in own), None)
+        if found is None:
             continue
+        held, index, parts = found
+        tensor = own[held]
         shape = (parts * len(value), *value.shape[1:])
-        kernel = tensor.ndim == 3 and tensor.shape[-1] == 1
-        held_shape = tensor.shape[:-1] if kernel else tensor.shape
-        turned = held_shape != shape and tensor.ndim == 2
+        kernel = tensor.ndim > value.ndim == 2
+        held_shape = tuple(tensor.flatten(1).shape if kernel else tensor.shape)
+        square = (
+            value.ndim == 2 and shape == shape[::-1] and not held.endswith("weight")
+        )
+        turned = (turn and square) or (held_shape != shape and tensor.ndim == 2)
         if (held_shape[::-1] if turned else held_shape) != shape:
             raise ProblemError(
                 "wrong-parameter-shape",
-                f"Its parameter `{held}.{kind}` has shape {tuple(tensor.shape)}, "
+                f"Its parameter `{held}` has shape {tuple(tensor.shape)}, "
                 f"expected {shape}.",
             )
         rows = slice(index * len(value), (index + 1) * len(value))
         places[name] = Place(tensor, rows, turned, kernel)
     return places
+
+
+def held_as(name: str, form: Form) -> Iterator[tuple[str, int, int]]:
+    """The names under which a parameter may be held, its index there, and of how many.
+
+    name: such as blocks.0.attn.query.weight. An answer may join it with others
+    (blocks.0.attn.qkv.weight), hold the matrix by itself (blocks.0.attn.query), or use
+    one of torch's modules, which has names of its own.
+    """
+    part, _, kind = name.rpartition(".")
+    ends = [part]
+    for ending, others in form.aliases.items():
+        if part == ending or part.endswith(f".{ending}"):
+            ends += [part.removesuffix(ending) + other for other in others]
+    spots = [(end, 0, 1) for end in ends]
+    stem, dot, last = part.rpartition(".")
+    for joined, parts in form.fused.items():
+        if last in parts:
+            spots.append((f"{stem}{dot}{joined}", parts.index(last), len(parts)))
+    for held, index, count in spots:
+        yield f"{held}.{kind}", index, count
+        if kind == "weight":
+            yield held, index, count
+        yield f"{held}_{kind}", index, count  # as nn.MultiheadAttention's in_proj_bias
 
 
 def shared_pairs(places: dict[str, Place]) -> tuple[tuple[str, str], ...]:
@@ -340,16 +410,6 @@ def shared_pairs(places: dict[str, Place]) -> tuple[tuple[str, str], ...]:
         for a, b in itertools.combinations(places, 2)
         if places[a].tensor is places[b].tensor and places[a].rows == places[b].rows
     )
-
-
-def held_by(
-    part: str, own: dict[str, Tensor], fused: dict[str, tuple[str, ...]]
-) -> tuple[str, int, int]:
-    """The name under which a part is held, its index there, and of how many."""
-    for joined, parts in fused.items():
-        if part in parts and (joined in own or f"{joined}.weight" in own):
-            return joined, parts.index(part), len(parts)
-    return part, 0, 1
 
 
 def read_outputs(result: object, names: tuple[str, ...]) -> tuple[Tensor, ...]:
@@ -420,11 +480,13 @@ def ask_test(test: object, versions: dict[str, Callable]) -> Hearing:
         for name, version in versions.items():
             replies[name] = verdict_of(test, anonymous(version))
 
-    return under_guard(put_questions, replies, Watch((), ()))
+    return under_guard(put_questions, replies, Watch())
 
 
 def anonymous(version: Callable) -> Callable:
-    """The same function, so that a test cannot tell the versions by their names."""
+    """The same function or class, with a name that does not tell the versions apart."""
+    if inspect.isclass(version):
+        return type("Part", (version,), {})
 
     def part(*args, **kwargs):
         return version(*args, **kwargs)

@@ -43,14 +43,27 @@ class Watch(TorchFunctionMode):
     """Notes calls of forbidden built-ins, and of the course's own part.
 
     builtins: what a forbidden name contains, such as scaled_dot_product.
+    builtin_parts: torch's functions or module classes.
     reference: the course's functions or module classes.
     seen: ("built-in-used" or "reference-used", name) for each, in order.
     """
 
-    def __init__(self, builtins: tuple[str, ...], reference: tuple[Callable, ...]):
+    def __init__(
+        self,
+        builtins: tuple[str, ...] = (),
+        builtin_parts: tuple[Callable, ...] = (),
+        reference: tuple[Callable, ...] = (),
+    ):
         super().__init__()
         self.builtins = builtins
-        self.reference = [(code_of(part), part.__name__) for part in reference]
+        self.parts = {
+            code_of(part): (kind, part.__name__)
+            for kind, parts in (
+                ("built-in-used", builtin_parts),
+                ("reference-used", reference),
+            )
+            for part in parts
+        }
         self.seen: list[tuple[str, str]] = []
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -63,15 +76,13 @@ class Watch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
     def profile(self, frame, event, _argument) -> None:
-        """Called by Python at every call; sees the reference under any name."""
-        if event == "call":
-            for code, name in self.reference:
-                if frame.f_code is code:
-                    self.seen.append(("reference-used", name))
+        """Called by Python at every call; sees a forbidden part under any name."""
+        if event == "call" and frame.f_code in self.parts:
+            self.seen.append(self.parts[frame.f_code])
 
 
 def code_of(thing: Callable) -> CodeType:
-    """The code object that runs when the course's part is called."""
+    """The code object that runs when a part is called."""
     return (thing.forward if isinstance(thing, type) else thing).__code__
 
 

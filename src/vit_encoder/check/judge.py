@@ -21,7 +21,8 @@ ASK_OF_PROBLEM = {  # where the property's own question would not fit
     "wrong-type": "",
     "returns-none": "",
     "missing-parameters": "",
-    "wrong-parameter-shape": "What goes into each projection, and what comes out?",
+    "shared-parameters": "Which parts should learn apart from one another?",
+    "wrong-parameter-shape": "What goes into this part, and what comes out?",
     "computed-in-float32": "Where does a number of another type enter?",
 }
 
@@ -40,6 +41,8 @@ class Trial:
 
     def problem(self) -> Problem | None:
         """Why the outputs cannot be compared number by number."""
+        if self.question.refused:
+            return None
         problem = self.reply.problem
         if problem and problem.name == "raises":
             return Problem("raises", f"For {self.sizes()}: {problem.text}")
@@ -54,6 +57,8 @@ class Trial:
 
     def right(self, at_least: float = ROUNDED) -> bool:
         """The outputs are those of the oracle, up to a tolerance."""
+        if self.question.refused:
+            return "ValueError" in self.reply.errors
         if self.problem():
             return False
         pairs = zip(self.reply.outputs, self.expected, strict=True)
@@ -62,8 +67,13 @@ class Trial:
     def sizes(self) -> str:
         """The inputs' shapes and what a class was built with, for a message."""
         inputs = self.question.inputs
-        shapes = [str(tuple(x.shape)) for x in inputs if isinstance(x, Tensor)]
-        text = f"inputs of shape {', '.join(shapes)}"
+        shapes = [
+            str(tuple(x.shape)) if isinstance(x, Tensor) else str(x) for x in inputs
+        ]
+        many = "inputs" if len(shapes) > 1 else "an input"
+        text = f"{many} of shape {', '.join(shapes)}"
+        if not all(isinstance(x, Tensor) for x in inputs):
+            text = f"arguments ({', '.join(shapes)})"
         built = [f"{n} {value}" for n, value in self.question.arguments.items()]
         return f"{text} and a module built with {', '.join(built)}" if built else text
 
@@ -221,7 +231,7 @@ def keeps_dtype(*names: str) -> Callable[[Trials], Problem | None]:
 
     def test(trials: Trials) -> Problem | None:
         for trial in (trials[name] for name in names):
-            wanted = trial.question.inputs[0].dtype
+            wanted = trial.question.inputs[0].dtype  # the first input is a tensor
             for got in trial.reply.outputs:
                 if got.dtype != wanted:
                     text = f"For {wanted} inputs it returns {got.dtype}."
@@ -255,10 +265,62 @@ def keeps_inputs(trials: Trials) -> Problem | None:
     for trial in trials.values():
         pairs = zip(trial.question.inputs, trial.reply.inputs_after, strict=False)
         for place, (before, after) in enumerate(pairs):
-            if before.device == after.device and not torch.equal(before, after):
+            if not isinstance(before, Tensor) or before.device != after.device:
+                continue
+            if not torch.equal(before, after):
                 text = f"It changes its own input, number {place} counted from 0."
                 return Problem("input-changed", text)
     return None
+
+
+def refuses(name: str, *names: str) -> Callable[[Trials], Problem | None]:
+    """Arguments that do not fit together raise a ValueError.
+
+    name: of the misconception behind an answer that takes them all the same.
+    """
+
+    def test(trials: Trials) -> Problem | None:
+        for trial in (trials[n] for n in names):
+            if trial.right():
+                continue
+            came = trial.reply.problem
+            got = came.text if came else "It gave a result."
+            return Problem(name, f"For {trial.sizes()} a ValueError is expected. {got}")
+        return None
+
+    return test
+
+
+def has_parameters(
+    name: str, *, optional: tuple[str, ...] = (), owner: str = ""
+) -> Callable[[Trials], Problem | None]:
+    """All parameters of the question are there, none of them twice.
+
+    optional: how the names end of those that may be missing. owner: who learns them,
+    for the message.
+    """
+
+    def test(trials: Trials) -> Problem | None:
+        trial = trials[name]
+        if trial.reply.problem:
+            return trial.problem()
+        missing = [
+            n
+            for n in trial.question.parameters
+            if n not in trial.reply.taken and not n.endswith(optional)
+        ]
+        if missing:
+            shown = ", ".join(missing[:4]) + (", …" if len(missing) > 4 else "")
+            has = ", ".join([*trial.reply.parameters][:8]) or "none"
+            text = f"It has no {shown}. Its parameters are: {has}."
+            return Problem("missing-parameters", text)
+        if trial.reply.shared:
+            first, second = trial.reply.shared[0]
+            text = f"Its {first} and its {second} are one and the same parameter."
+            return Problem("shared-parameters", text)
+        return None
+
+    return test
 
 
 def repeats(first: str, second: str) -> Callable[[Trials], Problem | None]:
@@ -387,7 +449,8 @@ def input_lines(question: Question, names: tuple[str, ...]) -> list[str]:
     """The inputs as Python lists, whole numbers without a point."""
     lines = []
     for name, value in zip(names, question.inputs, strict=True):
-        text = re.sub(r"\.0(?!\d)", "", str(value.tolist()))
+        shown = value.tolist() if isinstance(value, Tensor) else value
+        text = re.sub(r"\.0(?!\d)", "", str(shown))
         lines.append(f"{name} = {text}")
     return ["On this input:", *(f"  {line}" for line in lines)]
 

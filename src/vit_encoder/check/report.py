@@ -1,7 +1,11 @@
 """What a learner sees: the report of one check, and the score card of a notebook."""
 
-from dataclasses import dataclass
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass, fields
 from html import escape
+from pathlib import Path
 
 GREEN, VERMILION, GREY = "#009E73", "#D55E00", "#767676"
 
@@ -60,6 +64,7 @@ class Report:
 class Row:
     """A task on a score card. again: the chapter's section to read again, or ''."""
 
+    id: str
     title: str
     points: int
     out_of: int
@@ -89,6 +94,32 @@ class ScoreCard:
         """The sum, and what it is worth."""
         total = count(self.points, self.out_of)
         return f"Total: {total}. They are for you: nobody else sees them."
+
+    def export(self, path: str | Path) -> Path:
+        """Write the card to a file, as .csv, .json or .html, and give its path.
+
+        Raises ValueError for another ending.
+        """
+        path = Path(path)
+        columns = [field.name for field in fields(Row)]
+        if path.suffix == ".csv":
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(map(asdict, self.rows))
+            path.write_text(text.getvalue(), encoding="utf-8")
+        elif path.suffix == ".json":
+            card = asdict(self) | {"points": self.points, "out_of": self.out_of}
+            text = json.dumps(card, indent=2, ensure_ascii=False)
+            path.write_text(f"{text}\n", encoding="utf-8")
+        elif path.suffix == ".html":
+            head = (
+                f'<!doctype html><meta charset="utf-8"><title>{self.notebook}</title>'
+            )
+            path.write_text(f"{head}\n{self._repr_html_()}\n", encoding="utf-8")
+        else:
+            raise ValueError(f"expected a .csv, .json or .html file, got {path.name!r}")
+        return path
 
     def __repr__(self) -> str:
         width = max(len(row.title) for row in self.rows)

@@ -36,6 +36,8 @@ class Implement:
     oracle: question, names of the parameters taken → the right outputs and gradients
         in float64.
     bank: the known wrong versions, the more telling first.
+    settle: question, outputs → the outputs without what chance decides.
+    remarks: trials → a line for an answer that passes all the same, or "".
     """
 
     form: Form
@@ -46,6 +48,8 @@ class Implement:
     show: Show
     again: str
     bug: Misconception | None = None
+    settle: Callable[[Question, tuple[Tensor, ...]], tuple[Tensor, ...]] | None = None
+    remarks: tuple[Callable[[Trials], str], ...] = ()
 
     def questions(self, seed: int) -> list[Question]:
         """The questions, with fresh random inputs for each seed."""
@@ -61,22 +65,37 @@ class Implement:
         """Compare with the oracle, then with the known wrong versions."""
         if hearing.problem:
             return failing(hearing.problem)
+        hearing = self.fitting(questions, hearing)
         trials = self.trials(questions, hearing)
         if trials[questions[0].name].reply.problem == adapter.not_answered():
             return failing(adapter.not_answered())
         failures = judge.evaluate(self.properties, trials)
         if not failures:
-            text = f"All {len(self.properties)} properties hold."
+            remarks = filter(None, (remark(trials) for remark in self.remarks))
+            text = "\n".join([f"All {len(self.properties)} properties hold.", *remarks])
             return Verdict(out_of, True, (), judge.with_remark(text, hearing))
         return self.diagnose(questions, hearing, trials, failures, out_of)
 
     def trials(self, questions: list[Question], hearing: Hearing) -> Trials:
         """Each question beside its reply and what is right."""
-        replies = hearing.replies
-        return {
-            q.name: Trial(q, replies[q.name], *self.oracle(q, replies[q.name].taken))
-            for q in questions
-        }
+        return {q.name: self.trial(q, hearing.replies[q.name]) for q in questions}
+
+    def trial(self, question: Question, reply: Reply) -> Trial:
+        """A question beside its reply and what is right."""
+        if question.refused:
+            return Trial(question, reply, (), {})
+        if self.settle and reply.outputs:
+            reply = replace(reply, outputs=self.settle(question, reply.outputs))
+        return Trial(question, reply, *self.oracle(question, reply.taken))
+
+    def fitting(self, questions: list[Question], hearing: Hearing) -> Hearing:
+        """The hearing whose square matrices are set the right way round."""
+        if not hearing.turned:
+            return hearing
+        return min(
+            (hearing, replace(hearing.turned, printed=hearing.printed)),
+            key=lambda h: len(judge.wrong_questions(self.trials(questions, h))),
+        )
 
     def diagnose(
         self,

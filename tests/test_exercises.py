@@ -1,0 +1,306 @@
+"""Every exercise: right answers pass, wrong ones are named, three states, plain data.
+
+Answers come from tests/bank/NAME.py, one file beside each module of checks.
+"""
+
+import re
+import time
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+
+import pytest
+import torch
+
+from address import ROOT
+from vit_encoder.check import catalogue, check, progress, score_card
+from vit_encoder.check.tasks import BreakIt, Choose, Implement, PredictNumbers
+
+ENTRIES = catalogue()
+IDS = [entry["id"] for entry in ENTRIES]
+NOTEBOOKS = sorted({entry["notebook"] for entry in ENTRIES})
+MODULES = sorted({id.partition(".")[0] for id in IDS})
+CHECKS = {name: import_module(f"vit_encoder.check.{name}") for name in MODULES}
+BANKS = {name: import_module(f"tests.bank.{name}") for name in MODULES}
+
+
+def task_of(id):
+    module, _, name = id.partition(".")
+    return CHECKS[module].TASKS[name]
+
+
+def answers(kind, id):
+    """What the bank holds for an exercise under RIGHT, WRONG, NAMELESS and so on."""
+    module, _, name = id.partition(".")
+    return getattr(BANKS[module], kind, {}).get(name, ())
+
+
+def of_type(*kinds):
+    return [id for id in IDS if isinstance(task_of(id), kinds)]
+
+
+def name_of(thing):
+    return getattr(thing, "__name__", type(thing).__name__)
+
+
+def cases(rows):
+    """Parameters with readable names: the exercise, then the answer."""
+    return [
+        pytest.param(*row, id="-".join([row[0], *map(name_of, row[-1:])]))
+        for row in rows
+    ]
+
+
+RIGHT = [(id, a) for id in of_type(Implement) for a in answers("RIGHT", id)]
+WRONG = [
+    (id, name, answer)
+    for id in of_type(Implement)
+    for name, found in [
+        *((m.name, [m.wrong]) for m in task_of(id).bank if not task_of(id).bug),
+        *(answers("WRONG", id) or {}).items(),
+    ]
+    for answer in found
+]
+NAMELESS = [(id, a) for id in of_type(Implement) for a in answers("NAMELESS", id)]
+DECLARED = {m.wrong: m for id in of_type(Implement) for m in task_of(id).bank}.values()
+SHOWN = [m for c in CHECKS.values() for bank in c.MISCONCEPTIONS.values() for m in bank]
+
+
+# Right answers
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("id", "answer"), cases(RIGHT))
+def test_right_designs_pass(id, answer, seed):
+    report = check(id, answer, seed)
+    assert (report.passed, report.misconceptions) == (True, ()), report
+    assert report.points == report.out_of
+
+
+@pytest.mark.parametrize("id", of_type(Implement))
+def test_there_are_three_right_designs_or_more(id):
+    assert len(answers("RIGHT", id)) >= 3
+
+
+# Wrong answers
+
+
+@pytest.mark.parametrize(
+    ("seed", "id", "name", "answer"),
+    [
+        pytest.param(seed, *row, id=f"{row[0]}-{row[1]}-{name_of(row[2])}")
+        for seed, row in enumerate(WRONG)
+    ],
+)
+def test_wrong_answers_lose_marks_and_are_named(seed, id, name, answer):
+    report = check(id, answer, seed)
+    assert not report.passed
+    assert report.points < report.out_of
+    assert report.misconceptions == (name,), report
+
+
+@pytest.mark.parametrize(("id", "answer"), cases(NAMELESS))
+def test_what_nobody_recorded_fails_without_a_name(id, answer):
+    report = check(id, answer)
+    assert (report.passed, report.points) == (False, 0)
+    assert report.misconceptions == ()
+    assert "Question: " in report.message
+
+
+@pytest.mark.parametrize("wrong", DECLARED, ids=lambda m: m.name)
+def test_messages_ask_and_do_not_tell(wrong):
+    assert wrong.seen.endswith(".")
+    assert wrong.ask.endswith("?")
+    assert wrong.source
+    id = next(id for id in of_type(Implement) if wrong in task_of(id).bank)
+    message = check(id, wrong.wrong).message
+    assert wrong.seen in message
+    assert f"Question: {wrong.ask}" in message
+    for line in re.findall(r"[^\n]+", wrong.code()):
+        if "return" in line or "=" in line:
+            assert line.strip() not in message
+
+
+@pytest.mark.parametrize("wrong", SHOWN, ids=lambda m: m.name)
+def test_a_misconception_is_a_small_visible_change(wrong):
+    changed = [line for line in wrong.diff().splitlines() if line[0] in "+-"]
+    assert 0 < len(changed) <= 12, wrong.diff()
+    assert '"""' not in wrong.diff()
+
+
+def test_names_are_unique_in_an_exercise():
+    for id in of_type(Implement):
+        names = [m.name for m in task_of(id).bank]
+        assert len(set(names)) == len(names), id
+
+
+# Predictions and tests
+
+
+@pytest.mark.parametrize("id", of_type(Choose))
+def test_every_wrong_choice_explains_itself(id):
+    task = task_of(id)
+    assert check(id, f" {task.right.lower()} ").passed
+    names = {check(id, letter).misconceptions for letter in task.wrong}
+    assert len(names) == len(task.wrong) >= 2
+    for letter in task.wrong:
+        report = check(id, letter)
+        assert (report.points, report.passed) == (0, False)
+        assert "Question: " in report.message
+
+
+@pytest.mark.parametrize("id", of_type(PredictNumbers))
+def test_wrong_numbers_explain_themselves(id):
+    task = task_of(id)
+    assert check(id, list(task.right)).passed
+    for numbers, misconception in task.wrong:
+        report = check(id, list(numbers))
+        assert (report.points, report.misconceptions) == (0, (misconception.name,))
+    other = check(id, [n + 1000 for n in task.right])
+    assert other.misconceptions == ()
+    assert "Question: " in other.message
+
+
+@pytest.mark.parametrize(
+    ("id", "test"),
+    cases((id, test) for id in of_type(BreakIt) for test in answers("GOOD_TESTS", id)),
+)
+def test_good_tests_pass(id, test):
+    for seed in range(3):
+        report = check(id, test, seed)
+        assert (report.points, report.passed) == (report.out_of, True), report
+
+
+@pytest.mark.parametrize(
+    ("id", "points", "name", "test"),
+    cases(
+        (id, points, name, test)
+        for id in of_type(BreakIt)
+        for test, points, name in [
+            *answers("WEAK_TESTS", id),
+            (lambda part: True, 0, "test-accepts-wrong"),
+            (lambda part: False, 0, "test-rejects-right"),
+        ]
+    ),
+)
+def test_weak_tests_are_found_out(id, points, name, test):
+    report = check(id, test)
+    assert (report.points, report.misconceptions) == (points, (name,)), report
+    assert "Question: " in report.message
+
+
+@pytest.mark.parametrize("id", of_type(BreakIt))
+def test_there_are_good_and_weak_tests(id):
+    assert len(answers("GOOD_TESTS", id)) >= 2
+    assert len(answers("WEAK_TESTS", id)) >= 2
+
+
+# The three states: untouched and solved here, wrong above
+
+
+def run_exercises(name, *, solved):
+    """Run the cells of solutions/name.md, with or without their answers."""
+    text = (ROOT / "solutions" / f"{name}.md").read_text(encoding="utf-8")
+    cell = r"^```\{code-cell\} ipython3\n(?:---\n.*?^---\n)?(.*?)^```$"
+    answer = r"^( *)# BEGIN SOLUTION\n.*?^ *# END SOLUTION$"
+    known = {"torch": torch, "device": torch.device("cpu")}
+    for code in re.findall(cell, text, re.DOTALL | re.MULTILINE):
+        if not solved:
+            code = re.sub(answer, r"\1...", code, flags=re.DOTALL | re.MULTILINE)
+        lines = code.splitlines(keepends=True)
+        exec("".join(line for line in lines if not line.startswith(":tags:")), known)
+    return score_card(name)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_untouched_exercises_score_nothing(name):
+    progress.forget()
+    card = run_exercises(name, solved=False)
+    assert card.points == 0
+    assert {row.state for row in card.rows} == {"not answered yet"}
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_solutions_score_everything(name):
+    card = run_exercises(name, solved=True)
+    assert (
+        card.points
+        == card.out_of
+        == sum(e["points"] for e in ENTRIES if e["notebook"] == name)
+    )
+    assert {row.state for row in card.rows} == {"passed"}
+
+
+# The catalogue
+
+
+def test_catalogue_and_tasks_agree():
+    assert [*ENTRIES[0]] == ["id", "title", "kind", "points", "minutes", "notebook"]
+    for module, checks in CHECKS.items():
+        own = [id for id in IDS if id.startswith(f"{module}.")]
+        assert own == [f"{module}.{name}" for name in checks.TASKS]
+    kinds = {
+        "implement": Implement,
+        "predict": (Choose, PredictNumbers),
+        "break it": BreakIt,
+        "find the bug": Implement,
+    }
+    for entry in ENTRIES:
+        assert isinstance(task_of(entry["id"]), kinds[entry["kind"]])
+        if entry["kind"] == "find the bug":
+            assert task_of(entry["id"]).bug
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_has_five_tasks_of_four_kinds_with_three_hints_each(name):
+    own = [entry for entry in ENTRIES if entry["notebook"] == name]
+    assert len(own) >= 5
+    assert {e["kind"] for e in own} == {
+        "implement",
+        "predict",
+        "break it",
+        "find the bug",
+    }
+    text = (ROOT / "solutions" / f"{name}.md").read_text(encoding="utf-8")
+    for number in (1, 2, 3):
+        assert text.count(f"{{dropdown}} Hint {number}") == len(own)
+    for e in own:
+        points = f"{e['points']} point{'s' if e['points'] > 1 else ''}"
+        line = f"**{e['kind'].capitalize()} · {e['minutes']} minutes · {points}**"
+        assert line in text, f"{e['id']}: expected the line {line}"
+
+
+# The seam to marking
+
+
+def is_plain(thing):
+    if thing is None or isinstance(thing, str | int | float | bool):
+        return True
+    if isinstance(thing, dict):
+        return all(map(is_plain, [*thing, *thing.values()]))
+    if isinstance(thing, tuple | list):
+        return all(map(is_plain, thing))
+    if is_dataclass(thing):
+        return all(is_plain(getattr(thing, f.name)) for f in fields(thing))
+    return type(thing) is torch.Tensor
+
+
+@pytest.mark.parametrize(("id", "answer"), cases([*RIGHT[::5], *NAMELESS[::3]]))
+def test_questions_and_hearings_are_plain_data(id, answer):
+    task = task_of(id)
+    questions = task.questions(seed=5)
+    hearing = task.hear(answer, questions)
+    assert is_plain(questions)
+    assert is_plain(hearing)
+    assert is_plain(task.judge(questions, hearing, 3))
+
+
+def test_time_of_a_check(capsys):
+    """Said, not asserted: the machines that run this are shared."""
+    times = {}
+    for id, answer in [*RIGHT, *((id, answer) for id, _, answer in WRONG)]:
+        start = time.perf_counter()
+        check(id, answer)
+        times[id] = max(times.get(id, 0), time.perf_counter() - start)
+    with capsys.disabled():
+        slowest = sorted(times.items(), key=lambda pair: -pair[1])[:5]
+        print("\nSlowest checks:", ", ".join(f"{id} {t:.2f} s" for id, t in slowest))
