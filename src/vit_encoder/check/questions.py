@@ -5,6 +5,14 @@ from torch import Tensor
 
 from vit_encoder.check.adapter import Question
 
+# How answers may hold parameters: joined, or in torch's own modules.
+FUSED = {"qkv": ("query", "key", "value"), "in_proj": ("query", "key", "value")}
+ALIASES = {
+    "attn.proj": ("attn.out_proj",),  # nn.MultiheadAttention
+    "mlp.fc1": ("mlp.0",),  # nn.Sequential, with or without dropout
+    "mlp.fc2": ("mlp.2", "mlp.3"),
+}
+
 
 class Normal:
     """Random float64 numbers and orders that depend on the seed alone."""

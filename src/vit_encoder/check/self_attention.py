@@ -25,7 +25,8 @@ from vit_encoder.check.judge import (
     tolerance_of,
 )
 from vit_encoder.check.misconceptions import Misconception, against
-from vit_encoder.check.questions import Normal, batch, double, finish, small
+from vit_encoder.check.oracle import Get, exact, oracle_of, single_head
+from vit_encoder.check.questions import FUSED, Normal, batch, double, finish, small
 from vit_encoder.check.tasks import BreakIt, Choose, Implement, PredictNumbers, Wrong
 from vit_encoder.self_attention import SelfAttention, attention
 
@@ -653,14 +654,7 @@ INSIDE = (
 )
 MISCONCEPTIONS = {"attention": ATTENTION, "SelfAttention": SELF_ATTENTION}
 
-# The oracle: the same mathematics, written apart from the course's version.
-
-
-def exact(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Attention by indices: output (..., N_q, D_v) and weights (..., N_q, N_k)."""
-    scores = torch.einsum("...nd,...md->...nm", q * q.shape[-1] ** -0.5, k)
-    weights = (scores - scores.logsumexp(-1, keepdim=True)).exp()
-    return torch.einsum("...nm,...mv->...nv", weights, v), weights
+# The oracles.
 
 
 def attention_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
@@ -669,18 +663,12 @@ def attention_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     return finish(question, leaves, exact(*leaves.values()))
 
 
-def self_attention_oracle(question: Question, taken: tuple[str, ...]) -> tuple:
-    """The outputs and gradients of SelfAttention; a bias not taken counts as 0."""
-    leaves = {"input 0": double(question.inputs[0])}
-    leaves |= {name: double(question.parameters[name]) for name in taken}
+def one_head(x: Tensor, get: Get, **_built: int) -> Tensor:
+    """SelfAttention."""
+    return single_head(x, get)
 
-    def project(name: str) -> Tensor:
-        weight = leaves.get(f"{name}.weight", question.parameters[f"{name}.weight"])
-        bias = leaves.get(f"{name}.bias", torch.zeros(len(weight), dtype=torch.double))
-        return torch.einsum("bnd,ed->bne", leaves["input 0"], weight.double()) + bias
 
-    output, _ = exact(project("query"), project("key"), project("value"))
-    return finish(question, leaves, (output,))
+self_attention_oracle = oracle_of(one_head)
 
 
 # The questions.
@@ -1018,7 +1006,7 @@ ATTENTION_FORM = Form(
 SELF_ATTENTION_FORM = Form(
     outputs=("output",),
     is_class=True,
-    fused={"qkv": ("query", "key", "value")},
+    fused=FUSED,
     builtins=BUILT_INS,
     reference=(SelfAttention,),
 )
