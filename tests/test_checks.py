@@ -5,8 +5,6 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import fields, is_dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,14 +17,16 @@ from vit_encoder import SelfAttention
 from vit_encoder.check import (
     adapter,
     bug,
-    catalogue,
     check,
     misconception,
     score_card,
     self_attention,
 )
+from vit_encoder.check.adapter import Form, Question, held_as
+from vit_encoder.check.judge import Property, Show, Trial, agrees, refuses
+from vit_encoder.check.questions import ALIASES, FUSED
+from vit_encoder.check.tasks import Implement
 
-ROOT = Path(__file__).resolve().parents[1]
 ATTENTION = "self_attention.attention"
 MODULE = "self_attention.SelfAttention"
 ENTROPY = "self_attention.entropy"
@@ -525,19 +525,6 @@ def test_the_bug_runs_shows_its_code_and_hides_its_name():
     assert "key_count" not in repr(broken)
 
 
-def test_catalogue_and_tasks_agree():
-    entries = catalogue()
-    assert [*entries[0]] == ["id", "title", "kind", "points", "minutes", "notebook"]
-    own = [e["id"] for e in entries if e["notebook"] == "02_self_attention"]
-    assert own == [f"self_attention.{name}" for name in self_attention.TASKS]
-    assert {e["kind"] for e in entries} <= {
-        "implement",
-        "predict",
-        "break it",
-        "find the bug",
-    }
-
-
 def test_score_card_adds_up_and_says_what_to_read():
     check(ONE_QUERY, [0.25, 0.75, 7])
     check(ATTENTION, bank.with_matmul)
@@ -553,36 +540,125 @@ def test_score_card_adds_up_and_says_what_to_read():
     assert '<th scope="col"' in card._repr_html_()
 
 
-# The seam to marking
+# How answers may hold their parameters
 
 
-def is_plain(thing):
-    if thing is None or isinstance(thing, str | int | float | bool):
-        return True
-    if isinstance(thing, dict):
-        return all(map(is_plain, [*thing, *thing.values()]))
-    if isinstance(thing, tuple | list):
-        return all(map(is_plain, thing))
-    if is_dataclass(thing):
-        return all(is_plain(getattr(thing, f.name)) for f in fields(thing))
-    return type(thing) is torch.Tensor
+def test_names_under_which_a_parameter_may_be_held():
+    form = Form(("output",), fused=FUSED, aliases=ALIASES)
+    held = [name for name, _, _ in held_as("blocks.0.attn.key.weight", form)]
+    for name in ("key.weight", "key", "qkv.weight", "qkv", "in_proj_weight"):
+        assert f"blocks.0.attn.{name}" in held
+    assert ("attn.qkv.bias", 1, 3) in list(held_as("attn.key.bias", form))
+    assert "attn.out_proj.bias" in [n for n, _, _ in held_as("attn.proj.bias", form)]
+    assert "mlp.3.weight" in [n for n, _, _ in held_as("mlp.fc2.weight", form)]
+
+
+class Kernel(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.proj = nn.Conv2d(3, 5, 2, stride=2)
+
+    def forward(self, x):
+        return self.proj(x)
+
+
+class Bare(nn.Module):
+    """Holds a square matrix by itself: its rows may be inputs or outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.proj = nn.Parameter(torch.zeros(4, 4))
+
+
+class RowsAreInputs(Bare):
+    def forward(self, x):
+        return x @ self.proj
+
+
+class RowsAreOutputs(Bare):
+    def forward(self, x):
+        return F.linear(x, self.proj)
+
+
+def test_a_convolution_takes_a_flat_weight():
+    weight, x = torch.randn(5, 12).double(), torch.randn(2, 3, 6, 8).double()
+    question = Question("x", (x,), parameters={"proj.weight": weight})
+    reply = adapter.ask(Kernel, Form(("output",), is_class=True), question)
+    expected = F.unfold(x, 2, stride=2).mT @ weight.T
+    bias = reply.outputs[0].flatten(2).mT - expected
+    assert (bias - bias[0, 0]).abs().max() < 1e-12
+    assert reply.initial["proj.weight"].shape == (5, 12)
+
+
+@pytest.mark.parametrize("answer", [RowsAreInputs, RowsAreOutputs])
+def test_a_square_matrix_is_tried_both_ways_round(answer):
+    weight, x = torch.randn(4, 4).double(), torch.randn(2, 3, 4).double()
+    question = Question("x", (x,), parameters={"proj.weight": weight})
+    form = Form(("output",), is_class=True)
+    hearing = adapter.ask_all(answer, form, [question])
+    both = [h.replies["x"].outputs[0] for h in (hearing, hearing.turned)]
+    assert sum(torch.allclose(output, x @ weight.T) for output in both) == 1
+    task = Implement(
+        form=form,
+        ask_about=lambda seed: [question],
+        oracle=lambda q, taken: ((x @ weight.T,), {}),
+        properties=(Property("right", agrees("x"), "Why?", core=True),),
+        bank=(),
+        show=Show((), ("x",), {}, {}),
+        again="",
+    )
+    assert task.judge([question], hearing, 2).passed
+
+
+# Arguments that are refused
+
+
+def refuses_odd(x, n):
+    if x.shape[-1] % n:
+        raise ValueError("odd")
+    return x
+
+
+def wrong_error(x, n):
+    assert x.shape[-1] % n == 0
+    return x
 
 
 @pytest.mark.parametrize(
-    ("name", "answer"),
+    ("answer", "text"),
     [
-        ("attention", bank.with_matmul),
-        ("attention", leave),
-        ("SelfAttention", bank.Fused),
-        ("wrong_axis", bank.shapes),
-        ("one_query", np.ones(3)),
-        ("entropy", "A"),
+        (refuses_odd, ""),
+        (wrong_error, "a ValueError is expected. It raised AssertionError"),
+        (lambda x, n: x, "a ValueError is expected. It gave a result."),
     ],
 )
-def test_questions_and_hearings_are_plain_data(name, answer):
-    task = self_attention.TASKS[name]
-    questions = task.questions(seed=5)
-    hearing = task.hear(answer, questions)
-    assert is_plain(questions)
-    assert is_plain(hearing)
-    assert is_plain(task.judge(questions, hearing, 3))
+def test_a_value_error_is_asked_for(answer, text):
+    question = Question("odd", (torch.ones(2, 5), 3), refused=True)
+    reply = adapter.ask(answer, Form(("output",)), question)
+    trials = {"odd": Trial(question, reply, (), {})}
+    problem = refuses("remainder-dropped", "odd")(trials)
+    assert text in (problem.text if problem else "")
+    assert trials["odd"].right() == (not text)
+    if text:
+        assert problem.text.startswith("For arguments ((2, 5), 3)")
+        assert problem.name == "remainder-dropped"
+
+
+# Torch's own modules that are the task
+
+
+class WholeBlock(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def test_a_part_of_torch_can_be_forbidden():
+    form = Form(("output",), is_class=True, builtin_parts=(nn.TransformerEncoderLayer,))
+    question = Question("x", (torch.randn(2, 3, 4),), training=True)
+    hearing = adapter.ask_all(WholeBlock, form, [question])
+    assert hearing.problem.name == "built-in-used"
+    assert "the built-in `TransformerEncoderLayer`" in hearing.problem.text

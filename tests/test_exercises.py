@@ -16,6 +16,7 @@ from vit_encoder.check import catalogue, check, progress, score_card
 from vit_encoder.check.tasks import BreakIt, Choose, Implement, PredictNumbers
 
 ENTRIES = catalogue()
+KEYS = ["id", "title", "kind", "points", "minutes", "notebook", "answer", "version"]
 IDS = [entry["id"] for entry in ENTRIES]
 NOTEBOOKS = sorted({entry["notebook"] for entry in ENTRIES})
 MODULES = sorted({id.partition(".")[0] for id in IDS})
@@ -234,7 +235,7 @@ def test_solutions_score_everything(name):
 
 
 def test_catalogue_and_tasks_agree():
-    assert [*ENTRIES[0]] == ["id", "title", "kind", "points", "minutes", "notebook"]
+    assert [*ENTRIES[0]] == KEYS
     for module, checks in CHECKS.items():
         own = [id for id in IDS if id.startswith(f"{module}.")]
         assert own == [f"{module}.{name}" for name in checks.TASKS]
@@ -284,7 +285,10 @@ def is_plain(thing):
     return type(thing) is torch.Tensor
 
 
-@pytest.mark.parametrize(("id", "answer"), cases([*RIGHT[::5], *NAMELESS[::3]]))
+ODD = [(id, answer) for id in IDS for answer in (None, "A", [1, 2.5], lambda x: x)]
+
+
+@pytest.mark.parametrize(("id", "answer"), cases([*RIGHT[::5], *NAMELESS[::3], *ODD]))
 def test_questions_and_hearings_are_plain_data(id, answer):
     task = task_of(id)
     questions = task.questions(seed=5)

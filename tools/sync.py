@@ -101,13 +101,43 @@ def module_text(source: Source) -> str:
 
 
 def catalogue_text(solutions: list[Source]) -> str:
-    """The list of all exercises, as the sources declare them."""
+    """The list of all exercises, as the sources declare them.
+
+    notebook: where the exercise is. answer: the name that its check is called with.
+    version: changes with what a student is given.
+    """
     entries = [
-        {**cell.metadata["exercise"], "notebook": source.path.stem}
+        {
+            **cell.metadata["exercise"],
+            "notebook": source.path.stem,
+            "answer": answer_name(source, cell),
+            "version": version_of(cell),
+        }
         for source in solutions
         for cell in source.cells("exercise")
     ]
     return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
+
+
+def answer_name(source: Source, cell: NotebookNode) -> str:
+    """The variable that holds the answer, from the cell that checks it."""
+    id = cell.metadata["exercise"]["id"]
+    call = re.compile(rf'^check\("{re.escape(id)}", (\w+)\)$', re.MULTILINE)
+    calls = [m[1] for c in source.notebook.cells for m in call.finditer(c.source)]
+    if len(calls) != 1:
+        raise SourceError(
+            f"{show(source.path)}: the exercise {id} needs one cell that says "
+            f'`check("{id}", answer)`, with the name of its answer; found {len(calls)}.'
+        )
+    return calls[0]
+
+
+def version_of(cell: NotebookNode) -> str:
+    """A short digest of an exercise as a student gets it."""
+    exercise = cell.metadata["exercise"]
+    given = [exercise["id"], exercise["kind"], str(exercise["points"])]
+    given.append(without_solution(cell).source)
+    return hashlib.sha256("\0".join(given).encode()).hexdigest()[:8]
 
 
 def package_digest() -> str:
@@ -202,6 +232,8 @@ def plain_notebook(
 def code_cell(cell: NotebookNode, cell_id: str) -> NotebookNode:
     """A code cell with the metadata that matters outside the book."""
     kept = {k: v for k, v in cell.metadata.items() if k in ("tags", "exercise")}
+    if "exercise" in kept:
+        kept["exercise"] = {**kept["exercise"], "version": version_of(cell)}
     return nbformat.v4.new_code_cell(cell.source, metadata=kept, id=cell_id)
 
 

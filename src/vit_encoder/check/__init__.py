@@ -44,7 +44,11 @@ def check(id: str, answer: object, seed: int = 0) -> Report:
 
 
 def catalogue() -> list[dict]:
-    """Every exercise, in order: id, title, kind, points, minutes, notebook."""
+    """Every exercise, in order: id, title, kind, points, minutes, notebook.
+
+    Also answer, the name that its notebook gives the answer, and version, which changes
+    with what a student is given.
+    """
     return [dict(entry) for entry in _catalogue()]
 
 
