@@ -8,6 +8,7 @@ from importlib import import_module
 from vit_encoder.figures.attention_drawing import attention_drawing
 from vit_encoder.figures.colours import KEY, QUERY, VALUE, WRONG
 from vit_encoder.figures.encoder_map import encoder_map
+from vit_encoder.figures.patches_drawing import patches_drawing
 
 _HOMES = {
     "AttentionExplorer": "self_attention",
@@ -24,6 +25,7 @@ __all__ = [
     "WRONG",
     "attention_drawing",
     "encoder_map",
+    "patches_drawing",
     *_HOMES,
 ]
 
