@@ -122,7 +122,9 @@ def draw_image() -> list[str]:
     return [*parts, frame(x - 3, y - 3, P * PIXEL + 4, P * PIXEL + 4)]
 
 
-def numbered(numbers: list[list[int]], x: int, y: int, cell: int = CELL) -> list[str]:
+def numbered(
+    numbers: list[list[int]], x: int, y: int, cell: int = CELL, largest: int = 23
+) -> list[str]:
     """Cells with their numbers, shaded so lightly that the numbers can be read."""
     side, middle = cell - 2, cell / 2 - 1
     parts = []
@@ -131,7 +133,7 @@ def numbered(numbers: list[list[int]], x: int, y: int, cell: int = CELL) -> list
             left, top = x + cell * j, y + cell * i
             parts += [
                 f'<rect x="{left}" y="{top}" width="{side}" height="{side}" rx="3"'
-                f' fill="{GREY}" opacity="{0.12 + number / 60:.2f}"/>',
+                f' fill="{GREY}" opacity="{0.12 + 0.38 * number / largest:.2f}"/>',
                 text(str(number), left + middle, top + middle + 4, size=11),
             ]
     return parts
