@@ -328,7 +328,7 @@ def test_images_of_chapter_01_refuse_what_does_not_fit():
         show_images([photo(), photo()], ["one"])
     with pytest.raises(ValueError, match="at least one size, got none"):
         show_patch_sizes(photo(), [])
-    with pytest.raises(ValueError, match="a size that divides .* got 5 and 12"):
+    with pytest.raises(ValueError, match=r"a size that divides .* got 5 and 12"):
         show_patch_sizes(photo(), [5])
     with pytest.raises(ValueError, match=r"expected a mask .* got shape \(3, 5, 5\)"):
         show_parts(photo(), [torch.ones(3, 5, 5) > 0], ["a"])
