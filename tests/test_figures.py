@@ -8,15 +8,19 @@ from itertools import pairwise
 import pytest
 import torch
 
-from vit_encoder import figures
+from vit_encoder import figures, patchify
 from vit_encoder.figures import (
     AttentionExplorer,
     encoder_map,
     show_attention,
+    show_images,
+    show_parts,
+    show_patch_sizes,
     show_tokens,
 )
 from vit_encoder.figures.colours import KEY, QUERY, RAMP, VALUE
 from vit_encoder.figures.encoder_map import BOXES, HEIGHT, INK, LIT, PARTS, WIDTH
+from vit_encoder.figures.patches_drawing import IMAGE, P, cut
 from vit_encoder.figures.self_attention import DIGITS, LEVELS
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -142,6 +146,11 @@ def test_drawing_says_what_it_shows_and_can_be_read(name):
     assert all(node.get("id") is None for node in root.iter())
     assert drawing.svg == getattr(figures, name)().svg
     assert repr(drawing) == f"Drawing({drawing.name!r})"
+
+
+def test_drawn_patches_are_those_of_patchify():
+    image = torch.tensor(IMAGE, dtype=torch.float32)
+    assert patchify(image[None, None], P)[0].tolist() == cut(IMAGE)
 
 
 # The explorer.
@@ -276,3 +285,50 @@ def test_attention_refuses_what_does_not_fit():
         show_attention(photo(), weights, GRID, [(0, 0), (1, 1)], ["one"])
     with pytest.raises(ValueError, match=r"inside 3 × 5 patches, got \(0, 5\)"):
         show_attention(photo(), weights, GRID, [(0, 5)])
+
+
+def pictures(figure):
+    return [torch.from_numpy(ax.get_images()[0].get_array()) for ax in figure.axes]
+
+
+def test_patch_sizes_are_drawn_with_their_counts():
+    first, second = show_patch_sizes(photo(), [4, 2]).axes
+    assert [ax.get_title() for ax in (first, second)] == [
+        "P = 4: N = 15",
+        "P = 2: N = 60",
+    ]
+    assert first.get_images()[0].get_array().shape == (14, 24, 3)  # gaps of 1
+
+
+def test_only_marked_patches_and_channels_keep_their_colour():
+    image = photo()
+    patches = torch.zeros(GRID, dtype=torch.bool)
+    patches[1, 2] = True
+    green = torch.zeros(image.shape, dtype=torch.bool)
+    green[1, 3] = True
+    by_patch, by_channel = pictures(show_parts(image, [patches, green], ["a", "b"]))
+    colours = image.permute(1, 2, 0)  # (H, W, C)
+    inside = torch.zeros(12, 20, dtype=torch.bool)
+    inside[4:8, 8:12] = True
+    assert torch.equal(by_patch[inside], colours[inside])
+    outside = by_patch[~inside]
+    assert torch.equal(outside, outside[:, :1].expand_as(outside))  # grey
+    assert torch.equal(by_channel[3, :, 1], colours[3, :, 1])
+    assert by_channel[3, :, [0, 2]].eq(0).all()
+
+
+def test_a_pixel_is_circled_in_every_panel():
+    figure = show_parts(photo(), [torch.ones(GRID) > 0] * 2, ["a", "b"], pixel=(7, 3))
+    for ax in figure.axes:
+        assert {(*line.get_xdata(), *line.get_ydata()) for line in ax.lines} == {(3, 7)}
+
+
+def test_images_of_chapter_01_refuse_what_does_not_fit():
+    with pytest.raises(ValueError, match="one title an image, got 1 for 2 images"):
+        show_images([photo(), photo()], ["one"])
+    with pytest.raises(ValueError, match="at least one size, got none"):
+        show_patch_sizes(photo(), [])
+    with pytest.raises(ValueError, match=r"a size that divides .* got 5 and 12"):
+        show_patch_sizes(photo(), [5])
+    with pytest.raises(ValueError, match=r"expected a mask .* got shape \(3, 5, 5\)"):
+        show_parts(photo(), [torch.ones(3, 5, 5) > 0], ["a"])

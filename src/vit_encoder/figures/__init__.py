@@ -8,10 +8,15 @@ from importlib import import_module
 from vit_encoder.figures.attention_drawing import attention_drawing
 from vit_encoder.figures.colours import KEY, QUERY, VALUE, WRONG
 from vit_encoder.figures.encoder_map import encoder_map
+from vit_encoder.figures.patches_drawing import patches_drawing
+from vit_encoder.figures.reshape_drawing import reshape_drawing
 
 _HOMES = {
     "AttentionExplorer": "self_attention",
     "show_attention": "photo",
+    "show_images": "patch_plots",
+    "show_parts": "patch_plots",
+    "show_patch_sizes": "patch_plots",
     "show_tokens": "photo",
     "use_style": "style",
     "ATTENTION": "style",
@@ -24,6 +29,8 @@ __all__ = [
     "WRONG",
     "attention_drawing",
     "encoder_map",
+    "patches_drawing",
+    "reshape_drawing",
     *_HOMES,
 ]
 

@@ -3,6 +3,8 @@
 QUERY = "#0072B2"
 KEY = "#E69F00"
 VALUE = "#009E73"
+CLASS = "#56B4E9"  # the class token
+POSITION = "#CC79A7"  # position embeddings
 WRONG = "#D55E00"
 WEIGHTS = "#6a35a8"  # where a ramp is too much
 
