@@ -8,10 +8,14 @@ from importlib import import_module
 from vit_encoder.figures.attention_drawing import attention_drawing
 from vit_encoder.figures.colours import KEY, QUERY, VALUE, WRONG
 from vit_encoder.figures.encoder_map import encoder_map
+from vit_encoder.figures.multi_head_drawing import multi_head_drawing
 
 _HOMES = {
     "AttentionExplorer": "self_attention",
     "show_attention": "photo",
+    "show_heads": "text_line",
+    "show_reads": "heads",
+    "show_split": "heads",
     "show_tokens": "photo",
     "use_style": "style",
     "ATTENTION": "style",
@@ -24,6 +28,7 @@ __all__ = [
     "WRONG",
     "attention_drawing",
     "encoder_map",
+    "multi_head_drawing",
     *_HOMES,
 ]
 
