@@ -142,7 +142,7 @@ class TokenSliced(nn.Module):
 @wrong_layer(
     seen="`qkv` is read head by head, each with its query, key and value. Weights that "
     "were trained for the other order do not fit.",
-    ask="If `qkv` stacks all queries, all keys and all values, where does head 1 begin?",
+    ask="If `qkv` stacks all queries, all keys, all values, where does head 1 begin?",
     source="tutorial 6 of phlippe/uvadlc_notebooks, which reads it so on purpose",
 )
 class QkvReadByHead(nn.Module):

@@ -24,20 +24,20 @@ def show_split(x: torch.Tensor, **cuts: torch.Tensor) -> Drawing:
     """
     tokens = require_numbers(x, cuts)
     owner = {number: n for n, row in enumerate(tokens) for number in row}
-    tables = {"x": [tokens]} | {k: cut[0].tolist() for k, cut in cuts.items()}
+    tables = {"tokens": [tokens]} | {k: cut[0].tolist() for k, cut in cuts.items()}
     parts, told, top = [], [], 14
     for name, heads in tables.items():
         title = name.replace("_", " ")
         parts.append(text(title, LEFT, top, "start", bold=True))
-        top += 22 if name != "x" else 8
+        top += 8 if name == "tokens" else 22
         x_of_head, wrong = LEFT, False
         for i, rows in enumerate(heads):
-            if name != "x":
+            if name != "tokens":
                 parts.append(text(f"head {i}", x_of_head, top - 6, "start", size=11))
             parts += draw_rows(rows, x_of_head, top, owner)
             wrong |= any(strange(row, n, owner) for n, row in enumerate(rows))
             x_of_head += CELL * len(rows[0]) + 16
-            head = "" if name == "x" else f", head {i}"
+            head = "" if name == "tokens" else f", head {i}"
             told.append(f"{title}{head}, row by row: {rows_in_words(rows)}.")
         words = ("framed: not", "token n") if wrong else ("row n is", "token n")
         for i, line in enumerate(words):
@@ -118,7 +118,7 @@ def show_reads(tables: dict[str, torch.Tensor], rows: str, columns: str) -> Figu
     for ax, (title, table) in zip(axes[0], tables.items(), strict=True):
         heads, width = table.shape[:2]
         shades = (table / table.max()).flatten(0, 1).detach().cpu()  # (h·D_h, D)
-        ax.imshow(shades, cmap="Greys", vmin=0, vmax=1.4)
+        ax.imshow(shades.numpy(), cmap="Greys", vmin=0, vmax=1.4)
         for i in range(1, heads):
             ax.axhline(i * width - 0.5, color="black", lw=1.2, ls="--")
         ax.set_yticks([width * (i + 0.5) - 0.5 for i in range(heads)])

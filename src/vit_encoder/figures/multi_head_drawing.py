@@ -41,10 +41,10 @@ DESCRIPTION = (
     " values are cut: the first {head_width} columns of each go to head 0, in a solid"
     " frame, the last {head_width} to head 1, in a dashed frame. Third, each head has a"
     " square table of weights A and outputs Y of its own. Fourth, the outputs of both"
-    " heads are put side by side. Fifth, they are multiplied by W O. Its upper rows read"
-    " head 0 and its lower rows head 1, so every feature of the result reads both. One"
-    " token is outlined in all steps. Its weights are {first} in head 0 and {second} in"
-    " head 1; both rows add up to 1."
+    " heads are put side by side. Fifth, they are multiplied by W O, whose upper rows"
+    " read head 0 and whose lower rows read head 1: every feature of the result reads"
+    " both. One token is outlined in all steps. Its weights are {first} in head 0 and"
+    " {second} in head 1; both rows add up to 1."
 )
 
 Matrix = list[list[float]]
