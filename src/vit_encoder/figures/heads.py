@@ -25,7 +25,7 @@ def show_split(x: torch.Tensor, **cuts: torch.Tensor) -> Drawing:
     tokens = require_numbers(x, cuts)
     owner = {number: n for n, row in enumerate(tokens) for number in row}
     tables = {"tokens": [tokens]} | {k: cut[0].tolist() for k, cut in cuts.items()}
-    parts, told, top = [], [], 14
+    parts, told, top, width = [], [], 14, 0
     for name, heads in tables.items():
         title = name.replace("_", " ")
         parts.append(text(title, LEFT, top, "start", bold=True))
@@ -46,8 +46,10 @@ def show_split(x: torch.Tensor, **cuts: torch.Tensor) -> Drawing:
             y = top + CELL * n + 13
             parts.append(text(f"row {n}", LEFT - 8, y, "end", size=11))
         top += CELL * len(tokens) + 28
+        width = max(width, x_of_head + 72)
     told.append("A frame marks row n of a head if it is not made of token n.")
-    return drawing("How heads get their numbers", " ".join(told), parts, top - 24, 300)
+    name = "How heads get their numbers"
+    return drawing(name, " ".join(told), parts, top - 24, width)
 
 
 def require_numbers(
