@@ -10,6 +10,7 @@ from vit_encoder.figures.colours import KEY, QUERY, VALUE, WRONG
 from vit_encoder.figures.encoder_map import encoder_map
 from vit_encoder.figures.patches_drawing import patches_drawing
 from vit_encoder.figures.reshape_drawing import reshape_drawing
+from vit_encoder.figures.multi_head_drawing import multi_head_drawing
 
 _HOMES = {
     "AttentionExplorer": "self_attention",
@@ -17,6 +18,9 @@ _HOMES = {
     "show_images": "patch_plots",
     "show_parts": "patch_plots",
     "show_patch_sizes": "patch_plots",
+    "show_heads": "text_line",
+    "show_reads": "heads",
+    "show_split": "heads",
     "show_tokens": "photo",
     "use_style": "style",
     "ATTENTION": "style",
@@ -31,6 +35,7 @@ __all__ = [
     "encoder_map",
     "patches_drawing",
     "reshape_drawing",
+    "multi_head_drawing",
     *_HOMES,
 ]
 
