@@ -6,8 +6,10 @@ What needs matplotlib or anywidget is imported when it is first asked for.
 from importlib import import_module
 
 from vit_encoder.figures.attention_drawing import attention_drawing
-from vit_encoder.figures.colours import KEY, QUERY, VALUE, WRONG
+from vit_encoder.figures.colours import KEY, QUERY, TOGETHER, VALUE, WRONG
 from vit_encoder.figures.encoder_map import encoder_map
+from vit_encoder.figures.layer_norm_drawing import layer_norm_drawing
+from vit_encoder.figures.norm_axes_drawing import norm_axes_drawing
 
 _HOMES = {
     "AttentionExplorer": "self_attention",
@@ -20,10 +22,13 @@ _HOMES = {
 __all__ = [
     "KEY",
     "QUERY",
+    "TOGETHER",
     "VALUE",
     "WRONG",
     "attention_drawing",
     "encoder_map",
+    "layer_norm_drawing",
+    "norm_axes_drawing",
     *_HOMES,
 ]
 
