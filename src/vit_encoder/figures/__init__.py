@@ -14,6 +14,8 @@ from vit_encoder.figures.norm_axes_drawing import norm_axes_drawing
 _HOMES = {
     "AttentionExplorer": "self_attention",
     "show_attention": "photo",
+    "show_changes": "norms",
+    "show_photos": "norms",
     "show_tokens": "photo",
     "use_style": "style",
     "ATTENTION": "style",
