@@ -14,12 +14,15 @@ def layer_norm(
     """Normalise each token over its features (Ba et al. 2016).
 
     x: (..., D), floating point. weight: γ (D,). bias: β (D,). eps: ε > 0, added to the
-    variance. Returns (..., D). Raises ValueError or TypeError for another input.
+    variance. Returns (..., D) in the dtype of x; float16 and bfloat16 are computed in
+    float32. Raises ValueError or TypeError for another input.
     """
     require_features(x, len(weight))
-    mean = x.mean(dim=-1, keepdim=True)  # (..., 1)
-    variance = (x - mean).square().mean(dim=-1, keepdim=True)  # (..., 1)
-    return weight * (x - mean) / torch.sqrt(variance + eps) + bias  # (..., D)
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # room for the squares
+    mean = wide.mean(dim=-1, keepdim=True)  # (..., 1)
+    variance = (wide - mean).square().mean(dim=-1, keepdim=True)  # (..., 1)
+    normalised = (wide - mean) / torch.sqrt(variance + eps)  # (..., D)
+    return (weight * normalised + bias).to(x.dtype)
 
 
 class LayerNorm(nn.Module):

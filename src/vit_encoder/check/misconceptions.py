@@ -79,7 +79,9 @@ def plain_code(thing: Callable, name: str) -> str:
             node.returns = None
         if isinstance(node, ast.arg):
             node.annotation = None
-        if isinstance(getattr(node, "value", None), ast.Tuple):
+        if isinstance(node, ast.Assign | ast.Return) and isinstance(
+            node.value, ast.Tuple
+        ):
             # As people write it: `return a, b`, with no brackets around.
             node.value = ast.Name(", ".join(map(ast.unparse, node.value.elts)))
     tree.body[0].name = name

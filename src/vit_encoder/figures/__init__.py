@@ -6,11 +6,13 @@ What needs matplotlib or anywidget is imported when it is first asked for.
 from importlib import import_module
 
 from vit_encoder.figures.attention_drawing import attention_drawing
-from vit_encoder.figures.colours import KEY, QUERY, VALUE, WRONG
+from vit_encoder.figures.colours import KEY, QUERY, TOGETHER, VALUE, WRONG
 from vit_encoder.figures.encoder_map import encoder_map
 from vit_encoder.figures.patches_drawing import patches_drawing
 from vit_encoder.figures.reshape_drawing import reshape_drawing
 from vit_encoder.figures.multi_head_drawing import multi_head_drawing
+from vit_encoder.figures.layer_norm_drawing import layer_norm_drawing
+from vit_encoder.figures.norm_axes_drawing import norm_axes_drawing
 
 _HOMES = {
     "AttentionExplorer": "self_attention",
@@ -21,6 +23,8 @@ _HOMES = {
     "show_heads": "text_line",
     "show_reads": "heads",
     "show_split": "heads",
+    "show_changes": "norms",
+    "show_photos": "norms",
     "show_tokens": "photo",
     "use_style": "style",
     "ATTENTION": "style",
@@ -29,6 +33,7 @@ _HOMES = {
 __all__ = [
     "KEY",
     "QUERY",
+    "TOGETHER",
     "VALUE",
     "WRONG",
     "attention_drawing",
@@ -36,6 +41,8 @@ __all__ = [
     "patches_drawing",
     "reshape_drawing",
     "multi_head_drawing",
+    "layer_norm_drawing",
+    "norm_axes_drawing",
     *_HOMES,
 ]
 

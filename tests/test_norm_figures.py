@@ -1,0 +1,112 @@
+"""The figures of chapter 04: what they draw is true, what does not fit is refused."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vit_encoder.figures import (
+    layer_norm_drawing,
+    norm_axes_drawing,
+    show_changes,
+    show_photos,
+)
+from vit_encoder.figures.colours import TOGETHER, WRONG
+from vit_encoder.figures.layer_norm_drawing import (
+    CENTRE,
+    TOKENS,
+    UNIT,
+    normalise,
+    place,
+)
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_the_tokens_of_the_drawing_are_normalised_as_by_pytorch(name):
+    token = torch.tensor(TOKENS[name], dtype=torch.float64)
+    expected = F.layer_norm(token, (3,), eps=0.0)
+    _, normalised = normalise(TOKENS[name])
+    torch.testing.assert_close(torch.tensor(normalised).double(), expected)
+    shown = ", ".join(f"{x:.2f}" for x in expected.tolist())
+    description = ET.fromstring(layer_norm_drawing().svg).find(f"{SVG}desc").text
+    assert f"normalised: {shown}" in description
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_normalised_tokens_lie_on_the_circle(name):
+    x, y = place(normalise(TOKENS[name])[1])
+    circle = [
+        e
+        for e in ET.fromstring(layer_norm_drawing().svg).iter(f"{SVG}ellipse")
+        if e.get("stroke") == TOGETHER
+    ]
+    rx, ry = (float(circle[0].get(radius)) for radius in ("rx", "ry"))
+    assert rx == pytest.approx(UNIT * 3**0.5, abs=0.1)
+    place_on_circle = ((x - CENTRE[0]) / rx) ** 2 + ((y - CENTRE[1]) / ry) ** 2
+    assert place_on_circle == pytest.approx(1, abs=0.01)
+
+
+def test_blocks_colour_what_shares_a_mean():
+    """As many sides as can be seen: of 4 numbers, of 4 x 3 x 2, of 4 x 3."""
+    sides = ET.fromstring(norm_axes_drawing().svg).iter(f"{SVG}polygon")
+    colours = [side.get("fill") for side in sides]
+    per_block = len(colours) // 3
+    assert per_block == 4 * 3 + 4 * 2 + 3 * 2
+    layer, batch, image = (
+        colours[i * per_block : (i + 1) * per_block] for i in range(3)
+    )
+    assert layer.count(TOGETHER) == 4 + 1
+    assert batch.count(TOGETHER) == 3 + 2 + 3 * 2
+    assert image.count(WRONG) == 4 * 3 + 4 + 3
+
+
+def test_the_drawing_counts_the_means():
+    words = [t.text for t in ET.fromstring(norm_axes_drawing().svg).iter(f"{SVG}text")]
+    counts = [re.search(r"= (\d+)", w)[1] for w in words if w and "=" in w]
+    assert counts == ["6", "4", "4", "6", "2", "12"]
+
+
+def photo(channels=3):
+    rng = torch.Generator().manual_seed(0)
+    return torch.rand(channels, 12, 20, generator=rng)
+
+
+def test_photos_stand_under_their_titles():
+    figure = show_photos({"one": photo(), "two": photo(1), "3": photo(), "4": photo()})
+    assert [ax.get_title() for ax in figure.axes] == ["one", "two", "3", "4"]
+    assert figure.axes[0].get_images()[0].get_array().shape == (12, 20, 3)
+
+
+def test_photos_must_fill_their_rows():
+    with pytest.raises(ValueError, match="expected full rows of 2 photos, got 3"):
+        show_photos({"a": photo(), "b": photo(), "c": photo()})
+
+
+def test_changes_cover_the_patches_that_changed_and_no_others():
+    photos = torch.stack([photo(), photo()])
+    one, all_ = torch.zeros(2, 15), torch.full((2, 15), 0.1)
+    one[0, 7] = 2.0
+    figure = show_changes(photos, {"one": one, "all": all_}, (3, 5), (1, 2))
+    first, second, third, fourth, bar = figure.axes
+    drawn = [ax.get_images()[1].get_array().count() for ax in (first, second, third)]
+    assert drawn == [1, 15, 0]
+    assert fourth.get_images()[1].get_array().count() == 15
+    assert (first.get_title(), second.get_title()) == ("one", "all")
+    assert (first.get_ylabel(), third.get_ylabel()) == ("image 0", "image 1")
+    assert bar.get_xlim() == pytest.approx((0.1, 2.0))
+
+
+def test_changes_refuse_what_does_not_fit():
+    photos = photo()[None]
+    with pytest.raises(
+        ValueError, match=r"changes of 'a' \(1, 15\), got shape \(15,\)"
+    ):
+        show_changes(photos, {"a": torch.ones(15)}, (3, 5), (0, 0))
+    with pytest.raises(ValueError, match=r"inside 3 × 5 patches, got \(3, 0\)"):
+        show_changes(photos, {"a": torch.ones(1, 15)}, (3, 5), (3, 0))
+    with pytest.raises(ValueError, match="expected a change above 0, got none"):
+        show_changes(photos, {"a": torch.zeros(1, 15)}, (3, 5), (0, 0))
