@@ -6,24 +6,28 @@ What needs matplotlib or anywidget is imported when it is first asked for.
 from importlib import import_module
 
 from vit_encoder.figures.attention_drawing import attention_drawing
-from vit_encoder.figures.colours import KEY, QUERY, VALUE, WRONG
+from vit_encoder.figures.colours import HIDDEN, KEY, QUERY, VALUE, WRONG
 from vit_encoder.figures.encoder_map import encoder_map
+from vit_encoder.figures.mlp_drawing import mlp_drawing
 
 _HOMES = {
     "AttentionExplorer": "self_attention",
     "show_attention": "photo",
+    "show_line_bars": "line_bars",
     "show_tokens": "photo",
     "use_style": "style",
     "ATTENTION": "style",
 }
 
 __all__ = [
+    "HIDDEN",
     "KEY",
     "QUERY",
     "VALUE",
     "WRONG",
     "attention_drawing",
     "encoder_map",
+    "mlp_drawing",
     *_HOMES,
 ]
 

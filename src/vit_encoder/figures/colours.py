@@ -4,6 +4,7 @@ QUERY = "#0072B2"
 KEY = "#E69F00"
 VALUE = "#009E73"
 WRONG = "#D55E00"
+HIDDEN = "#CC79A7"  # the hidden units of the MLP
 WEIGHTS = "#6a35a8"  # where a ramp is too much
 
 # From no weight to the largest. Lightness L* falls from 98 to 27 in equal steps at one
