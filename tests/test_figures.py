@@ -16,6 +16,7 @@ from vit_encoder.figures import (
     show_images,
     show_parts,
     show_patch_sizes,
+    show_line_bars,
     show_tokens,
 )
 from vit_encoder.figures.colours import KEY, QUERY, RAMP, VALUE
@@ -332,3 +333,21 @@ def test_images_of_chapter_01_refuse_what_does_not_fit():
         show_patch_sizes(photo(), [5])
     with pytest.raises(ValueError, match=r"expected a mask .* got shape \(3, 5, 5\)"):
         show_parts(photo(), [torch.ones(3, 5, 5) > 0], ["a"])
+def test_line_has_a_panel_of_bars_for_each_quantity():
+    values = torch.tensor([0.0, -1.0, 2.0, 0.5])
+    figure = show_line_bars(torch.rand(6, 12), {"one": values, "two": -values}, "size")
+    line, first, second = figure.axes
+    assert line.get_images()[0].get_array().shape == (6, 12)
+    assert [bar.get_height() for bar in first.patches] == values.tolist()
+    assert [bar.get_height() for bar in second.patches] == (-values).tolist()
+    assert first.get_title(loc="left") == "one"
+
+
+def test_line_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"expected an image \(H, W\) and bars, got"):
+        show_line_bars(torch.rand(6, 12), {}, "size")
+    with pytest.raises(ValueError, match=r"divides 12 columns, got \[\(5,\)\]"):
+        show_line_bars(torch.rand(6, 12), {"one": torch.rand(5)}, "size")
+    bars = {"one": torch.rand(4), "two": torch.rand(3)}
+    with pytest.raises(ValueError, match=r"got \[\(4,\), \(3,\)\]"):
+        show_line_bars(torch.rand(6, 12), bars, "size")

@@ -11,7 +11,10 @@ from vit_encoder.arguments import require_features, require_probability
 
 
 def gelu(x: torch.Tensor) -> torch.Tensor:
-    """x Φ(x), with Φ the distribution function of N(0, 1) (Hendrycks, Gimpel 2016)."""
+    """x Φ(x), with Φ the distribution function of N(0, 1) (Hendrycks, Gimpel 2016).
+
+    x: any shape, of a floating dtype. The result has the same shape and dtype.
+    """
     return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
 
 
@@ -24,8 +27,10 @@ def dropout(x: torch.Tensor, p: float, training: bool) -> torch.Tensor:
     require_probability(p, "p")
     if not training or p == 0:
         return x
-    kept = torch.rand(x.shape, device=x.device) >= p
-    return torch.where(kept, x / max(1 - p, 1e-9), 0)
+    # Drawn in float32 whatever x is: bfloat16 cannot tell all p apart.
+    kept = torch.rand(x.shape, dtype=torch.float32, device=x.device) >= p
+    scale = 1 / (1 - p) if p < 1 else 0.0
+    return x * kept * scale
 
 
 class MLP(nn.Module):

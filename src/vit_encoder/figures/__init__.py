@@ -13,6 +13,9 @@ from vit_encoder.figures.reshape_drawing import reshape_drawing
 from vit_encoder.figures.multi_head_drawing import multi_head_drawing
 from vit_encoder.figures.layer_norm_drawing import layer_norm_drawing
 from vit_encoder.figures.norm_axes_drawing import norm_axes_drawing
+from vit_encoder.figures.colours import HIDDEN, KEY, QUERY, VALUE, WRONG
+from vit_encoder.figures.encoder_map import encoder_map
+from vit_encoder.figures.mlp_drawing import mlp_drawing
 
 _HOMES = {
     "AttentionExplorer": "self_attention",
@@ -25,12 +28,14 @@ _HOMES = {
     "show_split": "heads",
     "show_changes": "norms",
     "show_photos": "norms",
+    "show_line_bars": "line_bars",
     "show_tokens": "photo",
     "use_style": "style",
     "ATTENTION": "style",
 }
 
 __all__ = [
+    "HIDDEN",
     "KEY",
     "QUERY",
     "TOGETHER",
@@ -43,6 +48,7 @@ __all__ = [
     "multi_head_drawing",
     "layer_norm_drawing",
     "norm_axes_drawing",
+    "mlp_drawing",
     *_HOMES,
 ]
 

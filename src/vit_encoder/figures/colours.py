@@ -6,6 +6,7 @@ VALUE = "#009E73"
 CLASS = "#56B4E9"  # the class token
 POSITION = "#CC79A7"  # position embeddings
 WRONG = "#D55E00"
+HIDDEN = "#CC79A7"  # the hidden units of the MLP
 WEIGHTS = "#6a35a8"  # where a ramp is too much
 TOGETHER = "#CC79A7"  # numbers that are normalised with one mean and one variance
 
