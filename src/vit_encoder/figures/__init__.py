@@ -6,6 +6,7 @@ What needs matplotlib or anywidget is imported when it is first asked for.
 from importlib import import_module
 
 from vit_encoder.figures.attention_drawing import attention_drawing
+from vit_encoder.figures.block_drawing import block_drawing, norm_places_drawing
 from vit_encoder.figures.colours import KEY, QUERY, VALUE, WRONG
 from vit_encoder.figures.encoder_map import encoder_map
 
@@ -23,7 +24,9 @@ __all__ = [
     "VALUE",
     "WRONG",
     "attention_drawing",
+    "block_drawing",
     "encoder_map",
+    "norm_places_drawing",
     *_HOMES,
 ]
 
