@@ -13,6 +13,7 @@ from vit_encoder.figures.encoder_map import encoder_map
 _HOMES = {
     "AttentionExplorer": "self_attention",
     "show_attention": "photo",
+    "show_branches": "branches",
     "show_tokens": "photo",
     "use_style": "style",
     "ATTENTION": "style",

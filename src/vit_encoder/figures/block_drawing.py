@@ -41,7 +41,7 @@ FORKS = BOTTOM - 66, BOTTOM - 328  # y where the branches leave the stream
 RISE = 198  # from there up to where they join it
 
 PAIR = 412  # height of the drawing of two blocks
-ASIDE = 82  # from their streams to their branches
+ASIDE = 80  # from their streams to their branches
 
 LEGEND = "Each bar is a token; its length is the token's size."
 BLOCK = (
@@ -87,11 +87,11 @@ def block_drawing() -> Drawing:
 def norm_places_drawing() -> Drawing:
     """Draw pre-norm (ViT) beside post-norm (Vaswani et al. 2017, section 3.1)."""
     parts = [
-        *half_block(40, pre_norm()["y"], post=False),
-        *half_block(214, post_norm(), post=True),
-        line([(166, 40), (166, PAIR - 24)], "currentColor", 1, dashed=True),
-        text("pre-norm", 84, 14, bold=True),
-        text("ViT", 84, 30),
+        *half_block(36, pre_norm()["y"], post=False),
+        *half_block(212, post_norm(), post=True),
+        line([(164, 40), (164, PAIR - 24)], "currentColor", 1, dashed=True),
+        text("pre-norm", 80, 14, bold=True),
+        text("ViT", 80, 30),
         text("post-norm", 256, 14, bold=True),
         text("the first Transformer", 256, 30),
         text(LEGEND, 170, PAIR - 5),
