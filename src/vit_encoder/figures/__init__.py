@@ -7,6 +7,8 @@ from importlib import import_module
 
 from vit_encoder.figures.attention_drawing import attention_drawing
 from vit_encoder.figures.colours import KEY, QUERY, TOGETHER, VALUE, WRONG
+from vit_encoder.figures.block_drawing import block_drawing, norm_places_drawing
+from vit_encoder.figures.colours import KEY, QUERY, VALUE, WRONG
 from vit_encoder.figures.encoder_map import encoder_map
 from vit_encoder.figures.patches_drawing import patches_drawing
 from vit_encoder.figures.reshape_drawing import reshape_drawing
@@ -29,6 +31,7 @@ _HOMES = {
     "show_changes": "norms",
     "show_photos": "norms",
     "show_line_bars": "line_bars",
+    "show_branches": "branches",
     "show_tokens": "photo",
     "use_style": "style",
     "ATTENTION": "style",
@@ -42,6 +45,7 @@ __all__ = [
     "VALUE",
     "WRONG",
     "attention_drawing",
+    "block_drawing",
     "encoder_map",
     "patches_drawing",
     "reshape_drawing",
@@ -49,6 +53,7 @@ __all__ = [
     "layer_norm_drawing",
     "norm_axes_drawing",
     "mlp_drawing",
+    "norm_places_drawing",
     *_HOMES,
 ]
 

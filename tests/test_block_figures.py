@@ -1,0 +1,66 @@
+"""The figures of chapter 06: the drawings are true, the plot refuses what is wrong."""
+
+import pytest
+import torch
+from torch import nn
+
+from vit_encoder.figures import show_branches
+from vit_encoder.figures.block_drawing import START, example, post_norm, pre_norm
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_drawn_sizes_are_those_of_pytorch_s_layer(norm_first):
+    block, x = example()
+    dim, mlp_dim = block.mlp.fc1.in_features, block.mlp.fc1.out_features
+    layer = nn.TransformerEncoderLayer(
+        dim, 1, mlp_dim, 0.0, "gelu", 1e-6, True, norm_first
+    ).double()
+    with torch.no_grad():
+        attention = layer.self_attn
+        attention.in_proj_weight.copy_(block.attn.qkv.weight)
+        attention.in_proj_bias.copy_(block.attn.qkv.bias)
+        attention.out_proj.load_state_dict(block.attn.proj.state_dict())
+        layer.linear1.load_state_dict(block.mlp.fc1.state_dict())
+        layer.linear2.load_state_dict(block.mlp.fc2.state_dict())
+        expected = layer(x)[0].square().mean(-1).sqrt()
+    drawn = pre_norm()["y"] if norm_first else post_norm()
+    assert drawn == pytest.approx(expected.tolist(), abs=1e-12)
+
+
+def test_drawn_stream_keeps_sizes_and_norms_do_not():
+    sizes = pre_norm()
+    assert sizes["x"] == pytest.approx(START, rel=1e-5)
+    for place in ("LayerNorm 1", "LayerNorm 2"):
+        assert sizes[place] == pytest.approx([1, 1, 1], rel=1e-5)
+    assert max(sizes["y"]) > 2 * min(sizes["y"])
+
+
+def shares(depth=2, count=7):
+    return torch.linspace(0.1, 2, depth * count).view(depth, count)
+
+
+def test_branches_have_a_panel_a_block_below_the_line():
+    figure = show_branches(torch.rand(5, 21), shares(), shares() / 2)
+    line, *panels = figure.axes
+    assert line.get_images()[0].get_array().shape == (5, 21)
+    assert [panel.get_title(loc="left") for panel in panels] == ["block 0", "block 1"]
+    attention, mlp, whole = panels[1].get_lines()
+    assert attention.get_ydata() == pytest.approx(shares()[1].numpy())
+    assert mlp.get_ydata() == pytest.approx(shares()[1].numpy() / 2)
+    assert list(whole.get_ydata()) == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            (torch.rand(3, 5, 21), shares(), shares()),
+            r"an image \(H, W\).*\(3, 5, 21\)",
+        ),
+        ((torch.rand(5, 21), shares(), shares(2, 3)), r"two tables \(L, N\).*\(2, 3\)"),
+        ((torch.rand(5, 20), shares(), shares()), "N that divides 20, got 7"),
+    ],
+)
+def test_branches_refuse_what_does_not_fit(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        show_branches(*arguments)
