@@ -7,11 +7,14 @@ from importlib import import_module
 
 from vit_encoder.figures.attention_drawing import attention_drawing
 from vit_encoder.figures.colours import KEY, QUERY, VALUE, WRONG
+from vit_encoder.figures.encoder_drawing import encoder_drawing
 from vit_encoder.figures.encoder_map import encoder_map
 
 _HOMES = {
     "AttentionExplorer": "self_attention",
     "show_attention": "photo",
+    "show_parameters": "parameters",
+    "show_reading": "reading",
     "show_tokens": "photo",
     "use_style": "style",
     "ATTENTION": "style",
@@ -23,6 +26,7 @@ __all__ = [
     "VALUE",
     "WRONG",
     "attention_drawing",
+    "encoder_drawing",
     "encoder_map",
     *_HOMES,
 ]
