@@ -28,16 +28,17 @@ from vit_encoder.self_attention import attention
 
 DEPTH, DIM, HEADS, HIDDEN, TOKENS = 3, 4, 2, 8, 5
 WEIGHTS = RAMP[5]  # lines of this purple can be seen on white and on black
-HEIGHT = 506
+HEIGHT = 476
 CELL_SIDE = 9
 LANES = [31, 75, 119, 163, 207]  # x of the middle of each token
 LEFT, RIGHT = 8, 230  # of the boxes
 NOTES = 238  # x where the notes at the right begin
-STATES = [460, 369, 278, 187]  # y of the rows of tokens, from z0 to zL
-BLOCKS = [388, 297, 206]  # y of the upper edge of each block
+STATES = [431, 340, 249, 158]  # y of the rows of tokens, from z0 to zL
+BLOCKS = [359, 268, 177]  # y of the upper edge of each block
 BLOCK_HEIGHT = 56
-NORM, OUTPUT, HEAD = 142, 113, 34  # y of the norm, of what leaves, and of the head
+NORM, OUTPUT, HEAD = 113, 84, 5  # y of the norm, of what leaves, and of the head
 
+PLACES = ("at first", "after block 1", "after block 2", "after block 3")
 DESCRIPTION = (
     "Read from bottom to top. Five tokens, the class token and four patches, are rows"
     " of four cells; a cell is the stronger, the larger its number is. They pass"
@@ -59,7 +60,7 @@ def encoder_drawing() -> Drawing:
             collected.append(weights_of_class_token(block, states[-1]))
             states.append(block(states[-1]))
         output = encoder.norm(states[-1])
-    strongest = max(state.abs().max().item() for state in (*states, output))
+    strongest = max(state.abs().sqrt().max().item() for state in (*states, output))
     sizes = [spread_of_sizes(state) for state in states]
     parts = [
         *draw_stream(),
@@ -79,9 +80,6 @@ def encoder_drawing() -> Drawing:
         parts,
         HEIGHT,
     )
-
-
-PLACES = ("at first", "after block 1", "after block 2", "after block 3")
 
 
 def small_example() -> tuple[Encoder, torch.Tensor]:
@@ -127,10 +125,13 @@ def draw_stream() -> list[str]:
 
 
 def draw_tokens(y: float, x: torch.Tensor, strongest: float) -> str:
-    """A row of tokens; a cell is the stronger, the larger its number is."""
+    """A row of tokens; a cell is the stronger, the larger its number is.
+
+    The strength follows the square root of a number's size: small ones can be seen.
+    """
     return "".join(
         matrix([token], lane - CELL_SIDE * DIM / 2 + 1, y, GREY, strongest, CELL_SIDE)
-        for lane, token in zip(LANES, x[0].abs().tolist(), strict=True)
+        for lane, token in zip(LANES, x[0].abs().sqrt().tolist(), strict=True)
     )
 
 
