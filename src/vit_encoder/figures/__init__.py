@@ -9,6 +9,7 @@ from vit_encoder.figures.attention_drawing import attention_drawing
 from vit_encoder.figures.colours import KEY, QUERY, TOGETHER, VALUE, WRONG
 from vit_encoder.figures.block_drawing import block_drawing, norm_places_drawing
 from vit_encoder.figures.colours import KEY, QUERY, VALUE, WRONG
+from vit_encoder.figures.encoder_drawing import encoder_drawing
 from vit_encoder.figures.encoder_map import encoder_map
 from vit_encoder.figures.patches_drawing import patches_drawing
 from vit_encoder.figures.reshape_drawing import reshape_drawing
@@ -32,6 +33,8 @@ _HOMES = {
     "show_photos": "norms",
     "show_line_bars": "line_bars",
     "show_branches": "branches",
+    "show_parameters": "parameters",
+    "show_reading": "reading",
     "show_tokens": "photo",
     "use_style": "style",
     "ATTENTION": "style",
@@ -46,6 +49,7 @@ __all__ = [
     "WRONG",
     "attention_drawing",
     "block_drawing",
+    "encoder_drawing",
     "encoder_map",
     "patches_drawing",
     "reshape_drawing",

@@ -1,0 +1,76 @@
+"""The figures of chapter 07: what they draw and what they refuse."""
+
+from importlib import import_module
+
+import pytest
+import torch
+
+from vit_encoder import Encoder
+from vit_encoder.figures import (
+    WRONG,
+    encoder_drawing,
+    show_parameters,
+    show_reading,
+)
+
+
+def test_drawing_shows_the_sizes_of_its_own_example():
+    module = import_module("vit_encoder.figures.encoder_drawing")
+    with torch.no_grad():
+        encoder, z = module.small_example()
+        for number, block in enumerate(encoder.blocks, start=1):
+            z = block(z)
+            sizes = z.square().mean(dim=-1).sqrt()
+            words = f"{sizes.min():.1f} to {sizes.max():.1f} after block {number}"
+            assert words in encoder_drawing().svg
+
+
+def test_drawing_leaves_the_random_numbers_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    encoder_drawing()
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_reading_stands_under_its_tokens():
+    image = torch.rand(8, 24)
+    figure = show_reading(image, {"a": list("xyz ")}, {"b": ["", "q", "", ""]}, cut=3)
+    first, second = (
+        {(t.get_text(), t.get_color()) for t in ax.texts} for ax in figure.axes
+    )
+    assert {("x", "black"), ("y", "black"), ("z", "black"), ("q", WRONG)} < first
+    assert second == {
+        ("a", "black"), ("b", WRONG), ("␣", "black"), ("·", "0.6"),
+    }  # fmt: skip
+    place = {t.get_text(): t.get_position()[0] for t in figure.axes[0].texts}
+    assert (place["x"], place["z"]) == (2.5, 14.5)  # six pixels a token
+
+
+@pytest.mark.parametrize(
+    ("image", "reading", "cut"),
+    [
+        (torch.rand(8, 24), ["x"] * 5, 3),
+        (torch.rand(8, 24), ["x"] * 4, 1),
+        (torch.rand(8, 24), ["x"] * 4, 4),
+        (torch.rand(8, 24), [], 1),
+        (torch.rand(1, 8, 24), ["x"] * 4, 3),
+    ],
+)
+def test_reading_refuses_what_does_not_fit(image, reading, cut):
+    with pytest.raises(ValueError, match="expected"):
+        show_reading(image, {"a": reading}, {}, cut)
+
+
+def test_areas_are_numbers_of_parameters():
+    with torch.device("meta"):
+        encoder = Encoder(3, 12, 4, 20)
+    others = {"head": 500, "positions": 70}
+    (ax,) = show_parameters(encoder, others).axes
+    blocks, rest = ax.patches[:-1], ax.patches[-1]
+    in_block = sum(p.numel() for p in encoder.blocks[0].parameters())
+    areas = [bar.get_width() * bar.get_height() for bar in blocks]
+    assert areas[:6] == pytest.approx([156, 156, 156, 156, 12 * 20 + 20, 20 * 12 + 12])
+    assert sum(areas) == pytest.approx(3 * (in_block - 4 * 12))
+    assert rest.get_width() == pytest.approx(570)
+    assert ax.get_xlim() == pytest.approx((0, 3 * in_block + 570))
