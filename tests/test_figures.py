@@ -14,9 +14,9 @@ from vit_encoder.figures import (
     encoder_map,
     show_attention,
     show_images,
+    show_line_bars,
     show_parts,
     show_patch_sizes,
-    show_line_bars,
     show_tokens,
 )
 from vit_encoder.figures.colours import KEY, QUERY, RAMP, VALUE
@@ -333,6 +333,8 @@ def test_images_of_chapter_01_refuse_what_does_not_fit():
         show_patch_sizes(photo(), [5])
     with pytest.raises(ValueError, match=r"expected a mask .* got shape \(3, 5, 5\)"):
         show_parts(photo(), [torch.ones(3, 5, 5) > 0], ["a"])
+
+
 def test_line_has_a_panel_of_bars_for_each_quantity():
     values = torch.tensor([0.0, -1.0, 2.0, 0.5])
     figure = show_line_bars(torch.rand(6, 12), {"one": values, "two": -values}, "size")
