@@ -33,7 +33,12 @@ def context():
     return Context(
         page=lambda name: f"{SITE}{name}.html",
         title=look_up({"book/notation": "Notation"}),
-        target=look_up({"elsewhere": f"{SITE}book/notation.html#elsewhere"}),
+        target=look_up(
+            {
+                "elsewhere": f"{SITE}book/notation.html#elsewhere",
+                "/chapters/02_a#my-cell": f"{SITE}chapters/02_a.html#my-cell",
+            }
+        ),
         citation=look_up(
             {
                 "vaswani2017": ("Vaswani et al. (2017)", f"{SITE}refs.html"),
@@ -83,6 +88,10 @@ SAMPLES = {
     "proof in a cell": (
         "True. {proof}`my-cell`",
         "True. <sup>[shown](#my-cell)</sup>",
+    ),
+    "proof in a cell of another page": (
+        "True. {proof}`/chapters/02_a#my-cell`",
+        "True. <sup>[shown](https://site/chapters/02_a.html#my-cell)</sup>",
     ),
     "proof in a source": (
         "True. {proof}`ba2016`",
@@ -165,7 +174,10 @@ def test_refused(text, context):
 UNKNOWN = ["{cite:p}`nobody`", "{term}`nothing`", "{ref}`a <b>`", "{eq}`eq-z`"]
 
 
-@pytest.mark.parametrize("text", [*UNKNOWN, "{proof}`nothing`"])
+UNPROVEN = ["{proof}`nothing`", "{proof}`/chapters/02_a#other`", "{proof}`elsewhere`"]
+
+
+@pytest.mark.parametrize("text", [*UNKNOWN, *UNPROVEN])
 def test_unknown_names_are_errors(text, context):
     with pytest.raises(KeyError):
         to_plain(text, context)

@@ -211,6 +211,14 @@ def test_no_mathematics_failed():
     assert [page for page in PAGES if soup(page).select(".katex-error")] == []
 
 
+def test_equations_are_numbered_from_1_on_each_page():
+    numbers = {p: [n.get_text() for n in soup(p).select(".eqno")] for p in OURS}
+    for page, found in numbers.items():
+        wanted = [f"({number})" for number in range(1, len(found) + 1)]
+        assert [n.removesuffix("¶") for n in found] == wanted, page
+    assert sum(map(bool, numbers.values())) > 1
+
+
 def test_keyboard_reaches_the_text_first(visit):
     tab = visit(CHAPTER)
     tab.keyboard.press("Tab")

@@ -26,9 +26,10 @@ def make_context(sources: list[Source], address: Address) -> Context:
         for exercise in exercise_pages(sources)
     }
     targets = {
-        label: f"{address.page(name)}#{anchor(label)}"
+        key: f"{address.page(name)}#{anchor(label)}"
         for name, text in texts.items()
         for label in labels(text)
+        for key in (label, f"/{name}#{label}")
     }
     names = citation_names(ROOT / "book" / "references.bib")
     terms = {

@@ -1,9 +1,10 @@
-"""The book's own part of Sphinx: the setup cell, two roles, two directives, pictures.
+"""The book's own part of Sphinx: setup cell, two roles, three directives, pictures.
 
 Each exists because nothing that Sphinx ships does it; see CONTRIBUTING.md.
 """
 
 import re
+from functools import cache
 from pathlib import Path
 
 from docutils import nodes
@@ -15,8 +16,11 @@ from sphinxcontrib import katex
 from sphinxcontrib.katex import KaTeXServer
 
 from address import ROOT, read_address
+from book_context import anchor
 from page_html import join_styles, move_widget_state, name_landmarks, tidy
+from plain_markdown import labels
 from sources import read_all, with_setup
+from specification import TABLES
 from test_runs import read_runs, runs_table
 from vit_encoder.figures import encoder_map
 
@@ -33,6 +37,7 @@ def setup(app: Sphinx) -> dict:
     app.add_role("proof", ProofRole())
     app.add_role("ja", JapaneseRole())
     app.add_directive("encoder-map", EncoderMap)
+    app.add_directive("specification", SpecificationTable)
     app.add_directive("test-runs", TestRuns)
     app.connect("config-inited", put_address)
     app.connect("source-read", put_setup_cell)
@@ -71,8 +76,9 @@ def put_setup_cell(app: Sphinx, docname: str, source: list[str]) -> None:
 class ProofRole(SphinxRole):
     """A small mark beside a claim: to the cell that shows it, or to its source.
 
-    {proof}`label` where the label stands before a code cell, or is a key of
-    references.bib.
+    {proof}`label` where the label stands before a code cell of the same page, or is a
+    key of references.bib; {proof}`/chapters/02_self_attention#label` for a cell of
+    another page.
     """
 
     def run(self) -> tuple[list[nodes.Node], list]:
@@ -93,24 +99,30 @@ def resolve_proof(app: Sphinx, env, node, content) -> nodes.Node | None:
     """Make the mark lead to the labelled cell or to the entry in the bibliography."""
     if node["reftype"] != "proof":
         return None
-    key = node["reftarget"]
-    labels = env.domains["std"].anonlabels
-    if key in labels:
-        docname, anchor, _ = (*labels[key], "")[:3]
+    page, _, label = node["reftarget"].rpartition("#")
+    docname = page.removeprefix("/") or node["refdoc"]
+    if docname in env.found_docs and label in page_labels(env.doc2path(docname)):
+        target = anchor(label)
         text, title = "shown", "The cell that shows this"
     else:
-        entries = [c for c in env.domains["cite"].citations if c.key == key]
-        if not entries:
+        entries = [c for c in env.domains["cite"].citations if c.key == label]
+        if page or not entries:
             return None
-        docname, anchor = entries[0].bibliography_key.docname, entries[0].citation_id
+        docname, target = entries[0].bibliography_key.docname, entries[0].citation_id
         text, title = "source", "The source of this"
     address = app.builder.get_relative_uri(node["refdoc"], docname)
     if docname == node["refdoc"]:
         address = ""
     link = nodes.reference(
-        "", text, refuri=f"{address}#{anchor}", internal=True, reftitle=title
+        "", text, refuri=f"{address}#{target}", internal=True, reftitle=title
     )
     return nodes.inline("", "", link, classes=["proof"])
+
+
+@cache
+def page_labels(path: str) -> set[str]:
+    """The labels of a page. Sphinx keeps only the last of two pages' equal labels."""
+    return labels(Path(path).read_text(encoding="utf-8"))
 
 
 class JapaneseRole(SphinxRole):
@@ -136,6 +148,19 @@ class EncoderMap(SphinxDirective):
         }
         drawing = encoder_map(links=links)
         return [nodes.raw("", drawing._repr_html_(), format="html")]
+
+
+class SpecificationTable(SphinxDirective):
+    """A table of the specification, computed from the parts: sizes, block, …"""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """The table of that name; an error that lists the names if there is none."""
+        name = self.arguments[0]
+        if name not in TABLES:
+            raise self.error(f"expected a table among {', '.join(TABLES)}; got {name}")
+        return self.parse_text_to_nodes(TABLES[name]())
 
 
 class TestRuns(SphinxDirective):

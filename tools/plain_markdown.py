@@ -40,7 +40,7 @@ class Context:
 
     page: docname → address.
     title: docname → title.
-    target: label → address, for the labels of other pages.
+    target: label, or /page#label, → address, for the labels of other pages.
     citation: key → (text such as "Vaswani et al. (2017)", address).
     term: a glossary term → address.
     equations: label → number on this page; filled while converting, in order.
@@ -260,9 +260,11 @@ def plain_role(child: Token, context: Context) -> str:
     match = re.fullmatch(r"(.*?)\s*<([^<>]+)>", content, re.DOTALL)
     text, key = (match[1], match[2]) if match else (None, content)
     if name == "proof":
-        kind = "shown" if key in context.here else "source"
-        address = f"#{key}" if key in context.here else context.citation(key)[1]
-        return f"<sup>[{kind}]({address})</sup>"
+        if key in context.here:
+            return f"<sup>[shown](#{key})</sup>"
+        if "#" in key:
+            return f"<sup>[shown]({context.target(key)})</sup>"
+        return f"<sup>[source]({context.citation(key)[1]})</sup>"
     if name in ("cite:p", "cite:t", "cite"):
         return citations(key, parenthesised=name != "cite:t", context=context)
     if name == "doc":
