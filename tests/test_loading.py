@@ -18,6 +18,7 @@ from library_models import (
     CourseViT,
     Sizes,
     ViTModel,
+    jax_arrays,
     randomize,
     timm_vit,
     torch_encoder,
@@ -188,42 +189,9 @@ def test_torch_encoder():
     close(our_gradients, from_torch_encoder(their_gradients).encoder)
 
 
-def jax_arrays() -> dict[str, np.ndarray]:
-    """Random arrays with the names and axes of the official `.npz` files."""
-    D, h, M, P = SIZES.dim, SIZES.num_heads, SIZES.mlp_dim, SIZES.patch_size
-    D_h, K, C = D // h, SIZES.num_classes, SIZES.in_channels
-    N = (SIZES.image_size // P) ** 2 + 1
-    shapes = {
-        "cls": (1, 1, D),
-        "Transformer/posembed_input/pos_embedding": (1, N, D),
-        "embedding/kernel": (P, P, C, D),
-        "embedding/bias": (D,),
-        "Transformer/encoder_norm/scale": (D,),
-        "Transformer/encoder_norm/bias": (D,),
-        "head/kernel": (D, K),
-        "head/bias": (K,),
-    }
-    for i in range(SIZES.depth):
-        block = f"Transformer/encoderblock_{i}"
-        attention = f"{block}/MultiHeadDotProductAttention_1"
-        for norm in ("LayerNorm_0", "LayerNorm_2"):
-            shapes |= {f"{block}/{norm}/{word}": (D,) for word in ("scale", "bias")}
-        for name in ("query", "key", "value"):
-            shapes[f"{attention}/{name}/kernel"] = (D, h, D_h)
-            shapes[f"{attention}/{name}/bias"] = (h, D_h)
-        shapes[f"{attention}/out/kernel"] = (h, D_h, D)
-        shapes[f"{attention}/out/bias"] = (D,)
-        shapes[f"{block}/MlpBlock_3/Dense_0/kernel"] = (D, M)
-        shapes[f"{block}/MlpBlock_3/Dense_0/bias"] = (M,)
-        shapes[f"{block}/MlpBlock_3/Dense_1/kernel"] = (M, D)
-        shapes[f"{block}/MlpBlock_3/Dense_1/bias"] = (D,)
-    rng = np.random.default_rng(0)
-    return {name: 0.3 * rng.standard_normal(shape) for name, shape in shapes.items()}
-
-
 def test_jax_arrays_give_what_timm_makes_of_them(tmp_path):
     path = tmp_path / "random.npz"
-    np.savez(path, **jax_arrays())
+    np.savez(path, **jax_arrays(SIZES))
     theirs = timm_vit(SIZES).double().eval()
     theirs.load_pretrained(path)
     ours = CourseViT(SIZES).double().load(from_jax(np.load(path)))
@@ -241,7 +209,7 @@ def logits_of(weights: Weights, token: torch.Tensor) -> torch.Tensor:
 
 
 def test_hidden_layer_in_the_head_of_jax():
-    arrays = jax_arrays() | {
+    arrays = jax_arrays(SIZES) | {
         "pre_logits/kernel": random_numbers(SIZES.dim, HIDDEN).numpy(),
         "pre_logits/bias": random_numbers(HIDDEN).numpy(),
         "head/kernel": random_numbers(HIDDEN, SIZES.num_classes).numpy(),
@@ -326,7 +294,7 @@ STATES = {
     "timm": (from_timm, lambda: timm_vit(SIZES).state_dict()),
     "torchvision": (from_torchvision, lambda: torchvision_vit(SIZES).state_dict()),
     "transformers": (from_transformers, lambda: transformers_vit(SIZES).state_dict()),
-    "JAX": (from_jax, jax_arrays),
+    "JAX": (from_jax, lambda: jax_arrays(SIZES)),
     "nn.TransformerEncoder": (
         from_torch_encoder,
         lambda: torch_encoder(SIZES, **LIKE_VIT).state_dict(),
@@ -404,7 +372,7 @@ def test_average_pooling_of_timm_is_refused():
 def test_heads_that_do_not_fill_the_width():
     arrays = {
         key: value[..., :4] if value.shape[-2:] == (5, 6) else value
-        for key, value in jax_arrays().items()
+        for key, value in jax_arrays(SIZES).items()
     }
     with pytest.raises(ValueError, match=r"\(D, h, D/h\) with D = 30, h = 5"):
         from_jax(arrays)

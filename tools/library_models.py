@@ -5,6 +5,7 @@ Nothing is downloaded. The sizes and the weights are for the caller to choose.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -22,6 +23,7 @@ __all__ = [
     "CourseViT",
     "Sizes",
     "ViTModel",
+    "jax_arrays",
     "randomize",
     "timm_vit",
     "torch_encoder",
@@ -116,13 +118,48 @@ def transformers_vit(
     return model(config)
 
 
-def torch_encoder(sizes: Sizes, **options) -> nn.TransformerEncoder:
+def torch_encoder(
+    sizes: Sizes, last_norm: bool = True, **options
+) -> nn.TransformerEncoder:
     """PyTorch's own encoder, with the options of its layer."""
     layer = nn.TransformerEncoderLayer(
         sizes.dim, sizes.num_heads, sizes.mlp_dim, **options
     )
-    norm = nn.LayerNorm(sizes.dim, eps=layer.norm1.eps)
+    norm = nn.LayerNorm(sizes.dim, eps=layer.norm1.eps) if last_norm else None
     return nn.TransformerEncoder(layer, sizes.depth, norm, enable_nested_tensor=False)
+
+
+def jax_arrays(sizes: Sizes) -> dict[str, np.ndarray]:
+    """Random arrays with the names and axes of the JAX code's `.npz` files."""
+    D, h, M, P = sizes.dim, sizes.num_heads, sizes.mlp_dim, sizes.patch_size
+    D_h, K, C = D // h, sizes.num_classes, sizes.in_channels
+    N = (sizes.image_size // P) ** 2 + 1
+    shapes = {
+        "cls": (1, 1, D),
+        "Transformer/posembed_input/pos_embedding": (1, N, D),
+        "embedding/kernel": (P, P, C, D),
+        "embedding/bias": (D,),
+        "Transformer/encoder_norm/scale": (D,),
+        "Transformer/encoder_norm/bias": (D,),
+        "head/kernel": (D, K),
+        "head/bias": (K,),
+    }
+    for i in range(sizes.depth):
+        block = f"Transformer/encoderblock_{i}"
+        attention = f"{block}/MultiHeadDotProductAttention_1"
+        for norm in ("LayerNorm_0", "LayerNorm_2"):
+            shapes |= {f"{block}/{norm}/{word}": (D,) for word in ("scale", "bias")}
+        for name in ("query", "key", "value"):
+            shapes[f"{attention}/{name}/kernel"] = (D, h, D_h)
+            shapes[f"{attention}/{name}/bias"] = (h, D_h)
+        shapes[f"{attention}/out/kernel"] = (h, D_h, D)
+        shapes[f"{attention}/out/bias"] = (D,)
+        shapes[f"{block}/MlpBlock_3/Dense_0/kernel"] = (D, M)
+        shapes[f"{block}/MlpBlock_3/Dense_0/bias"] = (M,)
+        shapes[f"{block}/MlpBlock_3/Dense_1/kernel"] = (M, D)
+        shapes[f"{block}/MlpBlock_3/Dense_1/bias"] = (D,)
+    rng = np.random.default_rng(0)
+    return {name: 0.3 * rng.standard_normal(shape) for name, shape in shapes.items()}
 
 
 def randomize(model: nn.Module, seed: int = 0) -> nn.Module:
