@@ -1,4 +1,4 @@
-"""The book's own part of Sphinx: the setup cell, two roles, two directives, pictures.
+"""The book's own part of Sphinx: the setup cell, two roles, three directives, pictures.
 
 Each exists because nothing that Sphinx ships does it; see CONTRIBUTING.md.
 """
@@ -15,6 +15,7 @@ from sphinxcontrib import katex
 from sphinxcontrib.katex import KaTeXServer
 
 from address import ROOT, read_address
+from library_differences import differences_table, read_differences
 from page_html import join_styles, move_widget_state, name_landmarks, tidy
 from sources import read_all, with_setup
 from test_runs import read_runs, runs_table
@@ -33,6 +34,7 @@ def setup(app: Sphinx) -> dict:
     app.add_role("proof", ProofRole())
     app.add_role("ja", JapaneseRole())
     app.add_directive("encoder-map", EncoderMap)
+    app.add_directive("library-differences", LibraryDifferences)
     app.add_directive("test-runs", TestRuns)
     app.connect("config-inited", put_address)
     app.connect("source-read", put_setup_cell)
@@ -145,6 +147,25 @@ class TestRuns(SphinxDirective):
         """One table a run, made from the data file."""
         self.env.note_dependency(str(ROOT / "book" / "test_runs.json"))
         return self.parse_text_to_nodes(runs_table(read_runs()))
+
+
+class LibraryDifferences(SphinxDirective):
+    """A table of how libraries differ, as they were measured.
+
+    {library-differences} NAME, with a name of tools/library_differences.py.
+    """
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """The table, marked so that its first column stays in sight on a phone."""
+        self.env.note_dependency(str(ROOT / "book" / "library_differences.json"))
+        text = differences_table(self.arguments[0], read_differences())
+        return [
+            nodes.container(
+                "", *self.parse_text_to_nodes(text), classes=["library-differences"]
+            )
+        ]
 
 
 def write_robots(app: Sphinx, error: Exception | None) -> None:

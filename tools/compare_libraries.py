@@ -214,7 +214,7 @@ def blocks() -> dict[str, dict]:
     return {
         "JAX code": JAX_BLOCK,
         "timm": describe_block(timm_vit),
-        "timm, average pooling": describe_block(timm_vit, global_pool="avg"),
+        'timm, global_pool="avg"': describe_block(timm_vit, global_pool="avg"),
         "torchvision": describe_block(torchvision_vit),
         "transformers": describe_block(transformers_vit),
         "nn.TransformerEncoder": describe_block(torch_encoder, last_norm=False),
@@ -256,7 +256,9 @@ def initial_values() -> dict[str, dict]:
     built = {
         "JAX code": partial(jax_initial, BASE),
         "timm": lambda: from_timm(timm_vit(BASE).state_dict()),
-        "timm, jax": lambda: from_timm(timm_vit(BASE, weight_init="jax").state_dict()),
+        'timm, weight_init="jax"': lambda: from_timm(
+            timm_vit(BASE, weight_init="jax").state_dict()
+        ),
         "torchvision": lambda: from_torchvision(torchvision_vit(BASE).state_dict()),
         "transformers": lambda: from_transformers(transformers_vit(BASE).state_dict()),
         "nn.TransformerEncoder": lambda: from_torch_encoder(
