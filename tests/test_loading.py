@@ -39,6 +39,7 @@ from vit_encoder.loading import (
 # isort: split
 
 import timm
+import timm.layers
 from transformers.models.vit import modeling_vit
 
 SIZES = Sizes(
@@ -199,6 +200,17 @@ def test_jax_arrays_give_what_timm_makes_of_them(tmp_path):
     close(outputs(ours, "encoder.norm", images), outputs(theirs, "norm", images))
 
 
+def test_tanh_in_the_blocks_as_the_page_puts_it():
+    theirs = randomize(timm_vit(SIZES, act_layer="gelu_tanh").double())
+    ours = CourseViT(SIZES).double().load(from_timm(theirs.state_dict()))
+    images = CASES["torchvision"].images()
+    assert (ours(images) - theirs(images)).abs().max() > 1e-6
+    for block in ours.encoder.blocks:
+        tanh = nn.GELU(approximate="tanh")
+        block.mlp = nn.Sequential(block.mlp.fc1, tanh, block.mlp.fc2)
+    close(ours(images), theirs(images))
+
+
 def logits_of(weights: Weights, token: torch.Tensor) -> torch.Tensor:
     """What a head with a hidden layer makes of the class token."""
     pre_logits = nn.Linear(SIZES.dim, HIDDEN).double()
@@ -234,6 +246,13 @@ def test_pooler_of_transformers():
     pre_logits.load_state_dict(weights.pre_logits)
     output = model(CASES["transformers"].images())
     close(pre_logits(output.last_hidden_state[:, 0]).tanh(), output.pooler_output)
+
+
+def test_last_hidden_state_of_transformers_is_after_the_norm():
+    model = randomize(transformers_vit(TWO_CHANNELS, ViTModel).double())
+    output = model(CASES["transformers"].images(), output_hidden_states=True)
+    assert (output.hidden_states[-1] - output.last_hidden_state).abs().max() > 0.1
+    close(model.layernorm(output.hidden_states[-1]), output.last_hidden_state)
 
 
 def test_files_of_transformers_have_earlier_names(tmp_path):
@@ -367,6 +386,21 @@ def test_message_says_what_was_expected_and_what_came(key, shape, message):
 def test_average_pooling_of_timm_is_refused():
     with pytest.raises(ValueError, match=r"missing: norm\..*unexpected: fc_norm\."):
         from_timm(timm_vit(SIZES, global_pool="avg").state_dict())
+
+
+def test_average_pooling_of_timm_leaves_out_the_class_token():
+    theirs = randomize(timm_vit(SIZES, global_pool="avg").double())
+    renamed = {key.replace("fc_", ""): v for key, v in theirs.state_dict().items()}
+    ours = CourseViT(SIZES).double().load(from_timm(renamed))
+    images = CASES["torchvision"].images()
+    norm, ours.encoder.norm = ours.encoder.norm, nn.Identity()
+    patches = ours.encoder(ours.embedding(images))[:, 1:]  # (B, N, D)
+    close(ours.head(norm(patches.mean(1))), theirs(images))
+
+
+def test_bias_of_timm_is_off_in_attention_alone():
+    assert timm.layers.Attention(SIZES.dim, SIZES.num_heads).qkv.bias is None
+    assert timm_vit(SIZES).blocks[0].attn.qkv.bias is not None
 
 
 def test_heads_that_do_not_fill_the_width():

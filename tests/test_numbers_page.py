@@ -1,4 +1,4 @@
-"""The code on the page "Why don't my numbers match?" runs, and prints what stands there."""
+"""The code on the page "Why don't my numbers match?" runs and prints what is there."""
 
 import re
 

@@ -214,10 +214,10 @@ def blocks() -> dict[str, dict]:
     return {
         "JAX code": JAX_BLOCK,
         "timm": describe_block(timm_vit),
-        'timm, global_pool="avg"': describe_block(timm_vit, global_pool="avg"),
+        "timm, average pooling": describe_block(timm_vit, global_pool="avg"),
         "torchvision": describe_block(torchvision_vit),
         "transformers": describe_block(transformers_vit),
-        "nn.TransformerEncoder": describe_block(torch_encoder, last_norm=False),
+        "PyTorch": describe_block(torch_encoder, last_norm=False),
     }
 
 
@@ -231,7 +231,7 @@ DROPOUT_OPTIONS = {
         transformers_vit,
         ("hidden_dropout_prob", "attention_probs_dropout_prob"),
     ),
-    "nn.TransformerEncoder": (torch_encoder, ("dropout",)),
+    "PyTorch": (torch_encoder, ("dropout",)),
 }
 
 
@@ -256,14 +256,12 @@ def initial_values() -> dict[str, dict]:
     built = {
         "JAX code": partial(jax_initial, BASE),
         "timm": lambda: from_timm(timm_vit(BASE).state_dict()),
-        'timm, weight_init="jax"': lambda: from_timm(
+        "timm, jax mode": lambda: from_timm(
             timm_vit(BASE, weight_init="jax").state_dict()
         ),
         "torchvision": lambda: from_torchvision(torchvision_vit(BASE).state_dict()),
         "transformers": lambda: from_transformers(transformers_vit(BASE).state_dict()),
-        "nn.TransformerEncoder": lambda: from_torch_encoder(
-            torch_encoder(BASE).state_dict()
-        ),
+        "PyTorch": lambda: from_torch_encoder(torch_encoder(BASE).state_dict()),
         "this course": partial(course_initial, BASE),
     }
     found = {}
@@ -298,8 +296,9 @@ def describe_initial(weights: Weights) -> dict:
     }
     return {
         **{
-            name: None if tensor is None else spread(tensor)
+            name: spread(tensor)
             for name, tensor in tensors.items()
+            if tensor is not None
         },
         "entropy": rounded(entropy(first["attn.qkv.weight"]), 3),
         "equal blocks": all(torch.equal(first[name], second[name]) for name in first),

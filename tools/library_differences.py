@@ -47,16 +47,15 @@ def effects_table(measured: dict) -> str:
 
 def blocks_table(measured: dict) -> str:
     """What the libraries' blocks do by default."""
-    last_norms = {"tokens": "on each token", "mean": "on the mean", "none": "none"}
     return table(
-        ("By default", "Norms", "eps", "Activation", "Last norm", "Dropout"),
+        ("By default", "Norm", "eps", "Activation", "Last norm", "Dropout"),
         (
             (
                 library,
-                f"{row['norms']}-norm",
-                power(row["eps"]),
+                row["norms"],
+                f"`{power(row['eps'])}`",
                 row["activation"],
-                last_norms[row["last norm"]],
+                row["last norm"],
                 f"{row['dropout']:g}",
             )
             for library, row in measured["blocks"].items()
@@ -91,8 +90,8 @@ def options_table(measured: dict) -> str:
     for library, sites in measured["dropout"].items():
         for option in dict.fromkeys(sites.values()):
             places = [SITES[site] for site in sites if sites[site] == option]
-            rows.append((library, f"`{option}`", ", ".join(places)))
-    return table(("Library", "Option", "Sets dropout after"), rows)
+            rows.append((f"{library} `{option}`", ", ".join(places)))
+    return table(("Option", "Sets dropout after"), rows)
 
 
 def initial_table(columns: dict[str, str], measured: dict) -> str:
@@ -102,7 +101,7 @@ def initial_table(columns: dict[str, str], measured: dict) -> str:
         (
             (library, *(initial(row[column]) for column in columns))
             for library, row in measured["initial"].items()
-            if row[next(iter(columns))] is not None
+            if columns.keys() <= row.keys()
         ),
     )
 
