@@ -11,6 +11,7 @@ from torch import nn
 import vit_encoder
 import vit_encoder.check.oracle
 from vit_encoder.check.layer_norm import (
+    GainAndBiasUnused,
     GainStartsAtZero,
     OtherDefaultEpsilon,
     PlainTensors,
@@ -324,7 +325,7 @@ def only_centred(x, weight, bias, eps):
 
 
 def only_scaled(x, weight, bias, eps):
-    return x / torch.sqrt(x.var(-1, True, correction=0) + eps) * weight + bias
+    return x / torch.sqrt(x.var(-1, keepdim=True, correction=0) + eps) * weight + bias
 
 
 def only_normalised(x, weight, bias, eps):
@@ -402,11 +403,6 @@ def without_gradient(x, weight, bias, eps):
     return step_by_step(x, weight, bias, eps)
 
 
-def statistics_detached(x, weight, bias, eps):
-    variance, mean = torch.var_mean(x.detach(), -1, correction=0, keepdim=True)
-    return (x - mean) / (variance + eps).sqrt() * weight + bias
-
-
 def parameters_detached(x, weight, bias, eps):
     return step_by_step(x, weight.detach(), bias.detach(), eps)
 
@@ -479,7 +475,7 @@ def calls_oracle(x, weight, bias, eps):
 WRONG_FUNCTION = {
     "unbiased-variance": [std_with_bessel, squares_by_count_less_one],
     "epsilon-outside-root": [std_and_epsilon],
-    "unbiased-variance-epsilon-outside": [std_of_torch_and_epsilon],
+    "unbiased-and-outside": [std_of_torch_and_epsilon],
     "divided-by-variance": [over_the_variance],
     "root-of-deviation": [root_of_root],
     "squared-instead-of-root": [power_of_two],
@@ -626,6 +622,11 @@ class Unused(WithOwn):
         return step_by_step(x, 1, 0, self.eps)
 
 
+class NoGain(WithOwn):
+    def forward(self, x):
+        return step_by_step(x, 1, self.bias, self.eps)
+
+
 class Annotated(WithOwn):
     def forward(self, x):
         return std_of_torch_and_epsilon(x, self.weight, self.bias, self.eps)
@@ -707,8 +708,9 @@ WRONG_MODULE = {
     "wrong-parameter-shape": [TokensAndFeatures],
     "scalar-gain": [OneNumber],
     "epsilon-not-kept": [AlwaysThatOfPyTorch],
-    "gain-and-bias-unused": [Unused],
-    "unbiased-variance-epsilon-outside": [Annotated],
+    "gain-and-bias-unused": [GainAndBiasUnused.wrong, Unused],
+    "gain-forgotten": [NoGain],
+    "unbiased-and-outside": [Annotated],
     "epsilon-outside-root": [OutsideTheRoot],
     "statistics-over-image": [OverImage],
     "input-overwritten": [InPlace],
@@ -723,7 +725,9 @@ WRONG_MODULE = {
 
 def median_subtracted(x, weight, bias, eps):
     centred = x - x.median(-1, keepdim=True).values
-    return centred / (x.var(-1, True, correction=0) + eps).sqrt() * weight + bias
+    return (
+        centred / (x.var(-1, keepdim=True, correction=0) + eps).sqrt() * weight + bias
+    )
 
 
 def absolute_deviations(x, weight, bias, eps):

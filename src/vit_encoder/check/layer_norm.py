@@ -512,9 +512,25 @@ def gain_of_tokens(x, weight, bias, eps):
     return (weight[:, None] * normalised + bias[:, None]).to(x.dtype)
 
 
+@wrong_layer_norm(
+    seen="Two things at once: the outputs are too small by the factor √((D − 1)/D), "
+    "and epsilon stands outside the root.",
+    ask="What does `std` divide by, and to what is epsilon added in the equation?",
+    source=GITHUB + "harvardnlp/annotated-transformer/issues/122",
+)
+def unbiased_and_outside(x, weight, bias, eps):
+    require_features(x, len(weight))
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    mean = wide.mean(dim=-1, keepdim=True)
+    deviation = wide.std(dim=-1, keepdim=True)
+    normalised = (wide - mean) / (deviation + eps)
+    return (weight * normalised + bias).to(x.dtype)
+
+
 FUNCTION = (
     unbiased_variance,
     epsilon_outside_root,
+    unbiased_and_outside,
     divided_by_variance,
     root_of_deviation_minus_epsilon,
     root_of_deviation,
@@ -622,7 +638,7 @@ class EpsilonNotKept(nn.Module):
         self.bias = nn.Parameter(torch.zeros(dim))
 
     def forward(self, x):
-        return layer_norm(x, self.weight, self.bias, 1e-6)
+        return layer_norm(x, self.weight, self.bias, 1e-5)
 
 
 @wrong_module(
@@ -691,9 +707,15 @@ class PlainTensors(nn.Module):
         return layer_norm(x, self.weight, self.bias, self.eps)
 
 
-BEHAVIOUR = (BatchNormInstead, ScalarGain, GainAndBiasUnused, EpsilonNotKept)
-# These compute what they should once their parameters are set: a property sees them.
-BUILT_WRONG = (OtherDefaultEpsilon, GainStartsAtZero, StartsSwapped, PlainTensors)
+BEHAVIOUR = (BatchNormInstead, ScalarGain, EpsilonNotKept)
+# What these compute does not tell them apart from others: a property sees them.
+BUILT_WRONG = (
+    GainAndBiasUnused,
+    OtherDefaultEpsilon,
+    GainStartsAtZero,
+    StartsSwapped,
+    PlainTensors,
+)
 
 
 def inside(misconception: Misconception) -> Misconception:
@@ -706,8 +728,9 @@ def inside(misconception: Misconception) -> Misconception:
     return replace(misconception, wrong=WrongInside, right=LayerNorm)
 
 
-# Those that show in a module, in which no_gain_and_bias is GainAndBiasUnused.
-INSIDE = tuple(m for m in FUNCTION if m not in (no_gain_and_bias, epsilon_ignored))
+# Those that show in a module. Three others have a counterpart, or a property sees them.
+SEEN_OTHERWISE = (no_gain_and_bias, gain_forgotten, epsilon_ignored)
+INSIDE = tuple(m for m in FUNCTION if m not in SEEN_OTHERWISE)
 MISCONCEPTIONS = {
     "layer_norm": (*FUNCTION, squares_in_float16),
     "LayerNorm": (*BEHAVIOUR, *BUILT_WRONG),
@@ -730,8 +753,8 @@ def normalised(x: Tensor, get: Get, dim: int, eps: float = oracle.EPS) -> Tensor
 
 # The questions.
 
-SMALL = small([1, 0, 0, 0], [0, 4, 4, 0])
-CONSTANT = small([3, 3, 3, 3], [1, 0, 0, 0])
+SMALL = small([5, 1, 1, 1], [0, 4, 4, 0])
+CONSTANT = small([3, 3, 3, 3], [5, 1, 1, 1])
 # Their mean and their squares are exact in float32, so that every version rounds alike.
 FAR = (small([1, 0, 0, 0], [0, 0, 0, 1]) + 10_000).float()
 ONES, ZEROS = small([1, 1, 1, 1])[0], small([0, 0, 0, 0])[0]
@@ -745,16 +768,16 @@ def tokens(seed: int) -> dict[str, Tensor]:
     shapes.
     """
     normal = Normal(seed)
-    three = 3 * normal(2, 5, 7) + 1
+    three = 10 * normal(2, 5, 7) + 1
     changed = three.clone()
-    changed[0, 1] += 3 * normal(7)
+    changed[0, 1] += 10 * normal(7)
     return {
         "three axes": three,
         "one token changed": changed,
-        "as many tokens as features": 3 * normal(1, 6, 6),
-        "one token": 3 * normal(1, 1, 6) - 2,
-        "two axes": 3 * normal(5, 4),
-        "four axes": 3 * normal(2, 4, 3, 5) + 1,
+        "as many tokens as features": 10 * normal(1, 6, 6),
+        "one token": 10 * normal(1, 1, 6) - 2,
+        "two axes": 10 * normal(5, 4),
+        "four axes": 10 * normal(2, 4, 3, 5) + 1,
         "float32": three.float(),
         "float32 again": three.float(),
     }
@@ -780,8 +803,8 @@ def function_questions(seed: int) -> list[Question]:
     given["float32"] = given["float32 again"]
     half = tuple(x.half() for x in (batch(SMALL), *both))
     return [
-        Question("small numbers", (SMALL, *only, oracle.EPS)),
         Question("gain and bias", (SMALL, *both, oracle.EPS)),
+        Question("small numbers", (SMALL, *only, oracle.EPS)),
         Question("small numbers in a batch", (batch(SMALL), *only, oracle.EPS)),
         Question("a constant token", (CONSTANT, *both, oracle.EPS)),
         Question("tiny features", (SMALL / 1000, *only, oracle.EPS)),
@@ -823,8 +846,8 @@ def module_questions(seed: int) -> list[Question]:
     }
     x = random["three axes"]
     return [
-        Question("small numbers", (SMALL,), **only),
         Question("gain and bias", (SMALL,), **both),
+        Question("small numbers", (SMALL,), **only),
         Question("small numbers in a batch", (batch(SMALL),), **only),
         Question("a constant token", (CONSTANT,), **both),
         Question("tiny features", (SMALL / 1000,), **small_epsilon),
@@ -891,13 +914,34 @@ def default_is_that_of_vit(trials: Trials) -> Problem | None:
 
 
 def has_gain_and_bias(trials: Trials) -> Problem | None:
-    """Gain and bias are parameters, one number for each feature."""
+    """Gain and bias are parameters, one number for each feature, and they matter."""
+    one, other = trials["small numbers"], trials["gain and bias"]
+    if one.problem() or other.problem():
+        return one.problem() or other.problem()
+    if not one.reply.parameters:
+        if keeps_device("another device")(trials):
+            return Problem(PlainTensors.name, PlainTensors.seen)
+        text = "It has no parameters: there is nothing to train."
+        return Problem("nothing-learned", text)
     problem = has_parameters("small numbers")(trials)
-    if not problem or trials["small numbers"].reply.parameters:
+    if problem:
         return problem
-    if keeps_device("another device")(trials):
-        return Problem(PlainTensors.name, PlainTensors.seen)
-    return Problem("nothing-learned", "It has no parameters: nothing can be learned.")
+    plain, learned = one.reply.outputs[0], other.reply.outputs[0]
+    for unused, expected in (
+        (GainAndBiasUnused, plain),
+        (gain_forgotten, plain + BIAS),
+    ):
+        if close(learned, expected):
+            return Problem(unused.name, unused.seen)
+    return None
+
+
+def same_in_training(trials: Trials) -> Problem | None:
+    """Training mode changes nothing."""
+    if not trials["three axes"].right() or trials["in training"].right():
+        return None
+    text = "It is right in evaluation. In training mode it returns something else."
+    return trials["in training"].problem() or Problem("differs-in-training", text)
 
 
 def only_normalises_when_new(trials: Trials) -> Problem | None:
@@ -1014,7 +1058,7 @@ MODULE_PROPERTIES = (
     *CORE,
     Property(
         "training and evaluation give the same",
-        agrees("in training"),
+        same_in_training,
         "What does the layer remember from earlier calls?",
         core=True,
     ),
