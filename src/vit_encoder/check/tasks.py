@@ -165,8 +165,10 @@ class Implement:
 
 def without_biases(question: Question, reply: Reply) -> Question:
     """The question with 0 for each bias that an answer was built without."""
+    if reply.problem:  # what it has is not known
+        return question
     parameters = {
-        name: value if name in reply.taken or value.ndim > 1 else value * 0
+        name: value * 0 if name.endswith("bias") and name not in reply.taken else value
         for name, value in question.parameters.items()
     }
     return replace(question, parameters=parameters)
