@@ -395,8 +395,8 @@ def held_as(name: str, form: Form) -> Iterator[tuple[str, int, int]]:
         if part == ending or part.endswith(f".{ending}"):
             ends += [part.removesuffix(ending) + other for other in others]
     spots = [(end, 0, 1) for end in ends]
-    stem, dot, last = part.rpartition(".")
-    for joined, parts in form.fused.items():
+    for end, (joined, parts) in itertools.product(ends, form.fused.items()):
+        stem, dot, last = end.rpartition(".")
         if last in parts:
             spots.append((f"{stem}{dot}{joined}", parts.index(last), len(parts)))
     for held, index, count in spots:
