@@ -457,7 +457,8 @@ def gradients(
             "gradient-cut", "No gradient flows from its output back to its input."
         )
     output.backward(question.cotangent.to(output))
-    found = {f"input {i}": x.grad for i, x in enumerate(inputs)}
+    tensors = ((i, x) for i, x in enumerate(inputs) if isinstance(x, Tensor))
+    found = {f"input {i}": x.grad for i, x in tensors}
     for name, place in places.items():
         grad = place.tensor.grad
         found[name] = None if grad is None else place.view(grad)
