@@ -634,6 +634,10 @@ def first_of_batch(encoded, pool):
     return encoded[0, :] if pool == "token" else with_split(encoded, pool)
 
 
+def swapped(encoded, pool):
+    return with_split(encoded, "mean" if pool == "token" else "token")
+
+
 def largest_patch(encoded, pool):
     return encoded[:, 0] if pool == "token" else encoded[:, 1:].amax(1)
 
@@ -748,6 +752,7 @@ WRONG = {
         "last-token-taken": [token_by_minus_one],
         "class-token-in-the-mean": [mean_of_all],
         "token-axis-kept": [sliced],
+        "choices-swapped": [swapped],
         "first-image-taken": [first_of_batch],
         "dtype-changed": [in_float32],
         "gradient-cut": [cut_off],

@@ -717,11 +717,13 @@ def encoder_questions(seed: int) -> list[Question]:
     one = about(normal, depth=1, dim=8, num_heads=4, mlp_dim=3)
     two = about(normal, depth=2, dim=4, num_heads=2, mlp_dim=3)
     quiet = {**two, "parameters": silenced(two["parameters"])}
+    dropped = {**with_dropout(three, 1.0), "training": True}
+    tiny = normal(1, 3, 4) / 1000
     return [
         Question("three blocks", (x,), **three),
-        Question("small tokens, silent blocks", (normal(1, 3, 4) / 1000,), **quiet),
-        Question("small tokens", (normal(1, 3, 4) / 1000,), **two),
-        Question("all dropped", (x,), **with_dropout(three, 1.0), training=True),
+        Question("small tokens, silent blocks", (tiny,), **quiet, aside=True),
+        Question("small tokens", (tiny,), **two, aside=True),
+        Question("all dropped", (x,), **dropped, aside=True),
         Question("silent blocks", (SMALL_X,), **SILENT),
         Question("small numbers", (SMALL_X,), **LOUD),
         Question("two small images", (batch(SMALL_X[0]),), **LOUD),
@@ -729,9 +731,9 @@ def encoder_questions(seed: int) -> list[Question]:
         Question("one block, one token", (y,), **one),
         Question("float32", (x.float(),), **three),
         Question("float32 again", (x.float(),), **three),
-        Question("at rest", (x,), **with_dropout(three, 0.4)),
-        Question("at rest again", (x,), **with_dropout(three, 0.4)),
-        Question("p = 1.5", (x,), **with_dropout(three, 1.5), refused=True),
+        Question("at rest", (x,), **with_dropout(three, 0.4), aside=True),
+        Question("at rest again", (x,), **with_dropout(three, 0.4), aside=True),
+        Question("p = 1.5", (x,), **with_dropout(three, 1.5), refused=True, aside=True),
         Question("gradients", (x,), **three, cotangent=normal(2, 5, 6)),
         Question("another device", (x,), **three, device="meta"),
     ]
@@ -1004,7 +1006,7 @@ WRITE_IMAGE_VECTOR = Implement(
         questions=("small numbers, token", "small numbers, mean"),
         inputs=("encoded", "pool"),
         order={"vectors": 0},
-        axes={"vectors": ("image", "feature")},
+        axes={"vectors": ("vector", "feature")},
     ),
     again="The idea in a picture",
 )
