@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.bank import encoder as encoder_bank
 from tests.bank import self_attention as bank
 from torch import nn
 
@@ -66,6 +67,29 @@ def test_two_mistakes_are_both_named():
 
 
 # Messages
+
+
+class NoNormNoDropout(encoder_bank.NormNeverCalled):
+    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__(depth, dim, num_heads, mlp_dim)
+
+
+def test_what_is_asked_aside_hides_no_mistake():
+    report = check("encoder.Encoder", NoNormNoDropout)
+    assert report.misconceptions == ("no-final-norm", "dropout-out-of-range")
+
+
+def test_a_mistake_that_another_one_contains_is_not_named():
+    """To swap both choices is wrong twice; the class token for both, once."""
+    report = check("encoder.image_vector", encoder_bank.swapped)
+    assert report.misconceptions == ("choices-swapped",)
+
+
+def test_an_answer_that_raises_is_not_taken_for_one_without_biases():
+    question = Question("x", (torch.ones(2),), parameters={"norm.bias": torch.ones(2)})
+    broken = Reply(problem=adapter.LATE)
+    assert without_biases(question, broken) is question
+    assert without_biases(question, Reply()).parameters["norm.bias"].sum() == 0
 
 
 def test_wrong_numbers_are_shown_small_with_their_place():
@@ -392,6 +416,7 @@ def test_loud_answers_are_quiet(capsys):
 def test_everything_is_as_before():
     functions = {name: getattr(torch, name) for name in ("softmax", "matmul")}
     sdpa, profile = F.scaled_dot_product_attention, sys.getprofile()
+    threads = torch.get_num_threads()
     torch.manual_seed(3)
     expected = torch.rand(3)
     torch.manual_seed(3)
@@ -403,6 +428,7 @@ def test_everything_is_as_before():
     assert all(getattr(torch, name) is f for name, f in functions.items())
     assert F.scaled_dot_product_attention is sdpa
     assert sys.getprofile() is profile
+    assert torch.get_num_threads() == threads
     assert torch.get_default_device() == torch.device("cpu")
 
 
@@ -437,6 +463,7 @@ def test_one_query():
     report = check(ONE_QUERY, [0.25, 0.75, 6])
     assert report.misconceptions == ()
     assert "The output is not 6." in report.message
+    assert "is not 1234567." in check(ONE_QUERY, [1234567, 0, 0]).message
     assert "The weight of key 0 is not 0.75." in check(ONE_QUERY, [0.75] * 3).message
 
 
@@ -552,6 +579,11 @@ def test_names_under_which_a_parameter_may_be_held():
     assert "attn.out_proj.bias" in [n for n, _, _ in held_as("attn.proj.bias", form)]
     assert "mlp.3.weight" in [n for n, _, _ in held_as("mlp.fc2.weight", form)]
     assert list(held_as("weight", form)) == [("weight", 0, 1)]
+    layer = nn.TransformerEncoderLayer(4, 2, 8)
+    for name in ("attn.query", "attn.proj", "mlp.fc1", "mlp.fc2", "norm2"):
+        held = [n for n, _, _ in held_as(f"{name}.weight", form)]
+        assert layer.state_dict().keys() & held, name
+    assert ("self_attn.in_proj_bias", 2, 3) in list(held_as("attn.value.bias", form))
 
 
 class Kernel(nn.Module):

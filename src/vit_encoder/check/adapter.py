@@ -73,6 +73,8 @@ class Question:
     cotangent: the gradient of the first output, if gradients are asked for.
     device: cpu, or meta, which has no data and stands in for any other device.
     refused: the right answer is a ValueError.
+    aside: it asks for something apart, such as dropout, that a wrong version may do
+        right or wrong beside its own mistake.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Question:
     device: str = "cpu"
     training: bool = False
     refused: bool = False
+    aside: bool = False
 
 
 @dataclass(frozen=True)

@@ -363,9 +363,13 @@ def wrong_questions(trials: Trials) -> set[str]:
 
 
 def behaves_as(wrong: Trials, trials: Trials) -> bool:
-    """Wherever a known wrong version is wrong, the answer says the same."""
+    """Wherever a known wrong version is wrong, the answer says the same.
+
+    What is asked aside counts only if the version is right in all the rest.
+    """
     names = wrong_questions(wrong)
-    return all(same(wrong[name].reply, trials[name].reply) for name in names)
+    main = {name for name in names if not wrong[name].question.aside}
+    return all(same(wrong[name].reply, trials[name].reply) for name in main or names)
 
 
 def recognises(wrong: Trials, trials: Trials) -> bool:
