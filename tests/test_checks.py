@@ -34,6 +34,7 @@ ENTROPY = "self_attention.entropy"
 ONE_QUERY = "self_attention.one_query"
 AXIS = "self_attention.wrong_axis"
 BUG = "self_attention.find_the_bug"
+LAYER_NORM = "layer_norm.LayerNorm"
 
 
 def test_properties_hold_for_many_seeds():
@@ -97,6 +98,13 @@ def test_wrong_numbers_are_shown_small_with_their_place():
     message = check(ATTENTION, wrong).message
     assert "q = [[2, 0, 1, 0], [0, 2, 0, 1]]" in message
     assert "  query 0    0.27*   0.18*   0.73*    0.04   0.11   0.84" in message
+
+
+def test_what_a_layer_was_given_is_shown():
+    epsilon = misconception(LAYER_NORM, "epsilon-not-kept").wrong
+    message = check(LAYER_NORM, epsilon).message
+    for line in ("dim = 4", "eps = 1e-06", "weight = [1, 1, 1, 1]"):
+        assert f"  {line}\n" in message
 
 
 def test_text_does_not_depend_on_the_seed_of_the_notebook():
