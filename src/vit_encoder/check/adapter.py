@@ -272,7 +272,10 @@ def reply_to(answer: Callable, form: Form, question: Question, turn: bool) -> Re
     if form.is_class:
         call = build(answer, question)
         parameters = {n: tuple(p.shape) for n, p in call.named_parameters()}
-        places = find_places(call, question.parameters, form, turn)
+        try:
+            places = find_places(call, question.parameters, form, turn)
+        except ProblemError as error:
+            return Reply(parameters=parameters, problem=error.problem)
         initial = {
             name: plain(place.view(place.tensor)) for name, place in places.items()
         }
@@ -387,6 +390,9 @@ def held_as(name: str, form: Form) -> Iterator[tuple[str, int, int]]:
     one of torch's modules, which has names of its own.
     """
     part, _, kind = name.rpartition(".")
+    if not part:  # the module holds it by itself
+        yield name, 0, 1
+        return
     ends = [part]
     for ending, others in form.aliases.items():
         if part == ending or part.endswith(f".{ending}"):
@@ -457,7 +463,8 @@ def gradients(
             "gradient-cut", "No gradient flows from its output back to its input."
         )
     output.backward(question.cotangent.to(output))
-    found = {f"input {i}": x.grad for i, x in enumerate(inputs)}
+    tensors = ((i, x) for i, x in enumerate(inputs) if isinstance(x, Tensor))
+    found = {f"input {i}": x.grad for i, x in tensors}
     for name, place in places.items():
         grad = place.tensor.grad
         found[name] = None if grad is None else place.view(grad)

@@ -151,7 +151,7 @@ class Implement:
 def without_biases(question: Question, reply: Reply) -> Question:
     """The question with 0 for each bias that an answer was built without."""
     parameters = {
-        name: value if name in reply.taken or value.ndim > 1 else value * 0
+        name: value * 0 if name.endswith("bias") and name not in reply.taken else value
         for name, value in question.parameters.items()
     }
     return replace(question, parameters=parameters)
@@ -176,7 +176,7 @@ class PredictNumbers:
 
     right: tuple[float, ...]
     names: tuple[str, ...]
-    wrong: tuple[tuple[tuple[float, ...], Misconception], ...]
+    wrong: tuple[tuple[tuple[float, ...], Misconception | Wrong], ...]
     ask: str
     again: str
     tolerance: float = 0.01
