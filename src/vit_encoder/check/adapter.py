@@ -153,7 +153,7 @@ def has_square(reply: Reply) -> bool:
     unless that is square.
     """
     return any(
-        len(shape) == 2 and shape[0] == shape[1] and not name.endswith("weight")
+        len(shape) == 2 and shape[0] == shape[1] and not name.endswith(".weight")
         for name, shape in reply.parameters.items()
     )
 
@@ -272,7 +272,10 @@ def reply_to(answer: Callable, form: Form, question: Question, turn: bool) -> Re
     if form.is_class:
         call = build(answer, question)
         parameters = {n: tuple(p.shape) for n, p in call.named_parameters()}
-        places = find_places(call, question.parameters, form, turn)
+        try:
+            places = find_places(call, question.parameters, form, turn)
+        except ProblemError as error:
+            return Reply(parameters=parameters, problem=error.problem)
         initial = {
             name: plain(place.view(place.tensor)) for name, place in places.items()
         }
@@ -365,7 +368,7 @@ def find_places(
         kernel = tensor.ndim > value.ndim == 2
         held_shape = tuple(tensor.flatten(1).shape if kernel else tensor.shape)
         square = (
-            value.ndim == 2 and shape == shape[::-1] and not held.endswith("weight")
+            value.ndim == 2 and shape == shape[::-1] and not held.endswith(".weight")
         )
         turned = (turn and square) or (held_shape != shape and tensor.ndim == 2)
         if (held_shape[::-1] if turned else held_shape) != shape:
@@ -457,7 +460,8 @@ def gradients(
             "gradient-cut", "No gradient flows from its output back to its input."
         )
     output.backward(question.cotangent.to(output))
-    found = {f"input {i}": x.grad for i, x in enumerate(inputs)}
+    tensors = ((i, x) for i, x in enumerate(inputs) if isinstance(x, Tensor))
+    found = {f"input {i}": x.grad for i, x in tensors}
     for name, place in places.items():
         grad = place.tensor.grad
         found[name] = None if grad is None else place.view(grad)

@@ -176,7 +176,7 @@ class PredictNumbers:
 
     right: tuple[float, ...]
     names: tuple[str, ...]
-    wrong: tuple[tuple[tuple[float, ...], Misconception], ...]
+    wrong: tuple[tuple[tuple[float, ...], Misconception | Wrong], ...]
     ask: str
     again: str
     tolerance: float = 0.01
