@@ -685,6 +685,13 @@ class ThreesLast(Fused):
         return self.proj(vit_encoder.merge_heads(output))
 
 
+class ViewedInThree(Fused):
+    def forward(self, x):
+        shape = (3, len(x), self.num_heads, x.shape[1], -1)
+        q, k, v = self.qkv(x).view(shape).unbind()
+        return self.proj(vit_encoder.merge_heads(vit_encoder.attention(q, k, v)[0]))
+
+
 class OrderOfChunks(Fused):
     def forward(self, x):
         q, v, k = self.heads(x)
@@ -855,6 +862,7 @@ WRONG_LAYER = {
     "no-projections": [NothingLearned],
     "qkv-read-by-head": [ReadByHead],
     "qkv-interleaved": [ThreesLast],
+    "all-by-reshape": [ViewedInThree],
     "key-and-value-swapped": [OrderOfChunks],
     "query-and-key-swapped": [KeysAsk],
     "heads-attend-to-heads": [NotTransposed],

@@ -529,6 +529,36 @@ class QkvInterleaved(MultiHeadSelfAttention):
         return self.proj(merge_heads(output))
 
 
+@wrong_layer(
+    seen="`qkv` is cut into queries, keys and values by a bare reshape, so they hold "
+    "pieces of one another, and of other images.",
+    ask="Along which axis of `qkv` do queries, keys and values stand side by side?",
+    source=OURS,
+)
+class QkvByReshape(MultiHeadSelfAttention):
+    def forward(self, x):
+        require_tokens(x, self.qkv.in_features)
+        q, k, v = self.qkv(x).reshape(3, *x.shape)
+        q, k, v = (split_heads(t, self.num_heads) for t in (q, k, v))
+        output, _ = attention(q, k, v)
+        return self.proj(merge_heads(output))
+
+
+@wrong_layer(
+    seen="`qkv` is reshaped to (3, B, h, N, D_h) in one step. No number moves, so "
+    "queries, keys and values hold pieces of one another, and of other images.",
+    ask="In which order do the axes of `qkv` count, before anything moves?",
+    source=OURS,
+)
+class AllByReshape(MultiHeadSelfAttention):
+    def forward(self, x):
+        require_tokens(x, self.qkv.in_features)
+        images, tokens, _ = x.shape
+        q, k, v = self.qkv(x).reshape(3, images, self.num_heads, tokens, -1)
+        output, _ = attention(q, k, v)
+        return self.proj(merge_heads(output))
+
+
 def layer_of(
     split: Callable = split_heads,
     attend: Callable = attention,
@@ -626,6 +656,8 @@ LAYER = (
     TokenSliced,
     QkvReadByHead,
     QkvInterleaved,
+    QkvByReshape,
+    AllByReshape,
     OneHeadRepeated,
     HeadsOfFullWidth,
     HeadsAveraged,
@@ -1102,6 +1134,14 @@ PREDICT_COSTS = PredictNumbers(
                 NoOutputProjection.name,
                 "These are the projections of queries, keys and values.",
                 NoOutputProjection.ask,
+            ),
+        ),
+        (
+            costs_of(MultiHeadSelfAttention, (400, 50)),
+            Wrong(
+                "one-head-counted",
+                "With 8 heads, 50 products are what one head needs.",
+                "How many heads make scores?",
             ),
         ),
         (
