@@ -536,6 +536,16 @@ def test_diff_reads_well():
     )
 
 
+def test_a_wrong_class_that_inherits_shows_what_it_changes():
+    wrong = misconception("multi_head.MultiHeadSelfAttention", "tokens-added")
+    assert wrong.code().startswith("class MultiHeadSelfAttention(nn.Module):\n")
+    assert wrong.diff() == (
+        "         output, _ = attention(q, k, v)\n"
+        "-        return self.proj(merge_heads(output))\n"
+        "+        return x + self.proj(merge_heads(output))"
+    )
+
+
 def test_names_are_unique_and_unknown_ones_are_explained():
     for misconceptions in self_attention.MISCONCEPTIONS.values():
         names = [m.name for m in misconceptions]
@@ -634,7 +644,18 @@ def test_a_convolution_takes_a_flat_weight():
     assert reply.initial["proj.weight"].shape == (5, 12)
 
 
-@pytest.mark.parametrize("answer", [RowsAreInputs, RowsAreOutputs])
+class BareWeight(nn.Module):
+    """The same under another name, which is no layer's either."""
+
+    def __init__(self):
+        super().__init__()
+        self.proj_weight = nn.Parameter(torch.zeros(4, 4))
+
+    def forward(self, x):
+        return x @ self.proj_weight
+
+
+@pytest.mark.parametrize("answer", [RowsAreInputs, RowsAreOutputs, BareWeight])
 def test_a_square_matrix_is_tried_both_ways_round(answer):
     weight, x = torch.randn(4, 4).double(), torch.randn(2, 3, 4).double()
     question = Question("x", (x,), parameters={"proj.weight": weight})
@@ -652,6 +673,22 @@ def test_a_square_matrix_is_tried_both_ways_round(answer):
         again="",
     )
     assert task.judge([question], hearing, 2).passed
+
+
+def test_a_parameter_of_another_shape_leaves_the_shapes_known():
+    question = Question(
+        "x", (torch.ones(2, 3),), parameters={"proj.weight": torch.ones(4, 6)}
+    )
+    reply = adapter.ask(Bare, Form(("output",), is_class=True), question)
+    assert reply.problem.name == "wrong-parameter-shape"
+    assert reply.parameters == {"proj": (4, 4)}
+
+
+def test_gradients_leave_plain_values_alone():
+    question = Question("x", (torch.ones(2, 3), 5), cotangent=torch.ones(2, 3))
+    reply = adapter.ask(lambda x, n: n * x, Form(("output",)), question)
+    assert list(reply.gradients) == ["input 0"]
+    assert torch.equal(reply.gradients["input 0"], torch.full((2, 3), 5.0))
 
 
 # Arguments that are refused
@@ -727,6 +764,8 @@ def test_only_biases_may_be_missing():
     asked = without_biases(question, Reply(taken=("fc.weight", "fc.bias")))
     sums = {name: float(value.sum()) for name, value in asked.parameters.items()}
     assert sums == {n: 0.0 if n == "norm.bias" else 2.0 for n in names}
+        raised = answer is wrong_error
+        assert problem.name == ("wrong-error" if raised else "remainder-dropped")
 
 
 # Torch's own modules that are the task

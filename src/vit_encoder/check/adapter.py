@@ -156,7 +156,7 @@ def has_square(reply: Reply) -> bool:
     unless that is square.
     """
     return any(
-        len(shape) == 2 and shape[0] == shape[1] and not name.endswith("weight")
+        len(shape) == 2 and shape[0] == shape[1] and not name.endswith(".weight")
         for name, shape in reply.parameters.items()
     )
 
@@ -371,7 +371,7 @@ def find_places(
         kernel = tensor.ndim > value.ndim == 2
         held_shape = tuple(tensor.flatten(1).shape if kernel else tensor.shape)
         square = (
-            value.ndim == 2 and shape == shape[::-1] and not held.endswith("weight")
+            value.ndim == 2 and shape == shape[::-1] and not held.endswith(".weight")
         )
         turned = (turn and square) or (held_shape != shape and tensor.ndim == 2)
         if (held_shape[::-1] if turned else held_shape) != shape:

@@ -28,12 +28,18 @@ class Misconception:
     right: Callable
 
     def code(self) -> str:
-        """The wrong version as code under the right version's name."""
-        return plain_code(self.wrong, self.right.__name__)
+        """The wrong version as code under the right version's name.
+
+        A class that inherits from the right one is shown whole, with its own methods.
+        """
+        tree = plain_tree(self.wrong)
+        if inspect.isclass(self.wrong) and issubclass(self.wrong, self.right):
+            tree = with_methods(plain_tree(self.right), tree)
+        return code_of(tree, self.right.__name__)
 
     def diff(self) -> str:
         """What the wrong version changes: lines with - and +, one line around them."""
-        right = plain_code(self.right, self.right.__name__)
+        right = code_of(plain_tree(self.right), self.right.__name__)
         lines = difflib.unified_diff(
             right.splitlines(), self.code().splitlines(), lineterm="", n=1
         )
@@ -64,7 +70,7 @@ def dashed(name: str) -> str:
     return words.strip("_").replace("_", "-")
 
 
-def plain_code(thing: Callable, name: str) -> str:
+def plain_tree(thing: Callable) -> ast.Module:
     """The code of a function or class: no docstrings, comments or annotations.
 
     Two versions of one part then differ only in what they do.
@@ -84,5 +90,18 @@ def plain_code(thing: Callable, name: str) -> str:
         ):
             # As people write it: `return a, b`, with no brackets around.
             node.value = ast.Name(", ".join(map(ast.unparse, node.value.elts)))
+    return tree
+
+
+def with_methods(right: ast.Module, wrong: ast.Module) -> ast.Module:
+    """The right class with the methods that the wrong one has of its own."""
+    own = {method.name: method for method in wrong.body[0].body}
+    right.body[0].body = [own.pop(m.name, m) for m in right.body[0].body]
+    right.body[0].body += own.values()
+    return right
+
+
+def code_of(tree: ast.Module, name: str) -> str:
+    """A function or class as text, under this name."""
     tree.body[0].name = name
     return ast.unparse(tree)

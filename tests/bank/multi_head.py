@@ -1,0 +1,1045 @@
+"""Answers on multi-head self-attention: right designs, and wrong ones with their names.
+
+What the package itself declares wrong (vit_encoder.check.multi_head) is not repeated;
+here stand other ways of writing the same, and other faults.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import vit_encoder
+from vit_encoder.check.oracle import multi_head
+
+
+def need_no_remainder(num_heads, dim):
+    if dim % num_heads:
+        raise ValueError(f"{num_heads} heads do not divide {dim}")
+
+
+# Right designs of split_heads.
+
+
+def split_by_view(x, num_heads):
+    need_no_remainder(num_heads, x.shape[-1])
+    images, tokens, dim = x.shape
+    return x.view(images, tokens, num_heads, dim // num_heads).permute(0, 2, 1, 3)
+
+
+def split_by_chunks(x, num_heads):
+    need_no_remainder(num_heads, x.shape[-1])
+    return torch.stack(x.chunk(num_heads, dim=-1), dim=1)
+
+
+def split_by_slices(x, num_heads):
+    need_no_remainder(num_heads, x.shape[2])
+    width = x.shape[2] // num_heads
+    heads = [x[:, :, i * width : (i + 1) * width] for i in range(num_heads)]
+    return torch.cat([head[:, None] for head in heads], dim=1).contiguous()
+
+
+def split_by_products(x, num_heads):
+    need_no_remainder(num_heads, x.shape[-1])
+    unit = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    return torch.einsum("bnd,dhk->bhnk", x, unit.unflatten(1, (num_heads, -1)))
+
+
+def split_by_unfolding(x, num_heads):
+    need_no_remainder(num_heads, x.shape[-1])
+    width = x.shape[-1] // num_heads
+    return x.unfold(-1, width, width).movedim(2, 1)
+
+
+def calls_the_course_s_check(x, num_heads):
+    vit_encoder.arguments.require_divides(num_heads, x.shape[-1], "h", "D")
+    return x.reshape(*x.shape[:2], num_heads, -1).swapaxes(1, 2)
+
+
+RIGHT_SPLIT = [
+    split_by_view,
+    split_by_chunks,
+    split_by_slices,
+    split_by_products,
+    split_by_unfolding,
+    calls_the_course_s_check,
+]
+
+# Right designs of merge_heads.
+
+
+def merge_by_view(x):
+    images, heads, tokens, width = x.shape
+    return x.transpose(1, 2).contiguous().view(images, tokens, heads * width)
+
+
+def merge_by_cat(x):
+    return torch.cat(x.unbind(dim=1), dim=-1)
+
+
+def merge_by_reshape_after_permute(x):
+    return x.permute(0, 2, 1, 3).reshape(x.shape[0], x.shape[2], -1)
+
+
+def merge_by_copying(x):
+    images, heads, tokens, width = x.shape
+    merged = x.new_empty(images, tokens, heads, width)
+    for i in range(heads):
+        merged[:, :, i] = x[:, i]
+    return merged.flatten(-2)
+
+
+RIGHT_MERGE = [
+    merge_by_view,
+    merge_by_cat,
+    merge_by_reshape_after_permute,
+    merge_by_copying,
+]
+
+# Right designs of MultiHeadSelfAttention.
+
+
+class Fused(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        need_no_remainder(num_heads, dim)
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def heads(self, x):
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        return (vit_encoder.split_heads(t, self.num_heads) for t in (q, k, v))
+
+    def forward(self, x):
+        output, _ = vit_encoder.attention(*self.heads(x))
+        return self.proj(vit_encoder.merge_heads(output))
+
+
+class WithBuiltInAttention(Fused):
+    def forward(self, x):
+        output = F.scaled_dot_product_attention(*self.heads(x))
+        return self.proj(output.transpose(1, 2).flatten(2))
+
+
+class FusedWithoutBiases(Fused):
+    def __init__(self, dim, num_heads):
+        super().__init__(dim, num_heads)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.proj = nn.Linear(dim, dim, bias=False)
+
+
+class LikeTimm(Fused):
+    def __init__(self, dim, num_heads):
+        super().__init__(dim, num_heads)
+        self.scale = (dim // num_heads) ** -0.5
+        self.drop = nn.Dropout(0.0)
+
+    def forward(self, x):
+        images, tokens, dim = x.shape
+        qkv = self.qkv(x).reshape(images, tokens, 3, self.num_heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        weights = (q * self.scale @ k.transpose(-2, -1)).softmax(dim=-1)
+        x = self.drop(weights) @ v
+        return self.proj(x.transpose(1, 2).reshape(images, tokens, dim))
+
+
+class Separate(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        need_no_remainder(num_heads, dim)
+        self.num_heads = num_heads
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(dim, dim)
+        self.proj = nn.Linear(dim, dim)
+        self.register_buffer("unused", torch.arange(100))
+
+    def forward(self, x):
+        q, k, v = (
+            part(x).unflatten(-1, (self.num_heads, -1))
+            for part in (self.query, self.key, self.value)
+        )
+        scores = torch.einsum("bnhk,bmhk->bhnm", q, k) / math.sqrt(q.shape[-1])
+        output = torch.einsum("bhnm,bmhk->bnhk", scores.softmax(-1), v)
+        return self.proj(output.flatten(2))
+
+
+class HeadByHead(Fused):
+    def forward(self, x):
+        q, k, v = (t.chunk(self.num_heads, -1) for t in self.qkv(x).chunk(3, -1))
+        heads = [vit_encoder.attention(*t)[0] for t in zip(q, k, v, strict=True)]
+        return self.proj(torch.cat(heads, dim=-1))
+
+
+class SumOfHeads(Fused):
+    def forward(self, x):
+        blocks = self.proj.weight.T.chunk(self.num_heads)
+        heads = vit_encoder.attention(*self.heads(x))[0].unbind(1)
+        return sum(y @ w for y, w in zip(heads, blocks, strict=True)) + self.proj.bias
+
+
+class HeadsInTheBatch(Fused):
+    def forward(self, x):
+        q, k, v = (t.flatten(0, 1) for t in self.heads(x))  # each (B * h, N, D_h)
+        output = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1).bmm(v)
+        output = output.unflatten(0, (len(x), -1))
+        return self.proj(vit_encoder.merge_heads(output))
+
+
+class BareParameters(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        need_no_remainder(num_heads, dim)
+        self.num_heads = num_heads
+        self.query, self.key, self.value, self.proj = (
+            nn.Parameter(torch.randn(dim, dim)) for _ in range(4)
+        )
+
+    def forward(self, x):
+        q, k, v = (
+            vit_encoder.split_heads(x @ weight, self.num_heads)
+            for weight in (self.query, self.key, self.value)
+        )
+        output, _ = vit_encoder.attention(q, k, v)
+        return vit_encoder.merge_heads(output) @ self.proj
+
+
+class BareParametersTurned(BareParameters):
+    def forward(self, x):
+        q, k, v = (
+            vit_encoder.split_heads(F.linear(x, weight), self.num_heads)
+            for weight in (self.query, self.key, self.value)
+        )
+        output, _ = vit_encoder.attention(q, k, v)
+        return F.linear(vit_encoder.merge_heads(output), self.proj)
+
+
+class BareWeightsAndBiases(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        need_no_remainder(num_heads, dim)
+        self.num_heads = num_heads
+        self.qkv_weight = nn.Parameter(torch.randn(dim, 3 * dim))
+        self.qkv_bias = nn.Parameter(torch.zeros(3 * dim))
+        self.proj_weight = nn.Parameter(torch.randn(dim, dim))
+        self.proj_bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x):
+        q, k, v = (x @ self.qkv_weight + self.qkv_bias).chunk(3, dim=-1)
+        q, k, v = (vit_encoder.split_heads(t, self.num_heads) for t in (q, k, v))
+        output, _ = vit_encoder.attention(q, k, v)
+        return vit_encoder.merge_heads(output) @ self.proj_weight + self.proj_bias
+
+
+class LazyLayers(Separate):
+    def __init__(self, dim, num_heads):
+        nn.Module.__init__(self)
+        need_no_remainder(num_heads, dim)
+        self.num_heads = num_heads
+        self.query, self.key, self.value, self.proj = (
+            nn.LazyLinear(dim) for _ in range(4)
+        )
+
+
+class RefusesInForward(Fused):
+    def __init__(self, dim, num_heads):
+        nn.Module.__init__(self)
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+
+class LooksAtNumbers(Fused):
+    def forward(self, x):
+        assert torch.isfinite(x).all()
+        print(x.tolist())
+        return super().forward(x)
+
+
+RIGHT_LAYER = [
+    Fused,
+    WithBuiltInAttention,
+    FusedWithoutBiases,
+    LikeTimm,
+    Separate,
+    HeadByHead,
+    SumOfHeads,
+    HeadsInTheBatch,
+    BareParameters,
+    BareParametersTurned,
+    BareWeightsAndBiases,
+    LazyLayers,
+    RefusesInForward,
+    LooksAtNumbers,
+]
+
+# Wrong answers of split_heads: name → answers that must get exactly this name.
+
+
+def split_by_bare_view(x, num_heads):
+    need_no_remainder(num_heads, x.shape[-1])
+    images, tokens, dim = x.shape
+    return x.contiguous().view(images, num_heads, tokens, dim // num_heads)
+
+
+def transposed_then_viewed(x, num_heads):
+    need_no_remainder(num_heads, x.shape[-1])
+    images, tokens, dim = x.shape
+    x = x.flatten().view(images * num_heads, tokens, dim // num_heads)
+    return x.unflatten(0, (images, num_heads))
+
+
+def strided_slices(x, num_heads):
+    need_no_remainder(num_heads, x.shape[-1])
+    return torch.stack([x[..., i::num_heads] for i in range(num_heads)], dim=1)
+
+
+def split_but_not_moved(x, num_heads):
+    need_no_remainder(num_heads, x.shape[-1])
+    return x.view(*x.shape[:2], num_heads, x.shape[-1] // num_heads)
+
+
+def stacked_in_front(x, num_heads):
+    need_no_remainder(num_heads, x.shape[-1])
+    return torch.stack(x.chunk(num_heads, dim=-1))
+
+
+def heads_catenated(x, num_heads):
+    need_no_remainder(num_heads, x.shape[-1])
+    return torch.stack(x.chunk(num_heads, -1), 1).reshape(
+        len(x) * num_heads, x.shape[1], -1
+    )
+
+
+def narrow_slices(x, num_heads):
+    width = x.shape[-1] // num_heads
+    slices = [x[..., i * width : (i + 1) * width] for i in range(num_heads)]
+    return torch.stack(slices, dim=1)
+
+
+def nothing_refused(x, num_heads):
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def refused_by_assert(x, num_heads):
+    assert x.shape[-1] % num_heads == 0
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def axes_of_length_1_dropped(x, num_heads):
+    return split_by_chunks(x, num_heads).squeeze()
+
+
+def split_in_float32(x, num_heads):
+    return split_by_chunks(x.float(), num_heads)
+
+
+def rounded_to_float32(x, num_heads):
+    return split_by_chunks(x.float(), num_heads).to(x.dtype)
+
+
+def into_zeros(x, num_heads):
+    need_no_remainder(num_heads, x.shape[-1])
+    width = x.shape[-1] // num_heads
+    heads = torch.zeros(len(x), num_heads, x.shape[1], width, dtype=x.dtype)
+    for i in range(num_heads):
+        heads[:, i] = x[..., i * width : (i + 1) * width]
+    return heads
+
+
+def through_numpy(x, num_heads):
+    need_no_remainder(num_heads, x.shape[-1])
+    array = x.detach().numpy().reshape(*x.shape[:2], num_heads, -1)
+    return torch.from_numpy(array.transpose(0, 2, 1, 3).copy())
+
+
+def list_of_heads(x, num_heads):
+    need_no_remainder(num_heads, x.shape[-1])
+    return list(x.chunk(num_heads, dim=-1))
+
+
+def prints_only(x, num_heads):
+    print(split_by_view(x, num_heads))
+
+
+def shrinks_its_input(x, num_heads):
+    heads = split_by_view(x, num_heads).clone()
+    with torch.no_grad():
+        x *= 0.5
+    return heads
+
+
+def through_the_course(x, num_heads):
+    return vit_encoder.split_heads(x, num_heads)
+
+
+WRONG_SPLIT = {
+    "split-by-reshape": [split_by_bare_view, transposed_then_viewed],
+    "every-hth-feature": [strided_slices],
+    "heads-behind-tokens": [split_but_not_moved],
+    "heads-before-images": [stacked_in_front],
+    "images-and-heads-joined": [heads_catenated],
+    "remainder-dropped": [narrow_slices],
+    "wrong-error": [nothing_refused, refused_by_assert],
+    "wrong-shape": [axes_of_length_1_dropped],
+    "dtype-changed": [split_in_float32],
+    "computed-in-float32": [rounded_to_float32],
+    "device-fixed": [into_zeros],
+    "gradient-cut": [through_numpy],
+    "wrong-type": [list_of_heads],
+    "returns-none": [prints_only],
+    "input-changed": [shrinks_its_input],
+    "reference-used": [through_the_course, vit_encoder.split_heads],
+}
+
+# Wrong answers of merge_heads.
+
+
+def merge_by_bare_view(x):
+    images, heads, tokens, width = x.shape
+    return x.contiguous().view(images, tokens, heads * width)
+
+
+def merge_by_stacking(x):
+    return torch.stack(x.unbind(1), dim=-1).flatten(2)
+
+
+def merge_below(x):
+    return torch.cat(x.unbind(1), dim=1)
+
+
+def merge_by_movedim(x):
+    return x.movedim(1, 2).contiguous()
+
+
+def merge_by_mean(x):
+    return sum(x.unbind(1)) / x.shape[1]
+
+
+def view_refuses(x):
+    images, heads, tokens, width = x.shape
+    return x.transpose(1, 2).view(images, tokens, heads * width)
+
+
+def merge_in_half(x):
+    return merge_by_cat(x).half()
+
+
+def merge_on_cpu(x):
+    return merge_by_cat(x).cpu()
+
+
+def merged_data(x):
+    return merge_by_cat(x.data)
+
+
+def merge_to_list(x):
+    return merge_by_cat(x).tolist()
+
+
+def through_the_course_s_merge(x):
+    return vit_encoder.merge_heads(x)
+
+
+WRONG_MERGE = {
+    "merge-by-reshape": [merge_by_bare_view],
+    "heads-alternate": [merge_by_stacking],
+    "heads-below-one-another": [merge_below],
+    "heads-not-joined": [merge_by_movedim],
+    "heads-averaged": [merge_by_mean],
+    "raises": [view_refuses],
+    "dtype-changed": [merge_in_half],
+    "device-fixed": [merge_on_cpu],
+    "gradient-cut": [merged_data],
+    "wrong-type": [merge_to_list],
+    "reference-used": [through_the_course_s_merge, vit_encoder.merge_heads],
+}
+
+# Wrong answers of MultiHeadSelfAttention.
+
+
+class BareView(Separate):
+    def forward(self, x):
+        images, tokens, dim = x.shape
+        shape = (images * self.num_heads, tokens, dim // self.num_heads)
+        q, k, v = (p(x).view(shape) for p in (self.query, self.key, self.value))
+        output = vit_encoder.attention(q, k, v)[0].unflatten(0, (images, -1))
+        return self.proj(vit_encoder.merge_heads(output))
+
+
+class BareMerge(Fused):
+    def forward(self, x):
+        output = F.scaled_dot_product_attention(*self.heads(x))
+        return self.proj(output.reshape(x.shape))
+
+
+class BareBoth(Separate):
+    def forward(self, x):
+        images, tokens, dim = x.shape
+        shape = (images, self.num_heads, tokens, dim // self.num_heads)
+        q, k, v = (p(x).view(shape) for p in (self.query, self.key, self.value))
+        return self.proj(vit_encoder.attention(q, k, v)[0].reshape(x.shape))
+
+
+class ScaleOfTheToken(LikeTimm):
+    def __init__(self, dim, num_heads):
+        super().__init__(dim, num_heads)
+        self.scale = dim**-0.5
+
+
+class ScaleOfTheCount(LikeTimm):
+    def __init__(self, dim, num_heads):
+        super().__init__(dim, num_heads)
+        self.scale = num_heads**-0.5
+
+
+class NoScale(LikeTimm):
+    def __init__(self, dim, num_heads):
+        super().__init__(dim, num_heads)
+        self.scale = 1.0
+
+
+class ScaledTwice(Fused):
+    def forward(self, x):
+        q, k, v = self.heads(x)
+        output, _ = vit_encoder.attention(q / q.shape[-1] ** 0.5, k, v)
+        return self.proj(vit_encoder.merge_heads(output))
+
+
+class SoftmaxOverHeads(Separate):
+    def forward(self, x):
+        q, k, v = (
+            vit_encoder.split_heads(part(x), self.num_heads)
+            for part in (self.query, self.key, self.value)
+        )
+        weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=1)
+        return self.proj(vit_encoder.merge_heads(weights @ v))
+
+
+class NothingBehind(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        need_no_remainder(num_heads, dim)
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        q, k, v = (vit_encoder.split_heads(t, self.num_heads) for t in (q, k, v))
+        return vit_encoder.merge_heads(vit_encoder.attention(q, k, v)[0])
+
+
+class LikeTheVideo(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        need_no_remainder(num_heads, dim)
+        self.num_heads = num_heads
+        width = dim // num_heads
+        self.values, self.keys, self.queries = (
+            nn.Linear(width, width, bias=False) for _ in range(3)
+        )
+        self.fc_out = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        slices = vit_encoder.split_heads(x, self.num_heads)
+        parts = (self.queries, self.keys, self.values)
+        output, _ = vit_encoder.attention(*(part(slices) for part in parts))
+        return self.fc_out(vit_encoder.merge_heads(output))
+
+
+class SlicesWithTheRightNames(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        need_no_remainder(num_heads, dim)
+        self.num_heads = num_heads
+        width = dim // num_heads
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        x = vit_encoder.split_heads(x, self.num_heads)
+        output, _ = vit_encoder.attention(self.query(x), self.key(x), self.value(x))
+        return self.proj(vit_encoder.merge_heads(output))
+
+
+class OneNarrowHead(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        need_no_remainder(num_heads, dim)
+        self.num_heads = num_heads
+        width = dim // num_heads
+        self.query, self.key, self.value = (nn.Linear(dim, width) for _ in range(3))
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        q, k, v = self.query(x), self.key(x), self.value(x)
+        output, _ = vit_encoder.attention(q, k, v)
+        return self.proj(output.repeat(1, 1, self.num_heads))
+
+
+class WideHeads(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        need_no_remainder(num_heads, dim)
+        self.heads = nn.ModuleList(
+            vit_encoder.SelfAttention(dim, dim) for _ in range(num_heads)
+        )
+        self.proj = nn.Linear(num_heads * dim, dim)
+
+    def forward(self, x):
+        return self.proj(torch.cat([head(x) for head in self.heads], dim=-1))
+
+
+class MeanOfHeads(Separate):
+    def __init__(self, dim, num_heads):
+        super().__init__(dim, num_heads)
+        self.proj = nn.Linear(dim // num_heads, dim)
+
+    def forward(self, x):
+        q, k, v = (
+            vit_encoder.split_heads(part(x), self.num_heads)
+            for part in (self.query, self.key, self.value)
+        )
+        return self.proj(vit_encoder.attention(q, k, v)[0].mean(1))
+
+
+class HeadsApart(nn.Module):
+    """A right design, but the names are not those that are asked for."""
+
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        need_no_remainder(num_heads, dim)
+        self.heads = nn.ModuleList(
+            vit_encoder.SelfAttention(dim, dim // num_heads) for _ in range(num_heads)
+        )
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        return self.proj(torch.cat([head(x) for head in self.heads], dim=-1))
+
+
+class OtherNames(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        self.num_heads = num_heads
+        self.w_q, self.w_k, self.w_v, self.w_o = (nn.Linear(dim, dim) for _ in range(4))
+
+    def forward(self, x):
+        q, k, v = (
+            vit_encoder.split_heads(part(x), self.num_heads)
+            for part in (self.w_q, self.w_k, self.w_v)
+        )
+        return self.w_o(vit_encoder.merge_heads(vit_encoder.attention(q, k, v)[0]))
+
+
+class SharedKey(Separate):
+    def __init__(self, dim, num_heads):
+        super().__init__(dim, num_heads)
+        self.key = self.query
+
+
+class SharedValue(Separate):
+    def __init__(self, dim, num_heads):
+        super().__init__(dim, num_heads)
+        self.value = self.query
+
+
+class AlwaysRaises(Fused):
+    def forward(self, x):
+        q, k, v = self.heads(x)
+        return self.proj(vit_encoder.attention(q, k.mT, v)[0])
+
+
+class OneForThree(Separate):
+    def __init__(self, dim, num_heads):
+        super().__init__(dim, num_heads)
+        self.key = self.value = self.query
+
+
+class NothingLearned(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        need_no_remainder(num_heads, dim)
+        self.num_heads = num_heads
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        x = vit_encoder.split_heads(x, self.num_heads)
+        return self.proj(vit_encoder.merge_heads(vit_encoder.attention(x, x, x)[0]))
+
+
+class ReadByHead(Fused):
+    def forward(self, x):
+        qkv = self.qkv(x).unflatten(-1, (self.num_heads, 3, -1)).transpose(1, 2)
+        output, _ = vit_encoder.attention(*qkv.unbind(3))
+        return self.proj(vit_encoder.merge_heads(output))
+
+
+class ThreesLast(Fused):
+    def forward(self, x):
+        q, k, v = self.qkv(x).unflatten(-1, (self.num_heads, -1, 3)).unbind(-1)
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+        output, _ = vit_encoder.attention(q, k, v)
+        return self.proj(vit_encoder.merge_heads(output))
+
+
+class ViewedInThree(Fused):
+    def forward(self, x):
+        shape = (3, len(x), self.num_heads, x.shape[1], -1)
+        q, k, v = self.qkv(x).view(shape).unbind()
+        return self.proj(vit_encoder.merge_heads(vit_encoder.attention(q, k, v)[0]))
+
+
+class OrderOfChunks(Fused):
+    def forward(self, x):
+        q, v, k = self.heads(x)
+        return self.proj(vit_encoder.merge_heads(vit_encoder.attention(q, k, v)[0]))
+
+
+class KeysAsk(Fused):
+    def forward(self, x):
+        q, k, v = self.heads(x)
+        weights = (k @ q.mT / q.shape[-1] ** 0.5).softmax(-1)
+        return self.proj(vit_encoder.merge_heads(weights @ v))
+
+
+class NotTransposed(Separate):
+    def forward(self, x):
+        shape = (*x.shape[:2], self.num_heads, -1)
+        q, k, v = (p(x).reshape(shape) for p in (self.query, self.key, self.value))
+        output = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(output.reshape(x.shape))
+
+
+class TokensFirst(Separate):
+    """As nn.MultiheadAttention does without batch_first=True."""
+
+    def forward(self, x):
+        return super().forward(x.transpose(0, 1)).transpose(0, 1)
+
+
+class AllTokensInOneRow(Separate):
+    def forward(self, x):
+        return super().forward(x.flatten(0, 1)[None]).view_as(x)
+
+
+class HeadsOutside(Fused):
+    def forward(self, x):
+        q, k, v = (torch.cat(t.unbind(1)) for t in self.heads(x))  # (h * B, N, D_h)
+        output = vit_encoder.attention(q, k, v)[0].unflatten(0, (len(x), -1))
+        return self.proj(vit_encoder.merge_heads(output))
+
+
+class Rectified(Separate):
+    def forward(self, x):
+        q, k, v = (
+            vit_encoder.split_heads(F.relu(part(x)), self.num_heads)
+            for part in (self.query, self.key, self.value)
+        )
+        return self.proj(vit_encoder.merge_heads(vit_encoder.attention(q, k, v)[0]))
+
+
+class RectifiedBehind(Separate):
+    def forward(self, x):
+        return F.relu(super().forward(x))
+
+
+class WithSkip(Separate):
+    def forward(self, x):
+        return super().forward(x) + x
+
+
+class WithWeights(Separate):
+    def forward(self, x):
+        return super().forward(x), x
+
+
+class AverageWeights(Fused):
+    def forward(self, x):
+        q, k, v = self.heads(x)
+        weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
+        weights = weights.mean(1)[:, None].expand_as(weights)
+        return self.proj(vit_encoder.merge_heads(weights @ v))
+
+
+class FeaturesCutOff(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        self.num_heads = num_heads
+        width = dim // num_heads * num_heads
+        self.qkv = nn.Linear(dim, 3 * width)
+        self.proj = nn.Linear(width, dim)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        if q.shape[-1] == 0:
+            raise ValueError("no features are left")
+        q, k, v = (vit_encoder.split_heads(t, self.num_heads) for t in (q, k, v))
+        return self.proj(vit_encoder.merge_heads(vit_encoder.attention(q, k, v)[0]))
+
+
+class RefusedByAssert(Fused):
+    def __init__(self, dim, num_heads):
+        assert dim % num_heads == 0, "heads do not divide"
+        super().__init__(dim, num_heads)
+
+
+class WeightsDropped(Fused):
+    def forward(self, x):
+        q, k, v = self.heads(x)
+        output = F.scaled_dot_product_attention(q, k, v, dropout_p=0.3)
+        return self.proj(vit_encoder.merge_heads(output))
+
+
+class MaskOnTheCpu(Fused):
+    def forward(self, x):
+        q, k, v = self.heads(x)
+        mask = torch.zeros(x.shape[1], x.shape[1])
+        weights = (q @ k.mT / q.shape[-1] ** 0.5 + mask).softmax(-1)
+        return self.proj(vit_encoder.merge_heads(weights @ v))
+
+
+class InFloat32(Fused):
+    def forward(self, x):
+        return super().forward(x).float()
+
+
+class DetachedWeights(Fused):
+    def forward(self, x):
+        q, k, v = self.heads(x)
+        output, _ = vit_encoder.attention(q.detach(), k.detach(), v)
+        return self.proj(vit_encoder.merge_heads(output))
+
+
+class BuiltIn(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        need_no_remainder(num_heads, dim)
+        self.attention = nn.MultiheadAttention(dim, num_heads, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(x, x, x, need_weights=False)[0]
+
+
+class Inherited(vit_encoder.MultiHeadSelfAttention):
+    pass
+
+
+class CallsTheOracle(Fused):
+    def forward(self, x):
+        weights = {}
+        for n, w, b in zip(
+            ("query", "key", "value"),
+            self.qkv.weight.chunk(3),
+            self.qkv.bias.chunk(3),
+            strict=True,
+        ):
+            weights |= {f"{n}.weight": w, f"{n}.bias": b}
+        weights |= {"proj.weight": self.proj.weight, "proj.bias": self.proj.bias}
+        return multi_head(x, weights.get, self.num_heads)
+
+
+WRONG_LAYER = {
+    "split-by-reshape": [BareView],
+    "merge-by-reshape": [BareMerge],
+    "split-and-merge-by-reshape": [BareBoth],
+    "scaled-by-dim": [ScaleOfTheToken],
+    "scaled-by-heads": [ScaleOfTheCount],
+    "no-scale": [NoScale],
+    "divided-by-width": [ScaledTwice],
+    "softmax-over-heads": [SoftmaxOverHeads],
+    "no-output-projection": [NothingBehind],
+    "token-sliced": [LikeTheVideo, SlicesWithTheRightNames],
+    "one-head-repeated": [OneNarrowHead],
+    "heads-of-full-width": [WideHeads],
+    "heads-averaged": [MeanOfHeads],
+    "missing-parameters": [HeadsApart, OtherNames],
+    "query-is-key": [SharedKey],
+    "shared-parameters": [SharedValue],
+    "one-projection": [OneForThree],
+    "no-projections": [NothingLearned],
+    "qkv-read-by-head": [ReadByHead],
+    "qkv-interleaved": [ThreesLast],
+    "all-by-reshape": [ViewedInThree],
+    "key-and-value-swapped": [OrderOfChunks],
+    "query-and-key-swapped": [KeysAsk],
+    "heads-attend-to-heads": [NotTransposed],
+    "batch-taken-for-tokens": [TokensFirst],
+    "images-mixed": [AllTokensInOneRow],
+    "heads-and-images-mixed": [HeadsOutside],
+    "raises": [AlwaysRaises, nn.MultiheadAttention],
+    "activation-in-projections": [Rectified],
+    "activation-at-the-end": [RectifiedBehind],
+    "tokens-added": [WithSkip],
+    "pair-returned": [WithWeights],
+    "weights-averaged": [AverageWeights],
+    "remainder-dropped": [FeaturesCutOff],
+    "wrong-error": [RefusedByAssert],
+    "not-deterministic": [WeightsDropped],
+    "device-fixed": [MaskOnTheCpu],
+    "dtype-changed": [InFloat32],
+    "built-in-used": [BuiltIn],
+    "reference-used": [Inherited, vit_encoder.MultiHeadSelfAttention, CallsTheOracle],
+}
+
+# Nobody recorded these: they fail, and get no name.
+
+
+def heads_reversed(x, num_heads):
+    return split_by_view(x, num_heads).flip(1)
+
+
+def features_reversed(x, num_heads):
+    return split_by_view(x, num_heads).flip(-1)
+
+
+def tokens_rolled(x, num_heads):
+    return split_by_view(x, num_heads).roll(1, 2)
+
+
+def merged_from_the_last(x):
+    return merge_by_cat(x.flip(1))
+
+
+def transposed_inside(x):
+    return x.transpose(2, 3).reshape(len(x), x.shape[2], -1)
+
+
+def first_head_everywhere(x):
+    return merge_by_cat(x[:, :1].expand_as(x))
+
+
+class FirstHeadTwice(Fused):
+    def forward(self, x):
+        q, k, v = self.heads(x)
+        q, k = q.clone(), k.clone()
+        q[:, -1], k[:, -1] = q[:, 0], k[:, 0]
+        return self.proj(vit_encoder.merge_heads(vit_encoder.attention(q, k, v)[0]))
+
+
+class HeadsScaledApart(Fused):
+    def forward(self, x):
+        q, k, v = self.heads(x)
+        sharper = torch.arange(1, self.num_heads + 1).to(q)[:, None, None]
+        output, _ = vit_encoder.attention(sharper * q, k, v)
+        return self.proj(vit_encoder.merge_heads(output))
+
+
+class ProjectedTwice(Fused):
+    def forward(self, x):
+        return self.proj(super().forward(x))
+
+
+class CosineHeads(Fused):
+    def forward(self, x):
+        q, k, v = self.heads(x)
+        q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
+        return self.proj(vit_encoder.merge_heads(vit_encoder.attention(q, k, v)[0]))
+
+
+class Normalised(Fused):
+    def forward(self, x):
+        return super().forward(F.layer_norm(x, x.shape[-1:]))
+
+
+# Tests that a student may write.
+
+
+def shuffled(Layer):
+    layer = Layer(12, 3)
+    x, order = torch.randn(2, 5, 12), torch.tensor([3, 0, 4, 1, 2])
+    torch.testing.assert_close(layer(x[:, order]), layer(x)[:, order])
+
+
+def equal_values(Layer):
+    layer = Layer(12, 4)
+    with torch.no_grad():
+        layer.qkv.weight[24:] = 0
+        layer.qkv.bias[24:] = torch.arange(12.0)
+        value = layer.proj(layer.qkv.bias[24:])
+        return (layer(torch.randn(2, 5, 12)) - value).abs().max() < 1e-4
+
+
+def against_torch(Layer):
+    layer = Layer(12, 2).double()
+    theirs = nn.MultiheadAttention(12, 2, batch_first=True).double()
+    theirs.in_proj_weight, theirs.in_proj_bias = layer.qkv.weight, layer.qkv.bias
+    theirs.out_proj.weight, theirs.out_proj.bias = layer.proj.weight, layer.proj.bias
+    x = torch.randn(2, 5, 12, dtype=torch.float64)
+    return torch.allclose(layer(x), theirs(x, x, x)[0])
+
+
+def one_token_moved(Layer):
+    layer = Layer(6, 2).eval()
+    x = torch.randn(1, 3, 6)
+    return bool((layer(x)[:, 0] - layer(x[:, [0, 2, 1]])[:, 0]).abs().max() < 1e-5)
+
+
+def shapes(Layer):
+    return Layer(12, 3)(torch.randn(2, 5, 12)).shape == (2, 5, 12)
+
+
+def shuffled_with_one_head(Layer):
+    layer, x = Layer(12, 1), torch.randn(2, 5, 12)
+    return torch.allclose(layer(x.flip(1)), layer(x).flip(1), atol=1e-5)
+
+
+def images_alone(Layer):
+    layer, x = Layer(12, 3), torch.randn(2, 5, 12)
+    return torch.allclose(layer(x[:1]), layer(x)[:1], atol=1e-5)
+
+
+def neighbours_swapped(Layer):
+    """With both reshapes, head 0 holds tokens 0 and 1 alone, so it may swap them."""
+    layer, x = Layer(12, 3), torch.randn(2, 6, 12)
+    order = [1, 0, 2, 3, 4, 5]
+    return torch.allclose(layer(x[:, order]), layer(x)[:, order], atol=1e-5)
+
+
+def shuffled_without_outputs(Layer):
+    layer, x = Layer(12, 3), torch.randn(2, 5, 12)
+    return torch.allclose(layer(x.flip(1)), layer(x), atol=1e-5)
+
+
+def heads_that_do_not_fit(Layer):
+    return Layer(12, 5)(torch.randn(2, 5, 12)).shape == (2, 5, 12)
+
+
+# What tests/test_exercises.py runs: task → answers.
+
+RIGHT = {
+    "split_heads": RIGHT_SPLIT,
+    "merge_heads": RIGHT_MERGE,
+    "MultiHeadSelfAttention": RIGHT_LAYER,
+    "find_the_bug": RIGHT_LAYER,
+}
+WRONG = {
+    "split_heads": WRONG_SPLIT,
+    "merge_heads": WRONG_MERGE,
+    "MultiHeadSelfAttention": WRONG_LAYER,
+    "find_the_bug": {"scaled-by-dim": [ScaleOfTheToken], "no-scale": [NoScale]},
+}
+NAMELESS = {
+    "split_heads": [heads_reversed, features_reversed, tokens_rolled],
+    "merge_heads": [merged_from_the_last, transposed_inside, first_head_everywhere],
+    "MultiHeadSelfAttention": [
+        FirstHeadTwice,
+        HeadsScaledApart,
+        ProjectedTwice,
+        CosineHeads,
+        Normalised,
+    ],
+}
+GOOD_TESTS = {"bare_reshape": [shuffled, equal_values, against_torch, one_token_moved]}
+WEAK_TESTS = {
+    "bare_reshape": [
+        (shapes, 0, "test-accepts-wrong"),
+        (shuffled_with_one_head, 0, "test-accepts-wrong"),
+        (images_alone, 0, "test-accepts-wrong"),
+        (neighbours_swapped, 2, "test-accepts-wrong"),
+        (shuffled_without_outputs, 0, "test-rejects-right"),
+        (heads_that_do_not_fit, 0, "test-rejects-right"),
+    ]
+}
