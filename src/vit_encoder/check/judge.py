@@ -5,7 +5,7 @@ Nothing here calls what a student wrote.
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -403,12 +403,14 @@ class Show:
     inputs: the names of the inputs.
     order: output → its place in what the answer returns; the most telling first.
     axes: output → what a row is, what a column is.
+    notes: question → what is special about it beside its inputs.
     """
 
     questions: tuple[str, ...]
     inputs: tuple[str, ...]
     order: dict[str, int]
     axes: dict[str, tuple[str, str]]
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 def picture(trials: Trials, show: Show) -> str:
@@ -423,6 +425,7 @@ def picture(trials: Trials, show: Show) -> str:
                 continue
             row, column = show.axes[output]
             where = f"{output}{list(place)}" if place else output
+            where = f"{where} {show.notes.get(trial.question.name, '')}".rstrip()
             lines = [
                 *input_lines(trial.question, show.inputs),
                 f"{where}, a row a {row}, a column a {column}; * marks a difference:",
