@@ -22,10 +22,10 @@ from vit_encoder.check import (
     score_card,
     self_attention,
 )
-from vit_encoder.check.adapter import Form, Question, held_as
+from vit_encoder.check.adapter import Form, Question, Reply, held_as
 from vit_encoder.check.judge import Property, Show, Trial, agrees, refuses
 from vit_encoder.check.questions import ALIASES, FUSED
-from vit_encoder.check.tasks import Implement
+from vit_encoder.check.tasks import Implement, without_biases
 
 ATTENTION = "self_attention.attention"
 MODULE = "self_attention.SelfAttention"
@@ -551,6 +551,7 @@ def test_names_under_which_a_parameter_may_be_held():
     assert ("attn.qkv.bias", 1, 3) in list(held_as("attn.key.bias", form))
     assert "attn.out_proj.bias" in [n for n, _, _ in held_as("attn.proj.bias", form)]
     assert "mlp.3.weight" in [n for n, _, _ in held_as("mlp.fc2.weight", form)]
+    assert list(held_as("weight", form)) == [("weight", 0, 1)]
 
 
 class Kernel(nn.Module):
@@ -642,6 +643,25 @@ def test_a_value_error_is_asked_for(answer, text):
     if text:
         assert problem.text.startswith("For arguments ((2, 5), 3)")
         assert problem.name == "remainder-dropped"
+
+
+# Plain values beside tensors, and biases that an answer does without
+
+
+def test_gradients_of_tensors_beside_plain_values():
+    question = Question("x", (torch.ones(2, 3), 5.0), cotangent=torch.ones(2, 3))
+    reply = adapter.ask(lambda x, factor: factor * x, Form(("output",)), question)
+    assert reply.problem is None
+    assert torch.equal(reply.gradients["input 0"], torch.full((2, 3), 5.0))
+    assert [*reply.gradients] == ["input 0"]
+
+
+def test_only_biases_may_be_missing():
+    names = ("norm.weight", "norm.bias", "fc.weight", "fc.bias")
+    question = Question("x", (), parameters={name: torch.ones(2) for name in names})
+    asked = without_biases(question, Reply(taken=("fc.weight", "fc.bias")))
+    sums = {name: float(value.sum()) for name, value in asked.parameters.items()}
+    assert sums == {n: 0.0 if n == "norm.bias" else 2.0 for n in names}
 
 
 # Torch's own modules that are the task

@@ -176,7 +176,7 @@ def forbidden(name: str, called: str) -> Problem:
     """The answer called what this task asks for."""
     owner = "the course's own" if name == "reference-used" else "the built-in"
     return Problem(
-        name, f"It calls {owner} `{called}`, which is what this task asks you to write."
+        name, f"It calls {owner} `{called}`. This task asks you to do without it."
     )
 
 
@@ -387,13 +387,16 @@ def held_as(name: str, form: Form) -> Iterator[tuple[str, int, int]]:
     one of torch's modules, which has names of its own.
     """
     part, _, kind = name.rpartition(".")
+    if not part:  # the module holds it by itself
+        yield name, 0, 1
+        return
     ends = [part]
     for ending, others in form.aliases.items():
         if part == ending or part.endswith(f".{ending}"):
             ends += [part.removesuffix(ending) + other for other in others]
     spots = [(end, 0, 1) for end in ends]
-    stem, dot, last = part.rpartition(".")
-    for joined, parts in form.fused.items():
+    for end, (joined, parts) in itertools.product(ends, form.fused.items()):
+        stem, dot, last = end.rpartition(".")
         if last in parts:
             spots.append((f"{stem}{dot}{joined}", parts.index(last), len(parts)))
     for held, index, count in spots:
@@ -457,7 +460,8 @@ def gradients(
             "gradient-cut", "No gradient flows from its output back to its input."
         )
     output.backward(question.cotangent.to(output))
-    found = {f"input {i}": x.grad for i, x in enumerate(inputs)}
+    tensors = ((i, x) for i, x in enumerate(inputs) if isinstance(x, Tensor))
+    found = {f"input {i}": x.grad for i, x in tensors}
     for name, place in places.items():
         grad = place.tensor.grad
         found[name] = None if grad is None else place.view(grad)
