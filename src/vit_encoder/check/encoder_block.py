@@ -1230,6 +1230,11 @@ def block_questions(seed: int) -> list[Question]:
     mlp_silent, attention_silent = silent("mlp.fc2"), silent("attn.proj")
     return [
         Question("three heads", (x,), **three),
+        Question("all dropped in evaluation", (x,), **all_dropped),
+        Question("all dropped in training", (x,), **all_dropped, training=True),
+        Question("nothing dropped in training", (x,), **three, training=True),
+        dropout_question("dropout behind the attention", "mlp.fc2"),
+        dropout_question("dropout in the MLP", "attn.proj"),
         Question("one head", (normal(3, 4, 10),), **one),
         Question("one token", (normal(3, 1, 10),), **one),
         small_one("both silent", SMALL, mlp_silent | attention_silent),
@@ -1239,11 +1244,6 @@ def block_questions(seed: int) -> list[Question]:
         small_one("two small images", batch(SMALL[0]), {"attn.query.weight": EYE}),
         small_one("tiny tokens, MLP silent", SMALL / 1000, mlp_silent),
         small_one("tiny tokens, attention silent", SMALL / 1000, attention_silent),
-        Question("all dropped in evaluation", (x,), **all_dropped),
-        Question("all dropped in training", (x,), **all_dropped, training=True),
-        Question("nothing dropped in training", (x,), **three, training=True),
-        dropout_question("dropout behind the attention", "mlp.fc2"),
-        dropout_question("dropout in the MLP", "attn.proj"),
         Question(
             "a p above 1",
             (x,),
