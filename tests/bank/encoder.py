@@ -314,8 +314,6 @@ class EpsForgottenInBlocks(OwnBlocks):
 
 class DropoutForgotten(OwnBlocks):
     def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        if not 0 <= dropout <= 1:
-            raise ValueError("p is a probability")
         super().__init__(depth, dim, num_heads, mlp_dim, 0.0)
 
 
@@ -452,13 +450,9 @@ class ZerosOnTheCpu(Plain):
         return super().forward(x + torch.zeros(x.shape, dtype=x.dtype))
 
 
-class WithoutDropout(nn.Module):
+class WithoutDropout(Plain):
     def __init__(self, depth, dim, num_heads, mlp_dim):
-        super().__init__()
-        self.inner = Plain(depth, dim, num_heads, mlp_dim)
-
-    def forward(self, x):
-        return self.inner(x)
+        super().__init__(depth, dim, num_heads, mlp_dim)
 
 
 class BlockSizesSwapped(Plain):
@@ -502,13 +496,13 @@ WRONG_ENCODER = {
     "one-block-repeated": [OneBlockInAComprehension],
     "one-block-in-a-loop": [OneBlockInSequence, OneBlockUnderAnotherName],
     "plain-list-of-blocks": [ListFilledInALoop],
-    "no-final-norm": [NormNeverCalled],
+    "no-final-norm": [NormNeverCalled, NoNorm],
     "norm-after-every-block": [NormInsideTheLoop],
     "norm-before-the-blocks": [NormalisedFirst],
     "every-block-fed-the-input": [OnlyTheLastBlock],
     "return-inside-the-loop": [OnlyTheFirstBlock],
     "blocks-reversed": [FromTheEnd],
-    "last-block-left-out": [RangeTooShort],
+    "last-block-left-out": [RangeTooShort, CountedFromOne],
     "first-block-left-out": [RangeFromOne],
     "skip-around-each-block": [ResidualAdded],
     "class-token-alone": [ClassTokenChosen],
@@ -519,9 +513,9 @@ WRONG_ENCODER = {
     "blocks-with-torchs-eps": [EpsForgottenInBlocks],
     "dropout-not-passed-on": [DropoutForgotten],
     "dropout-out-of-range": [AnyProbability],
-    "wrong-depth": [AlwaysTwelve, OneTooMany, CountedFromOne],
+    "wrong-depth": [AlwaysTwelve, OneTooMany],
     "shared-parameters": [SharedAttention],
-    "missing-parameters": [OtherNames, NoNorm],
+    "missing-parameters": [OtherNames],
     "not-deterministic": [BlocksMadeInForward, DropsInEvaluation],
     "wrong-type": [ListOfLayers, WithLayers, AsNumpy],
     "returns-none": [NothingReturned],
@@ -640,6 +634,10 @@ def first_of_batch(encoded, pool):
     return encoded[0, :] if pool == "token" else with_split(encoded, pool)
 
 
+def swapped(encoded, pool):
+    return with_split(encoded, "mean" if pool == "token" else "token")
+
+
 def largest_patch(encoded, pool):
     return encoded[:, 0] if pool == "token" else encoded[:, 1:].amax(1)
 
@@ -754,6 +752,7 @@ WRONG = {
         "last-token-taken": [token_by_minus_one],
         "class-token-in-the-mean": [mean_of_all],
         "token-axis-kept": [sliced],
+        "choices-swapped": [swapped],
         "first-image-taken": [first_of_batch],
         "dtype-changed": [in_float32],
         "gradient-cut": [cut_off],

@@ -73,6 +73,8 @@ class Question:
     cotangent: the gradient of the first output, if gradients are asked for.
     device: cpu, or meta, which has no data and stands in for any other device.
     refused: the right answer is a ValueError.
+    aside: it asks for something apart, such as dropout, that a wrong version may do
+        right or wrong beside its own mistake.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Question:
     device: str = "cpu"
     training: bool = False
     refused: bool = False
+    aside: bool = False
 
 
 @dataclass(frozen=True)
@@ -272,7 +275,10 @@ def reply_to(answer: Callable, form: Form, question: Question, turn: bool) -> Re
     if form.is_class:
         call = build(answer, question)
         parameters = {n: tuple(p.shape) for n, p in call.named_parameters()}
-        places = find_places(call, question.parameters, form, turn)
+        try:
+            places = find_places(call, question.parameters, form, turn)
+        except ProblemError as error:
+            return Reply(parameters=parameters, problem=error.problem)
         initial = {
             name: plain(place.view(place.tensor)) for name, place in places.items()
         }

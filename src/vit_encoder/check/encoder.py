@@ -111,7 +111,7 @@ class PlainListOfBlocks(nn.Module):
 
 
 @wrong_encoder(
-    seen="The final LayerNorm is there but never used: what leaves is the residual "
+    seen="The final LayerNorm is missing or never used: what leaves is the residual "
     "stream as it is.",
     ask="Which of the norms before it stood on the residual stream itself?",
     source=GITHUB + "mlc-ai/mlc-llm/pull/3456",
@@ -278,7 +278,7 @@ class BlocksReversed(nn.Module):
 
 
 @wrong_encoder(
-    seen="The last block never runs.",
+    seen="The last block is missing or never runs.",
     ask="Count the rounds of your loop. How many are there for L blocks?",
     source=OURS,
 )
@@ -717,11 +717,13 @@ def encoder_questions(seed: int) -> list[Question]:
     one = about(normal, depth=1, dim=8, num_heads=4, mlp_dim=3)
     two = about(normal, depth=2, dim=4, num_heads=2, mlp_dim=3)
     quiet = {**two, "parameters": silenced(two["parameters"])}
+    dropped = {**with_dropout(three, 1.0), "training": True}
+    tiny = normal(1, 3, 4) / 1000
     return [
         Question("three blocks", (x,), **three),
-        Question("small tokens, silent blocks", (normal(1, 3, 4) / 1000,), **quiet),
-        Question("small tokens", (normal(1, 3, 4) / 1000,), **two),
-        Question("all dropped", (x,), **with_dropout(three, 1.0), training=True),
+        Question("small tokens, silent blocks", (tiny,), **quiet, aside=True),
+        Question("small tokens", (tiny,), **two, aside=True),
+        Question("all dropped", (x,), **dropped, aside=True),
         Question("silent blocks", (SMALL_X,), **SILENT),
         Question("small numbers", (SMALL_X,), **LOUD),
         Question("two small images", (batch(SMALL_X[0]),), **LOUD),
@@ -729,9 +731,9 @@ def encoder_questions(seed: int) -> list[Question]:
         Question("one block, one token", (y,), **one),
         Question("float32", (x.float(),), **three),
         Question("float32 again", (x.float(),), **three),
-        Question("at rest", (x,), **with_dropout(three, 0.4)),
-        Question("at rest again", (x,), **with_dropout(three, 0.4)),
-        Question("p = 1.5", (x,), **with_dropout(three, 1.5), refused=True),
+        Question("at rest", (x,), **with_dropout(three, 0.4), aside=True),
+        Question("at rest again", (x,), **with_dropout(three, 0.4), aside=True),
+        Question("p = 1.5", (x,), **with_dropout(three, 1.5), refused=True, aside=True),
         Question("gradients", (x,), **three, cotangent=normal(2, 5, 6)),
         Question("another device", (x,), **three, device="meta"),
     ]
@@ -792,28 +794,29 @@ SMALL_TOKENS = torch.stack(
 # The properties that are the encoder's own.
 
 
-def has_a_block_for_each_round(trials: Trials) -> Problem | None:
-    """There are L blocks, which the module knows of."""
+def has_its_blocks_and_norm(trials: Trials) -> Problem | None:
+    """There are L blocks and a final norm, which the module knows of."""
     trial = trials["float32"]  # in float64, blocks in a list stop at their dtype
     if trial.reply.problem:
         return trial.problem()
-    shapes = trial.reply.parameters
-    numbers = {int(n) for n in re.findall(r"\bblocks\.(\d+)\.", " ".join(shapes))}
-    depth = trial.question.arguments["depth"]
-    if len(numbers) == depth:
-        return None
+    shapes, depth = trial.reply.parameters, trial.question.arguments["depth"]
     entries = {n: p.numel() for n, p in trial.question.parameters.items()}
-    final = sum(entries[n] for n in ("norm.weight", "norm.bias"))
+    of_norm = entries["norm.weight"] + entries["norm.bias"]
     of_block = sum(c for n, c in entries.items() if n.startswith("blocks.0."))
     learned = sum(map(math.prod, shapes.values()))
-    if learned <= final:
+    if learned == of_norm:
         return Problem(PlainListOfBlocks.name, PlainListOfBlocks.seen)
-    if learned == of_block + final:
+    if learned == of_block + of_norm and not trial.reply.shared:
         return Problem(OneBlockInALoop.name, OneBlockInALoop.seen)
-    if not numbers:
-        return None  # other names, which are asked for next
-    text = f"Built with depth {depth} it has parameters of {len(numbers)} blocks."
-    return Problem("wrong-depth", text)
+    numbers = set(re.findall(r"^blocks\.(\d+)\.", "\n".join(shapes), re.MULTILINE))
+    if len(numbers) == depth - 1:
+        return Problem(LastBlockLeftOut.name, LastBlockLeftOut.seen)
+    if len(numbers) not in (0, depth):  # none: other names, which are asked for next
+        text = f"Built with depth {depth} it has parameters of {len(numbers)} blocks."
+        return Problem("wrong-depth", text)
+    if learned == depth * of_block:
+        return Problem(NoFinalNorm.name, NoFinalNorm.seen)
+    return None
 
 
 def start_alike(trials: Trials) -> str:
@@ -834,9 +837,9 @@ REPEATS = Property(
 ENCODER_PROPERTIES = (
     REPEATS,
     Property(
-        "there are as many blocks as depth says",
-        has_a_block_for_each_round,
-        "How many blocks are created in `__init__`, and who knows of them?",
+        "there are as many blocks as depth says, and a final norm",
+        has_its_blocks_and_norm,
+        "How many parts are created in `__init__`, and who knows of them?",
         core=True,
     ),
     Property(
@@ -851,7 +854,9 @@ ENCODER_PROPERTIES = (
     ),
     Property(
         "output (B, N, D) comes back",
-        returns_right_shapes("three blocks", "small numbers", "one block, one token"),
+        returns_right_shapes(
+            "three blocks", "small numbers", "one block, one token", "at rest"
+        ),
         "How many tokens enter, and how many leave?",
         core=True,
     ),
@@ -1001,7 +1006,7 @@ WRITE_IMAGE_VECTOR = Implement(
         questions=("small numbers, token", "small numbers, mean"),
         inputs=("encoded", "pool"),
         order={"vectors": 0},
-        axes={"vectors": ("image", "feature")},
+        axes={"vectors": ("vector", "feature")},
     ),
     again="The idea in a picture",
 )

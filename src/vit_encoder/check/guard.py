@@ -98,11 +98,19 @@ def plain_torch() -> Iterator[None]:
 
 @contextlib.contextmanager
 def repeatable() -> Iterator[None]:
-    """The same random numbers every time; then those from before go on."""
+    """The same random numbers every time; then those from before go on.
+
+    One thread: tensors are small here, and several would wait for each other.
+    """
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), plain_torch():
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
-        yield
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager

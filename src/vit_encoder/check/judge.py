@@ -15,7 +15,12 @@ from vit_encoder.check.misconceptions import Misconception
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}  # absolute and relative
 ROUNDED = 1e-5  # what float64 still agrees to when it was float32 on the way
-FOLLOWS = ("", "raises", "gradient-cut")  # what a failure of the core brings along
+FOLLOWS = (
+    "",
+    "raises",
+    "wrong-error",
+    "gradient-cut",
+)  # what a failure of the core brings along
 ASK_OF_PROBLEM = {  # where the property's own question would not fit
     "raises": "",
     "wrong-type": "",
@@ -23,6 +28,7 @@ ASK_OF_PROBLEM = {  # where the property's own question would not fit
     "missing-parameters": "",
     "shared-parameters": "Which parts should learn apart from one another?",
     "wrong-parameter-shape": "What goes into this part, and what comes out?",
+    "wrong-error": "Which error says that an argument has a value that does not fit?",
     "computed-in-float32": "Where does a number of another type enter?",
 }
 
@@ -285,7 +291,8 @@ def refuses(name: str, *names: str) -> Callable[[Trials], Problem | None]:
                 continue
             came = trial.reply.problem
             got = came.text if came else "It gave a result."
-            return Problem(name, f"For {trial.sizes()} a ValueError is expected. {got}")
+            text = f"For {trial.sizes()} a ValueError is expected. {got}"
+            return Problem("wrong-error" if came else name, text)
         return None
 
     return test
@@ -363,9 +370,13 @@ def wrong_questions(trials: Trials) -> set[str]:
 
 
 def behaves_as(wrong: Trials, trials: Trials) -> bool:
-    """Wherever a known wrong version is wrong, the answer says the same."""
+    """Wherever a known wrong version is wrong, the answer says the same.
+
+    What is asked aside counts only if the version is right in all the rest.
+    """
     names = wrong_questions(wrong)
-    return all(same(wrong[name].reply, trials[name].reply) for name in names)
+    main = {name for name in names if not wrong[name].question.aside}
+    return all(same(wrong[name].reply, trials[name].reply) for name in main or names)
 
 
 def recognises(wrong: Trials, trials: Trials) -> bool:
@@ -403,6 +414,7 @@ class Show:
     inputs: the names of the inputs.
     order: output → its place in what the answer returns; the most telling first.
     axes: output → what a row is, what a column is.
+    parameters: the names of those that are small enough to be shown, too.
     notes: question → what is special about it beside its inputs.
     """
 
@@ -410,6 +422,7 @@ class Show:
     inputs: tuple[str, ...]
     order: dict[str, int]
     axes: dict[str, tuple[str, str]]
+    parameters: tuple[str, ...] = ()
     notes: dict[str, str] = field(default_factory=dict)
 
 
@@ -428,6 +441,7 @@ def picture(trials: Trials, show: Show) -> str:
             where = f"{where} {show.notes.get(trial.question.name, '')}".rstrip()
             lines = [
                 *input_lines(trial.question, show.inputs),
+                *parameter_lines(trial.question, show.parameters),
                 f"{where}, a row a {row}, a column a {column}; * marks a difference:",
                 *table(got[place], trial.expected[index][place], row),
             ]
@@ -449,13 +463,22 @@ def differs(got: Tensor, expected: Tensor) -> Tensor:
 
 
 def input_lines(question: Question, names: tuple[str, ...]) -> list[str]:
-    """The inputs as Python lists, whole numbers without a point."""
-    lines = []
-    for name, value in zip(names, question.inputs, strict=True):
-        shown = value.tolist() if isinstance(value, Tensor) else value
-        text = re.sub(r"\.0(?!\d)", "", str(shown))
-        lines.append(f"{name} = {text}")
+    """The inputs, and what a class was built with."""
+    pairs = zip(names, question.inputs, strict=True)
+    lines = [f"{name} = {as_python(value)}" for name, value in pairs]
+    lines += [f"{name} = {value}" for name, value in question.arguments.items()]
     return ["On this input:", *(f"  {line}" for line in lines)]
+
+
+def parameter_lines(question: Question, names: tuple[str, ...]) -> list[str]:
+    """The parameters of these names."""
+    return [f"  {name} = {as_python(question.parameters[name])}" for name in names]
+
+
+def as_python(value: object) -> str:
+    """A tensor as Python lists, whole numbers without a point."""
+    shown = value.tolist() if isinstance(value, Tensor) else value
+    return re.sub(r"\.0(?!\d)", "", str(shown))
 
 
 def table(got: Tensor, expected: Tensor, row: str) -> list[str]:

@@ -611,7 +611,7 @@ class ScalarGain(nn.Module):
 @wrong_module(
     seen="Gain and bias are not those of the layer: whatever it has learned, gain 1 "
     "and bias 0 are used.",
-    ask="Which tensors change when an optimizer makes a step?",
+    ask="Which line of `forward` uses what `__init__` made?",
     source=OURS,
 )
 class GainAndBiasUnused(nn.Module):
@@ -783,89 +783,80 @@ def tokens(seed: int) -> dict[str, Tensor]:
     }
 
 
-def gain_and_bias(normal: Normal, dim: int) -> tuple[Tensor, Tensor]:
-    """Random ones, so that none can be left out unseen."""
-    return 1 + normal(dim) / 2, normal(dim) / 2
+def random_cases(seed: int) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+    """The random tokens, each with a gain and a bias that cannot be left out unseen."""
+    normal = Normal(seed + 1000)
+    cases, learned = {}, {}
+    for name, x in tokens(seed).items():
+        dim = x.shape[-1]
+        if dim not in learned:
+            learned[dim] = 1 + normal(dim) / 2, normal(dim) / 2
+        cases[name] = (x, *(t.to(x.dtype) for t in learned[dim]))
+    return cases
 
 
 def function_questions(seed: int) -> list[Question]:
     """Small fixed ones for messages, random ones for the verdict."""
-    normal = Normal(seed + 1000)
-    only, both = (ONES, ZEROS), (GAIN, BIAS)
-    random = tokens(seed)
-    given = {}
-    for name, x in random.items():
-        learned = gain_and_bias(normal, x.shape[-1])
-        given[name] = (x, *(t.to(x.dtype) for t in learned), oracle.EPS)
-    three = (random["three axes"], *gain_and_bias(normal, 7), oracle.EPS)
-    given["one token changed"] = (random["one token changed"], *three[1:])
-    given["three axes"] = three
-    given["float32"] = given["float32 again"]
-    half = tuple(x.half() for x in (batch(SMALL), *both))
+    normal = Normal(seed + 2000)
+    cases, eps = random_cases(seed), oracle.EPS
+    three = (*cases["three axes"], eps)
+    constant = (CONSTANT, GAIN, BIAS, eps)
+    half = tuple(x.half() for x in (batch(SMALL), GAIN, BIAS))
     return [
-        Question("gain and bias", (SMALL, *both, oracle.EPS)),
-        Question("small numbers", (SMALL, *only, oracle.EPS)),
-        Question("small numbers in a batch", (batch(SMALL), *only, oracle.EPS)),
-        Question("a constant token", (CONSTANT, *both, oracle.EPS)),
-        Question("tiny features", (SMALL / 1000, *only, oracle.EPS)),
-        Question("a large epsilon", (SMALL, *only, 0.5)),
-        Question("features near 10000", (FAR, ONES.float(), ZEROS.float(), oracle.EPS)),
-        *(Question(name, inputs) for name, inputs in given.items()),
-        Question("float16", (*half, oracle.EPS)),
+        Question("gain and bias", (SMALL, GAIN, BIAS, eps)),
+        Question("small numbers", (SMALL, ONES, ZEROS, eps)),
+        Question("small numbers in a batch", (batch(SMALL), ONES, ZEROS, eps)),
+        Question("a constant token", constant),
+        Question("tiny features", (SMALL / 1000, ONES, ZEROS, eps)),
+        Question("a large epsilon", (SMALL, ONES, ZEROS, 0.5)),
+        Question("features near 10000", (FAR, ONES.float(), ZEROS.float(), eps)),
+        *(Question(name, (*case, eps)) for name, case in cases.items()),
+        Question("float16", (*half, eps)),
         Question("gradients", three, cotangent=normal(2, 5, 7)),
-        Question(
-            "gradients at a constant token",
-            (CONSTANT, *both, oracle.EPS),
-            cotangent=normal(2, 4),
-        ),
+        Question("gradients at a constant token", constant, cotangent=normal(2, 4)),
         Question("another device", three, device="meta"),
     ]
 
 
 def module_questions(seed: int) -> list[Question]:
     """As for layer_norm, with gain and bias as parameters."""
-    normal = Normal(seed + 1000)
-    random = tokens(seed)
-
-    def built(dim: int, *eps: float) -> dict:
-        arguments = {"dim": dim, **dict(zip(("eps",), eps, strict=False))}
-        gain, bias = gain_and_bias(normal, dim)
-        return {"arguments": arguments, "parameters": {"weight": gain, "bias": bias}}
-
-    only, both = (
-        {"arguments": {"dim": 4}, "parameters": {"weight": gain, "bias": bias}}
-        for gain, bias in ((ONES, ZEROS), (GAIN, BIAS))
-    )
-    small_epsilon, large_epsilon = (
-        only | {"arguments": {"dim": 4, "eps": eps}} for eps in (oracle.EPS, 0.5)
-    )
-    three = built(7)
-    given = {
-        name: three if x.shape[-1] == 7 else built(x.shape[-1])
-        for name, x in random.items()
-    }
-    x = random["three axes"]
+    normal = Normal(seed + 2000)
+    cases, eps = random_cases(seed), {"eps": oracle.EPS}
+    only, both = built(ONES, ZEROS, **eps), built(GAIN, BIAS, **eps)
+    three, *learned = cases["three axes"]
+    as_three = built(*learned, **eps)
     return [
         Question("gain and bias", (SMALL,), **both),
         Question("small numbers", (SMALL,), **only),
         Question("small numbers in a batch", (batch(SMALL),), **only),
         Question("a constant token", (CONSTANT,), **both),
-        Question("tiny features", (SMALL / 1000,), **small_epsilon),
-        Question("a large epsilon", (SMALL,), **large_epsilon),
-        Question("no epsilon given", (SMALL / 1000,), **only),
+        Question("tiny features", (SMALL / 1000,), **only),
+        Question("a large epsilon", (SMALL,), **built(ONES, ZEROS, eps=0.5)),
+        Question("no epsilon given", (SMALL / 1000,), **built(ONES, ZEROS)),
         Question("features near 10000", (FAR,), **only),
-        *(Question(name, (random[name],), **given[name]) for name in random),
-        Question("in training", (x,), **three, training=True),
+        *(
+            Question(name, (x,), **built(gain, bias, **eps))
+            for name, (x, gain, bias) in cases.items()
+        ),
+        Question("in training", (three,), **as_three, training=True),
         Question("float16", (batch(SMALL).half(),), **both),
-        Question("gradients", (x,), **three, cotangent=normal(2, 5, 7)),
+        Question("gradients", (three,), **as_three, cotangent=normal(2, 5, 7)),
         Question(
             "gradients at a constant token",
             (CONSTANT,),
             **both,
             cotangent=normal(2, 4),
         ),
-        Question("another device", (x,), **three, device="meta"),
+        Question("another device", (three,), **as_three, device="meta"),
     ]
+
+
+def built(gain: Tensor, bias: Tensor, **eps: float) -> dict[str, dict]:
+    """What LayerNorm is built with, and what it has learned."""
+    return {
+        "arguments": {"dim": len(gain), **eps},
+        "parameters": {"weight": gain, "bias": bias},
+    }
 
 
 # The properties that are layer normalization's own.
@@ -908,30 +899,30 @@ def uses_epsilon(name: str) -> Callable[[Trials], Problem | None]:
 
 def default_is_that_of_vit(trials: Trials) -> Problem | None:
     """Without eps the layer does as with 1e-6."""
-    if not trials["tiny features"].right() or trials["no epsilon given"].right():
-        return None
+    trial = trials["no epsilon given"]
+    if trial.problem() or trial.right() or not trials["tiny features"].right():
+        return trial.problem()
     return Problem(OtherDefaultEpsilon.name, OtherDefaultEpsilon.seen)
 
 
 def has_gain_and_bias(trials: Trials) -> Problem | None:
-    """Gain and bias are parameters, one number for each feature, and they matter."""
+    """Gain and bias are parameters, one number for each feature."""
+    trial = trials["small numbers"]
+    if trial.problem() or trial.reply.parameters:
+        return trial.problem() or has_parameters("small numbers")(trials)
+    if keeps_device("another device")(trials):
+        return Problem(PlainTensors.name, PlainTensors.seen)
+    return Problem("nothing-learned", "It has no parameters: nothing is learned.")
+
+
+def uses_gain_and_bias(trials: Trials) -> Problem | None:
+    """Other gains and biases give another output."""
     one, other = trials["small numbers"], trials["gain and bias"]
     if one.problem() or other.problem():
         return one.problem() or other.problem()
-    if not one.reply.parameters:
-        if keeps_device("another device")(trials):
-            return Problem(PlainTensors.name, PlainTensors.seen)
-        text = "It has no parameters: there is nothing to train."
-        return Problem("nothing-learned", text)
-    problem = has_parameters("small numbers")(trials)
-    if problem:
-        return problem
     plain, learned = one.reply.outputs[0], other.reply.outputs[0]
-    for unused, expected in (
-        (GainAndBiasUnused, plain),
-        (gain_forgotten, plain + BIAS),
-    ):
-        if close(learned, expected):
+    for unused, without in ((GainAndBiasUnused, plain), (gain_forgotten, plain + BIAS)):
+        if close(learned, without):
             return Problem(unused.name, unused.seen)
     return None
 
@@ -1039,12 +1030,12 @@ EDGES = (
 FUNCTION_PROPERTIES = (
     REPEATS,
     *CORE,
-    CONSTANT_TOKEN,
     Property(
         "epsilon is added to the variance",
         uses_epsilon(epsilon_ignored.name),
         WHERE_EPSILON,
     ),
+    CONSTANT_TOKEN,
     *EDGES,
 )
 MODULE_PROPERTIES = (
@@ -1055,11 +1046,17 @@ MODULE_PROPERTIES = (
         PlainTensors.ask,
         core=True,
     ),
+    Property(
+        "gain and bias are used",
+        uses_gain_and_bias,
+        GainAndBiasUnused.ask,
+        core=True,
+    ),
     *CORE,
     Property(
         "training and evaluation give the same",
         same_in_training,
-        "What does the layer remember from earlier calls?",
+        "Which of your lines depends on the mode, or on earlier calls?",
         core=True,
     ),
     Property(
@@ -1067,7 +1064,6 @@ MODULE_PROPERTIES = (
         only_normalises_when_new,
         GainStartsAtZero.ask,
     ),
-    CONSTANT_TOKEN,
     Property(
         "epsilon is added to the variance",
         uses_epsilon(EpsilonNotKept.name),
@@ -1078,6 +1074,7 @@ MODULE_PROPERTIES = (
         default_is_that_of_vit,
         OtherDefaultEpsilon.ask,
     ),
+    CONSTANT_TOKEN,
     *EDGES,
 )
 
@@ -1090,8 +1087,8 @@ SHOWN = (
     "gain and bias",
     "small numbers in a batch",
     "a constant token",
-    "a large epsilon",
     "tiny features",
+    "a large epsilon",
     "no epsilon given",
     "features near 10000",
 )
@@ -1129,6 +1126,7 @@ WRITE_MODULE = Implement(
         inputs=("x",),
         order={"output": 0},
         axes={"output": ("token", "feature")},
+        parameters=("weight", "bias"),
     ),
     again="Code",
 )

@@ -156,10 +156,9 @@ class Implement:
         with repeatable():
             for question in questions:
                 reply = adapter.ask(misconception.wrong, self.form, question)
-                trial = {question.name: self.trial(question, reply)}
-                if not judge.behaves_as(trial, trials):
+                said[question.name] = self.trial(question, reply)
+                if not judge.behaves_as(said, trials):
                     return {}
-                said |= trial
         return said
 
 
