@@ -1252,7 +1252,13 @@ def block_questions(seed: int) -> list[Question]:
             training=True,
             refused=True,
         ),
-        Question("heads that do not divide", (x,), built(12, 5, 20), refused=True),
+        Question(
+            "heads that do not divide",
+            (x,),
+            built(12, 5, 20),
+            parameters,
+            refused=True,
+        ),
         Question("float32", (x.float(),), **three),
         Question("float32 again", (x.float(),), **three),
         Question("large scores", (x.float(),), built(12, 3, 20), large),
@@ -1313,6 +1319,7 @@ def half_questions(seed: int) -> list[Question]:
             "heads that do not divide",
             (x,),
             {"dim": 12, "num_heads": 5},
+            weights,
             refused=True,
         ),
         Question("float32", (x.float(),), **three),
@@ -1374,7 +1381,7 @@ def has_epsilon_of_vit(*names: str) -> Callable[[Trials], Problem | None]:
         if not trials["small numbers"].right() or all(trials[n].right() for n in names):
             return None
         text = "On tokens a thousand times smaller the numbers differ: ε is not 1e-6."
-        return Problem(TorchsEpsilon.name, text)
+        return Problem("other-epsilon", text)
 
     return test
 
