@@ -1486,7 +1486,7 @@ BLOCK_PROPERTIES = (
     Property(
         "two LayerNorms, attention and MLP are there",
         has_parts("norm1", "norm2"),
-        "Which parts does the task name?",
+        "Which parts does the task name, and which have parameters of their own?",
         core=True,
     ),
     Property(
