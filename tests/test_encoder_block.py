@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from vit_encoder import EncoderBlock
-from vit_encoder.check.encoder_block import WIRING
+from vit_encoder.check.encoder_block import PREDICT_SILENT, WIRING, PostNorm
 
 EXACT = {"rtol": 0, "atol": 1e-10}
 SIZES = [(12, 3, 20), (10, 1, 7), (15, 5, 33)]  # dim, num_heads, mlp_dim
@@ -99,6 +99,19 @@ def test_block_with_silent_branches_is_exactly_the_identity(rng):
     silence(ours.attn.proj, ours.mlp.fc2)
     x = 3 * randn(rng, 2, 5, 12)
     assert torch.equal(ours(x), x)
+
+
+def test_silent_blocks_give_the_numbers_of_the_exercise(rng):
+    token = torch.tensor([[[7.0, 3, 7, 3]]], dtype=torch.float64)
+    for version, number in zip(
+        (EncoderBlock, PostNorm.wrong), PREDICT_SILENT.right, strict=True
+    ):
+        ours = block(rng, 4, 2, 6, version=version)
+        silence(ours.attn.proj, ours.mlp.fc2)
+        for norm in (ours.norm1, ours.norm2):
+            nn.init.constant_(norm.weight, 3)
+            nn.init.constant_(norm.bias, 1)
+        assert ours(token)[0, 0, 0].item() == pytest.approx(number, abs=1e-4)
 
 
 def test_each_half_works_alone(rng):
