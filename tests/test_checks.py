@@ -570,6 +570,8 @@ def test_the_bug_runs_shows_its_code_and_hides_its_name():
     torch.testing.assert_close(weights.sum(-1), torch.ones(5))
     assert repr(broken).startswith("def attention(q, k, v):\n")
     assert "key_count" not in repr(broken)
+    built = bug("encoder_block.find_the_bug")(12, 3, 20)
+    assert repr(built).startswith("Part(\n")
 
 
 def test_score_card_adds_up_and_says_what_to_read():

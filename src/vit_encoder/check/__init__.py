@@ -9,6 +9,7 @@ from functools import cache
 from importlib import import_module, resources
 
 from vit_encoder.check import progress
+from vit_encoder.check.adapter import anonymous
 from vit_encoder.check.guard import plain_torch
 from vit_encoder.check.misconceptions import Misconception
 from vit_encoder.check.report import Report, Row, ScoreCard
@@ -88,7 +89,7 @@ class Bug:
     _wrong: Misconception
 
     def __call__(self, *args):
-        return self._wrong.wrong(*args)
+        return anonymous(self._wrong.wrong)(*args)
 
     def __repr__(self) -> str:
         return self._wrong.code()

@@ -5,7 +5,7 @@ Nothing here calls what a student wrote.
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -415,6 +415,7 @@ class Show:
     order: output → its place in what the answer returns; the most telling first.
     axes: output → what a row is, what a column is.
     parameters: the names of those that are small enough to be shown, too.
+    notes: question → what is special about it beside its inputs.
     """
 
     questions: tuple[str, ...]
@@ -422,6 +423,7 @@ class Show:
     order: dict[str, int]
     axes: dict[str, tuple[str, str]]
     parameters: tuple[str, ...] = ()
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 def picture(trials: Trials, show: Show) -> str:
@@ -436,6 +438,7 @@ def picture(trials: Trials, show: Show) -> str:
                 continue
             row, column = show.axes[output]
             where = f"{output}{list(place)}" if place else output
+            where = f"{where} {show.notes.get(trial.question.name, '')}".rstrip()
             lines = [
                 *input_lines(trial.question, show.inputs),
                 *parameter_lines(trial.question, show.parameters),

@@ -1,0 +1,821 @@
+"""Answers on the encoder block: right designs, and wrong ones with the names they get.
+
+What the package itself declares wrong (vit_encoder.check.encoder_block) is not
+repeated; here stand other ways of writing the same, and other faults.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import vit_encoder
+import vit_encoder.check.oracle
+from vit_encoder import MLP, LayerNorm, MultiHeadSelfAttention, dropout
+from vit_encoder.check.encoder_block import AttentionHalf
+
+# Right designs of the attention half.
+
+
+class Half(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        self.norm = LayerNorm(dim)
+        self.attn = MultiHeadSelfAttention(dim, num_heads)
+
+    def forward(self, x):
+        return self.attn(self.norm(x)) + x
+
+
+class HalfOfTorch(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = nn.MultiheadAttention(dim, num_heads, batch_first=True)
+
+    def forward(self, x):
+        h = self.norm(x)
+        attended, _ = self.attn(h, h, h, need_weights=False)
+        return torch.add(x, attended)
+
+
+class HalfTokensFirst(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim, 1e-6)
+        self.attn = nn.MultiheadAttention(dim, num_heads)
+
+    def forward(self, x):
+        h = self.norm(x).transpose(0, 1)
+        return x + self.attn(h, h, h)[0].transpose(0, 1)
+
+
+class HalfInPlaceOnACopy(Half):
+    def forward(self, x):
+        out = x.clone()
+        out += self.attn(self.norm(x))
+        return out
+
+
+class Attention(nn.Module):
+    """Three projections and PyTorch's product; biases of q, k, v left out."""
+
+    def __init__(self, dim, num_heads, bias=False):
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError("heads must divide the width")
+        self.num_heads = num_heads
+        self.query, self.key, self.value = (
+            nn.Linear(dim, dim, bias=bias) for _ in range(3)
+        )
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        q, k, v = (
+            part(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
+        )
+        heads = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(heads.transpose(1, 2).flatten(2))
+
+
+class HalfWithOwnAttention(Half):
+    def __init__(self, dim, num_heads):
+        nn.Module.__init__(self)
+        self.norm = LayerNorm(dim)
+        self.attn = Attention(dim, num_heads)
+
+
+RIGHT_HALF = [
+    Half,
+    HalfOfTorch,
+    HalfTokensFirst,
+    HalfInPlaceOnACopy,
+    HalfWithOwnAttention,
+]
+
+# Right designs of the block.
+
+
+class Block(nn.Module):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.norm1 = LayerNorm(dim)
+        self.attn = MultiHeadSelfAttention(dim, num_heads)
+        self.drop = nn.Dropout(dropout)
+        self.norm2 = LayerNorm(dim)
+        self.mlp = MLP(dim, mlp_dim, dropout)
+
+    def forward(self, x):
+        x = x + self.drop(self.attn(self.norm1(x)))
+        x = x + self.mlp(self.norm2(x))
+        return x
+
+
+class OfTorch(nn.Module):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = nn.MultiheadAttention(dim, num_heads, batch_first=True)
+        self.dropout = nn.Dropout(dropout)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = nn.Sequential(
+            nn.Linear(dim, mlp_dim),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(mlp_dim, dim),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, x):
+        h = self.norm1(x)
+        h, _ = self.attn(h, h, h)
+        z = x + self.dropout(h)
+        return z + self.mlp(self.norm2(z))
+
+
+class SequentialWithoutDropout(OfTorch):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__(dim, num_heads, mlp_dim, dropout)
+
+        class DroppedGelu(nn.GELU):
+            def forward(self, x):
+                return F.dropout(super().forward(x), dropout, self.training)
+
+        self.mlp = nn.Sequential(
+            nn.Linear(dim, mlp_dim), DroppedGelu(), nn.Linear(mlp_dim, dim)
+        )
+
+    def forward(self, x):
+        h = self.norm1(x)
+        x = self.dropout(self.attn(h, h, h, need_weights=False)[0]) + x
+        return self.dropout(self.mlp(self.norm2(x))) + x
+
+
+class OfHalves(nn.Module):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.p = dropout
+        self.norm1, self.norm2 = LayerNorm(dim), LayerNorm(dim)
+        self.attn = Attention(dim, num_heads, bias=True)
+        self.mlp = MLP(dim, mlp_dim, dropout)
+        self.register_buffer("unused", torch.arange(100))
+
+    def add(self, x, branch):
+        return x + branch
+
+    def forward(self, x):
+        print(x.shape, x.sum().item())
+        assert x.ndim == 3
+        branch = F.dropout(self.attn(self.norm1(x)), self.p, training=self.training)
+        z = self.add(x, branch)
+        return self.add(z, self.mlp(self.norm2(z)))
+
+
+class SecondSumInPlace(Block):
+    def forward(self, x):
+        z = x + self.drop(self.attn(self.norm1(x)))
+        z += self.mlp(self.norm2(z))
+        return z
+
+
+class BranchesAddedFirst(Block):
+    def forward(self, x):
+        attended = self.drop(self.attn(self.norm1(x)))
+        return x + (attended + self.mlp(self.norm2(x + attended)))
+
+
+class ImageByImage(Block):
+    def forward(self, x):
+        return torch.cat([super(ImageByImage, self).forward(i[None]) for i in x])
+
+
+class BareParameters(nn.Module):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__()
+        if not 0 <= dropout <= 1:
+            raise ValueError("p is a probability")
+        self.p, self.num_heads = dropout, num_heads
+        self.norm1 = nn.ParameterDict(
+            {"weight": torch.ones(dim), "bias": torch.zeros(dim)}
+        )
+        self.norm2 = nn.ParameterDict(
+            {"weight": torch.ones(dim), "bias": torch.zeros(dim)}
+        )
+        self.attn = MultiHeadSelfAttention(dim, num_heads)
+        self.mlp = nn.ModuleDict(
+            {"fc1": nn.Linear(dim, mlp_dim), "fc2": nn.Linear(mlp_dim, dim)}
+        )
+
+    def normalise(self, x, norm):
+        variance, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
+        return (x - mean) / (variance + 1e-6).sqrt() * norm["weight"] + norm["bias"]
+
+    def drop(self, x):
+        return F.dropout(x, self.p, self.training)
+
+    def forward(self, x):
+        z = x + self.drop(self.attn(self.normalise(x, self.norm1)))
+        hidden = F.gelu(self.mlp["fc1"](self.normalise(z, self.norm2)))
+        return z + self.drop(self.mlp["fc2"](self.drop(hidden)))
+
+
+RIGHT_BLOCK = [
+    Block,
+    OfTorch,
+    SequentialWithoutDropout,
+    OfHalves,
+    SecondSumInPlace,
+    BranchesAddedFirst,
+    ImageByImage,
+    BareParameters,
+]
+
+# Wrong answers of the attention half: name → answers that must get exactly this name.
+
+
+class HalfPostNormOfTorch(HalfOfTorch):
+    def forward(self, x):
+        return self.norm(x + self.attn(x, x, x)[0])
+
+
+class HalfOverwritten(Half):
+    def forward(self, x):
+        normed = self.norm(x)
+        return normed + self.attn(normed)
+
+
+class HalfOneName(HalfOfTorch):
+    def forward(self, x):
+        x = self.norm(x)
+        x, _ = self.attn(x, x, x)
+        return x + x
+
+
+class HalfInPlace(Half):
+    def forward(self, x):
+        return x.add_(self.attn(self.norm(x)))
+
+
+class HalfInPlaceUnseen(Half):
+    def forward(self, x):
+        out = x + self.attn(self.norm(x))
+        with torch.no_grad():
+            x.zero_()
+        return out
+
+
+class HalfInNumpy(Half):
+    def forward(self, x):
+        return super().forward(x).detach().numpy()
+
+
+class HalfOfPair(HalfOfTorch):
+    def forward(self, x):
+        h = self.norm(x)
+        return x + self.attn(h, h, h)
+
+
+class HalfSilent(Half):
+    def forward(self, x):
+        self.attn(self.norm(x))
+
+
+class HalfOtherNames(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        self.ln = LayerNorm(dim)
+        self.msa = MultiHeadSelfAttention(dim, num_heads)
+
+    def forward(self, x):
+        return x + self.msa(self.ln(x))
+
+
+class HalfTokensFirstForgotten(HalfTokensFirst):
+    def forward(self, x):
+        h = self.norm(x)
+        return x + self.attn(h, h, h, need_weights=False)[0]
+
+
+class HalfHeadsOfOne(Half):
+    def __init__(self, dim, num_heads):
+        super().__init__(dim, 1)
+
+
+class HalfOfSmallEpsilon(Half):
+    def __init__(self, dim, num_heads):
+        super().__init__(dim, num_heads)
+        self.norm = LayerNorm(dim, eps=1e-12)
+
+
+class HalfFromTheBlock(Half):
+    def forward(self, x):
+        dim, heads = x.shape[-1], self.attn.num_heads
+        block = vit_encoder.EncoderBlock(dim, heads, 1).to(x)
+        nn.init.zeros_(block.mlp.fc2.weight)
+        return block(x)
+
+
+WRONG_HALF = {
+    "post-norm": [HalfPostNormOfTorch],
+    "norm-on-the-skip": [HalfOverwritten],
+    "added-to-itself": [HalfOneName],
+    "added-in-place": [HalfInPlace],
+    "input-changed": [HalfInPlaceUnseen],
+    "wrong-type": [HalfInNumpy],
+    "raises": [HalfOfPair],
+    "returns-none": [HalfSilent],
+    "missing-parameters": [HalfOtherNames],
+    "attention-across-images": [HalfTokensFirstForgotten],
+    "one-head": [HalfHeadsOfOne],
+    "other-epsilon": [HalfOfSmallEpsilon],
+    "reference-used": [AttentionHalf, HalfFromTheBlock],
+}
+
+# Wrong answers of the block.
+
+
+class PostNormOfTorch(OfTorch):
+    def forward(self, x):
+        x = self.norm1(x + self.dropout(self.attn(x, x, x)[0]))
+        return self.norm2(x + self.mlp(x))
+
+
+class SkipsNormed(Block):
+    def forward(self, x):
+        h = self.norm1(x)
+        z = h + self.drop(self.attn(h))
+        h = self.norm2(z)
+        return h + self.mlp(h)
+
+
+class OneObjectTwice(Block):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__(dim, num_heads, mlp_dim, dropout)
+        self.norm2 = self.norm1
+
+
+class OneNormUsed(OfTorch):
+    def forward(self, x):
+        h = self.norm1(x)
+        z = x + self.dropout(self.attn(h, h, h)[0])
+        return z + self.mlp(self.norm1(z))
+
+
+class SideBySide(Block):
+    def forward(self, x):
+        attended = self.drop(self.attn(self.norm1(x)))
+        computed = self.mlp(self.norm2(x))
+        return x + attended + computed
+
+
+class FirstSumLost(Block):
+    def forward(self, x):
+        residual = x
+        x = residual + self.drop(self.attn(self.norm1(x)))
+        return residual + self.mlp(self.norm2(x))
+
+
+class SumsOfOneName(OfTorch):
+    def forward(self, x):
+        x = self.norm1(x)
+        x, _ = self.attn(x, x, x)
+        x = x + self.dropout(x)
+        x = self.mlp(self.norm2(x))
+        return x + x
+
+
+class Chain(Block):
+    def forward(self, x):
+        for part in (self.norm1, self.attn, self.drop, self.norm2, self.mlp):
+            x = part(x)
+        return x
+
+
+class InPlace(Block):
+    def forward(self, x):
+        x += self.drop(self.attn(self.norm1(x)))
+        x += self.mlp(self.norm2(x))
+        return x
+
+
+class QueryNormed(OfTorch):
+    def forward(self, x):
+        z = x + self.dropout(self.attn(self.norm1(x), x, x)[0])
+        return z + self.mlp(self.norm2(z))
+
+
+class BatchNotFirst(OfTorch):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__(dim, num_heads, mlp_dim, dropout)
+        self.attn = nn.MultiheadAttention(dim, num_heads)
+
+
+class HeadsForgotten(OfTorch):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__(dim, 1, mlp_dim, dropout)
+
+
+class DefaultEpsilon(OfTorch):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__(dim, num_heads, mlp_dim, dropout)
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+
+
+class OneDefaultEpsilon(OfTorch):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__(dim, num_heads, mlp_dim, dropout)
+        self.norm2 = nn.LayerNorm(dim)
+
+
+class TwoLayers(OfTorch):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__(dim, num_heads, mlp_dim, dropout)
+        self.mlp = nn.Sequential(
+            nn.Linear(dim, mlp_dim),
+            nn.Identity(),
+            nn.Dropout(dropout),
+            nn.Linear(mlp_dim, dim),
+            nn.Dropout(dropout),
+        )
+
+
+class Relu(OfTorch):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__(dim, num_heads, mlp_dim, dropout)
+        self.mlp[1] = nn.ReLU()
+
+
+class DropoutNeverHeardOf(nn.Module):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.norm1, self.norm2 = LayerNorm(dim), LayerNorm(dim)
+        self.attn = MultiHeadSelfAttention(dim, num_heads)
+        self.mlp = MLP(dim, mlp_dim)
+
+    def forward(self, x):
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class DroppedSums(SequentialWithoutDropout):
+    def forward(self, x):
+        h = self.norm1(x)
+        x = self.dropout(x + self.attn(h, h, h)[0])
+        return self.dropout(x + self.mlp(self.norm2(x)))
+
+
+class AlwaysDropped(Block):
+    def forward(self, x):
+        x = x + F.dropout(self.attn(self.norm1(x)), self.drop.p)
+        return x + self.mlp(self.norm2(x))
+
+
+class AllAlwaysDropped(SequentialWithoutDropout):
+    def forward(self, x):
+        h = self.norm1(x)
+        x = x + F.dropout(self.attn(h, h, h)[0], self.dropout.p)
+        return x + F.dropout(self.mlp(self.norm2(x)), self.dropout.p)
+
+
+class WeightsDropped(OfTorch):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__(dim, num_heads, mlp_dim, dropout)
+        self.attn = nn.MultiheadAttention(
+            dim, num_heads, dropout=dropout, batch_first=True
+        )
+        self.dropout = nn.Identity()
+
+
+class DroppedOnceMore(OfTorch):
+    def forward(self, x):
+        h = self.norm1(x)
+        z = x + self.dropout(self.attn(h, h, h)[0])
+        return z + self.dropout(self.mlp(self.norm2(z)))
+
+
+class AnyProbability(BareParameters):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__(dim, num_heads, mlp_dim, min(dropout, 1.0))
+
+
+class RemainderDropped(Block):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        num_heads = math.gcd(num_heads, dim)
+        super().__init__(dim, num_heads, mlp_dim, dropout)
+
+
+class OneNorm(nn.Module):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.norm = LayerNorm(dim)
+        self.attn = MultiHeadSelfAttention(dim, num_heads)
+        self.mlp = MLP(dim, mlp_dim, dropout)
+
+    def forward(self, x):
+        x = x + self.attn(self.norm(x))
+        return x + self.mlp(self.norm(x))
+
+
+class OtherNames(nn.Module):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.ln_1, self.ln_2 = LayerNorm(dim), LayerNorm(dim)
+        self.attention = MultiHeadSelfAttention(dim, num_heads)
+        self.feed_forward = MLP(dim, mlp_dim, dropout)
+        self.p = dropout
+
+    def forward(self, x):
+        x = x + dropout(self.attention(self.ln_1(x)), self.p, self.training)
+        return x + self.feed_forward(self.ln_2(x))
+
+
+class PlainList(Block):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__(dim, num_heads, mlp_dim, dropout)
+        self.norms = [self.norm1, self.norm2]
+        del self.norm1, self.norm2
+
+    def forward(self, x):
+        x = x + self.drop(self.attn(self.norms[0](x)))
+        return x + self.mlp(self.norms[1](x))
+
+
+class HiddenWidthIgnored(Block):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__(dim, num_heads, 4 * dim, dropout)
+
+
+class PairReturned(Block):
+    def forward(self, x):
+        z = x + self.drop(self.attn(self.norm1(x)))
+        return z, z + self.mlp(self.norm2(z))
+
+
+class ReturnForgotten(Block):
+    def forward(self, x):
+        x = x + self.drop(self.attn(self.norm1(x)))
+        x = x + self.mlp(self.norm2(x))
+
+
+class InHalf(Block):
+    def forward(self, x):
+        return super().forward(x).half()
+
+
+class NoGradient(Block):
+    @torch.no_grad()
+    def forward(self, x):
+        return super().forward(x)
+
+
+class ZerosOnTheCpu(Block):
+    def forward(self, x):
+        return super().forward(x) + torch.zeros(x.shape[-1])
+
+
+class DropoutAtTenPercent(Block):
+    def forward(self, x):
+        x = x + F.dropout(self.attn(self.norm1(x)), 0.1)
+        return x + self.mlp(self.norm2(x))
+
+
+class LayerOfTorch(nn.Module):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(
+            dim,
+            num_heads,
+            mlp_dim,
+            dropout,
+            activation="gelu",
+            layer_norm_eps=1e-6,
+            batch_first=True,
+            norm_first=True,
+        )
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+class StackOfTorch(LayerOfTorch):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__(dim, num_heads, mlp_dim, dropout)
+        self.layer = nn.TransformerEncoder(self.layer, 1)
+
+
+class Inherited(vit_encoder.EncoderBlock):
+    pass
+
+
+class Wrapped(nn.Module):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.block = vit_encoder.EncoderBlock(dim, num_heads, mlp_dim, dropout)
+
+    def forward(self, x):
+        return self.block(x)
+
+
+class FromTheOracle(Block):
+    def forward(self, x):
+        get = dict(self.named_parameters()).__getitem__
+        return vit_encoder.check.oracle.encoder_block(x, get, self.attn.num_heads)
+
+
+WRONG_BLOCK = {
+    "post-norm": [PostNormOfTorch],
+    "norm-on-the-skip": [SkipsNormed],
+    "one-norm-twice": [OneObjectTwice, OneNormUsed],
+    "mlp-reads-the-input": [SideBySide],
+    "skip-from-the-input": [FirstSumLost],
+    "both-added-to-themselves": [SumsOfOneName],
+    "no-skips": [Chain],
+    "added-in-place": [InPlace],
+    "norm-on-query-only": [QueryNormed],
+    "attention-across-images": [BatchNotFirst],
+    "one-head": [HeadsForgotten],
+    "torchs-epsilon": [DefaultEpsilon],
+    "other-epsilon": [OneDefaultEpsilon],
+    "no-activation": [TwoLayers],
+    "relu-in-the-mlp": [Relu],
+    "dropout-ignored": [DropoutNeverHeardOf],
+    "dropout-on-the-stream": [DroppedSums],
+    "dropout-in-evaluation": [AlwaysDropped, AllAlwaysDropped],
+    "dropout-on-the-weights": [WeightsDropped],
+    "dropout-twice": [DroppedOnceMore],
+    "any-probability-taken": [AnyProbability],
+    "remainder-dropped": [RemainderDropped],
+    "missing-parameters": [OneNorm, OtherNames, PlainList],
+    "wrong-parameter-shape": [HiddenWidthIgnored],
+    "wrong-type": [PairReturned],
+    "returns-none": [ReturnForgotten],
+    "dtype-changed": [InHalf],
+    "gradient-cut": [NoGradient],
+    "device-fixed": [ZerosOnTheCpu],
+    "not-deterministic": [DropoutAtTenPercent],
+    "built-in-used": [LayerOfTorch, StackOfTorch],
+    "reference-used": [Inherited, Wrapped, FromTheOracle, vit_encoder.EncoderBlock],
+}
+
+# Nobody recorded these: they fail, and get no name.
+
+
+class HalfScaled(Half):
+    def forward(self, x):
+        return (x + self.attn(self.norm(x))) / math.sqrt(2)
+
+
+class HalfSubtracted(Half):
+    def forward(self, x):
+        return x - self.attn(self.norm(x))
+
+
+class SecondNormTwice(Block):
+    def forward(self, x):
+        x = x + self.drop(self.attn(self.norm2(x)))
+        return x + self.mlp(self.norm2(x))
+
+
+class AttentionTwice(Block):
+    def forward(self, x):
+        x = x + self.drop(self.attn(self.norm1(x)))
+        x = x + self.drop(self.attn(self.norm1(x)))
+        return x + self.mlp(self.norm2(x))
+
+
+class NormOnTheLastSum(Block):
+    def forward(self, x):
+        x = x + self.drop(self.attn(self.norm1(x)))
+        return self.norm2(x + self.mlp(self.norm2(x)))
+
+
+class InputAddedAtTheEnd(Block):
+    def forward(self, x):
+        z = x + self.drop(self.attn(self.norm1(x)))
+        return x + z + self.mlp(self.norm2(z))
+
+
+class MlpReadsTheAttention(Block):
+    def forward(self, x):
+        attended = self.drop(self.attn(self.norm1(x)))
+        return x + attended + self.mlp(self.norm2(attended))
+
+
+class MlpReadsTheNormed(Block):
+    def forward(self, x):
+        h = self.norm1(x)
+        z = x + self.drop(self.attn(h))
+        return z + self.mlp(self.norm2(h))
+
+
+# Tests that a student may write.
+
+
+def randomised(part):
+    block = part(12, 3, 20).double()
+    with torch.no_grad():
+        for p in block.parameters():
+            p.copy_(torch.randn(p.shape) / 2)
+    return block
+
+
+def by_the_equations(part):
+    block, x = randomised(part), torch.randn(2, 5, 12).double()
+    z = x + block.attn(block.norm1(x))
+    torch.testing.assert_close(block(x), z + block.mlp(block.norm2(z)))
+
+
+def against_torch(part):
+    block, x = randomised(part), torch.randn(2, 5, 12).double()
+    layer = nn.TransformerEncoderLayer(
+        12, 3, 20, 0.0, F.gelu, 1e-6, batch_first=True, norm_first=True
+    ).double()
+    values = dict(block.named_parameters())
+    names = {"attn.qkv.weight": "self_attn.in_proj_weight"}
+    names |= {"attn.qkv.bias": "self_attn.in_proj_bias"}
+    for old, new in (
+        ("attn.proj", "self_attn.out_proj"),
+        ("mlp.fc1", "linear1"),
+        ("mlp.fc2", "linear2"),
+    ):
+        names |= {f"{old}.{kind}": f"{new}.{kind}" for kind in ("weight", "bias")}
+    layer.load_state_dict({names.get(n, n): p for n, p in values.items()})
+    return torch.allclose(block(x), layer(x))
+
+
+def other_norms(part):
+    """In float32, and only the norms are changed."""
+    block, x = part(12, 3, 20), torch.randn(2, 5, 12)
+    nn.init.normal_(block.norm1.weight)
+    nn.init.normal_(block.norm2.bias)
+    z = x + block.attn(block.norm1(x))
+    y = z + block.mlp(block.norm2(z))
+    assert (block(x) - y).abs().max() < 1e-4
+
+
+def shapes(part):
+    return part(12, 3, 20)(torch.randn(2, 5, 12)).shape == (2, 5, 12)
+
+
+def silent_branches(part):
+    block, x = randomised(part), torch.randn(2, 5, 12).double()
+    for layer in (block.attn.proj, block.mlp.fc2):
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    return torch.allclose(block(x), x)
+
+
+def all_used(part):
+    block = part(12, 3, 20)
+    block(torch.randn(2, 5, 12)).sum().backward()
+    assert all(p.grad is not None for p in block.parameters())
+
+
+def new_block(part):
+    block, x = part(12, 3, 20).double(), torch.randn(2, 5, 12).double()
+    z = x + block.attn(block.norm1(x))
+    return torch.allclose(block(x), z + block.mlp(block.norm2(z)))
+
+
+def bit_by_bit(part):
+    block, x = randomised(part), torch.randn(2, 5, 12).double()
+    z = x + block.attn(block.norm1(x))
+    return torch.equal(block(x), z + block.mlp(block.norm2(z)))
+
+
+def built_wrong(part):
+    return part(12, 3)(torch.randn(2, 5, 12)) is not None
+
+
+# What tests/test_exercises.py runs: task → answers.
+
+RIGHT = {
+    "AttentionHalf": RIGHT_HALF,
+    "EncoderBlock": RIGHT_BLOCK,
+    "find_the_bug": RIGHT_BLOCK[:3],
+}
+WRONG = {"AttentionHalf": WRONG_HALF, "EncoderBlock": WRONG_BLOCK}
+NAMELESS = {
+    "AttentionHalf": [HalfScaled, HalfSubtracted],
+    "EncoderBlock": [
+        SecondNormTwice,
+        AttentionTwice,
+        NormOnTheLastSum,
+        InputAddedAtTheEnd,
+        MlpReadsTheAttention,
+        MlpReadsTheNormed,
+    ],
+}
+GOOD_TESTS = {"wrong_wiring": [by_the_equations, against_torch, other_norms]}
+WEAK_TESTS = {
+    "wrong_wiring": [
+        (shapes, 0, "test-accepts-wrong"),
+        (silent_branches, 1, "test-accepts-wrong"),
+        (all_used, 1, "test-accepts-wrong"),
+        (new_block, 2, "test-accepts-wrong"),
+        (bit_by_bit, 0, "test-rejects-right"),
+        (built_wrong, 0, "test-rejects-right"),
+    ]
+}
