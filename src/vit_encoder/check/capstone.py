@@ -235,50 +235,45 @@ def call_with_lists(answer: Callable, inputs: list, _parameters: dict) -> Tensor
 
 
 def difference_questions(seed: int) -> list[Question]:
-    """Three layers each, with what is changed in them as the name."""
+    """Six layers each, with what is changed in them as the name.
+
+    Behind a fault in layer 1, layers 3, 4 and 5 differ as well: each wrong version then
+    gives another index.
+    """
     normal = Normal(seed)
-    right = [normal(1, 3, 4), normal(2, 3), normal(40, 25)]
+    right = [normal(1, 3, 4), normal(2, 3), *(normal(2, n) for n in (5, 3, 4, 6))]
     noise = [layer + 1e-7 * normal(*layer.shape) for layer in right]
     rows = normal(1, 3)
-    changes = {
-        "three layers that agree": {},
-        "layers 0 and 2 with larger numbers": {0: 0.5, 2: 3.0},
-        "layers 1 and 2 with larger numbers": {1: 0.5, 2: 3.0},
-        "layer 1 with smaller numbers": {1: -3.0},
-    }
-    asked = {}
-    for name, added in changes.items():
-        layers = [layer + added.get(i, 0.0) for i, layer in enumerate(noise)]
-        asked[name] = (*layers, *right, 0.01)
-    spoilt = noise[2].clone()
-    spoilt[7, 3] += 0.1
-    asked["layer 2 with one wrong number of a thousand"] = (
-        *noise[:2],
-        spoilt,
-        *right,
-        0.01,
-    )
-    spoilt = noise[1].clone()
+    many, one_off = normal(40, 25), torch.zeros(40, 25, dtype=torch.float64)
+    one_off[7, 3] = 0.1
+    large, spoilt = 1e4 + 1e4 * right[1].abs(), right[1].clone()
     spoilt[1, 2] = torch.nan
-    asked["a nan in layer 1"] = (noise[0], spoilt, noise[2], *right, 0.01)
-    asked["layer 1 of shape (1, 3) where (2, 3) is expected"] = (
-        noise[0],
-        rows,
-        noise[2],
-        right[0],
-        rows.expand(2, 3).clone(),
-        right[2],
-        0.01,
-    )
-    large = [1e4 * layer.abs() + 1e4 for layer in right]
-    asked["numbers above 10000 that are off by 0.05"] = (
-        large[0],
-        large[1] + 0.05,
-        large[2],
-        *large,
-        0.01,
-    )
-    return [Question(name, inputs) for name, inputs in asked.items()]
+    faults = {
+        "layer 1 with smaller numbers": (right[1] - 3, right[1]),
+        "layer 1 with one wrong number of a thousand": (many + one_off, many),
+        "a nan in layer 1": (spoilt, right[1]),
+        "layer 1 of shape (1, 3) where (2, 3) is expected": (rows, rows.repeat(2, 1)),
+        "a layer 1 above 10000 that is off by 0.05": (large + 0.05, large),
+    }
+    questions = [
+        compared("six layers that agree", noise, right),
+        compared("layers 0 and 2 with larger numbers", off(noise, 0, 2), right),
+        compared("layers 1 and 2 with larger numbers", off(noise, 1, 2), right),
+    ]
+    for name, (layer, expected) in faults.items():
+        found = off([noise[0], layer, *noise[2:]], 3, 4, 5)
+        questions.append(compared(name, found, [right[0], expected, *right[2:]]))
+    return questions
+
+
+def compared(name: str, layers: list[Tensor], expected: list[Tensor]) -> Question:
+    """Which of the layers differs first by more than 0.01?"""
+    return Question(name, (*layers, *expected, 0.01))
+
+
+def off(layers: list[Tensor], *indices: int) -> list[Tensor]:
+    """The layers, with 0.5 added to those of these indices."""
+    return [layer + 0.5 * (i in indices) for i, layer in enumerate(layers)]
 
 
 def difference_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
@@ -332,7 +327,7 @@ WRITE_FIRST_DIFFERENCE = Implement(
         ),
         Property(
             "layers that agree have no difference",
-            finds("three layers that agree"),
+            finds("six layers that agree"),
             "May two right programs differ in the seventh digit?",
             core=True,
         ),
@@ -340,7 +335,7 @@ WRITE_FIRST_DIFFERENCE = Implement(
             "one wrong number is enough, in both directions",
             finds(
                 "layer 1 with smaller numbers",
-                "layer 2 with one wrong number of a thousand",
+                "layer 1 with one wrong number of a thousand",
             ),
             "Which single number of a layer decides?",
             core=True,
@@ -357,7 +352,7 @@ WRITE_FIRST_DIFFERENCE = Implement(
         ),
         Property(
             "the tolerance does not grow with the numbers",
-            finds("numbers above 10000 that are off by 0.05"),
+            finds("a layer 1 above 10000 that is off by 0.05"),
             "Is your tolerance absolute?",
         ),
         Property(
@@ -696,7 +691,10 @@ def encoder_oracle(question: Question, taken: tuple[str, ...]) -> tuple:
 
 
 def encoder_questions(seed: int) -> list[Question]:
-    """All speak; then one branch after the other, made up and trained; then edges."""
+    """All speak; then one branch after the other, made up and trained; then edges.
+
+    The first question is small, and no known wrong version answers it rightly.
+    """
     normal = Normal(seed)
     parameters = random_parameters(normal, **SMALL)
     layers = [
@@ -711,11 +709,12 @@ def encoder_questions(seed: int) -> list[Question]:
     sizes = {"depth": 3, "dim": 6, "num_heads": 3, "mlp_dim": 7}
     x, other = normal(2, 5, 6), random_parameters(normal, **sizes)
     common = {"arguments": sizes, "parameters": other}
+    tiny = normal(1, 3, 4) / 500
     return [
-        Question("three blocks", (x,), **common),
+        Question("tokens with a tiny spread", (tiny,), SMALL, parameters),
         *layers,
         *recorded,
-        Question("tokens with a tiny spread", (x / 500,), **common),
+        Question("three blocks", (x,), **common),
         Question("one token", (normal(3, 1, 6),), **common),
         Question("float32", (x.float(),), **common),
         Question("float32 again", (x.float(),), **common),
@@ -781,7 +780,7 @@ ENCODER_FORM = Form(
     is_class=True,
     fused=FUSED,
     aliases=ALIASES,
-    reference=(text_encoder, TextMLP),
+    reference=(text_encoder,),
 )
 WRITE_TEXT_ENCODER = Implement(
     form=ENCODER_FORM,

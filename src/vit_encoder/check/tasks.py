@@ -131,7 +131,8 @@ class Implement:
         self, questions: list[Question], trials: Trials
     ) -> tuple[list[Misconception], set[str]]:
         """The known wrong versions that behave alike, and the properties they fail."""
-        questions = [without_biases(q, trials[q.name].reply) for q in questions]
+        if self.form.is_class:
+            questions = [without_biases(q, trials[q.name].reply) for q in questions]
         recognised, explained = [], set()
         for misconception in self.bank:
             # Most wrong versions part ways at the first question.
@@ -148,8 +149,10 @@ class Implement:
     def trials_of(
         self, misconception: Misconception, questions: list[Question]
     ) -> Trials:
-        """What a known wrong version says."""
-        return self.trials(questions, self.hear(misconception.wrong, questions))
+        """What a known wrong version says. It is ours: nobody watches what it calls."""
+        form = replace(self.form, builtins=(), builtin_parts=(), reference=())
+        hearing = adapter.ask_all(misconception.wrong, form, questions)
+        return self.trials(questions, hearing)
 
 
 def without_biases(question: Question, reply: Reply) -> Question:
