@@ -70,6 +70,10 @@ lighthouse: .venv/ready ## measure the built site with Lighthouse
 pictures: .venv/ready ## draw the social card and the README's screenshot anew
 	$(RUN) tools/pictures.py
 
+.PHONY: compare
+compare: .venv/ready ## measure anew how timm, torchvision and transformers differ
+	$(RUN) tools/compare_libraries.py
+
 .PHONY: lock
 lock: .venv/ready ## resolve the lock files anew from pyproject.toml
 	for name in dev:requirements colab:requirements-colab; do \

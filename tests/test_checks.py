@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.bank import encoder as encoder_bank
 from tests.bank import self_attention as bank
 from torch import nn
 
@@ -22,10 +23,10 @@ from vit_encoder.check import (
     score_card,
     self_attention,
 )
-from vit_encoder.check.adapter import Form, Question, held_as
+from vit_encoder.check.adapter import Form, Question, Reply, held_as
 from vit_encoder.check.judge import Property, Show, Trial, agrees, refuses
 from vit_encoder.check.questions import ALIASES, FUSED
-from vit_encoder.check.tasks import Implement
+from vit_encoder.check.tasks import Implement, without_biases
 
 ATTENTION = "self_attention.attention"
 MODULE = "self_attention.SelfAttention"
@@ -33,6 +34,7 @@ ENTROPY = "self_attention.entropy"
 ONE_QUERY = "self_attention.one_query"
 AXIS = "self_attention.wrong_axis"
 BUG = "self_attention.find_the_bug"
+LAYER_NORM = "layer_norm.LayerNorm"
 
 
 def test_properties_hold_for_many_seeds():
@@ -68,11 +70,41 @@ def test_two_mistakes_are_both_named():
 # Messages
 
 
+class NoNormNoDropout(encoder_bank.NormNeverCalled):
+    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__(depth, dim, num_heads, mlp_dim)
+
+
+def test_what_is_asked_aside_hides_no_mistake():
+    report = check("encoder.Encoder", NoNormNoDropout)
+    assert report.misconceptions == ("no-final-norm", "dropout-out-of-range")
+
+
+def test_a_mistake_that_another_one_contains_is_not_named():
+    """To swap both choices is wrong twice; the class token for both, once."""
+    report = check("encoder.image_vector", encoder_bank.swapped)
+    assert report.misconceptions == ("choices-swapped",)
+
+
+def test_an_answer_that_raises_is_not_taken_for_one_without_biases():
+    question = Question("x", (torch.ones(2),), parameters={"norm.bias": torch.ones(2)})
+    broken = Reply(problem=adapter.LATE)
+    assert without_biases(question, broken) is question
+    assert without_biases(question, Reply()).parameters["norm.bias"].sum() == 0
+
+
 def test_wrong_numbers_are_shown_small_with_their_place():
     wrong = misconception(ATTENTION, "softmax-over-queries").wrong
     message = check(ATTENTION, wrong).message
     assert "q = [[2, 0, 1, 0], [0, 2, 0, 1]]" in message
     assert "  query 0    0.27*   0.18*   0.73*    0.04   0.11   0.84" in message
+
+
+def test_what_a_layer_was_given_is_shown():
+    epsilon = misconception(LAYER_NORM, "epsilon-not-kept").wrong
+    message = check(LAYER_NORM, epsilon).message
+    for line in ("dim = 4", "eps = 1e-06", "weight = [1, 1, 1, 1]"):
+        assert f"  {line}\n" in message
 
 
 def test_text_does_not_depend_on_the_seed_of_the_notebook():
@@ -392,6 +424,7 @@ def test_loud_answers_are_quiet(capsys):
 def test_everything_is_as_before():
     functions = {name: getattr(torch, name) for name in ("softmax", "matmul")}
     sdpa, profile = F.scaled_dot_product_attention, sys.getprofile()
+    threads = torch.get_num_threads()
     torch.manual_seed(3)
     expected = torch.rand(3)
     torch.manual_seed(3)
@@ -403,6 +436,7 @@ def test_everything_is_as_before():
     assert all(getattr(torch, name) is f for name, f in functions.items())
     assert F.scaled_dot_product_attention is sdpa
     assert sys.getprofile() is profile
+    assert torch.get_num_threads() == threads
     assert torch.get_default_device() == torch.device("cpu")
 
 
@@ -437,6 +471,7 @@ def test_one_query():
     report = check(ONE_QUERY, [0.25, 0.75, 6])
     assert report.misconceptions == ()
     assert "The output is not 6." in report.message
+    assert "is not 1234567." in check(ONE_QUERY, [1234567, 0, 0]).message
     assert "The weight of key 0 is not 0.75." in check(ONE_QUERY, [0.75] * 3).message
 
 
@@ -551,6 +586,12 @@ def test_names_under_which_a_parameter_may_be_held():
     assert ("attn.qkv.bias", 1, 3) in list(held_as("attn.key.bias", form))
     assert "attn.out_proj.bias" in [n for n, _, _ in held_as("attn.proj.bias", form)]
     assert "mlp.3.weight" in [n for n, _, _ in held_as("mlp.fc2.weight", form)]
+    assert list(held_as("weight", form)) == [("weight", 0, 1)]
+    layer = nn.TransformerEncoderLayer(4, 2, 8)
+    for name in ("attn.query", "attn.proj", "mlp.fc1", "mlp.fc2", "norm2"):
+        held = [n for n, _, _ in held_as(f"{name}.weight", form)]
+        assert layer.state_dict().keys() & held, name
+    assert ("self_attn.in_proj_bias", 2, 3) in list(held_as("attn.value.bias", form))
 
 
 class Kernel(nn.Module):
@@ -642,6 +683,25 @@ def test_a_value_error_is_asked_for(answer, text):
     if text:
         assert problem.text.startswith("For arguments ((2, 5), 3)")
         assert problem.name == "remainder-dropped"
+
+
+# Plain values beside tensors, and biases that an answer does without
+
+
+def test_gradients_of_tensors_beside_plain_values():
+    question = Question("x", (torch.ones(2, 3), 5.0), cotangent=torch.ones(2, 3))
+    reply = adapter.ask(lambda x, factor: factor * x, Form(("output",)), question)
+    assert reply.problem is None
+    assert torch.equal(reply.gradients["input 0"], torch.full((2, 3), 5.0))
+    assert [*reply.gradients] == ["input 0"]
+
+
+def test_only_biases_may_be_missing():
+    names = ("norm.weight", "norm.bias", "fc.weight", "fc.bias")
+    question = Question("x", (), parameters={name: torch.ones(2) for name in names})
+    asked = without_biases(question, Reply(taken=("fc.weight", "fc.bias")))
+    sums = {name: float(value.sum()) for name, value in asked.parameters.items()}
+    assert sums == {n: 0.0 if n == "norm.bias" else 2.0 for n in names}
 
 
 # Torch's own modules that are the task

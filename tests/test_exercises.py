@@ -68,8 +68,11 @@ WRONG = [
     for answer in found
 ]
 NAMELESS = [(id, a) for id in of_type(Implement) for a in answers("NAMELESS", id)]
-DECLARED = {  # misconception → an exercise that names it; a bug to find is given away
-    m: id for id in of_type(Implement) for m in task_of(id).bank if m != task_of(id).bug
+DECLARED = {  # misconception → the first exercise that names it, and does not show it
+    m: id
+    for id in reversed(of_type(Implement))
+    for m in task_of(id).bank
+    if m != task_of(id).bug
 }
 SHOWN = [m for c in CHECKS.values() for bank in c.MISCONCEPTIONS.values() for m in bank]
 

@@ -1,4 +1,4 @@
-"""The book's own part of Sphinx: setup cell, two roles, three directives, pictures.
+"""The book's own part of Sphinx: setup cell, two roles, four directives, pictures.
 
 Each exists because nothing that Sphinx ships does it; see CONTRIBUTING.md.
 """
@@ -17,6 +17,7 @@ from sphinxcontrib.katex import KaTeXServer
 
 from address import ROOT, read_address
 from book_context import anchor
+from library_differences import differences_table, read_differences
 from page_html import join_styles, move_widget_state, name_landmarks, tidy
 from plain_markdown import labels
 from sources import read_all, with_setup
@@ -38,6 +39,7 @@ def setup(app: Sphinx) -> dict:
     app.add_role("ja", JapaneseRole())
     app.add_directive("encoder-map", EncoderMap)
     app.add_directive("specification", SpecificationTable)
+    app.add_directive("library-differences", LibraryDifferences)
     app.add_directive("test-runs", TestRuns)
     app.connect("config-inited", put_address)
     app.connect("source-read", put_setup_cell)
@@ -170,6 +172,25 @@ class TestRuns(SphinxDirective):
         """One table a run, made from the data file."""
         self.env.note_dependency(str(ROOT / "book" / "test_runs.json"))
         return self.parse_text_to_nodes(runs_table(read_runs()))
+
+
+class LibraryDifferences(SphinxDirective):
+    """A table of how libraries differ, as they were measured.
+
+    {library-differences} NAME, with a name of tools/library_differences.py.
+    """
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """The table, marked so that its first column stays in sight on a phone."""
+        self.env.note_dependency(str(ROOT / "book" / "library_differences.json"))
+        text = differences_table(self.arguments[0], read_differences())
+        return [
+            nodes.container(
+                "", *self.parse_text_to_nodes(text), classes=["library-differences"]
+            )
+        ]
 
 
 def write_robots(app: Sphinx, error: Exception | None) -> None:

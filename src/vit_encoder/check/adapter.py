@@ -76,6 +76,8 @@ class Question:
     cotangent: the gradient of the first output, if gradients are asked for.
     device: cpu, or meta, which has no data and stands in for any other device.
     refused: the right answer is a ValueError.
+    aside: it asks for something apart, such as dropout, that a wrong version may do
+        right or wrong beside its own mistake.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Question:
     device: str = "cpu"
     training: bool = False
     refused: bool = False
+    aside: bool = False
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,7 @@ def forbidden(name: str, called: str) -> Problem:
     """The answer called what this task asks for."""
     owner = "the course's own" if name == "reference-used" else "the built-in"
     return Problem(
-        name, f"It calls {owner} `{called}`, which is what this task asks you to write."
+        name, f"It calls {owner} `{called}`. This task asks you to do without it."
     )
 
 
@@ -394,13 +397,16 @@ def held_as(name: str, form: Form) -> Iterator[tuple[str, int, int]]:
     one of torch's modules, which has names of its own.
     """
     part, _, kind = name.rpartition(".")
+    if not part:  # the module holds it by itself
+        yield name, 0, 1
+        return
     ends = [part]
     for ending, others in form.aliases.items():
         if part == ending or part.endswith(f".{ending}"):
             ends += [part.removesuffix(ending) + other for other in others]
     spots = [(end, 0, 1) for end in ends]
-    stem, dot, last = part.rpartition(".")
-    for joined, parts in form.fused.items():
+    for end, (joined, parts) in itertools.product(ends, form.fused.items()):
+        stem, dot, last = end.rpartition(".")
         if last in parts:
             spots.append((f"{stem}{dot}{joined}", parts.index(last), len(parts)))
     for held, index, count in spots:
@@ -464,7 +470,8 @@ def gradients(
             "gradient-cut", "No gradient flows from its output back to its input."
         )
     output.backward(question.cotangent.to(output))
-    found = {f"input {i}": x.grad for i, x in enumerate(inputs)}
+    tensors = ((i, x) for i, x in enumerate(inputs) if isinstance(x, Tensor))
+    found = {f"input {i}": x.grad for i, x in tensors}
     for name, place in places.items():
         grad = place.tensor.grad
         found[name] = None if grad is None else place.view(grad)

@@ -89,8 +89,28 @@ def code_of(thing: Callable) -> CodeType:
 @contextlib.contextmanager
 def plain_torch() -> Iterator[None]:
     """Gradients on and the CPU as default, whatever the notebook has set."""
-    with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu"):
+    on_cpu = torch.get_default_device() == torch.device("cpu")
+    # To set the device slows every call of torch, so only where it is another.
+    device = contextlib.nullcontext() if on_cpu else torch.device("cpu")
+    with torch.inference_mode(False), torch.enable_grad(), device:
         yield
+
+
+@contextlib.contextmanager
+def repeatable() -> Iterator[None]:
+    """The same random numbers every time; then those from before go on.
+
+    One thread: tensors are small here, and several would wait for each other.
+    """
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), plain_torch():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager
@@ -101,18 +121,13 @@ def guarded(seconds: float, watch: Watch, sink: Sink) -> Iterator[None]:
     Raises TimeUp inside the block when the seconds are over.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng(devices=[]))
-        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(repeatable())
         stack.enter_context(contextlib.redirect_stdout(sink))
         stack.enter_context(contextlib.redirect_stderr(sink))
-        stack.enter_context(plain_torch())
         stack.enter_context(watch)
         stack.callback(sys.setprofile, sys.getprofile())
         stack.enter_context(time_limit(seconds))
-        warnings.simplefilter("ignore")
-        torch.manual_seed(0)
-        if watch.parts:  # it makes every call of Python slower
-            sys.setprofile(watch.profile)
+        sys.setprofile(watch.profile)
         yield
 
 

@@ -370,9 +370,13 @@ def wrong_questions(trials: Trials) -> set[str]:
 
 
 def behaves_as(wrong: Trials, trials: Trials) -> bool:
-    """Wherever a known wrong version is wrong, the answer says the same."""
+    """Wherever a known wrong version is wrong, the answer says the same.
+
+    What is asked aside counts only if the version is right in all the rest.
+    """
     names = wrong_questions(wrong)
-    return all(same(wrong[name].reply, trials[name].reply) for name in names)
+    main = {name for name in names if not wrong[name].question.aside}
+    return all(same(wrong[name].reply, trials[name].reply) for name in main or names)
 
 
 def recognises(wrong: Trials, trials: Trials) -> bool:
@@ -410,12 +414,14 @@ class Show:
     inputs: the names of the inputs.
     order: output → its place in what the answer returns; the most telling first.
     axes: output → what a row is, what a column is.
+    parameters: the names of those that are small enough to be shown, too.
     """
 
     questions: tuple[str, ...]
     inputs: tuple[str, ...]
     order: dict[str, int]
     axes: dict[str, tuple[str, str]]
+    parameters: tuple[str, ...] = ()
 
 
 def picture(trials: Trials, show: Show) -> str:
@@ -432,6 +438,7 @@ def picture(trials: Trials, show: Show) -> str:
             where = f"{output}{list(place)}" if place else output
             lines = [
                 *input_lines(trial.question, show.inputs),
+                *parameter_lines(trial.question, show.parameters),
                 f"{where}, a row a {row}, a column a {column}; * marks a difference:",
                 *table(got[place], trial.expected[index][place], row),
             ]
@@ -453,13 +460,22 @@ def differs(got: Tensor, expected: Tensor) -> Tensor:
 
 
 def input_lines(question: Question, names: tuple[str, ...]) -> list[str]:
-    """The inputs as Python lists, whole numbers without a point."""
-    lines = []
-    for name, value in zip(names, question.inputs, strict=True):
-        shown = value.tolist() if isinstance(value, Tensor) else value
-        text = re.sub(r"\.0(?!\d)", "", str(shown))
-        lines.append(f"{name} = {text}")
+    """The inputs, and what a class was built with."""
+    pairs = zip(names, question.inputs, strict=True)
+    lines = [f"{name} = {as_python(value)}" for name, value in pairs]
+    lines += [f"{name} = {value}" for name, value in question.arguments.items()]
     return ["On this input:", *(f"  {line}" for line in lines)]
+
+
+def parameter_lines(question: Question, names: tuple[str, ...]) -> list[str]:
+    """The parameters of these names."""
+    return [f"  {name} = {as_python(question.parameters[name])}" for name in names]
+
+
+def as_python(value: object) -> str:
+    """A tensor as Python lists, whole numbers without a point."""
+    shown = value.tolist() if isinstance(value, Tensor) else value
+    return re.sub(r"\.0(?!\d)", "", str(shown))
 
 
 def table(got: Tensor, expected: Tensor, row: str) -> list[str]:

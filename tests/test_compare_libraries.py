@@ -1,0 +1,60 @@
+"""The measured differences are those of this code and of the installed libraries."""
+
+import pytest
+
+import compare_libraries
+from library_differences import ROUNDING, read_differences
+from library_effects import measure_changes
+
+MEASURED = read_differences()
+CHEAP = (
+    "timm for the course, both in float64",
+    "float32 for float64",
+    "eps 1e-12 for 1e-6",
+    "eps 1e-5 for 1e-6",
+    "tanh GELU for erf GELU",
+    "6 heads for 3",
+    "no bias for keys",
+    "no last norm",
+)
+CURE = "Run `make compare`."
+
+
+def test_file_was_made_by_these_scripts_with_these_versions():
+    assert MEASURED["scripts"] == compare_libraries.digest(), CURE
+    assert MEASURED["versions"] == compare_libraries.versions(), CURE
+
+
+@pytest.mark.parametrize("weights", ["random", "initial"])
+def test_effects(weights):
+    stored = {row["change"]: row[weights] for row in MEASURED["effects"]}
+    for name, size in measure_changes(CHEAP, weights).items():
+        if stored[name] < ROUNDING:
+            assert size < ROUNDING, name
+        else:  # rounding differs from machine to machine
+            factor = 3 if "float32" in name else 1.06
+            assert stored[name] / factor < size < stored[name] * factor, name
+
+
+@pytest.mark.parametrize(
+    ("part", "measure"),
+    [
+        ("blocks", compare_libraries.blocks),
+        ("dropout", compare_libraries.dropout_sites),
+        ("pixels", compare_libraries.pixels),
+    ],
+)
+def test_what_the_libraries_do(part, measure):
+    assert MEASURED[part] == measure()
+
+
+def test_initial_values():
+    measured = compare_libraries.initial_values()
+    assert measured.keys() == MEASURED["initial"].keys()
+    for library, values in measured.items():
+        assert values == pytest.approx(MEASURED["initial"][library], rel=0.01), library
+
+
+def test_only_pytorch_starts_with_equal_blocks():
+    equal = [name for name, row in MEASURED["initial"].items() if row["equal blocks"]]
+    assert equal == ["PyTorch"]
