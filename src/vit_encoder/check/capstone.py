@@ -17,6 +17,7 @@ from vit_encoder.check import oracle
 from vit_encoder.check import self_attention as single
 from vit_encoder.check.adapter import Form, Problem, ProblemError, Question, find_places
 from vit_encoder.check.judge import (
+    ROUNDED,
     Property,
     Show,
     Trial,
@@ -693,7 +694,7 @@ def encoder_oracle(question: Question, taken: tuple[str, ...]) -> tuple:
 def encoder_questions(seed: int) -> list[Question]:
     """All speak; then one branch after the other, made up and trained; then edges.
 
-    The first question is small, and no known wrong version answers it rightly.
+    The first question is small, and known wrong versions part ways there.
     """
     normal = Normal(seed)
     parameters = random_parameters(normal, **SMALL)
@@ -712,6 +713,7 @@ def encoder_questions(seed: int) -> list[Question]:
     tiny = normal(1, 3, 4) / 500
     return [
         Question("tokens with a tiny spread", (tiny,), SMALL, parameters),
+        Question("the same, silent branches", (tiny,), SMALL, silent(parameters, 0)),
         *layers,
         *recorded,
         Question("three blocks", (x,), **common),
@@ -723,24 +725,30 @@ def encoder_questions(seed: int) -> list[Question]:
     ]
 
 
-def first_wrong(trials: Trials, names: tuple[str, ...]) -> Trial | None:
+def first_wrong(
+    trials: Trials, names: tuple[str, ...], at_least: float = ROUNDED
+) -> Trial | None:
     """The first of these questions that was not answered as it should be."""
-    return next((trials[n] for n in names if not trials[n].right()), None)
+    wrong = (trials[n] for n in names if not trials[n].right(at_least))
+    return next(wrong, None)
 
 
 def layers_agree(trials: Trials) -> Problem | None:
     """Every branch adds what it should; those behind it are silent meanwhile."""
     trial = first_wrong(trials, LAYERS)
-    if trial and trial.problem():
-        return trial.problem()
-    return Problem("", where(trials)) if trial else None
+    if not trial:
+        return None
+    return trial.problem() or Problem("", named(trial))
 
 
 def where(trials: Trials) -> str:
-    """The first layer that differs."""
-    trial = first_wrong(trials, (*LAYERS, *(n for n in LINE if n in trials)))
-    if not trial or trial.problem():
-        return ""
+    """The first layer that differs, in whatever digit."""
+    trial = first_wrong(trials, LAYERS, at_least=0)
+    return named(trial) if trial and not trial.problem() else ""
+
+
+def named(trial: Trial) -> str:
+    """A layer that differs."""
     behind = ", with all branches silent" if trial.question.name == LAYERS[0] else ""
     return f"The first layer that differs: {trial.question.name}{behind}."
 
@@ -818,7 +826,7 @@ WRITE_TEXT_ENCODER = Implement(
         ),
         Property(
             "tokens with a tiny spread agree: each norm has its ε",
-            agrees("tokens with a tiny spread"),
+            agrees("tokens with a tiny spread", "the same, silent branches"),
             "Where does ε matter, and which ε has which norm?",
             core=True,
         ),
