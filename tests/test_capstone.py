@@ -136,9 +136,12 @@ def test_the_predicted_counts_are_those_of_the_file():
 
 def test_only_words_that_are_asked_for_count_as_verdicts():
     right = {name: claim.verdict for name, claim in capstone.VERDICTS.claims.items()}
-    for answer in (["right"] * 8, right | {"end": "nonsense"}, {}, "right", 3):
+    for answer in (["right"] * 8, right | {"end": "x"}, {"no": "right"}, 3):
         report = check("capstone.verdicts", answer)
         assert report.misconceptions == ("wrong-kind",)
         assert len(report.message.splitlines()) == 1
+    assert not check("capstone.verdicts", {}).answered
+    report = check("capstone.verdicts", {"input": "wrong"})
+    assert "Not judged yet: formula, split, block" in report.message
     report = check("capstone.verdicts", dict.fromkeys(right, "missing"))
     assert report.state.endswith("formula called missing and 5 more)")

@@ -562,24 +562,23 @@ def read_letter(answer: object, letters: str) -> Hearing:
 
 
 def read_choices(answer: object, options: dict[str, tuple[str, ...]]) -> Hearing:
-    """A dictionary with one word for each name, in small letters; None for `...`.
+    """A dictionary with one word for each name; None for one that is still open.
 
     options: name → the words to choose from.
     """
     if unwritten(answer):
         return Hearing({}, not_answered())
-    if not isinstance(answer, dict) or set(answer) != set(options):
+    if not isinstance(answer, dict) or not set(answer) <= set(options):
         text = f"Give a dictionary with the keys {', '.join(options)}."
         return Hearing({}, Problem("wrong-kind", text))
     if all(map(unwritten, answer.values())):
         return Hearing({}, not_answered())
-    chosen: dict[str, str | None] = {}
-    for name, words in options.items():
-        word = answer[name]
-        if not unwritten(word):
-            word = word.strip().lower() if isinstance(word, str) else ""
-            if word not in words:
-                text = f"For {name}, give one of the words {', '.join(words)}."
-                return Hearing({}, Problem("wrong-kind", text))
-        chosen[name] = None if unwritten(word) else word
+    chosen: dict[str, str | None] = dict.fromkeys(options)
+    for name, word in answer.items():
+        if unwritten(word):
+            continue
+        chosen[name] = word.strip().lower() if isinstance(word, str) else ""
+        if chosen[name] not in options[name]:
+            text = f"For {name}, give one of the words {', '.join(options[name])}."
+            return Hearing({}, Problem("wrong-kind", text))
     return Hearing(chosen)
