@@ -549,7 +549,9 @@ def test_names_are_unique_and_unknown_ones_are_explained():
         assert len(set(names)) == len(names)
     with pytest.raises(ValueError, match=r"No misconception 'x'.*softmax-over-queries"):
         misconception(ATTENTION, "x")
-    with pytest.raises(ValueError, match=r"expected one of self_attention\.one_query"):
+    with pytest.raises(
+        ValueError, match=r"expected one of .*self_attention\.one_query"
+    ):
         check("self_attention.nothing", None)
     with pytest.raises(ValueError, match="expected one of 02_self_attention"):
         score_card("x")
@@ -599,6 +601,7 @@ def test_names_under_which_a_parameter_may_be_held():
         held = [n for n, _, _ in held_as(f"{name}.weight", form)]
         assert layer.state_dict().keys() & held, name
     assert ("self_attn.in_proj_bias", 2, 3) in list(held_as("attn.value.bias", form))
+    assert list(held_as("pos_embed", form)) == [("pos_embed", 0, 1)]
 
 
 class Kernel(nn.Module):
@@ -673,14 +676,14 @@ def wrong_error(x, n):
 
 
 @pytest.mark.parametrize(
-    ("answer", "text"),
+    ("answer", "name", "text"),
     [
-        (refuses_odd, ""),
-        (wrong_error, "a ValueError is expected. It raised AssertionError"),
-        (lambda x, n: x, "a ValueError is expected. It gave a result."),
+        (refuses_odd, "", ""),
+        (wrong_error, "wrong-error", "is expected. It raised AssertionError"),
+        (lambda x, n: x, "remainder-dropped", "is expected. It gave a result."),
     ],
 )
-def test_a_value_error_is_asked_for(answer, text):
+def test_a_value_error_is_asked_for(answer, name, text):
     question = Question("odd", (torch.ones(2, 5), 3), refused=True)
     reply = adapter.ask(answer, Form(("output",)), question)
     trials = {"odd": Trial(question, reply, (), {})}
@@ -689,7 +692,29 @@ def test_a_value_error_is_asked_for(answer, text):
     assert trials["odd"].right() == (not text)
     if text:
         assert problem.text.startswith("For arguments ((2, 5), 3)")
-        assert problem.name == "remainder-dropped"
+        assert problem.name == name
+
+
+def test_a_plain_value_has_no_gradient():
+    x = torch.ones(2, 6)
+    question = Question("even", (x, 3), cotangent=x)
+    reply = adapter.ask(lambda x, n: x * n, Form(("output",)), question)
+    assert torch.equal(reply.gradients["input 0"], 3 * x)
+    assert list(reply.gradients) == ["input 0"]
+
+
+class WrongShape(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.zeros(4, 1, 5))
+
+
+def test_parameters_are_known_even_if_one_has_another_shape():
+    parameters = {"cls_token": torch.zeros(1, 1, 5)}
+    question = Question("tokens", (torch.ones(1, 5),), parameters=parameters)
+    reply = adapter.ask(WrongShape, Form(("output",), is_class=True), question)
+    assert reply.problem.name == "wrong-parameter-shape"
+    assert reply.parameters == {"cls_token": (4, 1, 5)}
 
 
 # Plain values beside tensors, and biases that an answer does without

@@ -278,7 +278,10 @@ def reply_to(answer: Callable, form: Form, question: Question, turn: bool) -> Re
     if form.is_class:
         call = build(answer, question)
         parameters = {n: tuple(p.shape) for n, p in call.named_parameters()}
-        places = find_places(call, question.parameters, form, turn)
+        try:
+            places = find_places(call, question.parameters, form, turn)
+        except ProblemError as error:
+            return Reply(parameters=parameters, problem=error.problem)
         initial = {
             name: plain(place.view(place.tensor)) for name, place in places.items()
         }

@@ -15,7 +15,12 @@ from vit_encoder.check.misconceptions import Misconception
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}  # absolute and relative
 ROUNDED = 1e-5  # what float64 still agrees to when it was float32 on the way
-FOLLOWS = ("", "raises", "gradient-cut")  # what a failure of the core brings along
+FOLLOWS = (
+    "",
+    "raises",
+    "wrong-error",
+    "gradient-cut",
+)  # what a failure of the core brings along
 ASK_OF_PROBLEM = {  # where the property's own question would not fit
     "raises": "",
     "wrong-type": "",
@@ -23,6 +28,7 @@ ASK_OF_PROBLEM = {  # where the property's own question would not fit
     "missing-parameters": "",
     "shared-parameters": "Which parts should learn apart from one another?",
     "wrong-parameter-shape": "What goes into this part, and what comes out?",
+    "wrong-error": "Which error says that an argument has a value that does not fit?",
     "computed-in-float32": "Where does a number of another type enter?",
 }
 
@@ -292,7 +298,8 @@ def refuses(name: str, *names: str) -> Callable[[Trials], Problem | None]:
                 continue
             came = trial.reply.problem
             got = came.text if came else "It gave a result."
-            return Problem(name, f"For {trial.sizes()} a ValueError is expected. {got}")
+            text = f"For {trial.sizes()} a ValueError is expected. {got}"
+            return Problem("wrong-error" if came else name, text)
         return None
 
     return test
