@@ -24,7 +24,14 @@ from vit_encoder.check import (
     self_attention,
 )
 from vit_encoder.check.adapter import Form, Question, Reply, held_as
-from vit_encoder.check.judge import Property, Show, Trial, agrees, refuses
+from vit_encoder.check.judge import (
+    Property,
+    Show,
+    Trial,
+    agrees,
+    keeps_inputs,
+    refuses,
+)
 from vit_encoder.check.questions import ALIASES, FUSED
 from vit_encoder.check.tasks import Implement, without_biases
 
@@ -788,3 +795,22 @@ def test_a_part_of_torch_can_be_forbidden():
     hearing = adapter.ask_all(WholeBlock, form, [question])
     assert hearing.problem.name == "built-in-used"
     assert "the built-in `TransformerEncoderLayer`" in hearing.problem.text
+
+
+def test_nan_in_an_input_is_no_change():
+    form = Form(outputs=("output",))
+    question = Question("nan", (torch.tensor([[1.0, torch.nan]]),))
+
+    def trials(answer):
+        reply = adapter.ask_all(answer, form, [question]).replies["nan"]
+        return {"nan": Trial(question, reply, (), {})}
+
+    assert keeps_inputs(trials(lambda x: 2 * x)) is None
+    assert keeps_inputs(trials(lambda x: x.nan_to_num_())).name == "input-changed"
+
+
+def test_a_form_may_say_how_an_answer_is_called():
+    form = Form(outputs=("sum",), call=lambda answer, inputs, _: answer(inputs).sum())
+    question = Question("list", (torch.ones(2), torch.ones(2)))
+    reply = adapter.ask_all(torch.stack, form, [question]).replies["list"]
+    assert reply.outputs[0].item() == 4

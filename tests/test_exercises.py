@@ -13,7 +13,13 @@ import torch
 
 from address import ROOT
 from vit_encoder.check import catalogue, check, progress, score_card
-from vit_encoder.check.tasks import BreakIt, Choose, Implement, PredictNumbers
+from vit_encoder.check.tasks import (
+    BreakIt,
+    Choose,
+    Implement,
+    PredictNumbers,
+    Verdicts,
+)
 
 ENTRIES = catalogue()
 KEYS = ["id", "title", "kind", "points", "minutes", "notebook", "answer", "version"]
@@ -62,7 +68,12 @@ WRONG = [
     for answer in found
 ]
 NAMELESS = [(id, a) for id in of_type(Implement) for a in answers("NAMELESS", id)]
-DECLARED = {m.wrong: m for id in of_type(Implement) for m in task_of(id).bank}.values()
+DECLARED = {  # misconception → the first exercise that names it, and does not show it
+    m: id
+    for id in reversed(of_type(Implement))
+    for m in task_of(id).bank
+    if m != task_of(id).bug
+}
 SHOWN = [m for c in CHECKS.values() for bank in c.MISCONCEPTIONS.values() for m in bank]
 
 
@@ -107,12 +118,13 @@ def test_what_nobody_recorded_fails_without_a_name(id, answer):
     assert "Question: " in report.message
 
 
-@pytest.mark.parametrize("wrong", DECLARED, ids=lambda m: m.name)
-def test_messages_ask_and_do_not_tell(wrong):
+@pytest.mark.parametrize(
+    ("wrong", "id"), [pytest.param(*pair, id=pair[0].name) for pair in DECLARED.items()]
+)
+def test_messages_ask_and_do_not_tell(wrong, id):
     assert wrong.seen.endswith(".")
     assert wrong.ask.endswith("?")
     assert wrong.source
-    id = next(id for id in of_type(Implement) if wrong in task_of(id).bank)
     message = check(id, wrong.wrong).message
     assert wrong.seen in message
     assert f"Question: {wrong.ask}" in message
@@ -159,6 +171,26 @@ def test_wrong_numbers_explain_themselves(id):
     other = check(id, [n + 1000 for n in task.right])
     assert other.misconceptions == ()
     assert "Question: " in other.message
+
+
+@pytest.mark.parametrize("id", of_type(Verdicts))
+def test_every_wrong_verdict_explains_itself(id):
+    task = task_of(id)
+    right = {name: claim.verdict for name, claim in task.claims.items()}
+    assert check(id, {n: f" {word.capitalize()}" for n, word in right.items()}).passed
+    assert not check(id, dict.fromkeys(right, ...)).answered
+    for name, claim in task.claims.items():
+        assert set(claim.others) == set(task.words) - {claim.verdict}
+        assert claim.ask.endswith("?")
+        for word, why in claim.others.items():
+            report = check(id, right | {name: word})
+            assert report.misconceptions == (f"{name}-called-{word}",)
+            assert 0 < report.points < report.out_of
+            assert f"{name}: not {word}. {why}" in report.message
+            assert f"Question: {claim.ask}" in report.message
+        report = check(id, right | {name: ...})
+        assert (report.passed, report.misconceptions) == (False, ())
+        assert f"Not judged yet: {name}." in report.message
 
 
 @pytest.mark.parametrize(
@@ -241,7 +273,7 @@ def test_catalogue_and_tasks_agree():
         assert own == [f"{module}.{name}" for name in checks.TASKS]
     kinds = {
         "implement": Implement,
-        "predict": (Choose, PredictNumbers),
+        "predict": (Choose, PredictNumbers, Verdicts),
         "break it": BreakIt,
         "find the bug": Implement,
     }

@@ -52,6 +52,8 @@ class Form:
     builtins: what the names of torch functions contain that it may not call.
     builtin_parts: torch's modules that it may not call.
     reference: the course's own versions of the part, which it may not call.
+    call: answer, inputs, parameters → what it returned as tensors, for a function that
+        takes or returns something else.
     """
 
     outputs: tuple[str, ...]
@@ -61,6 +63,7 @@ class Form:
     builtins: tuple[str, ...] = ()
     builtin_parts: tuple[Callable, ...] = ()
     reference: tuple[Callable, ...] = ()
+    call: Callable | None = None
 
 
 @dataclass(frozen=True)
@@ -284,7 +287,11 @@ def reply_to(answer: Callable, form: Form, question: Question, turn: bool) -> Re
         }
         for name, place in places.items():
             place.put(question.parameters[name])
-    outputs = read_outputs(call(*inputs), form.outputs)
+    if form.call:
+        result = form.call(answer, inputs, question.parameters)
+    else:
+        result = call(*inputs)
+    outputs = read_outputs(result, form.outputs)
     reply = Reply(
         tuple(plain(x) for x in outputs),
         tuple(plain(x) if isinstance(x, Tensor) else x for x in inputs),
@@ -555,3 +562,26 @@ def read_letter(answer: object, letters: str) -> Hearing:
         text = f"Give one of the letters {', '.join(letters)} in quotes."
         return Hearing({}, Problem("wrong-kind", text))
     return Hearing({"letter": letter})
+
+
+def read_choices(answer: object, options: dict[str, tuple[str, ...]]) -> Hearing:
+    """A dictionary with one word for each name; None for one that is still open.
+
+    options: name → the words to choose from.
+    """
+    if unwritten(answer):
+        return Hearing({}, not_answered())
+    if not isinstance(answer, dict) or not set(answer) <= set(options):
+        text = f"Give a dictionary with the keys {', '.join(options)}."
+        return Hearing({}, Problem("wrong-kind", text))
+    if all(map(unwritten, answer.values())):
+        return Hearing({}, not_answered())
+    chosen: dict[str, str | None] = dict.fromkeys(options)
+    for name, word in answer.items():
+        if unwritten(word):
+            continue
+        chosen[name] = word.strip().lower() if isinstance(word, str) else ""
+        if chosen[name] not in options[name]:
+            text = f"For {name}, give one of the words {', '.join(options[name])}."
+            return Hearing({}, Problem("wrong-kind", text))
+    return Hearing(chosen)

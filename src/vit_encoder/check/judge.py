@@ -273,10 +273,17 @@ def keeps_inputs(trials: Trials) -> Problem | None:
         for place, (before, after) in enumerate(pairs):
             if not isinstance(before, Tensor) or before.device != after.device:
                 continue
-            if not torch.equal(before, after):
+            if not unchanged(before, after):
                 text = f"It changes its own input, number {place} counted from 0."
                 return Problem("input-changed", text)
     return None
+
+
+def unchanged(before: Tensor, after: Tensor) -> bool:
+    """Equal in shape and in every number; nan equals nan."""
+    if before.shape != after.shape:
+        return False
+    return bool(((before == after) | (before.isnan() & after.isnan())).all())
 
 
 def refuses(name: str, *names: str) -> Callable[[Trials], Problem | None]:

@@ -36,7 +36,9 @@ class Report:
             return "passed"
         if not self.answered:
             return "not answered yet"
-        recognised = ", ".join(self.misconceptions).replace("-", " ")
+        recognised = ", ".join(self.misconceptions[:2]).replace("-", " ")
+        if len(self.misconceptions) > 2:
+            recognised += f" and {len(self.misconceptions) - 2} more"
         return f"not passed yet ({recognised})" if recognised else "not passed yet"
 
     @property

@@ -1,4 +1,4 @@
-"""The four kinds of task. Each puts questions, hears the answer, and judges it.
+"""The kinds of task. Each puts questions, hears the answer, and judges it.
 
     questions(seed) → plain data
     hear(answer, questions) → plain data; the only step that touches the answer
@@ -39,6 +39,7 @@ class Implement:
     bank: the known wrong versions, the more telling first.
     settle: question, outputs → the outputs without what chance decides.
     remarks: trials → a line for an answer that passes all the same, or "".
+    locate: trials → a line that says where a recognised mistake shows first, or "".
     """
 
     form: Form
@@ -51,6 +52,7 @@ class Implement:
     bug: Misconception | None = None
     settle: Callable[[Question, tuple[Tensor, ...]], tuple[Tensor, ...]] | None = None
     remarks: tuple[Callable[[Trials], str], ...] = ()
+    locate: Callable[[Trials], str] | None = None
 
     def questions(self, seed: int) -> list[Question]:
         """The questions, with fresh random inputs for each seed."""
@@ -116,6 +118,8 @@ class Implement:
         names = [m.name for m in recognised] + [f.problem.name for f in rest]
         explained_by_name = not recognised and bool(rest[0].problem.name)
         example = "" if explained_by_name else judge.picture(trials, self.show)
+        if recognised and self.locate:
+            example = "\n".join(filter(None, [self.locate(trials), example]))
         message = judge.explain(recognised, rest, example)
         return Verdict(
             judge.points_for(failures, out_of),
@@ -128,7 +132,8 @@ class Implement:
         self, questions: list[Question], trials: Trials
     ) -> tuple[list[Misconception], set[str]]:
         """The known wrong versions that behave alike, and the properties they fail."""
-        questions = [without_biases(q, trials[q.name].reply) for q in questions]
+        if self.form.is_class:
+            questions = [without_biases(q, trials[q.name].reply) for q in questions]
         recognised, explained = {}, set()
         for misconception in self.bank:
             wrong = self.trials_alike(misconception, questions, trials)
@@ -268,6 +273,60 @@ class Choose:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """A statement to judge.
+
+    verdict: the right word. others: each wrong word → why it does not fit.
+    ask: the question that leads on.
+    """
+
+    verdict: str
+    others: dict[str, str]
+    ask: str
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The student judges several claims, each with one word."""
+
+    claims: dict[str, Claim]
+    words: tuple[str, ...]
+    again: str
+
+    def questions(self, seed: int) -> list[Question]:
+        """Nothing to ask: the answer is the words themselves."""
+        return []
+
+    def hear(self, answer: object, questions: list[Question]) -> Hearing:
+        """Claim → the chosen word; None for a claim that is still open."""
+        return adapter.read_choices(answer, dict.fromkeys(self.claims, self.words))
+
+    def judge(
+        self, questions: list[Question], hearing: Hearing, out_of: int
+    ) -> Verdict:
+        """Points for the claims judged rightly; why each of the others is not."""
+        if hearing.problem:
+            return failing(hearing.problem)
+        chosen = hearing.replies
+        missed = {n: c for n, c in self.claims.items() if chosen[n] != c.verdict}
+        if not missed:
+            text = f"All {len(self.claims)} verdicts are right."
+            return Verdict(out_of, True, (), text)
+        wrong = {n: c for n, c in missed.items() if chosen[n]}
+        lines = [
+            f"{n}: not {chosen[n]}. {c.others[chosen[n]]}" for n, c in wrong.items()
+        ]
+        if len(wrong) < len(missed):
+            still_open = (n for n in missed if n not in wrong)
+            lines.append(f"Not judged yet: {', '.join(still_open)}.")
+        ask = next((c.ask for c in wrong.values()), "")
+        points = out_of * (len(self.claims) - len(missed)) // len(self.claims)
+        names = tuple(f"{n}-called-{chosen[n]}".replace("_", "-") for n in wrong)
+        text = judge.with_question("\n".join(lines), ask)
+        return Verdict(points, False, names, text)
+
+
+@dataclass(frozen=True)
 class BreakIt:
     """The student writes a test; it must pass right versions and fail wrong ones.
 
@@ -336,4 +395,4 @@ def refused(said: str | Problem) -> str:
     return "Your test says no to a right version."
 
 
-Task = Implement | PredictNumbers | Choose | BreakIt
+Task = Implement | PredictNumbers | Choose | Verdicts | BreakIt
