@@ -38,12 +38,14 @@ class Trial:
     """A question, what was answered, and what is right.
 
     expected: the outputs in float64. gradients: as in Reply, in float64.
+    drawn: the outputs with what chance decided, which those in `reply` are without.
     """
 
     question: Question
     reply: Reply
     expected: tuple[Tensor, ...]
     gradients: dict[str, Tensor]
+    drawn: tuple[Tensor, ...] = ()
 
     def problem(self) -> Problem | None:
         """Why the outputs cannot be compared number by number."""
@@ -191,7 +193,8 @@ def keeps_digits(name: str) -> Callable[[Trials], Problem | None]:
         trial = trials[name]
         if not trial.right() or trial.right(at_least=0):
             return None
-        if any(torch.equal(x, x.float().double()) for x in trial.reply.outputs):
+        came = trial.drawn or trial.reply.outputs
+        if any(torch.equal(x, x.float().double()) for x in came):
             text = "On float64 inputs it computes in float32: digits are lost."
             return Problem("computed-in-float32", text)
         return Problem("", "On float64 inputs fewer than 9 digits are right.")
@@ -415,6 +418,8 @@ class Show:
     order: output → its place in what the answer returns; the most telling first.
     axes: output → what a row is, what a column is.
     parameters: the names of those that are small enough to be shown, too.
+    same_draw: question, output → what is right with the chance of this output, where
+        chance decides.
     """
 
     questions: tuple[str, ...]
@@ -422,6 +427,7 @@ class Show:
     order: dict[str, int]
     axes: dict[str, tuple[str, str]]
     parameters: tuple[str, ...] = ()
+    same_draw: Callable[[Question, Tensor], Tensor] | None = None
 
 
 def picture(trials: Trials, show: Show) -> str:
@@ -430,8 +436,11 @@ def picture(trials: Trials, show: Show) -> str:
         if trial.problem():
             continue
         for output, index in show.order.items():
-            got = trial.reply.outputs[index].double()
-            place = first_wrong_matrix(got, trial.expected[index])
+            got, expected = trial.reply.outputs[index].double(), trial.expected[index]
+            if show.same_draw:
+                got = trial.drawn[index].double()
+                expected = show.same_draw(trial.question, got)
+            place = first_wrong_matrix(got, expected)
             if place is None:
                 continue
             row, column = show.axes[output]
@@ -440,7 +449,7 @@ def picture(trials: Trials, show: Show) -> str:
                 *input_lines(trial.question, show.inputs),
                 *parameter_lines(trial.question, show.parameters),
                 f"{where}, a row a {row}, a column a {column}; * marks a difference:",
-                *table(got[place], trial.expected[index][place], row),
+                *table(got[place], expected[place], row),
             ]
             return "\n".join(lines)
     return ""
