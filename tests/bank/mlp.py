@@ -235,9 +235,8 @@ class Lazy(WithFunctions):
 
 class OneTokenAtATime(WithModules):
     def forward(self, x):
-        return torch.stack(
-            [super(OneTokenAtATime, self).forward(t) for t in x.unbind(1)], 1
-        )
+        outputs = [WithModules.forward(self, token) for token in x.unbind(1)]
+        return torch.stack(outputs, dim=1)
 
 
 RIGHT_MLP = [
@@ -557,6 +556,18 @@ def calls_course(x, p, training):
     return vit_encoder.dropout(x, p, training)
 
 
+def drops_after_dividing(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    dropped = torch.rand_like(x) < p
+    return torch.where(dropped, torch.zeros_like(x), x / (1 - p))
+
+
+def straight_through(x, p, training):
+    return x + (with_rand_like(x, p, training) - x).detach()
+
+
 def only_kept(x, p, training):
     check_p(p)
     return x[torch.rand_like(x) >= p] if training else x
@@ -764,8 +775,7 @@ class InFloat32(WithModules):
 class WritesIntoX(WithModules):
     def forward(self, x):
         y = super().forward(x)
-        with torch.no_grad():
-            x += 1
+        x.data.add_(1)
         return y
 
 
@@ -773,6 +783,16 @@ class LayersMadeInForward(WithModules):
     def forward(self, x):
         fc1 = nn.Linear(x.shape[-1], self.fc1.out_features).to(x)
         return self.drop(self.fc2(self.drop(F.gelu(fc1(x)))))
+
+
+class BatchNormInside(WithModules):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__(dim, mlp_dim, dropout)
+        self.norm = nn.BatchNorm1d(mlp_dim)
+
+    def forward(self, x):
+        hidden = self.norm(self.fc1(x).mT).mT
+        return self.drop(self.fc2(self.drop(F.gelu(hidden))))
 
 
 class Detached(WithModules):
@@ -823,6 +843,7 @@ WRONG_MLP = {
     "probability-not-checked": [AnyProbability],
     "computed-in-float32": [InFloat32],
     "input-changed": [WritesIntoX],
+    "not-deterministic": [LayersMadeInForward],
     "gradient-cut": [Detached],
     "wrong-type": [PairReturned],
     "reference-used": [Inherited, Wrapped, vit_encoder.MLP],
@@ -1017,7 +1038,7 @@ NAMELESS = {
         root_scale,
         one_gate,
     ],
-    "MLP": [Softplus, Normalised, Scaled, Squared, LayersShareABias],
+    "MLP": [Softplus, Normalised, Scaled, Squared, LayersShareABias, BatchNormInside],
 }
 GOOD_TESTS = {"alone_and_bent": [good_test, against_torch, with_asserts]}
 WEAK_TESTS = {

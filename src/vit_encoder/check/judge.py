@@ -372,14 +372,16 @@ def wrong_questions(trials: Trials) -> set[str]:
     }
 
 
-def behaves_as(wrong: Trials, trials: Trials) -> bool:
-    """Wherever a known wrong version is wrong, the answer says the same.
+def telling_questions(trials: Trials) -> set[str]:
+    """The wrong questions; what is asked aside counts only if all the rest is right."""
+    names = wrong_questions(trials)
+    return {name for name in names if not trials[name].question.aside} or names
 
-    What is asked aside counts only if the version is right in all the rest.
-    """
-    names = wrong_questions(wrong)
-    main = {name for name in names if not wrong[name].question.aside}
-    return all(same(wrong[name].reply, trials[name].reply) for name in main or names)
+
+def behaves_as(wrong: Trials, trials: Trials) -> bool:
+    """Wherever a known wrong version is wrong, the answer says the same."""
+    names = telling_questions(wrong)
+    return all(same(wrong[name].reply, trials[name].reply) for name in names)
 
 
 def recognises(wrong: Trials, trials: Trials) -> bool:
@@ -392,7 +394,7 @@ def recognises(wrong: Trials, trials: Trials) -> bool:
     if not names or not behaves_as(wrong, trials):
         return False
     return any(has_numbers(wrong[name].reply) for name in names) or (
-        names == wrong_questions(trials)
+        telling_questions(wrong) == telling_questions(trials)
     )
 
 

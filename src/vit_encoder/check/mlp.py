@@ -863,7 +863,8 @@ def dropout_questions(seed: int) -> list[Question]:
         Question("after training", (three, 0.7, False)),
         Question("after training, p = 1", (all_axes, 1.0, False)),
         Question("p = 0", (all_axes, 0.0, True)),
-        Question("p = 1", (all_axes, 1.0, True), cotangent=normal(2, 3, 8, 25)),
+        Question("p = 1", (all_axes, 1.0, True)),
+        Question("p = 1, gradients", (two, 1.0, True), cotangent=normal(110, 90)),
         Question("p = 1.5", (SMALL_DROPOUT, 1.5, True), refused=True),
         Question("p = -0.1", (SMALL_DROPOUT, -0.1, True), refused=True),
         Question("float32", (two.float(), 0.2, True)),
@@ -880,7 +881,7 @@ SMALL_PARAMETERS = {
     "fc2.bias": small([1, -2])[0],
 }
 # Hidden units of 1 and 2, so that the four ways to drop them give four outputs.
-EQUAL_TOKENS = small([1, 2, -1]).expand(2, 1500, 3).clone()
+EQUAL_TOKENS = small([1, 2, -1]).expand(60, 50, 3).clone()
 EQUAL_PARAMETERS = {
     "fc1.weight": small([2, -1, -1], [1, 0, 1]),
     "fc1.bias": small([0, 2])[0],
@@ -924,7 +925,7 @@ def mlp_questions(seed: int) -> list[Question]:
             "p = 1.5",
             (EQUAL_TOKENS,),
             built(3, 2, 1.5),
-            EQUAL_PARAMETERS,
+            **equal,
             training=True,
             refused=True,
         ),
@@ -1092,6 +1093,16 @@ def drops_everything(trials: Trials) -> Problem | None:
     return Problem("", "With p = 1 in training, not everything becomes 0.")
 
 
+def stops_every_gradient(trials: Trials) -> Problem | None:
+    """With p = 1 the gradient of x is 0; if none flows at all, that is as good."""
+    reply = trials["p = 1, gradients"].reply
+    got = reply.gradients.get("input 0")
+    if reply.problem or got is None or not got.any():
+        return None
+    what = "nan" if got.isnan().any() else "not 0"
+    return Problem("", f"With p = 1 in training, the gradient of x is {what}.")
+
+
 def passes_gradient_of_gates(trials: Trials) -> Problem | None:
     """The gradient is stopped where the number was dropped, and scaled elsewhere."""
     trial = trials["gradients"]
@@ -1177,6 +1188,15 @@ def drops_twice(trials: Trials) -> Problem | None:
         if values == 4:
             text = f"{start} the four values of a feature are not those expected."
     return Problem("", text)
+
+
+def refuses_what_is_no_probability(trials: Trials) -> Problem | None:
+    """Dropout of 1.5 raises a ValueError, unless its number is ignored altogether."""
+    problem, drawn = trials["p = 1.5"].reply.problem, trials["in training"].drawn
+    unfit = problem and problem.name != "raises"
+    if unfit or (drawn and close(drawn[0], drawn[0][:1, :1].expand_as(drawn[0]))):
+        return None
+    return refuses("probability-not-checked", "p = 1.5")(trials)
 
 
 SHAPE = "What shape comes in, and what shape must come out?"
@@ -1283,8 +1303,8 @@ DROPOUT_PROPERTIES = (
     Property("p = 1 drops everything", drops_everything, divided_by_zero.ask),
     Property(
         "p = 1 lets no gradient through",
-        same_gradients("p = 1"),
-        divided_by_zero.ask,
+        stops_every_gradient,
+        "What is computed with the numbers that are dropped, before they are?",
     ),
     Property(
         "p outside 0 to 1 is refused",
@@ -1346,7 +1366,7 @@ MLP_PROPERTIES = (
     Property("dropout 1 gives zeros", drops_everything, divided_by_zero.ask),
     Property(
         "dropout outside 0 to 1 is refused",
-        refuses("probability-not-checked", "p = 1.5"),
+        refuses_what_is_no_probability,
         "Which number is a probability?",
     ),
     *EDGES,
