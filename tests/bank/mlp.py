@@ -479,6 +479,18 @@ def gate_for_all_images(x, p, training):
     return x * kept * (1 / (1 - p) if p < 1 else 0)
 
 
+def one_gate(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    return x * (torch.rand(()).item() >= p) * (1 / (1 - p) if p < 1 else 0)
+
+
+def as_in_2014(x, p, training):
+    check_p(p)
+    return x * torch.bernoulli(torch.full_like(x, 1 - p)) if training else x * (1 - p)
+
+
 def seeded(x, p, training):
     torch.manual_seed(0)
     return with_rand_like(x, p, training)
@@ -590,9 +602,15 @@ WRONG_DROPOUT = {
     "modes-swapped": [mode_turned],
     "never-on": [does_nothing],
     "scaled-twice": [scaled_after],
+    "scaled-after-training": [as_in_2014],
     "divided-by-zero": [divides_tensors, divides_numbers],
     "input-changed": [writes_into_x],
-    "shared-gates": [gate_for_a_token, gate_for_a_feature, gate_for_all_images],
+    "shared-gates": [
+        gate_for_a_token,
+        gate_for_a_feature,
+        gate_for_all_images,
+        one_gate,
+    ],
     "same-gates-again": [seeded, smallest_dropped],
     "count-fixed": [exact_count],
     "probability-not-checked": [takes_any_p],
@@ -905,13 +923,6 @@ def root_scale(x, p, training):
     return x * (torch.rand_like(x) >= p) * (1 / (1 - p) ** 0.5 if p < 1 else 0)
 
 
-def one_gate(x, p, training):
-    check_p(p)
-    if not training:
-        return x
-    return x * (torch.rand(()).item() >= p) * (1 / (1 - p) if p < 1 else 0)
-
-
 class Softplus(Layers):
     def forward(self, x):
         return self.drop(self.fc2(self.drop(F.softplus(self.fc1(x)))))
@@ -931,6 +942,11 @@ class Scaled(WithModules):
 class Squared(Layers):
     def forward(self, x):
         return self.drop(self.fc2(self.drop(F.relu(self.fc1(x)) ** 2)))
+
+
+class DropsUnasked(WithModules):
+    def __init__(self, dim, mlp_dim, dropout=0.1):
+        super().__init__(dim, mlp_dim, dropout)
 
 
 class LayersShareABias(WithModules):
@@ -1036,9 +1052,16 @@ NAMELESS = {
         noise_added,
         whole_scale,
         root_scale,
-        one_gate,
     ],
-    "MLP": [Softplus, Normalised, Scaled, Squared, LayersShareABias, BatchNormInside],
+    "MLP": [
+        Softplus,
+        Normalised,
+        Scaled,
+        Squared,
+        LayersShareABias,
+        DropsUnasked,
+        BatchNormInside,
+    ],
 }
 GOOD_TESTS = {"alone_and_bent": [good_test, against_torch, with_asserts]}
 WEAK_TESTS = {

@@ -96,7 +96,7 @@ def no_root_of_two(x):
 @wrong_gelu(
     seen="It returns the gate Φ(x) alone, from 0 to 1.",
     ask="What is multiplied by the gate?",
-    source=OURS,
+    source=GITHUB + "tensorflow/tfjs/pull/8224",
 )
 def gate_alone(x):
     return 0.5 * (1 + torch.erf(x / math.sqrt(2)))
@@ -240,7 +240,7 @@ def scaled_twice(x, p, training):
 @wrong_dropout(
     seen="With p = 1 it fails or returns nan: it divides by 1 - p = 0.",
     ask="What remains if every number is dropped?",
-    source=OURS,
+    source=GITHUB + "google/flax/pull/2055",
 )
 def divided_by_zero(x, p, training):
     require_probability(p, "p")
@@ -294,6 +294,21 @@ def multiplied_in_training(x, p, training):
 
 
 @wrong_dropout(
+    seen="Training leaves what is kept as it is, and evaluation multiplies by 1 - p:"
+    " the mean stays, but after training x does not come back.",
+    ask="Two conventions make the scale good. Which mode does the chapter's equation"
+    " choose?",
+    source="Srivastava et al. 2014, figure 2",
+)
+def scaled_after_training(x, p, training):
+    require_probability(p, "p")
+    if not training:
+        return x * (1 - p)
+    kept = torch.rand(x.shape, dtype=torch.float32, device=x.device) >= p
+    return x * kept
+
+
+@wrong_dropout(
     seen="It drops nothing, not in training either.",
     ask="When should numbers become 0, and when not?",
     source=OURS,
@@ -320,7 +335,7 @@ def modes_swapped(x, p, training):
 @wrong_dropout(
     seen="One gate serves many numbers: they are kept together, or dropped together.",
     ask="How many random numbers must be drawn for a tensor of shape (B, N, D)?",
-    source=OURS,
+    source=GITHUB + "clab/dynet/pull/812",
 )
 def shared_gates(x, p, training):
     require_probability(p, "p")
@@ -494,7 +509,7 @@ class ActivationFirst(nn.Module):
 @wrong_mlp(
     seen="The input is added to the output. So does the block: it counts twice.",
     ask="Who adds the input back: the MLP, or the block around it?",
-    source=OURS,
+    source=GITHUB + "nlpyang/hiersumm/issues/28",
 )
 class ResidualInside(nn.Module):
     def __init__(self, dim, mlp_dim, dropout=0.0):
@@ -573,7 +588,7 @@ class DropoutAtTheStart(nn.Module):
 @wrong_mlp(
     seen="The hidden units are dropped, but no output is: none stands at the end.",
     ask="After which layers does the ViT paper put dropout?",
-    source=OURS,
+    source=GITHUB + "tensorflow/swift-models/issues/104",
 )
 class DropoutOnlyInside(nn.Module):
     def __init__(self, dim, mlp_dim, dropout=0.0):
@@ -592,7 +607,7 @@ class DropoutOnlyInside(nn.Module):
 @wrong_mlp(
     seen="Nothing is dropped in training, whatever it was built with.",
     ask="Where does the number go that the module was built with?",
-    source=OURS,
+    source=GITHUB + "isaaccorley/mlp-mixer-pytorch/issues/2",
 )
 class DropoutIgnored(nn.Module):
     def __init__(self, dim, mlp_dim, dropout=0.0):
@@ -632,6 +647,7 @@ DROPOUT = (
     in_place,
     gate_turned,
     multiplied_in_training,
+    scaled_after_training,
     never_on,
     modes_swapped,
     shared_gates,
@@ -1013,11 +1029,17 @@ def factors(law: Law) -> str:
 
 def has_gates_of_their_own(trials: Trials) -> Problem | None:
     """Whether one number is dropped says nothing about its neighbour."""
+    laws = []
     for trial in (trials[name] for name in BY_CHANCE):
         if trial.problem():
             return trial.problem()
-        if law_in(trial).shared:
-            return Problem(shared_gates.name, shared_gates.seen)
+        laws.append(law_in(trial))
+    p = trials[BY_CHANCE[0]].question.inputs[1]
+    # All of them kept, and yet made larger; or all kept here, and all dropped there.
+    scaled = laws[0].zeros == 0 and abs(laws[0].low - 1 / (1 - p)) < 1e-4
+    at_once = scaled or {law.zeros for law in laws} == {0, 1}
+    if at_once or any(law.shared for law in laws):
+        return Problem(shared_gates.name, shared_gates.seen)
     return None
 
 
@@ -1145,6 +1167,15 @@ def bends(trials: Trials) -> Problem | None:
     if not close(twice - once, once - zero):
         return None
     return Problem(NoActivation.name, NoActivation.seen)
+
+
+def same_in_training(trials: Trials) -> Problem | None:
+    """Built without dropout, it does in training what it does in evaluation."""
+    trial = trials["training without dropout"]
+    if trial.problem() or trial.right():
+        return trial.problem()
+    text = "Built with dim and mlp_dim alone, it gives other numbers in training."
+    return Problem("", text)
 
 
 def has_biases(trials: Trials) -> Problem | None:
@@ -1343,9 +1374,14 @@ MLP_PROPERTIES = (
             "a wide hidden layer",
             "a narrow hidden layer",
             "one token",
-            "training without dropout",
         ),
         "In which order come the two layers and GELU, and what else is in between?",
+        core=True,
+    ),
+    Property(
+        "without dropout, training and evaluation give the same",
+        same_in_training,
+        "Which value has `dropout` if nobody gives one, and what asks for the mode?",
         core=True,
     ),
     Property(
