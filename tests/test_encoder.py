@@ -187,6 +187,7 @@ def test_wrong_input_is_named(x, error, words):
 LOADED = {  # right numbers once weights are loaded; wrong in how the blocks are made
     "copies-of-one-block",
     "plain-list-of-blocks",
+    "dropout-not-passed-on",
 }
 
 
@@ -194,14 +195,23 @@ LOADED = {  # right numbers once weights are loaded; wrong in how the blocks are
 def test_wrong_version_differs_in_what_it_says(wrong, rng):
     right = with_random_parameters(rng, 3, 12, 4, 20)
     encoder = wrong.wrong(3, 12, 4, 20)
-    for mine, other in zip(encoder.blocks, right.blocks, strict=True):
+    # One of them holds a single block.
+    for mine, other in zip(encoder.blocks, right.blocks, strict=False):
         mine.double().load_state_dict(other.state_dict())
     encoder.norm.double().load_state_dict(right.norm.state_dict())
     x = randn(rng, 2, 5, 12)
     made, expected = encoder(x), right(x)
-    same = made.shape == expected.shape and torch.allclose(made, expected)
+    same = made.shape == expected.shape and torch.allclose(made, expected, 0, 1e-10)
     assert same == (wrong.name in LOADED)
     assert misconception("encoder.Encoder", wrong.name) is wrong
+
+
+def test_dropout_reaches_the_blocks_of_the_right_encoder_alone():
+    wrong = misconception("encoder.Encoder", "dropout-not-passed-on").wrong
+    found = [
+        {b.dropout for b in make(3, 6, 3, 11, 0.5).blocks} for make in (Encoder, wrong)
+    ]
+    assert found == [{0.5}, {0.0}]
 
 
 def test_copies_start_alike_and_a_plain_list_hides_the_blocks():

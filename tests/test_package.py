@@ -26,7 +26,9 @@ def test_importing_brings_torch_and_nothing_else_that_is_heavy():
 
 
 def test_every_chapter_s_part_can_be_imported(address):
-    for source in read_all(address):
+    chapters = [s for s in read_all(address) if s.path.parent.name == "chapters"]
+    assert chapters
+    for source in chapters:
         assert import_module(f"vit_encoder.{source.module}").__doc__
 
 
