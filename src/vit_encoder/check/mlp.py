@@ -1609,5 +1609,5 @@ TASKS = {
     "dropout": WRITE_DROPOUT,
     "MLP": WRITE_MLP,
     "alone_and_bent": TEST_TOKENS,
-    "find_the_bug": replace(WRITE_MLP, bug=DropoutAlwaysOn),
+    "find_the_bug": replace(WRITE_MLP, bug=DropoutAlwaysOn, again="Check"),
 }
