@@ -1,6 +1,7 @@
 """The checks: right designs pass, wrong ones are named, broken ones are survived."""
 
 import math
+import re
 import signal
 import sys
 import threading
@@ -11,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests.bank import encoder as encoder_bank
+from tests.bank import mlp as mlp_bank
 from tests.bank import self_attention as bank
 from torch import nn
 
@@ -698,6 +700,45 @@ def test_gradients_leave_plain_values_alone():
     reply = adapter.ask(lambda x, n: n * x, Form(("output",)), question)
     assert list(reply.gradients) == ["input 0"]
     assert torch.equal(reply.gradients["input 0"], torch.full((2, 3), 5.0))
+
+
+# What chance decides
+
+MLP = "mlp.MLP"
+DROPOUT = "mlp.dropout"
+
+
+def test_a_random_output_is_shown_beside_what_is_right_for_its_draw():
+    message = check(DROPOUT, misconception(DROPOUT, "not-scaled").wrong).message
+    assert "  p = 0.2\n  training = True\n" in message
+    for row in re.findall(r"^  token \d +(.*)$", message, re.MULTILINE):
+        numbers = [float(n) for n in row.replace("*", "").split()]
+        got, expected = numbers[:4], numbers[4:]
+        assert expected == pytest.approx([1.25 * n for n in got], abs=0.01)
+        assert row.count("*") == sum(n != 0 for n in got)
+
+
+@pytest.mark.parametrize("draw", range(10))
+def test_another_draw_changes_no_verdict(draw):
+    def wrong(x, p, training):
+        for _ in range(draw):  # other random numbers than those of the known version
+            torch.rand(())
+        return mlp_bank.only_masked(x, p, training)
+
+    assert check(DROPOUT, mlp_bank.with_bernoulli, draw).passed
+    assert check(DROPOUT, wrong, draw).misconceptions == ("not-scaled",)
+
+
+def test_float32_on_the_way_is_seen_in_the_output_itself():
+    """What is left of an output without chance is too round to tell."""
+    report = check(DROPOUT, mlp_bank.dropout_in_float32)
+    assert report.misconceptions == ("computed-in-float32",)
+
+
+def test_errors_are_compared_without_what_is_asked_aside():
+    """It has the shape of the known version, and takes any p beside."""
+    report = check(MLP, mlp_bank.WidthOfToken)
+    assert report.misconceptions == ("hidden-width-ignored",)
 
 
 # Arguments that are refused

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vit_encoder import MLP, dropout, gelu
-from vit_encoder.check.mlp import MISCONCEPTIONS
+from vit_encoder import MLP, EncoderBlock, dropout, gelu
+from vit_encoder.check.mlp import MISCONCEPTIONS, TASKS
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 
@@ -310,6 +310,13 @@ def mlp_is_right(version, rng):
         return False
     if len(draws[:, 0][draws[:, 0] != 0].unique()) < 10:  # no hidden unit was dropped
         return False
+    with torch.no_grad():  # now each output shows one hidden unit
+        layer.fc2.weight.copy_(torch.eye(5, 20))
+        layer.fc2.bias.zero_()
+        shown = layer(x[0, 0].expand(1000, 5))
+        unit = gelu(right.fc1(x[0, 0]))[:5] / 0.8**2
+    if (shown - unit * (shown != 0)).abs().max() > 1e-10:
+        return False
     layer.dropout = 1.0
     return not layer(x).isnan().any()
 
@@ -320,3 +327,35 @@ def test_wrong_mlp_keeps_the_shape_and_is_wrong(mistake, rng):
     assert not mlp_is_right(mistake.wrong, rng)
     x = randn(rng, 2, 7, 5)
     assert mistake.wrong(5, 20).double()(x).shape == x.shape
+
+
+# What the predictions say is true.
+
+
+def test_one_tolerance_tells_three_formulas_apart(rng):
+    tolerances = {"A": 1e-1, "B": 1e-3, "C": 1e-5, "D": 1e-10}
+    x = randn(rng, 10_000, dtype=torch.float32)
+    versions = (
+        x * torch.special.ndtr(x),
+        F.gelu(x, approximate="tanh"),
+        x * torch.sigmoid(1.702 * x),
+    )
+    off = [(version - F.gelu(x)).abs().max().item() for version in versions]
+    passing = {key: [d < t for d in off] for key, t in tolerances.items()}
+    assert passing == {
+        "A": [True, True, True],
+        "B": [True, True, False],
+        "C": [True, False, False],
+        "D": [False, False, False],
+    }
+
+
+def test_parameters_are_those_of_a_block():
+    def count(module):
+        return sum(p.numel() for p in module.parameters())
+
+    block = EncoderBlock(dim=5, num_heads=1, mlp_dim=20)
+    mlp = block.mlp
+    counts = count(mlp.fc1), count(mlp.fc2), count(mlp) / count(block)
+    assert TASKS["parameters"].right == counts
+    assert count(block) - count(mlp) == 120 + 20

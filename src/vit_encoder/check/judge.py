@@ -38,12 +38,14 @@ class Trial:
     """A question, what was answered, and what is right.
 
     expected: the outputs in float64. gradients: as in Reply, in float64.
+    drawn: the outputs with what chance decided, which those in `reply` are without.
     """
 
     question: Question
     reply: Reply
     expected: tuple[Tensor, ...]
     gradients: dict[str, Tensor]
+    drawn: tuple[Tensor, ...] = ()
 
     def problem(self) -> Problem | None:
         """Why the outputs cannot be compared number by number."""
@@ -191,7 +193,8 @@ def keeps_digits(name: str) -> Callable[[Trials], Problem | None]:
         trial = trials[name]
         if not trial.right() or trial.right(at_least=0):
             return None
-        if any(torch.equal(x, x.float().double()) for x in trial.reply.outputs):
+        came = trial.drawn or trial.reply.outputs
+        if any(torch.equal(x, x.float().double()) for x in came):
             text = "On float64 inputs it computes in float32: digits are lost."
             return Problem("computed-in-float32", text)
         return Problem("", "On float64 inputs fewer than 9 digits are right.")
@@ -376,14 +379,16 @@ def wrong_questions(trials: Trials) -> set[str]:
     }
 
 
-def behaves_as(wrong: Trials, trials: Trials) -> bool:
-    """Wherever a known wrong version is wrong, the answer says the same.
+def telling_questions(trials: Trials) -> set[str]:
+    """The wrong questions; what is asked aside counts only if all the rest is right."""
+    names = wrong_questions(trials)
+    return {name for name in names if not trials[name].question.aside} or names
 
-    What is asked aside counts only if the version is right in all the rest.
-    """
-    names = wrong_questions(wrong)
-    main = {name for name in names if not wrong[name].question.aside}
-    return all(same(wrong[name].reply, trials[name].reply) for name in main or names)
+
+def behaves_as(wrong: Trials, trials: Trials) -> bool:
+    """Wherever a known wrong version is wrong, the answer says the same."""
+    names = telling_questions(wrong)
+    return all(same(wrong[name].reply, trials[name].reply) for name in names)
 
 
 def recognises(wrong: Trials, trials: Trials) -> bool:
@@ -396,7 +401,7 @@ def recognises(wrong: Trials, trials: Trials) -> bool:
     if not names or not behaves_as(wrong, trials):
         return False
     return any(has_numbers(wrong[name].reply) for name in names) or (
-        names == wrong_questions(trials)
+        telling_questions(wrong) == telling_questions(trials)
     )
 
 
@@ -423,6 +428,8 @@ class Show:
     axes: output → what a row is, what a column is.
     parameters: the names of those that are small enough to be shown, too.
     notes: question → what is special about it beside its inputs.
+    same_draw: question, output → what is right with the chance of this output, where
+        chance decides.
     """
 
     questions: tuple[str, ...]
@@ -431,6 +438,7 @@ class Show:
     axes: dict[str, tuple[str, str]]
     parameters: tuple[str, ...] = ()
     notes: dict[str, str] = field(default_factory=dict)
+    same_draw: Callable[[Question, Tensor], Tensor] | None = None
 
 
 def picture(trials: Trials, show: Show) -> str:
@@ -439,8 +447,11 @@ def picture(trials: Trials, show: Show) -> str:
         if trial.problem():
             continue
         for output, index in show.order.items():
-            got = trial.reply.outputs[index].double()
-            place = first_wrong_matrix(got, trial.expected[index])
+            got, expected = trial.reply.outputs[index].double(), trial.expected[index]
+            if show.same_draw:
+                got = trial.drawn[index].double()
+                expected = show.same_draw(trial.question, got)
+            place = first_wrong_matrix(got, expected)
             if place is None:
                 continue
             row, column = show.axes[output]
@@ -450,7 +461,7 @@ def picture(trials: Trials, show: Show) -> str:
                 *input_lines(trial.question, show.inputs),
                 *parameter_lines(trial.question, show.parameters),
                 f"{where}, a row a {row}, a column a {column}; * marks a difference:",
-                *table(got[place], trial.expected[index][place], row),
+                *table(got[place], expected[place], row),
             ]
             return "\n".join(lines)
     return ""

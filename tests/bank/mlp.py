@@ -1,0 +1,1079 @@
+"""Answers on the MLP: right designs, and wrong ones with the names they get.
+
+What the package itself declares wrong (vit_encoder.check.mlp) is not repeated; here
+stand other ways of writing the same, and other faults.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import vit_encoder
+import vit_encoder.check.oracle
+
+# Right designs of gelu.
+
+
+def with_erf(x):
+    return x * (1 + torch.erf(x / 2**0.5)) / 2
+
+
+def with_erfc(x):
+    return 0.5 * x * torch.erfc(-x * math.sqrt(0.5))
+
+
+def with_ndtr(x):
+    return x * torch.special.ndtr(x)
+
+
+def with_normal(x):
+    return x * torch.distributions.Normal(0, 1).cdf(x)
+
+
+def with_tensor_constants(x):
+    half = torch.tensor(0.5, dtype=x.dtype, device=x.device)
+    return x.mul(half).mul((x * half.sqrt()).erf().add(1))
+
+
+def with_log_ndtr(x):
+    return x * torch.special.log_ndtr(x).exp()
+
+
+def with_two_branches(x):
+    small = x * torch.erfc(-x / math.sqrt(2)) / 2
+    return torch.where(x < 0, small, x - x * torch.erfc(x / math.sqrt(2)) / 2)
+
+
+class AsModule(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("root", torch.tensor(2.0).sqrt())
+
+    def forward(self, x):
+        return with_ndtr(x)
+
+
+RIGHT_GELU = [
+    with_erf,
+    with_erfc,
+    with_ndtr,
+    with_normal,
+    with_tensor_constants,
+    with_log_ndtr,
+    with_two_branches,
+    AsModule(),
+    lambda x: with_erf(x),
+]
+
+# Right designs of dropout.
+
+
+def check_p(p):
+    if p < 0 or p > 1:
+        raise ValueError(p)
+
+
+def with_rand_like(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    if p == 1:
+        return torch.zeros_like(x)
+    return torch.where(torch.rand_like(x) < p, torch.zeros_like(x), x / (1 - p))
+
+
+def with_bernoulli(x, p, training):
+    check_p(p)
+    if not training or p == 0:
+        return x.clone()
+    if p == 1:
+        return x * 0
+    return x * torch.bernoulli(torch.full_like(x, 1 - p)) / (1 - p)
+
+
+def with_mask_assigned(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    mask = torch.empty_like(x).uniform_() > p
+    result = x.clone()
+    result[~mask] = 0
+    return result * (1 / (1 - p) if p != 1 else 1)
+
+
+def with_masked_fill(x, p=0.5, training=True):
+    check_p(p)
+    if training:
+        dropped = torch.rand(x.size(), device=x.device, dtype=x.dtype).lt(p)
+        x = x.masked_fill(dropped, 0) / max(1 - p, 1e-7)
+    return x
+
+
+def with_bernoulli_in_place(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    gate = torch.empty_like(x).bernoulli_(1 - p)
+    if p < 1:
+        gate.div_(1 - p)
+    return x * gate
+
+
+def with_distribution(x, p, training):
+    check_p(p)
+    if not training or p == 0.0:
+        return x
+    if p == 1.0:
+        return torch.zeros_like(x) * x
+    gate = torch.distributions.Bernoulli(1 - p).sample(x.shape).to(x)
+    return gate * x / (1 - p)
+
+
+def with_flat_loop(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    flat = x.flatten()
+    kept = torch.cat([torch.rand(1, device=x.device) >= p for _ in range(len(flat))])
+    return (flat * kept * (0 if p == 1 else 1 / (1 - p))).view(x.shape)
+
+
+RIGHT_DROPOUT = [
+    with_rand_like,
+    with_bernoulli,
+    with_mask_assigned,
+    with_masked_fill,
+    with_bernoulli_in_place,
+    with_distribution,
+    with_flat_loop,
+    lambda x, p, training: with_rand_like(x, p, training),
+]
+
+# Right designs of MLP.
+
+
+class Layers(nn.Module):
+    """Two layers, and dropout as a number; what subclasses start from."""
+
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, mlp_dim)
+        self.fc2 = nn.Linear(mlp_dim, dim)
+        self.p = dropout
+
+    def drop(self, x):
+        return vit_encoder.dropout(x, self.p, self.training)
+
+
+class WithCourse(Layers):
+    def forward(self, x):
+        return self.drop(self.fc2(self.drop(vit_encoder.gelu(self.fc1(x)))))
+
+
+class WithModules(nn.Module):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.fc1, self.act = nn.Linear(dim, mlp_dim), nn.GELU()
+        self.fc2, self.drop = nn.Linear(mlp_dim, dim), nn.Dropout(dropout)
+
+    def forward(self, x):
+        return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
+
+
+class WithFunctions(Layers):
+    def forward(self, x):
+        x = F.dropout(F.gelu(self.fc1(x)), self.p, self.training)
+        return F.dropout(self.fc2(x), p=self.p, training=self.training)
+
+
+class InOneRow(nn.Sequential):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__(
+            nn.Linear(dim, mlp_dim),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(mlp_dim, dim),
+            nn.Dropout(dropout),
+        )
+
+
+class BareParameters(nn.Module):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.p = dropout
+        self.fc1 = nn.Parameter(torch.randn(dim, mlp_dim))
+        self.fc1_bias = nn.Parameter(torch.zeros(mlp_dim))
+        self.fc2 = nn.Parameter(torch.randn(mlp_dim, dim))
+        self.fc2_bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x):
+        x = with_erfc(torch.einsum("bnd,dm->bnm", x, self.fc1) + self.fc1_bias)
+        x = with_rand_like(x, self.p, self.training) @ self.fc2 + self.fc2_bias
+        return with_bernoulli(x, self.p, self.training)
+
+
+class Convolutions(nn.Module):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.fc1 = nn.Conv1d(dim, mlp_dim, 1)
+        self.fc2 = nn.Conv1d(mlp_dim, dim, 1)
+        self.drop = nn.Dropout(dropout)
+        self.register_buffer("unused", torch.arange(100))
+
+    def forward(self, x):
+        hidden = self.drop(F.gelu(self.fc1(x.mT)))
+        return self.drop(self.fc2(hidden).mT)
+
+
+class Lazy(WithFunctions):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__(dim, mlp_dim, dropout)
+        self.fc1, self.fc2 = nn.LazyLinear(mlp_dim), nn.LazyLinear(dim)
+
+
+class OneTokenAtATime(WithModules):
+    def forward(self, x):
+        outputs = [WithModules.forward(self, token) for token in x.unbind(1)]
+        return torch.stack(outputs, dim=1)
+
+
+RIGHT_MLP = [
+    WithCourse,
+    WithModules,
+    WithFunctions,
+    InOneRow,
+    BareParameters,
+    Convolutions,
+    Lazy,
+    OneTokenAtATime,
+]
+
+# Wrong answers of gelu: name → answers that must get exactly this name.
+
+
+def tanh_of_openai(x):
+    inner = (x + 0.044715 * x.pow(3)) * (2 / math.pi) ** 0.5
+    return x / 2 * (inner.tanh() + 1)
+
+
+def quick(x):
+    return x / (1 + torch.exp(-1.702 * x))
+
+
+def swish(x):
+    return F.silu(x)
+
+
+def relu(x):
+    return torch.maximum(x, torch.zeros_like(x))
+
+
+def relu_of_torch(x):
+    return F.relu(x)
+
+
+def phi_alone(x):
+    return torch.special.ndtr(x)
+
+
+def twice(x):
+    return 2 * with_erf(x)
+
+
+def erf_of_x(x):
+    return x * (torch.erf(x) + 1) / 2
+
+
+def upper_tail(x):
+    return x * torch.special.ndtr(-x)
+
+
+def bell(x):
+    return x * torch.distributions.Normal(0.0, 1.0).log_prob(x).exp()
+
+
+def with_float32(x):
+    return with_erf(x.float()).to(x.dtype)
+
+
+def to_float32(x):
+    return with_erf(x.float())
+
+
+def into_x(x):
+    with torch.no_grad():
+        x *= torch.special.ndtr(x)
+    return x
+
+
+def constant_on_cpu(x):
+    return x * torch.erf(x / torch.full((x.shape[-1],), math.sqrt(2))).add(1) / 2
+
+
+def through_numpy(x):
+    phi = [0.5 * math.erfc(-v / math.sqrt(2)) for v in x.flatten().tolist()]
+    return torch.tensor(phi, dtype=x.dtype).view(x.shape) * x.detach()
+
+
+def calls_built_in(x):
+    return F.gelu(x)
+
+
+def calls_module(x):
+    return nn.GELU()(x)
+
+
+def calls_tanh_of_torch(x):
+    return F.gelu(x, approximate="tanh")
+
+
+def calls_operator(x):
+    return torch.ops.aten.gelu(x)
+
+
+def calls_reference(x):
+    return vit_encoder.gelu(x)
+
+
+def calls_oracle(x):
+    return vit_encoder.check.oracle.gelu(x)
+
+
+def returned_nothing(x):
+    with_erf(x)
+
+
+def returned_list(x):
+    return with_erf(x).tolist()
+
+
+def summed(x):
+    return with_erf(x).sum(-1)
+
+
+def draws(x):
+    return x * (torch.rand_like(x) < torch.special.ndtr(x))
+
+
+WRONG_GELU = {
+    "tanh-formula": [tanh_of_openai],
+    "sigmoid-formula": [quick],
+    "silu": [swish],
+    "relu": [relu, relu_of_torch],
+    "gate-alone": [phi_alone],
+    "no-half": [twice],
+    "no-root-of-two": [erf_of_x],
+    "gate-reversed": [upper_tail],
+    "density": [bell],
+    "computed-in-float32": [with_float32],
+    "dtype-changed": [to_float32],
+    "input-changed": [into_x],
+    "device-fixed": [constant_on_cpu],
+    "gradient-cut": [through_numpy],
+    "built-in-used": [
+        calls_built_in,
+        calls_module,
+        calls_tanh_of_torch,
+        calls_operator,
+    ],
+    "reference-used": [calls_reference, calls_oracle, vit_encoder.gelu],
+    "returns-none": [returned_nothing],
+    "wrong-type": [returned_list],
+    "wrong-shape": [summed],
+}
+
+# Wrong answers of dropout.
+
+
+def only_masked(x, p, training):
+    check_p(p)
+    return x * (torch.rand_like(x) > p) if training else x
+
+
+def divided_by_p(x, p, training):
+    check_p(p)
+    if not training or p == 0:
+        return x
+    return x * (torch.rand_like(x) > p) / p
+
+
+def kept_and_scaled_with_p(x, p, training):
+    check_p(p)
+    if not training or p == 0:
+        return x
+    return x * torch.bernoulli(torch.full_like(x, p)) / p
+
+
+def bernoulli_of_p(x, p, training):
+    check_p(p)
+    if not training or p == 0:
+        return x
+    gate = torch.bernoulli(torch.full_like(x, p))
+    return x * gate / (1 - p) if p < 1 else 0 * x
+
+
+def mode_forgotten(x, p, training):
+    return with_rand_like(x, p, True)
+
+
+def mode_turned(x, p, training):
+    return with_rand_like(x, p, not training)
+
+
+def does_nothing(x, p, training):
+    check_p(p)
+    return x.clone()
+
+
+def scaled_after(x, p, training):
+    return with_rand_like(x, p, True) if training else x * (1 - p)
+
+
+def divides_tensors(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    return x * (torch.rand_like(x) >= p) / (1 - p)
+
+
+def divides_numbers(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    scale = 1 / (1 - p)
+    return x * (torch.rand_like(x) >= p) * scale
+
+
+def writes_into_x(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    with torch.no_grad():
+        x[torch.rand_like(x) < p] = 0
+    return x / (1 - p) if p < 1 else x * 0
+
+
+def gate_for_a_token(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    kept = torch.rand(*x.shape[:-1], 1, device=x.device) >= p
+    return x * kept * (1 / (1 - p) if p < 1 else 0)
+
+
+def gate_for_a_feature(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    kept = torch.rand(x.shape[-1], device=x.device) >= p
+    return x * kept * (1 / (1 - p) if p < 1 else 0)
+
+
+def gate_for_all_images(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    kept = torch.rand(x.shape[1:], device=x.device) >= p
+    return x * kept * (1 / (1 - p) if p < 1 else 0)
+
+
+def one_gate(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    return x * (torch.rand(()).item() >= p) * (1 / (1 - p) if p < 1 else 0)
+
+
+def as_in_2014(x, p, training):
+    check_p(p)
+    return x * torch.bernoulli(torch.full_like(x, 1 - p)) if training else x * (1 - p)
+
+
+def seeded(x, p, training):
+    torch.manual_seed(0)
+    return with_rand_like(x, p, training)
+
+
+def smallest_dropped(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    if p == 1:
+        return 0 * x
+    return x * (x.abs() >= x.abs().quantile(p)) / (1 - p)
+
+
+def exact_count(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    order = torch.randperm(x.numel(), device=x.device).view(x.shape)
+    return x * (order >= round(p * x.numel())) * (1 / (1 - p) if p < 1 else 0)
+
+
+def takes_any_p(x, p, training):
+    if not training:
+        return x
+    kept = torch.rand_like(x) >= p
+    return x * kept * (1 / (1 - p) if p < 1 else 0)
+
+
+def asserts_p(x, p, training):
+    assert 0 <= p <= 1
+    return with_rand_like(x, p, training)
+
+
+def dropout_in_float32(x, p, training):
+    return with_rand_like(x.float(), p, training).to(x.dtype)
+
+
+def gate_of_float32(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    return x.float() * (torch.rand_like(x) >= p) * (1 / (1 - p) if p < 1 else 0)
+
+
+def gate_on_cpu(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    return x * (torch.rand(x.shape) >= p) * (1 / (1 - p) if p < 1 else 0)
+
+
+@torch.no_grad()
+def without_gradient(x, p, training):
+    return with_rand_like(x, p, training)
+
+
+def calls_f(x, p, training):
+    return F.dropout(x, p, training)
+
+
+def calls_nn(x, p, training):
+    return nn.Dropout(p).train(training)(x)
+
+
+def calls_alpha(x, p, training):
+    return F.alpha_dropout(x, p, training)
+
+
+def calls_native(x, p, training):
+    return torch.native_dropout(x, p, training)[0]
+
+
+def calls_course(x, p, training):
+    return vit_encoder.dropout(x, p, training)
+
+
+def drops_after_dividing(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    dropped = torch.rand_like(x) < p
+    return torch.where(dropped, torch.zeros_like(x), x / (1 - p))
+
+
+def straight_through(x, p, training):
+    return x + (with_rand_like(x, p, training) - x).detach()
+
+
+def only_kept(x, p, training):
+    check_p(p)
+    return x[torch.rand_like(x) >= p] if training else x
+
+
+def gate_too(x, p, training):
+    return with_rand_like(x, p, training), x != 0
+
+
+def two_arguments(x, p):
+    return with_rand_like(x, p, True)
+
+
+WRONG_DROPOUT = {
+    "not-scaled": [only_masked],
+    "divided-by-p": [divided_by_p],
+    "kept-with-p": [kept_and_scaled_with_p],
+    "gate-turned": [bernoulli_of_p],
+    "always-on": [mode_forgotten],
+    "modes-swapped": [mode_turned],
+    "never-on": [does_nothing],
+    "scaled-twice": [scaled_after],
+    "scaled-after-training": [as_in_2014],
+    "divided-by-zero": [divides_tensors, divides_numbers],
+    "input-changed": [writes_into_x],
+    "shared-gates": [
+        gate_for_a_token,
+        gate_for_a_feature,
+        gate_for_all_images,
+        one_gate,
+    ],
+    "same-gates-again": [seeded, smallest_dropped],
+    "count-fixed": [exact_count],
+    "probability-not-checked": [takes_any_p],
+    "wrong-error": [asserts_p],
+    "computed-in-float32": [dropout_in_float32],
+    "dtype-changed": [gate_of_float32],
+    "device-fixed": [gate_on_cpu],
+    "gradient-cut": [without_gradient],
+    "built-in-used": [calls_f, calls_nn, calls_alpha, calls_native],
+    "reference-used": [calls_course, vit_encoder.dropout],
+    "wrong-shape": [only_kept],
+    "wrong-type": [gate_too],
+    "raises": [two_arguments],
+}
+
+# Wrong answers of MLP.
+
+
+class GeluLast(Layers):
+    def forward(self, x):
+        return self.drop(F.gelu(self.fc2(self.drop(self.fc1(x)))))
+
+
+class NoBend(Layers):
+    def forward(self, x):
+        return self.drop(self.fc2(self.drop(self.fc1(x))))
+
+
+class Relu(Layers):
+    def forward(self, x):
+        return self.drop(self.fc2(self.drop(F.relu(self.fc1(x)))))
+
+
+class Silu(Layers):
+    def forward(self, x):
+        return self.drop(self.fc2(self.drop(F.silu(self.fc1(x)))))
+
+
+class Tanh(Layers):
+    def forward(self, x):
+        hidden = F.gelu(self.fc1(x), approximate="tanh")
+        return self.drop(self.fc2(self.drop(hidden)))
+
+
+class ReluWithoutDropout(Layers):
+    def forward(self, x):
+        return self.fc2(F.relu(self.fc1(x)))
+
+
+class AddsInput(WithModules):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+class SeesTheMean(WithModules):
+    def forward(self, x):
+        return super().forward(x + x.mean(1, keepdim=True))
+
+
+class SeesTheTokenBefore(WithModules):
+    def forward(self, x):
+        return super().forward(x + x.roll(1, dims=1))
+
+
+class SeesAllImages(WithModules):
+    def forward(self, x):
+        return super().forward(x - x.mean(0))
+
+
+class WidthOfToken(Layers):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__(dim, dim, dropout)
+
+    def forward(self, x):
+        return self.drop(self.fc2(self.drop(F.gelu(self.fc1(x)))))
+
+
+class FourTimes(WithModules):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__(dim, 4 * dim, dropout)
+
+
+class StaysWide(WithModules):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__(dim, mlp_dim, dropout)
+        self.fc2 = nn.Linear(mlp_dim, mlp_dim)
+
+
+class OneLayer(nn.Module):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, mlp_dim)
+
+    def forward(self, x):
+        return F.gelu(self.fc1(x))
+
+
+class OtherNames(nn.Module):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.net = InOneRow(dim, mlp_dim, dropout)
+
+    def forward(self, x):
+        return self.net(x)
+
+
+class WithoutBiases(WithModules):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__(dim, mlp_dim, dropout)
+        self.fc1 = nn.Linear(dim, mlp_dim, bias=False)
+        self.fc2 = nn.Linear(mlp_dim, dim, bias=False)
+
+
+class ForgetsTheMode(Layers):
+    def forward(self, x):
+        return F.dropout(self.fc2(F.dropout(F.gelu(self.fc1(x)), self.p)), self.p)
+
+
+class NewModulesEachTime(Layers):
+    def forward(self, x):
+        drop = nn.Dropout(self.p)
+        return drop(self.fc2(drop(F.gelu(self.fc1(x)))))
+
+
+class DropsAtTheEnd(Layers):
+    def forward(self, x):
+        return self.drop(self.fc2(F.gelu(self.fc1(x))))
+
+
+class DropsInside(Layers):
+    def forward(self, x):
+        return self.fc2(self.drop(F.gelu(self.fc1(x))))
+
+
+class DropsBeforeGelu(Layers):
+    def forward(self, x):
+        return self.drop(self.fc2(F.gelu(self.drop(self.fc1(x)))))
+
+
+class DropsInput(Layers):
+    def forward(self, x):
+        return self.drop(self.fc2(F.gelu(self.fc1(self.drop(x)))))
+
+
+class NeverDrops(Layers):
+    def forward(self, x):
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class OwnDropoutNotScaled(Layers):
+    def drop(self, x):
+        return only_masked(x, self.p, self.training)
+
+    def forward(self, x):
+        return self.drop(self.fc2(self.drop(F.gelu(self.fc1(x)))))
+
+
+class DropsTokens(Layers):
+    def drop(self, x):
+        return gate_for_a_token(x, self.p, self.training)
+
+    def forward(self, x):
+        return self.drop(self.fc2(self.drop(F.gelu(self.fc1(x)))))
+
+
+class AnyProbability(Layers):
+    def drop(self, x):
+        return takes_any_p(x, self.p, self.training)
+
+    def forward(self, x):
+        return self.drop(self.fc2(self.drop(F.gelu(self.fc1(x)))))
+
+
+class InFloat32(WithModules):
+    def forward(self, x):
+        hidden = self.drop(F.gelu(self.fc1(x)).float().to(x.dtype))
+        return self.drop(self.fc2(hidden).float().to(x.dtype))
+
+
+class WritesIntoX(WithModules):
+    def forward(self, x):
+        y = super().forward(x)
+        x.data.add_(1)
+        return y
+
+
+class LayersMadeInForward(WithModules):
+    def forward(self, x):
+        fc1 = nn.Linear(x.shape[-1], self.fc1.out_features).to(x)
+        return self.drop(self.fc2(self.drop(F.gelu(fc1(x)))))
+
+
+class BatchNormInside(WithModules):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__(dim, mlp_dim, dropout)
+        self.norm = nn.BatchNorm1d(mlp_dim)
+
+    def forward(self, x):
+        hidden = self.norm(self.fc1(x).mT).mT
+        return self.drop(self.fc2(self.drop(F.gelu(hidden))))
+
+
+class Detached(WithModules):
+    def forward(self, x):
+        hidden = self.drop(F.gelu(self.fc1(x.detach())))
+        return self.drop(self.fc2(hidden))
+
+
+class PairReturned(WithModules):
+    def forward(self, x):
+        return super().forward(x), F.gelu(self.fc1(x))
+
+
+class Inherited(vit_encoder.MLP):
+    pass
+
+
+class Wrapped(nn.Module):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.mlp = vit_encoder.MLP(dim, mlp_dim, dropout)
+        self.fc1, self.fc2 = self.mlp.fc1, self.mlp.fc2
+
+    def forward(self, x):
+        return self.mlp(x)
+
+
+WRONG_MLP = {
+    "activation-at-the-end": [GeluLast],
+    "no-activation": [NoBend],
+    "relu": [Relu, ReluWithoutDropout],
+    "silu": [Silu],
+    "tanh-formula": [Tanh],
+    "residual-inside": [AddsInput],
+    "tokens-mixed": [SeesTheMean, SeesTheTokenBefore, SeesAllImages],
+    "hidden-width-ignored": [WidthOfToken],
+    "wrong-parameter-shape": [FourTimes, StaysWide],
+    "missing-parameters": [OneLayer, OtherNames],
+    "no-bias": [WithoutBiases],
+    "dropout-always-on": [ForgetsTheMode, NewModulesEachTime],
+    "dropout-once": [DropsAtTheEnd],
+    "dropout-only-inside": [DropsInside],
+    "dropout-before-activation": [DropsBeforeGelu],
+    "dropout-at-the-start": [DropsInput],
+    "dropout-ignored": [NeverDrops],
+    "not-scaled": [OwnDropoutNotScaled],
+    "shared-gates": [DropsTokens],
+    "probability-not-checked": [AnyProbability],
+    "computed-in-float32": [InFloat32],
+    "input-changed": [WritesIntoX],
+    "not-deterministic": [LayersMadeInForward],
+    "gradient-cut": [Detached],
+    "wrong-type": [PairReturned],
+    "reference-used": [Inherited, Wrapped, vit_encoder.MLP],
+}
+
+# Nobody recorded these: they fail, and get no name.
+
+
+def softplus(x):
+    return F.softplus(x)
+
+
+def elu(x):
+    return F.elu(x)
+
+
+def mish(x):
+    return F.mish(x)
+
+
+def shifted(x):
+    return with_erf(x + 0.1)
+
+
+def polynomial(x):
+    return x * (0.5 + 0.398 * x).clamp(0, 1)
+
+
+def gaussian_noise(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    return x * (1 + (p / (1 - p + 1e-9)) ** 0.5 * torch.randn_like(x))
+
+
+def randn_below(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    return x * (torch.randn_like(x) >= p) * (1 / (1 - p) if p < 1 else 0)
+
+
+def noise_added(x, p, training):
+    y = with_rand_like(x, p, training)
+    return y + 0.01 * torch.randn_like(x) if training else y
+
+
+def whole_scale(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    return x * (torch.rand_like(x) >= p) * (int(1 / (1 - p)) + 1 if p < 1 else 0)
+
+
+def root_scale(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    return x * (torch.rand_like(x) >= p) * (1 / (1 - p) ** 0.5 if p < 1 else 0)
+
+
+class Softplus(Layers):
+    def forward(self, x):
+        return self.drop(self.fc2(self.drop(F.softplus(self.fc1(x)))))
+
+
+class Normalised(Layers):
+    def forward(self, x):
+        hidden = self.drop(F.gelu(self.fc1(x)))
+        return self.drop(self.fc2(F.layer_norm(hidden, hidden.shape[-1:])))
+
+
+class Scaled(WithModules):
+    def forward(self, x):
+        return 1.01 * super().forward(x)
+
+
+class Squared(Layers):
+    def forward(self, x):
+        return self.drop(self.fc2(self.drop(F.relu(self.fc1(x)) ** 2)))
+
+
+class DropsUnasked(WithModules):
+    def __init__(self, dim, mlp_dim, dropout=0.1):
+        super().__init__(dim, mlp_dim, dropout)
+
+
+class LayersShareABias(WithModules):
+    def forward(self, x):
+        return super().forward(x) + self.fc2.bias
+
+
+# Tests that a student may write.
+
+
+def good_test(MLP):
+    mlp = MLP(5, 20)
+    x = torch.randn(2, 7, 5)
+    y = mlp(x)
+    for token in range(7):
+        changed = x.clone()
+        changed[:, token] = torch.randn(2, 5)
+        same = (mlp(changed) - y).abs().amax((0, 2)) < 1e-5
+        if same.sum() != 6:
+            return False
+    return not torch.allclose(mlp(2 * x) + mlp(0 * x), 2 * y, atol=1e-4)
+
+
+def against_torch(MLP):
+    mlp = MLP(5, 20, 0.0)
+    state = list(mlp.state_dict().values())
+    if [v.ndim for v in state] != [2, 1, 2, 1]:
+        return False
+    w1, b1, w2, b2 = state
+    x = torch.randn(2, 7, 5)
+    expected = F.linear(F.gelu(F.linear(x, w1, b1)), w2, b2)
+    return torch.allclose(mlp(x), expected, atol=1e-5)
+
+
+def with_asserts(MLP):
+    mlp = MLP(3, 12).eval()
+    x = torch.randn(1, 4, 3)
+    for i in range(4):
+        torch.testing.assert_close(mlp(x)[:, i], mlp(x[:, i : i + 1])[:, 0])
+    zero = mlp(torch.zeros(1, 4, 3))
+    assert (mlp(3 * x) - zero - 3 * (mlp(x) - zero)).abs().max() > 1e-3
+
+
+def shapes(MLP):
+    return MLP(5, 20)(torch.randn(2, 7, 5)).shape == (2, 7, 5)
+
+
+def only_alone(MLP):
+    mlp, x = MLP(5, 20), torch.randn(2, 7, 5)
+    changed = x.clone()
+    changed[:, 3] += 1
+    return torch.allclose(mlp(changed)[:, :3], mlp(x)[:, :3], atol=1e-6)
+
+
+def only_far_tokens(MLP):
+    mlp, x = MLP(5, 20), torch.randn(2, 7, 5)
+    changed = x.clone()
+    changed[:, 0] += 1
+    alone = torch.allclose(mlp(changed)[:, 3:], mlp(x)[:, 3:], atol=1e-6)
+    return alone and not torch.allclose(mlp(2 * x) + mlp(0 * x), 2 * mlp(x), atol=1e-4)
+
+
+def only_bend(MLP):
+    mlp, x = MLP(5, 20), torch.randn(2, 7, 5)
+    return not torch.allclose(mlp(2 * x) + mlp(0 * x), 2 * mlp(x), atol=1e-4)
+
+
+def follows_order(MLP):
+    mlp, x = MLP(5, 20), torch.randn(2, 7, 5)
+    return torch.allclose(mlp(x.flip(1)), mlp(x).flip(1), atol=1e-5)
+
+
+def exactly_equal(MLP):
+    mlp, x = MLP(5, 20), torch.randn(2, 7, 5)
+    return torch.equal(mlp(2 * x), 2 * mlp(x))
+
+
+def wants_relu(MLP):
+    mlp, x = MLP(5, 20), torch.randn(2, 7, 5)
+    w1, b1, w2, b2 = mlp.state_dict().values()
+    return torch.allclose(mlp(x), F.linear(F.relu(F.linear(x, w1, b1)), w2, b2))
+
+
+def names_of_the_course(MLP):
+    mlp = MLP(5, 20)
+    return mlp.fc1.weight.shape == (20, 5)
+
+
+# What tests/test_exercises.py runs: task → answers.
+
+RIGHT = {
+    "gelu": RIGHT_GELU,
+    "dropout": RIGHT_DROPOUT,
+    "MLP": RIGHT_MLP,
+    "find_the_bug": RIGHT_MLP,
+}
+WRONG = {"gelu": WRONG_GELU, "dropout": WRONG_DROPOUT, "MLP": WRONG_MLP}
+NAMELESS = {
+    "gelu": [softplus, elu, mish, shifted, polynomial],
+    "dropout": [
+        gaussian_noise,
+        randn_below,
+        noise_added,
+        whole_scale,
+        root_scale,
+    ],
+    "MLP": [
+        Softplus,
+        Normalised,
+        Scaled,
+        Squared,
+        LayersShareABias,
+        DropsUnasked,
+        BatchNormInside,
+    ],
+}
+GOOD_TESTS = {"alone_and_bent": [good_test, against_torch, with_asserts]}
+WEAK_TESTS = {
+    "alone_and_bent": [
+        (shapes, 0, "test-accepts-wrong"),
+        (only_alone, 1, "test-accepts-wrong"),
+        (only_far_tokens, 1, "test-accepts-wrong"),
+        (only_bend, 0, "test-accepts-wrong"),
+        (follows_order, 0, "test-accepts-wrong"),
+        (exactly_equal, 0, "test-rejects-right"),
+        (wants_relu, 0, "test-rejects-right"),
+        (names_of_the_course, 0, "test-rejects-right"),
+        (lambda MLP: MLP.__name__ == "MLP", 0, "test-rejects-right"),
+    ]
+}
