@@ -1,0 +1,81 @@
+"""What marking says of a submission, as plain data."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["marked", "partly", "failed"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A code cell of a submitted notebook.
+
+    task: the id of the exercise that it answers, or "". version: of that exercise, as
+    the notebook was handed out, or "".
+    """
+
+    source: str
+    task: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A file that was handed in, and what could be read of it.
+
+    path: inside the folder or zip, with /. student: "" if not known.
+    digest: of its bytes. notebook: the exercise notebook that it fills in, such as
+    02_self_attention, or "". cells: its code cells, in order.
+    problem: why it cannot be marked, or "". notes: what was odd and did no harm.
+    """
+
+    path: str
+    student: str = ""
+    digest: str = ""
+    notebook: str = ""
+    cells: tuple[Cell, ...] = ()
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The points of one task. points is None where it could not be marked.
+
+    state: in a few words. misconceptions: short names of what was recognised.
+    message: for the student.
+    """
+
+    id: str
+    points: int | None
+    out_of: int
+    state: str
+    misconceptions: tuple[str, ...] = ()
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The marks of one submission.
+
+    status: marked (every task of its notebook), partly (some could not be marked), or
+    failed (none could). note: what was recognised or went wrong.
+    """
+
+    submission: str
+    student: str
+    digest: str
+    notebook: str
+    status: Status
+    marks: tuple[Mark, ...]
+    note: str
+
+    @property
+    def points(self) -> int:
+        """The sum of the marks."""
+        return sum(mark.points or 0 for mark in self.marks)
+
+    @property
+    def out_of(self) -> int:
+        """The points that can be earned."""
+        return sum(mark.out_of for mark in self.marks)
