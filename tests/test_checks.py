@@ -683,7 +683,7 @@ def test_a_square_matrix_is_tried_both_ways_round(answer):
         show=Show((), ("x",), {}, {}),
         again="",
     )
-    assert task.judge([question], hearing, 2).passed
+    assert task.judge([question], task.listener([question])(answer), 2).passed
 
 
 def test_a_parameter_of_another_shape_leaves_the_shapes_known():

@@ -324,7 +324,7 @@ ODD = [(id, answer) for id in IDS for answer in (None, "A", [1, 2.5], lambda x: 
 def test_questions_and_hearings_are_plain_data(id, answer):
     task = task_of(id)
     questions = task.questions(seed=5)
-    hearing = task.hear(answer, questions)
+    hearing = task.listener(questions)(answer)
     assert is_plain(questions)
     assert is_plain(hearing)
     assert is_plain(task.judge(questions, hearing, 3))

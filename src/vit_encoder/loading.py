@@ -92,6 +92,22 @@ def set_eps(module: nn.Module, eps: float) -> None:
         norm.eps = eps
 
 
+def first_difference(
+    layers: list[torch.Tensor], expected: list[torch.Tensor], tolerance: float
+) -> int | None:
+    """The index of the first layer with a number that is off by more than tolerance.
+
+    layers, expected: as many tensors. nan and another shape are differences, too.
+    None if there is no difference.
+    """
+    for index, (layer, right) in enumerate(zip(layers, expected, strict=True)):
+        if layer.shape != right.shape:
+            return index
+        if not (layer - right).abs().max() <= tolerance:
+            return index
+    return None
+
+
 # The axes of the parameters of each layer. `D M -> M D`: stored as (D, M), wanted as
 # (M, D); brackets merge axes. C channels, P patch side, N tokens, D width, h heads,
 # M hidden width, R width of pre_logits, K classes, # the number of a block from 0.

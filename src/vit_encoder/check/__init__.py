@@ -4,12 +4,11 @@
 """
 
 import json
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module, resources
 
 from vit_encoder.check import progress
-from vit_encoder.check.adapter import anonymous
+from vit_encoder.check.adapter import Bug, anonymous
 from vit_encoder.check.guard import plain_torch
 from vit_encoder.check.misconceptions import Misconception
 from vit_encoder.check.report import Report, Row, ScoreCard
@@ -28,7 +27,7 @@ def check(id: str, answer: object, seed: int = 0) -> Report:
     task = _task(id)
     with plain_torch():
         questions = task.questions(seed)
-        hearing = task.hear(answer, questions)
+        hearing = task.listener(questions)(answer)
         verdict = task.judge(questions, hearing, entry["points"])
     report = Report(
         id,
@@ -82,25 +81,12 @@ def misconception(id: str, name: str) -> Misconception:
     raise ValueError(f"No misconception {name!r} of {id!r}; known are: {known}.")
 
 
-@dataclass(frozen=True)
-class Bug:
-    """A wrong version to repair: call it, or look at its code."""
-
-    _wrong: Misconception
-
-    def __call__(self, *args):
-        return anonymous(self._wrong.wrong)(*args)
-
-    def __repr__(self) -> str:
-        return self._wrong.code()
-
-
 def bug(id: str) -> Bug:
     """The wrong version that an exercise of the kind "find the bug" is about."""
     task = _task(id)
     if not getattr(task, "bug", None):
         raise ValueError(f"The exercise {id!r} has no bug to find.")
-    return Bug(task.bug)
+    return Bug(anonymous(task.bug.wrong), task.bug.code())
 
 
 @cache

@@ -106,7 +106,7 @@ class Reply:
     """
 
     outputs: tuple[Tensor, ...] = ()
-    inputs_after: tuple = ()
+    inputs_after: tuple[Tensor | float | int | bool | str | None, ...] = ()
     gradients: dict[str, Tensor | None] = field(default_factory=dict)
     taken: tuple[str, ...] = ()
     shared: tuple[tuple[str, str], ...] = ()
@@ -114,6 +114,10 @@ class Reply:
     initial: dict[str, Tensor] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
     problem: Problem | None = None
+
+
+# What may be said to one question: by a part, by a test, or as numbers and words.
+Said = Reply | Problem | str | list[float] | None
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ class Hearing:
         holds one whose rows may be inputs or outputs.
     """
 
-    replies: dict
+    replies: dict[str, Said]
     problem: Problem | None = None
     printed: int = 0
     turned: "Hearing | None" = None
@@ -150,6 +154,14 @@ def ask_all(answer: object, form: Form, questions: list[Question]) -> Hearing:
     watch = Watch(form.builtins, form.builtin_parts, form.reference)
     hearing = under_guard(put_questions, replies, watch)
     return replace(hearing, turned=Hearing(replies | turned)) if turned else hearing
+
+
+def blind(questions: list[Question]) -> list[Question]:
+    """The questions without what they are for: a place for a name, nothing refused."""
+    return [
+        replace(q, name=str(i), refused=False, aside=False)
+        for i, q in enumerate(questions)
+    ]
 
 
 def has_square(reply: Reply) -> bool:
@@ -481,21 +493,21 @@ def gradients(
     return {n: None if g is None else plain(g) for n, g in found.items()}
 
 
-def ask_test(test: object, versions: dict[str, Callable]) -> Hearing:
+def ask_test(test: object, versions: list[Callable]) -> Hearing:
     """Run a student's test on versions of a part.
 
-    The replies say for each version: "yes", "no", "silent" (neither returned a value
-    nor raised), or a Problem. An exception other than AssertionError is a "no" too,
-    as in pytest, and its text is kept.
+    The replies say for each version, by its place in the list: "yes", "no", "silent"
+    (neither returned a value nor raised), or a Problem. An exception other than
+    AssertionError is a "no" too, as in pytest, and its text is kept.
     """
     problem = unfit(test, Form(()))
     if problem:
         return Hearing({}, problem)
-    replies: dict[str, str | Problem] = dict.fromkeys(versions, LATE)
+    replies: dict[str, str | Problem] = {str(i): LATE for i in range(len(versions))}
 
     def put_questions():
-        for name, version in versions.items():
-            replies[name] = verdict_of(test, anonymous(version))
+        for i, version in enumerate(versions):
+            replies[str(i)] = verdict_of(test, anonymous(version))
 
     return under_guard(put_questions, replies, Watch())
 
@@ -509,6 +521,20 @@ def anonymous(version: Callable) -> Callable:
         return version(*args, **kwargs)
 
     return part
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A wrong version to repair: call it, or look at its code."""
+
+    _part: Callable
+    _code: str
+
+    def __call__(self, *args):
+        return self._part(*args)
+
+    def __repr__(self) -> str:
+        return self._code
 
 
 def verdict_of(test: Callable, version: Callable) -> str | Problem:

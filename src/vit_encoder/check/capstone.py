@@ -47,6 +47,7 @@ from vit_encoder.check.tasks import (
 from vit_encoder.data import read_line, text_encoder, text_encoder_weights, text_line
 from vit_encoder.encoder import Encoder
 from vit_encoder.layer_norm import LayerNorm, layer_norm
+from vit_encoder.loading import first_difference
 from vit_encoder.mlp import MLP
 from vit_encoder.self_attention import SelfAttention, attention
 
@@ -57,24 +58,7 @@ PADDLE = (
 )
 EPS_IN_BLOCKS, EPS_AT_THE_END = 1e-5, 1e-6
 
-# A tool: which layer differs first?
-
-
-def first_difference(
-    layers: list[Tensor], expected: list[Tensor], tolerance: float
-) -> int | None:
-    """The index of the first layer with a number that is off by more than tolerance.
-
-    layers, expected: as many tensors. nan and another shape are differences, too.
-    None if there is no difference.
-    """
-    for index, (layer, right) in enumerate(zip(layers, expected, strict=True)):
-        if layer.shape != right.shape:
-            return index
-        if not (layer - right).abs().max() <= tolerance:
-            return index
-    return None
-
+# A tool that says which layer differs first, and wrong versions of it.
 
 wrong_difference = against(first_difference)
 

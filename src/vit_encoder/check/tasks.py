@@ -1,7 +1,8 @@
 """The kinds of task. Each puts questions, hears the answer, and judges it.
 
     questions(seed) → plain data
-    hear(answer, questions) → plain data; the only step that touches the answer
+    listener(questions) → a function: answer → Hearing, plain data. It alone touches the
+        answer, and it knows nothing of what is right: marking sends it to a sandbox.
     judge(questions, hearing, out_of) → Verdict
 
 `again` names the chapter's section that helps.
@@ -11,6 +12,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import Tensor
 
@@ -27,6 +29,8 @@ from vit_encoder.check.judge import (
     failing,
 )
 from vit_encoder.check.misconceptions import Misconception
+
+Listener = Callable[[object], Hearing]
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,10 @@ class Implement:
         """The questions, with fresh random inputs for each seed."""
         return self.ask_about(seed)
 
-    def hear(self, answer: object, questions: list[Question]) -> Hearing:
-        """What the answer says to the questions."""
-        return adapter.ask_all(answer, self.form, questions)
+    def listener(self, questions: list[Question]) -> Listener:
+        """Hears what an answer says to the questions."""
+        blind = adapter.blind(questions)
+        return partial(adapter.ask_all, form=self.form, questions=blind)
 
     def judge(
         self, questions: list[Question], hearing: Hearing, out_of: int
@@ -68,7 +73,7 @@ class Implement:
         """Compare with the oracle, then with the known wrong versions."""
         if hearing.problem:
             return failing(hearing.problem)
-        hearing = self.fitting(questions, hearing)
+        hearing = self.fitting(questions, named(hearing, questions))
         trials = self.trials(questions, hearing)
         if trials[questions[0].name].reply.problem == adapter.not_answered():
             return failing(adapter.not_answered())
@@ -176,6 +181,13 @@ class Implement:
         return said
 
 
+def named(hearing: Hearing, questions: list[Question]) -> Hearing:
+    """The hearing with its replies by the questions' names, not by their places."""
+    replies = {q.name: hearing.replies[str(i)] for i, q in enumerate(questions)}
+    turned = hearing.turned and named(hearing.turned, questions)
+    return replace(hearing, replies=replies, turned=turned)
+
+
 def without_biases(question: Question, reply: Reply) -> Question:
     """The question with 0 for each bias that an answer was built without."""
     if reply.problem:  # what it has is not known
@@ -215,9 +227,9 @@ class PredictNumbers:
         """Nothing to ask: the answer is the numbers themselves."""
         return []
 
-    def hear(self, answer: object, questions: list[Question]) -> Hearing:
-        """The numbers as floats."""
-        return adapter.read_numbers(answer, len(self.right))
+    def listener(self, questions: list[Question]) -> Listener:
+        """Hears the numbers as floats."""
+        return partial(adapter.read_numbers, count=len(self.right))
 
     def judge(
         self, questions: list[Question], hearing: Hearing, out_of: int
@@ -264,9 +276,10 @@ class Choose:
         """Nothing to ask: the answer is the letter itself."""
         return []
 
-    def hear(self, answer: object, questions: list[Question]) -> Hearing:
-        """The letter, in capitals."""
-        return adapter.read_letter(answer, "".join(sorted([self.right, *self.wrong])))
+    def listener(self, questions: list[Question]) -> Listener:
+        """Hears the letter, in capitals."""
+        letters = "".join(sorted([self.right, *self.wrong]))
+        return partial(adapter.read_letter, letters=letters)
 
     def judge(
         self, questions: list[Question], hearing: Hearing, out_of: int
@@ -306,9 +319,10 @@ class Verdicts:
         """Nothing to ask: the answer is the words themselves."""
         return []
 
-    def hear(self, answer: object, questions: list[Question]) -> Hearing:
-        """Claim → the chosen word; None for a claim that is still open."""
-        return adapter.read_choices(answer, dict.fromkeys(self.claims, self.words))
+    def listener(self, questions: list[Question]) -> Listener:
+        """Hears claim → the chosen word; None for a claim that is still open."""
+        options = dict.fromkeys(self.claims, self.words)
+        return partial(adapter.read_choices, options=options)
 
     def judge(
         self, questions: list[Question], hearing: Hearing, out_of: int
@@ -354,17 +368,18 @@ class BreakIt:
         random.Random(seed).shuffle(names)
         return names
 
-    def hear(self, answer: object, questions: list[str]) -> Hearing:
-        """What the test says of each version."""
+    def listener(self, questions: list[str]) -> Listener:
+        """Hears what a test says of each version."""
         versions = {f"right {i}": part for i, part in enumerate(self.right)}
         versions |= {m.name: m.wrong for m in self.wrong}
-        return adapter.ask_test(answer, {name: versions[name] for name in questions})
+        in_order = [versions[name] for name in questions]
+        return partial(adapter.ask_test, versions=in_order)
 
     def judge(self, questions: list[str], hearing: Hearing, out_of: int) -> Verdict:
         """First the right versions must pass, then each wrong one must fail."""
         if hearing.problem:
             return failing(hearing.problem)
-        said = hearing.replies
+        said = {n: hearing.replies[str(i)] for i, n in enumerate(questions)}
         for name in sorted(n for n in questions if n.startswith("right")):
             refusal = refused(said[name])
             if refusal:

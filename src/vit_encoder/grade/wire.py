@@ -1,0 +1,188 @@
+"""Messages between the marking process and the sandbox: JSON, read with distrust.
+
+A frame is a length of four bytes, the most significant first, and that many bytes of
+JSON. Objects of Python never cross towards the marking process: a tensor is its dtype,
+shape and bytes, and a Hearing is read against the annotations of its own fields.
+"""
+
+import base64
+import json
+import math
+import select
+import socket
+import struct
+import time
+import types
+import typing
+from dataclasses import fields, is_dataclass
+
+import torch
+from torch import Tensor
+
+from vit_encoder.check.adapter import Hearing, Problem, Reply
+
+MAX_FRAME = 32 * 2**20  # bytes; an honest hearing has less than one MB
+CLASSES = {cls.__name__: cls for cls in (Hearing, Problem, Reply)}
+DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (
+        *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+        *(torch.complex128, torch.complex64),
+        *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+    )
+}
+
+
+class WireError(Exception):
+    """What came is no message of this protocol."""
+
+
+class TimeOver(Exception):  # noqa: N818, as asyncio's own it says what happened
+    """Nothing came before the deadline."""
+
+
+def send(channel: socket.socket, message: dict) -> None:
+    """Send one message. OSError if the other side is gone."""
+    data = json.dumps(message).encode()
+    channel.sendall(struct.pack(">I", len(data)) + data)
+
+
+def receive(
+    channel: socket.socket,
+    deadline: float | None = None,
+    look: typing.Callable[[], None] = lambda: None,
+) -> dict:
+    """The next message.
+
+    deadline: in the time of time.monotonic(). look: called ten times a second while
+    nothing comes; what it raises ends the wait. Raises TimeOver, EOFError where the
+    other side is gone, WireError where it sent something else.
+    """
+    (size,) = struct.unpack(">I", exactly(channel, 4, deadline, look))
+    if size > MAX_FRAME:
+        raise WireError(f"a message of {size} bytes, at most {MAX_FRAME} are read")
+    try:
+        message = json.loads(exactly(channel, size, deadline, look))
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"no JSON: {type(error).__name__}") from None
+    if not isinstance(message, dict):
+        raise WireError("a message that is no JSON object")
+    return message
+
+
+def exactly(
+    channel: socket.socket,
+    size: int,
+    deadline: float | None,
+    look: typing.Callable[[], None],
+) -> bytes:
+    """So many bytes, no more and no less."""
+    data = bytearray()
+    while len(data) < size:
+        if deadline is not None and time.monotonic() > deadline:
+            raise TimeOver
+        if not select.select([channel], [], [], 0.1)[0]:
+            look()
+            continue
+        part = channel.recv(min(size - len(data), 2**20))
+        if not part:
+            raise EOFError
+        data += part
+    return bytes(data)
+
+
+def encode(value: object) -> object:
+    """A Hearing, and what it is made of, as JSON has it."""
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Tensor):
+        return {"tensor": encode_tensor(value)}
+    if isinstance(value, dict):
+        return {"dict": {key: encode(entry) for key, entry in value.items()}}
+    if isinstance(value, tuple):
+        return {"tuple": [encode(entry) for entry in value]}
+    if isinstance(value, list):
+        return {"list": [encode(entry) for entry in value]}
+    if type(value) in CLASSES.values():
+        entries = {f.name: encode(getattr(value, f.name)) for f in fields(value)}
+        return {type(value).__name__: entries}
+    raise TypeError(f"{type(value).__name__} is no plain data")
+
+
+def encode_tensor(tensor: Tensor) -> list:
+    """Dtype, shape, device and bytes; a tensor on meta has none."""
+    name = str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_meta:
+        return [name, list(tensor.shape), "meta", ""]
+    flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+    data = base64.b64encode(flat.numpy().tobytes()).decode()
+    return [name, list(tensor.shape), "cpu", data]
+
+
+def decode_hearing(data: object) -> Hearing:
+    """The Hearing that was sent. WireError if it is none, down to the last field."""
+    try:
+        hearing = decode(data)
+    except (TypeError, ValueError, KeyError, RecursionError, OverflowError) as error:
+        raise WireError(f"no hearing: {type(error).__name__}") from None
+    if not fits(hearing, Hearing):
+        raise WireError("a hearing with something else in its fields")
+    return hearing
+
+
+def decode(data: object) -> object:
+    """The inverse of `encode`."""
+    if not isinstance(data, dict):
+        return data
+    ((kind, inside),) = data.items()
+    if kind == "tensor":
+        return decode_tensor(*inside)
+    if kind == "dict":
+        return {key: decode(entry) for key, entry in inside.items()}
+    if kind == "tuple":
+        return tuple(decode(entry) for entry in inside)
+    if kind == "list":
+        return [decode(entry) for entry in inside]
+    return CLASSES[kind](**{name: decode(entry) for name, entry in inside.items()})
+
+
+def decode_tensor(name: str, shape: list, device: str, data: str) -> Tensor:
+    """A tensor from its parts, which must agree."""
+    dtype = DTYPES[name]
+    if not all(type(size) is int and 0 <= size < 2**31 for size in shape):
+        raise ValueError(f"shape {shape}")
+    if device == "meta":
+        return torch.empty(shape, dtype=dtype, device="meta")
+    raw = base64.b64decode(data, validate=True)
+    if len(raw) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{len(raw)} bytes for shape {shape}")
+    if not raw:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(bytearray(raw), dtype=dtype).reshape(shape)
+
+
+def fits(value: object, annotation: object) -> bool:
+    """The value is what the annotation says, with all that is inside it."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (types.UnionType, typing.Union):
+        return any(fits(value, option) for option in args)
+    if origin is tuple and args[-1:] == (...,):
+        return type(value) is tuple and all(fits(entry, args[0]) for entry in value)
+    if origin is tuple:
+        return (
+            type(value) is tuple
+            and len(value) == len(args)
+            and all(map(fits, value, args))
+        )
+    if origin is list:
+        return type(value) is list and all(fits(entry, args[0]) for entry in value)
+    if origin is dict:
+        return type(value) is dict and all(
+            fits(key, args[0]) and fits(entry, args[1]) for key, entry in value.items()
+        )
+    if annotation is None:
+        return value is None
+    if type(value) is not annotation:
+        return False
+    hints = typing.get_type_hints(annotation) if is_dataclass(annotation) else {}
+    return all(fits(getattr(value, name), hint) for name, hint in hints.items())

@@ -1,0 +1,210 @@
+"""The process in the sandbox: imports torch once, then forks one child a submission.
+
+It speaks with the marking process over a socket that it is started with. The child gets
+a socket of its own, runs the cells, and sends what the answers say. When the marking
+process ends a submission, everything that it started is killed and its files are
+removed, before the next one begins.
+"""
+
+import array
+import contextlib
+import ctypes
+import linecache
+import os
+import resource
+import shutil
+import signal
+import socket
+import sys
+import time
+import types
+from pathlib import Path
+
+from vit_encoder.grade.wire import encode, receive, send
+
+LIMITS = {  # for each process of a submission
+    resource.RLIMIT_AS: 4 * 2**30,  # bytes
+    resource.RLIMIT_CPU: 60,  # seconds
+    resource.RLIMIT_FSIZE: 32 * 2**20,
+    resource.RLIMIT_NOFILE: 256,
+    resource.RLIMIT_NPROC: 64,
+    resource.RLIMIT_CORE: 0,
+}
+NOT_DUMPABLE = (4, 0)  # prctl: no other process may look into this one
+
+
+def main() -> None:
+    """Serve submissions until the marking process is gone."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    ctypes.CDLL(None).prctl(*NOT_DUMPABLE, 0, 0, 0)
+    prepare()
+    send(control, {"ready": True})
+    while True:
+        message, descriptors = receive_with_socket(control)
+        if message != b"begin":
+            return
+        channel = socket.socket(fileno=descriptors[0])
+        child = os.fork()
+        if child == 0:
+            control.close()
+            attend(channel)
+        channel.close()
+        if control.recv(5) != b"end":
+            return
+        clean(child)
+        send(control, {"clean": is_clean()})
+
+
+def receive_with_socket(control: socket.socket) -> tuple[bytes, list[int]]:
+    """A word, and the socket that came with it."""
+    size = array.array("i").itemsize
+    message, ancillary, _, _ = control.recvmsg(5, socket.CMSG_SPACE(size))
+    descriptors = array.array("i")
+    for _level, _kind, data in ancillary:
+        descriptors.frombytes(data[:size])
+    return message, list(descriptors)
+
+
+def prepare() -> None:
+    """What every submission needs, loaded once; nothing that starts a thread."""
+    import matplotlib.pyplot  # noqa: F401
+    import torch
+
+    import vit_encoder
+    import vit_encoder.check
+    import vit_encoder.data
+    import vit_encoder.figures  # noqa: F401
+
+    torch.set_num_threads(1)
+
+
+def attend(channel: socket.socket) -> None:
+    """Run one submission in this child, and leave."""
+    code = 1
+    try:
+        restrain()
+        run_notebook(channel)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def restrain() -> None:
+    """Limits, a group of its own, and no terminal."""
+    os.setsid()
+    for limit, value in LIMITS.items():
+        _, most = resource.getrlimit(limit)
+        value = value if most == resource.RLIM_INFINITY else min(value, most)
+        resource.setrlimit(limit, (value, value))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    os.chdir(scratch())
+
+
+def run_notebook(channel: socket.socket) -> None:
+    """Run the cells one after the other; an exception ends its cell alone."""
+    from vit_encoder.check import check, open_line
+
+    heard = set()
+
+    def ask(message: dict) -> dict:
+        send(channel, message)
+        return receive(channel)
+
+    def tell(id: str, hearing: object) -> None:
+        heard.add(id)
+        send(channel, {"heard": id, "hearing": encode(hearing)})
+
+    open_line(ask, tell)
+    module = types.ModuleType("__main__")
+    module.display = lambda *_, **__: None
+    sys.modules["__main__"] = module
+    answers = {}
+    for number, cell in enumerate(receive(channel)["cells"], 1):
+        send(channel, {"cell": number})
+        problem = run_cell(cell["source"], number, module)
+        if problem:
+            send(channel, {"cell": number, "problem": problem})
+        if cell["answer"]:
+            answers[cell["task"]] = getattr(module, cell["answer"], None)
+    for id, answer in answers.items():
+        if id not in heard:
+            send(channel, {"unchecked": id})
+            check(id, answer)
+    send(channel, {"done": True})
+
+
+def run_cell(source: str, number: int, module: types.ModuleType) -> str:
+    """Run one cell; what it raised, in one line, or ""."""
+    name = f"<cell {number}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+    try:
+        exec(compile(source, name, "exec"), vars(module))
+    except BaseException as error:  # SystemExit, too: the next cell still runs
+        return one_line(error)
+    return ""
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as its class and what it says."""
+    text = ""
+    with contextlib.suppress(BaseException):
+        text = " ".join(str(error).split())[:160]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def clean(child: int) -> None:
+    """Kill all that a submission started, and remove what it wrote."""
+    everything = sandboxed()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1 if everything else child, signal.SIGKILL)
+    if not everything:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+    for path in scratch().iterdir():
+        if path.is_dir() and not path.is_symlink():
+            make_removable(path)
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+
+
+def make_removable(folder: Path) -> None:
+    """Folders that may not be entered may not be emptied either."""
+    folder.chmod(0o700)
+    for path, folders, _ in os.walk(folder):
+        for name in folders:
+            if not os.path.islink(os.path.join(path, name)):
+                os.chmod(os.path.join(path, name), 0o700)
+
+
+def is_clean() -> bool:
+    """No process but this one and the sandbox's own, and no file."""
+    if any(scratch().iterdir()):
+        return False
+    if not sandboxed():
+        return True
+    for _ in range(50):  # a killed process of another parent is gone in a moment
+        others = [p for p in os.listdir("/proc") if p.isdigit()]
+        if set(map(int, others)) <= {1, os.getpid()}:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def sandboxed() -> bool:
+    """This process is in a process namespace of bubblewrap, where it may kill all."""
+    return os.getppid() == 1 and Path("/proc/1/comm").read_text().strip() == "bwrap"
+
+
+def scratch() -> Path:
+    """The only folder that can be written to."""
+    return Path(os.environ["TMPDIR"])
+
+
+if __name__ == "__main__":
+    main()
