@@ -1,0 +1,282 @@
+"""Mark one submission: what it says comes from the sandbox, the points are made here."""
+
+import functools
+import io
+import sys
+from base64 import b64encode
+from dataclasses import dataclass, field, replace
+
+import cloudpickle
+from vit_encoder import check
+from vit_encoder.check import catalogue
+from vit_encoder.check.guard import plain_torch
+from vit_encoder.check.judge import Verdict
+from vit_encoder.check.report import Report
+from vit_encoder.check.tasks import Implement, Task
+from vit_encoder.grade.outcome import Mark, Outcome, Status, Submission
+from vit_encoder.grade.sandbox import Ended, Sandbox
+from vit_encoder.grade.wire import WireError, decode_hearing
+
+MESSAGES = 500  # of one submission; an honest one sends some forty
+LONGEST = 4000  # characters of a message that a student gets
+ODDITIES = 5  # as many are named in a note
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An exercise, made ready for a run.
+
+    questions: with the run's random inputs. listener: pickled, for the sandbox alone.
+    """
+
+    entry: dict
+    task: Task
+    questions: list
+    listener: str
+
+
+class Marker:
+    """Marks submissions, all with the same random inputs, in one sandbox.
+
+    seed: chooses the random inputs. sandbox: started, and ended by whoever made it.
+    """
+
+    def __init__(self, seed: int, sandbox: Sandbox):
+        self.seed = seed
+        self.sandbox = sandbox
+        self.entries = {entry["id"]: entry for entry in catalogue()}
+        self.prepared: dict[str, Prepared] = {}
+
+    def mark(self, submission: Submission) -> Outcome:
+        """The marks of a submission; whatever it does, an Outcome comes back."""
+        if submission.problem:
+            return self.outcome(submission, {}, [submission.problem])
+        visit = Visit(self, submission)
+        notes = list(submission.notes)
+        try:
+            self.sandbox.run(visit.cells(), visit.answer)
+        except Ended as ended:
+            notes.append(str(ended))
+        return self.outcome(submission, visit.marks, [*notes, *visit.oddities()])
+
+    def outcome(
+        self, submission: Submission, marks: dict[str, Mark], notes: list[str]
+    ) -> Outcome:
+        """The marks of all tasks of the notebook; a task without one has no points."""
+        own = [e for e in catalogue() if e["notebook"] == submission.notebook]
+        row = tuple(marks.get(e["id"], unmarked(e)) for e in own)
+        recognised = dict.fromkeys(n for mark in row for n in mark.misconceptions)
+        if recognised:
+            notes = [*notes, f"Recognised: {', '.join(recognised)}."]
+        return Outcome(
+            submission.path,
+            submission.student,
+            submission.digest,
+            submission.notebook,
+            status_of(row),
+            row,
+            " ".join(dict.fromkeys(notes)),
+        )
+
+    def prepare(self, id: str) -> Prepared:
+        """An exercise, made ready once for the whole run. ValueError if unknown."""
+        if id not in self.prepared:
+            task = check._task(id)
+            questions = task.questions(self.seed)
+            listener = b64encode(by_value(task.listener(questions))).decode()
+            task = with_kept_oracle(task, questions)
+            self.prepared[id] = Prepared(self.entries[id], task, questions, listener)
+        return self.prepared[id]
+
+    def judge(self, id: str, data: object) -> Mark:
+        """The mark for what an answer said."""
+        prepared = self.prepare(id)
+        points = prepared.entry["points"]
+        try:
+            hearing = decode_hearing(data)
+            with plain_torch():
+                verdict = prepared.task.judge(prepared.questions, hearing, points)
+        except WireError as error:
+            return refused(prepared.entry, f"Its replies could not be read: {error}.")
+        except Exception as error:  # it comes from what was sent, not from the judge
+            text = f"Its replies could not be judged ({type(error).__name__})."
+            return refused(prepared.entry, text)
+        return mark_of(prepared.entry, verdict)
+
+
+@dataclass
+class Visit:
+    """One submission in the sandbox: what it asks, says and earns."""
+
+    marker: Marker
+    submission: Submission
+    marks: dict[str, Mark] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    messages: int = 0
+
+    def cells(self) -> list[dict]:
+        """The cells as the sandbox takes them."""
+        entries = self.marker.entries
+        told = []
+        for cell in self.submission.cells:
+            entry = entries.get(cell.task)
+            old = entry and cell.version and cell.version != entry["version"]
+            if old:
+                self.marks[cell.task] = out_of_date(entry)
+            answer = entry["answer"] if entry and not old else ""
+            told.append({"source": cell.source, "task": cell.task, "answer": answer})
+        return told
+
+    def answer(self, message: dict) -> dict | None:
+        """What to say to a message from the sandbox."""
+        self.messages += 1
+        if self.messages > MESSAGES + len(self.submission.cells):
+            raise Ended(f"It sent more than {MESSAGES} messages.")
+        if "listen" in message:
+            return self.listener(message["listen"])
+        if "bug" in message:
+            return self.bug(message["bug"])
+        if "catalogue" in message:
+            return {"catalogue": catalogue()}
+        if "heard" in message:
+            self.hear(message["heard"], message.get("hearing"))
+        elif "unchecked" in message:
+            self.problems.append(f"{message['unchecked']!s:.60} had no check.")
+        elif message.get("problem"):
+            where = f"Cell {message.get('cell')!s:.5}"
+            self.problems.append(f"{where} raised {message['problem']!s:.200}.")
+        return None
+
+    def listener(self, id: object) -> dict:
+        """What hears the answer to an exercise, for the sandbox."""
+        try:
+            prepared = self.marker.prepare(id)
+        except (ValueError, TypeError):
+            self.problems.append(f"The course has no exercise {id!r:.60}.")
+            return {"unknown": f"No exercise {id!r:.60}."}
+        return {"listener": prepared.listener, "out_of": prepared.entry["points"]}
+
+    def bug(self, id: object) -> dict:
+        """The wrong version that an exercise is about, for the sandbox."""
+        try:
+            return {"bug": b64encode(by_value(check.bug(id))).decode()}
+        except (ValueError, TypeError) as error:
+            return {"unknown": str(error)}
+
+    def hear(self, id: object, data: object) -> None:
+        """Judge an answer; the last one to an exercise counts."""
+        own = self.marker.entries.get(id) if isinstance(id, str) else None
+        if own is None or own["notebook"] != self.submission.notebook:
+            self.problems.append(f"It also answers {id!r:.60}, of another notebook.")
+        elif not (id in self.marks and self.marks[id].state == OUT_OF_DATE):
+            self.marks[id] = self.marker.judge(id, data)
+
+    def oddities(self) -> list[str]:
+        """What went wrong in the cells, the first few."""
+        found = list(dict.fromkeys(self.problems))
+        more = len(found) - ODDITIES
+        return [*found[:ODDITIES], *([f"And {more} more."] if more > 0 else [])]
+
+
+OUT_OF_DATE = "an older version of the exercise"
+
+
+def unmarked(entry: dict) -> Mark:
+    """The mark of a task that was not heard."""
+    text = "No answer to this task was heard."
+    return Mark(entry["id"], None, entry["points"], "not marked", (), text)
+
+
+def out_of_date(entry: dict) -> Mark:
+    """The mark of an answer to what the exercise was before it was changed."""
+    text = "The exercise was changed since this notebook was handed out."
+    return Mark(entry["id"], None, entry["points"], OUT_OF_DATE, (), text)
+
+
+def refused(entry: dict, text: str) -> Mark:
+    """No points for what is no answer."""
+    return Mark(entry["id"], 0, entry["points"], "not an answer", (), text)
+
+
+def mark_of(entry: dict, verdict: Verdict) -> Mark:
+    """A verdict as a mark, with the state that a score card shows."""
+    report = Report(
+        entry["id"],
+        verdict.points,
+        entry["points"],
+        verdict.passed,
+        verdict.misconceptions,
+        verdict.message,
+        verdict.answered,
+    )
+    message = verdict.message
+    if len(message) > LONGEST:
+        message = f"{message[:LONGEST]}…"
+    return Mark(
+        report.id,
+        report.points,
+        report.out_of,
+        report.state,
+        report.misconceptions,
+        message,
+    )
+
+
+def status_of(marks: tuple[Mark, ...]) -> Status:
+    """marked, partly or failed."""
+    known = [mark for mark in marks if mark.points is not None]
+    if not known:
+        return "failed"
+    return "marked" if len(known) == len(marks) else "partly"
+
+
+def with_kept_oracle(task: Task, questions: list) -> Task:
+    """The task with an oracle that computes what is right once for each question."""
+    if not isinstance(task, Implement):
+        return task
+    kept: dict[tuple[int, tuple[str, ...]], tuple] = {}
+    known = set(map(id, questions))
+
+    @functools.wraps(task.oracle)
+    def oracle(question, taken: tuple[str, ...]) -> tuple:
+        if id(question) not in known:
+            return task.oracle(question, taken)
+        key = (id(question), taken)
+        if key not in kept:
+            kept[key] = task.oracle(question, taken)
+        return kept[key]
+
+    return replace(task, oracle=oracle)
+
+
+# To the sandbox, by value: it has none of the checks' modules but these.
+
+SHOWN = ("vit_encoder.check.adapter", "vit_encoder.check.guard")
+
+
+class Pickler(cloudpickle.Pickler):
+    """Takes functions of the checks along as code, and kept results as functions."""
+
+    def reducer_override(self, thing: object) -> object:
+        """How to pickle what cloudpickle looks up by name."""
+        if isinstance(thing, functools._lru_cache_wrapper):
+            return functools.cache, (thing.__wrapped__,)
+        return super().reducer_override(thing)
+
+
+def by_value(thing: object) -> bytes:
+    """A pickle that needs nothing of the checks but what the sandbox shows."""
+    modules = [
+        module
+        for name, module in sorted(sys.modules.items())
+        if name.startswith("vit_encoder.check.") and name not in SHOWN
+    ]
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        file = io.BytesIO()
+        Pickler(file).dump(thing)
+        return file.getvalue()
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)

@@ -1,0 +1,283 @@
+"""A sandbox with a warm process that runs submissions, one after the other.
+
+bubblewrap shuts it off: no network, no home folder, nothing of the checks that knows
+what is right, a root folder that cannot be written to. Inside runs `worker`, with torch
+already imported.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from vit_encoder.grade.wire import TimeOver, WireError, receive, send
+
+SECONDS = 60  # for one submission
+MEMORY = 6 * 2**30  # bytes, of all processes of a submission together
+PROCESSES = 70
+START = 120  # seconds for importing torch on a busy machine
+PACKAGE = Path(__file__).parents[1]
+COURSE = "/course"  # where it stands in the sandbox
+# What student code may see of the package. `check` is what classroom.py puts there.
+SHOWN = ("*.py", "data/*", "figures/*")
+SHOWN_OF_CHECK = ("adapter.py", "guard.py")
+SHOWN_OF_GRADE = ("__init__.py", "wire.py", "worker.py")
+HOW_TO_GET_ONE = (
+    "On Debian or Ubuntu: sudo apt-get install bubblewrap. On other systems, run this "
+    "in a Linux container or virtual machine. With --no-sandbox, code of students runs "
+    "with all your rights: only for code that you have read."
+)
+
+
+class SandboxError(RuntimeError):
+    """No sandbox can be had; the text says why, and how to get one."""
+
+
+class Ended(Exception):  # noqa: N818, an outcome more than an error
+    """A submission was ended before its last cell; the text says why."""
+
+
+class Sandbox:
+    """A warm process in a sandbox. Use it as a context manager.
+
+    walls: without them, nothing is shut off. SandboxError if it does not start.
+    """
+
+    def __init__(self, *, walls: bool = True):
+        self.walls = walls
+        self.process: subprocess.Popen | None = None
+        self.control: socket.socket | None = None
+        self.folder: Path | None = None
+
+    def __enter__(self) -> "Sandbox":
+        self.folder = Path(tempfile.mkdtemp(prefix="vit-encoder-grade-"))
+        try:
+            stage(self.folder)
+            self.start()
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start the warm process, and wait until it has imported torch."""
+        self.control, other = socket.socketpair()
+        with other:
+            self.process = launch(self.folder, other.fileno(), walls=self.walls)
+        try:
+            receive(self.control, time.monotonic() + START)
+        except (EOFError, TimeOver, WireError, OSError):
+            said = self.process.stderr.read1(2000) if self.process.stderr else b""
+            self.stop()
+            reason = said.decode(errors="replace").strip() or "it ended at once"
+            raise SandboxError(f"The sandbox did not start: {reason}") from None
+
+    def stop(self) -> None:
+        """End the process and all that it started."""
+        if self.process:
+            self.control.close()  # at which it ends by itself, if it still can
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(2)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process.stderr.close()
+        self.process = None
+
+    def run(self, cells: list[dict], answer: Callable[[dict], dict | None]) -> None:
+        """Run the cells of one submission.
+
+        answer: gets each message, gives what to say to it, or None. Raises Ended if the
+        submission did not come to its end; the sandbox can be used again all the same.
+        """
+        if self.process is None or self.process.poll() is not None:
+            self.stop()
+            self.start()
+        channel, other = socket.socketpair()
+        with channel:
+            with other:
+                socket.send_fds(self.control, [b"begin"], [other.fileno()])
+            try:
+                self.converse(channel, cells, answer)
+            finally:
+                self.clean()
+
+    def converse(
+        self, channel: socket.socket, cells: list[dict], answer: Callable
+    ) -> None:
+        """Send the cells, and answer until the submission says that it is done."""
+        deadline = time.monotonic() + SECONDS
+        watch = Watchman(self.process.pid)
+        try:
+            send(channel, {"cells": cells})
+            while not (message := receive(channel, deadline, watch.look)).get("done"):
+                said = answer(message)
+                if said is not None:
+                    send(channel, said)
+        except TimeOver:
+            raise Ended(f"It did not finish within {SECONDS} seconds.") from None
+        except (EOFError, OSError):
+            raise Ended("Its process ended before its last cell.") from None
+        except WireError as error:
+            raise Ended(f"It sent something else than an answer: {error}.") from None
+
+    def clean(self) -> None:
+        """Let the warm process end what is left; if that fails, end it whole."""
+        try:
+            self.control.sendall(b"end")
+            if receive(self.control, time.monotonic() + 10).get("clean") is True:
+                return
+        except (EOFError, OSError, TimeOver, WireError):
+            pass
+        self.stop()
+
+
+class Watchman:
+    """Counts the processes below one and their memory. Raises Ended above the limits.
+
+    The limits of a process hold for each by itself; this is for all together.
+    """
+
+    def __init__(self, pid: int):
+        self.root = psutil.Process(pid)
+
+    def look(self) -> None:
+        """Count now."""
+        with contextlib.suppress(psutil.Error):
+            below = self.root.children(recursive=True)
+            if len(below) > PROCESSES:
+                raise Ended(f"It started more than {PROCESSES} processes.")
+            memory = 0
+            for process in below:
+                with contextlib.suppress(psutil.Error):
+                    used = process.memory_info()
+                    memory += used.rss - used.shared
+            if memory > MEMORY:
+                raise Ended(f"It used more than {MEMORY >> 30} GiB of memory.")
+
+
+def stage(folder: Path) -> None:
+    """Put what student code may see of the package into a folder."""
+    course = folder / "course" / PACKAGE.name
+    (folder / "scratch").mkdir()
+    for pattern in SHOWN:
+        copy(PACKAGE, course, pattern)
+    for pattern in SHOWN_OF_CHECK:
+        copy(PACKAGE / "check", course / "check", pattern)
+    for pattern in SHOWN_OF_GRADE:
+        copy(PACKAGE / "grade", course / "grade", pattern)
+    shutil.copy(PACKAGE / "grade" / "classroom.py", course / "check" / "__init__.py")
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    (folder / "scratch").chmod(0o777)
+
+
+def copy(source: Path, target: Path, pattern: str) -> None:
+    """Copy the files that match, with their folders."""
+    for path in source.glob(pattern):
+        if path.is_file():
+            to = target / path.relative_to(source)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, to)
+
+
+def launch(folder: Path, descriptor: int, *, walls: bool) -> subprocess.Popen:
+    """Start the warm process. SandboxError if there is no bubblewrap."""
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": COURSE if walls else str(folder / "course"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": str(secrets.randbelow(2**32)),
+        "MPLBACKEND": "agg",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "TMPDIR": "/tmp" if walls else str(folder / "scratch"),
+        "HOME": "/tmp" if walls else str(folder / "scratch"),
+    }
+    worker = [sys.executable, "-m", "vit_encoder.grade.worker", str(descriptor)]
+    command = [*bubblewrap(folder), *worker] if walls else worker
+    options = {
+        "pass_fds": [descriptor],
+        "env": environment,
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.PIPE,
+        "cwd": "/",
+        "start_new_session": True,
+    }
+    if walls and os.geteuid() == 0:
+        command = [*as_nobody(), *command]
+    return subprocess.Popen(command, **options)
+
+
+def as_nobody() -> list[str]:
+    """What comes before a command that root wants to run without being root.
+
+    The limit on processes does not hold for root. A Python in root's own folder, which
+    others may not enter, is put where they can.
+    """
+    command = [shutil.which("bwrap"), "--die-with-parent", "--dev-bind", "/", "/"]
+    command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    folders = python_folders()
+    shut = {part for f in folders for part in Path(f).parents if not open_to_all(part)}
+    for part in sorted(part for part in shut if not shut & set(part.parents)):
+        command += ["--tmpfs", str(part)]
+    for path in (Path(folder) for folder in folders):
+        if shut & set(path.parents):
+            for part in reversed(path.parents):
+                command += ["--perms", "0755", "--dir", str(part)]
+            command += ["--ro-bind", str(path), str(path)]
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+    return [*command, *user]
+
+
+def open_to_all(folder: Path) -> bool:
+    """Every user may enter it."""
+    return bool(folder.stat().st_mode & 0o001)
+
+
+def bubblewrap(folder: Path) -> list[str]:
+    """The command that shuts a program off. SandboxError if it is not installed."""
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        raise SandboxError(f"bubblewrap is not installed. {HOW_TO_GET_ONE}")
+    shut = "--unshare-all --unshare-user --disable-userns --die-with-parent "
+    shut += "--new-session --cap-drop ALL"
+    command = [bwrap, *shut.split(), "--ro-bind", "/usr", "/usr"]
+    for name in ("lib", "lib64", "bin"):
+        if Path(f"/{name}").is_symlink():
+            command += ["--symlink", f"usr/{name}", f"/{name}"]
+        elif Path(f"/{name}").exists():
+            command += ["--ro-bind", f"/{name}", f"/{name}"]
+    for path in python_folders():
+        command += ["--ro-bind", path, path]
+    installed = Path(sysconfig.get_path("purelib")) / PACKAGE.name
+    if installed.exists():  # it holds what is right
+        command += ["--tmpfs", str(installed), "--remount-ro", str(installed)]
+    command += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
+    command += ["--size", str(64 * 2**20), "--tmpfs", "/tmp"]
+    command += ["--ro-bind", str(folder / "course"), COURSE]
+    return [*command, "--remount-ro", "/", "--chdir", "/tmp"]
+
+
+def python_folders() -> list[str]:
+    """Where this Python and its packages lie, outside /usr."""
+    prefixes = {Path(prefix) for prefix in (sys.prefix, sys.base_prefix)}
+    prefixes |= {prefix.resolve() for prefix in prefixes}
+    return sorted(str(p) for p in prefixes if not p.is_relative_to("/usr"))
