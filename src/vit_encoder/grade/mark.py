@@ -1,4 +1,4 @@
-"""Mark one submission: what it says comes from the sandbox, the points are made here."""
+"""Mark a submission: what it says comes from the sandbox, points are made here."""
 
 import functools
 import io
@@ -7,6 +7,7 @@ from base64 import b64encode
 from dataclasses import dataclass, field, replace
 
 import cloudpickle
+
 from vit_encoder import check
 from vit_encoder.check import catalogue
 from vit_encoder.check.guard import plain_torch
