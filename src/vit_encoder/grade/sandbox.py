@@ -7,7 +7,6 @@ already imported.
 
 import contextlib
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -18,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -29,8 +29,7 @@ PROCESSES = 70
 START = 120  # seconds for importing torch on a busy machine
 PACKAGE = Path(__file__).parents[1]
 COURSE = "/course"  # where it stands in the sandbox
-# What student code may see of the package. `check` is what classroom.py puts there.
-SHOWN = ("*.py", "data/*", "figures/*")
+INSIDE = {"PYTHONPATH": COURSE, "TMPDIR": "/tmp", "HOME": "/tmp"}
 SHOWN_OF_CHECK = ("adapter.py", "guard.py")
 SHOWN_OF_GRADE = ("__init__.py", "wire.py", "worker.py")
 HOW_TO_GET_ONE = (
@@ -58,27 +57,24 @@ class Sandbox:
         self.walls = walls
         self.process: subprocess.Popen | None = None
         self.control: socket.socket | None = None
-        self.folder: Path | None = None
+        self.folder: tempfile.TemporaryDirectory | None = None
 
-    def __enter__(self) -> "Sandbox":
-        self.folder = Path(tempfile.mkdtemp(prefix="vit-encoder-grade-"))
-        try:
-            stage(self.folder)
-            self.start()
-        except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            raise
+    def __enter__(self) -> Self:
+        self.start()
         return self
 
     def __exit__(self, *_) -> None:
         self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self) -> None:
         """Start the warm process, and wait until it has imported torch."""
         self.control, other = socket.socketpair()
         with other:
-            self.process = launch(self.folder, other.fileno(), walls=self.walls)
+            if self.walls:
+                self.process = launch(in_bubblewrap(), INSIDE, other)
+            else:
+                self.folder = tempfile.TemporaryDirectory(prefix="vit-encoder-")
+                self.process = launch([], without_walls(self.folder.name), other)
         try:
             receive(self.control, time.monotonic() + START)
         except (EOFError, TimeOver, WireError, OSError):
@@ -97,7 +93,9 @@ class Sandbox:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process.stderr.close()
-        self.process = None
+        if self.folder:
+            self.folder.cleanup()
+        self.process = self.folder = None
 
     def run(self, cells: list[dict], answer: Callable[[dict], dict | None]) -> None:
         """Run the cells of one submission.
@@ -171,59 +169,76 @@ class Watchman:
                 raise Ended(f"It used more than {MEMORY >> 30} GiB of memory.")
 
 
-def stage(folder: Path) -> None:
-    """Put what student code may see of the package into a folder."""
-    course = folder / "course" / PACKAGE.name
-    (folder / "scratch").mkdir()
-    for pattern in SHOWN:
-        copy(PACKAGE, course, pattern)
-    for pattern in SHOWN_OF_CHECK:
-        copy(PACKAGE / "check", course / "check", pattern)
-    for pattern in SHOWN_OF_GRADE:
-        copy(PACKAGE / "grade", course / "grade", pattern)
-    shutil.copy(PACKAGE / "grade" / "classroom.py", course / "check" / "__init__.py")
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    (folder / "scratch").chmod(0o777)
+def shown() -> list[tuple[Path, str]]:
+    """What student code may see of the package: a file or folder, and its place."""
+    modules = [(path, path.name) for path in sorted(PACKAGE.glob("*.py"))]
+    folders = [(PACKAGE / name, name) for name in ("data", "figures")]
+    checks = [(PACKAGE / "check" / name, f"check/{name}") for name in SHOWN_OF_CHECK]
+    own = [(PACKAGE / "grade" / name, f"grade/{name}") for name in SHOWN_OF_GRADE]
+    classroom = PACKAGE / "grade" / "classroom.py"
+    return [*modules, *folders, *checks, *own, (classroom, "check/__init__.py")]
 
 
-def copy(source: Path, target: Path, pattern: str) -> None:
-    """Copy the files that match, with their folders."""
-    for path in source.glob(pattern):
-        if path.is_file():
-            to = target / path.relative_to(source)
-            to.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, to)
+def copy_shown(course: Path) -> None:
+    """The same as files in a folder, for want of a sandbox."""
+    for source, place in shown():
+        target = course / PACKAGE.name / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copy(source, target)
 
 
-def launch(folder: Path, descriptor: int, *, walls: bool) -> subprocess.Popen:
-    """Start the warm process. SandboxError if there is no bubblewrap."""
+def without_walls(folder: str) -> dict[str, str]:
+    """Where the course and a submission's files lie when nothing is shut off."""
+    course, scratch = Path(folder, "course"), Path(folder, "scratch")
+    copy_shown(course)
+    scratch.mkdir()
+    return {"PYTHONPATH": str(course), "TMPDIR": str(scratch), "HOME": str(scratch)}
+
+
+def launch(
+    before: list[str], places: dict[str, str], other: socket.socket
+) -> subprocess.Popen:
+    """Start the warm process. before: a command that runs it. other: its socket."""
     environment = {
         "PATH": "/usr/bin:/bin",
         "LANG": "C.UTF-8",
-        "PYTHONPATH": COURSE if walls else str(folder / "course"),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONHASHSEED": str(secrets.randbelow(2**32)),
         "MPLBACKEND": "agg",
-        "OMP_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",  # many small tensors, and as many processes as cores
         "OPENBLAS_NUM_THREADS": "1",
-        "TMPDIR": "/tmp" if walls else str(folder / "scratch"),
-        "HOME": "/tmp" if walls else str(folder / "scratch"),
     }
-    worker = [sys.executable, "-m", "vit_encoder.grade.worker", str(descriptor)]
-    command = [*bubblewrap(folder), *worker] if walls else worker
-    options = {
-        "pass_fds": [descriptor],
-        "env": environment,
-        "stdin": subprocess.DEVNULL,
-        "stdout": subprocess.DEVNULL,
-        "stderr": subprocess.PIPE,
-        "cwd": "/",
-        "start_new_session": True,
-    }
-    if walls and os.geteuid() == 0:
-        command = [*as_nobody(), *command]
-    return subprocess.Popen(command, **options)
+    module = ["-m", "vit_encoder.grade.worker", str(other.fileno())]
+    return subprocess.Popen(
+        [*before, sys.executable, *module],
+        pass_fds=[other.fileno()],
+        env=environment | places,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+def in_bubblewrap() -> list[str]:
+    """The command that shuts a program off. SandboxError if it cannot be had."""
+    if shutil.which("bwrap") is None:
+        raise SandboxError(f"bubblewrap is not installed. {HOW_TO_GET_ONE}")
+    before = as_nobody() if os.geteuid() == 0 else []
+    return [*before, *bubblewrap()]
+
+
+def require_walls() -> None:
+    """Raise SandboxError if no sandbox can be had on this machine."""
+    done = subprocess.run(
+        [*in_bubblewrap(), "/usr/bin/env", "true"], capture_output=True, cwd="/"
+    )
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip()
+        raise SandboxError(f"bubblewrap does not work here: {said}. {HOW_TO_GET_ONE}")
 
 
 def as_nobody() -> list[str]:
@@ -234,7 +249,7 @@ def as_nobody() -> list[str]:
     """
     command = [shutil.which("bwrap"), "--die-with-parent", "--dev-bind", "/", "/"]
     command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-    folders = python_folders()
+    folders = [*python_folders(), str(PACKAGE)]
     shut = {part for f in folders for part in Path(f).parents if not open_to_all(part)}
     for part in sorted(part for part in shut if not shut & set(part.parents)):
         command += ["--tmpfs", str(part)]
@@ -252,14 +267,11 @@ def open_to_all(folder: Path) -> bool:
     return bool(folder.stat().st_mode & 0o001)
 
 
-def bubblewrap(folder: Path) -> list[str]:
-    """The command that shuts a program off. SandboxError if it is not installed."""
-    bwrap = shutil.which("bwrap")
-    if bwrap is None:
-        raise SandboxError(f"bubblewrap is not installed. {HOW_TO_GET_ONE}")
+def bubblewrap() -> list[str]:
+    """bubblewrap, with all that it shuts off and all that it lets in."""
     shut = "--unshare-all --unshare-user --disable-userns --die-with-parent "
     shut += "--new-session --cap-drop ALL"
-    command = [bwrap, *shut.split(), "--ro-bind", "/usr", "/usr"]
+    command = [shutil.which("bwrap"), *shut.split(), "--ro-bind", "/usr", "/usr"]
     for name in ("lib", "lib64", "bin"):
         if Path(f"/{name}").is_symlink():
             command += ["--symlink", f"usr/{name}", f"/{name}"]
@@ -272,7 +284,8 @@ def bubblewrap(folder: Path) -> list[str]:
         command += ["--tmpfs", str(installed), "--remount-ro", str(installed)]
     command += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
     command += ["--size", str(64 * 2**20), "--tmpfs", "/tmp"]
-    command += ["--ro-bind", str(folder / "course"), COURSE]
+    for source, place in shown():
+        command += ["--ro-bind", str(source), f"{COURSE}/{PACKAGE.name}/{place}"]
     return [*command, "--remount-ro", "/", "--chdir", "/tmp"]
 
 
