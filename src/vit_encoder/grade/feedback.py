@@ -25,14 +25,14 @@ STATUS = {
 }
 OURS = re.compile(r".+-[0-9a-f]{12}\.(html|results\.json)")
 STYLE = """
-:root { color-scheme: light dark; --line: #c4c4c4; --open: #6b6b6b; --right: #00684c;
+:root { color-scheme: light dark; --open: #6b6b6b; --right: #00684c;
   --wrong: #a94600; --back: #fff; --text: #1a1a1a; --block: #f3f3f3 }
-@media (prefers-color-scheme: dark) { :root { --line: #555; --open: #b0b0b0;
+@media (prefers-color-scheme: dark) { :root { --open: #b0b0b0;
   --right: #4fd0a5; --wrong: #ff9d5c; --back: #161616; --text: #ededed;
   --block: #242424 } }
 body { font: 1rem/1.5 system-ui, sans-serif; background: var(--back);
   color: var(--text); max-width: 46rem; margin: 0 auto; padding: 1rem }
-h1, h2, td, th, dd { overflow-wrap: anywhere }
+h1, h2, dd { overflow-wrap: anywhere }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin: 0 0 .25rem }
 dl { display: grid; grid-template-columns: auto 1fr; gap: .25rem 1rem }
 dt { font-weight: 600 } dd { margin: 0 }
@@ -60,8 +60,9 @@ def write_feedback(folder: Path, outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         name = feedback_name(outcome.submission)
         results = json.dumps(gradescope_results(outcome), indent=1)
-        write_whole(folder / f"{name}.html", page(outcome))
-        write_whole(folder / f"{name}.results.json", f"{results}\n")
+        # Not lasting: for a class it would take a minute, and a run makes them again.
+        write_whole(folder / f"{name}.html", page(outcome), lasting=False)
+        write_whole(folder / f"{name}.results.json", f"{results}\n", lasting=False)
         written |= {f"{name}.html", f"{name}.results.json"}
     for file in folder.iterdir():
         if OURS.fullmatch(file.name) and file.name not in written:

@@ -122,11 +122,11 @@ def _in_folder(root: Path) -> Iterator[Item]:
             yield Item(_name(folder, root), folder, problem=problem)
             continue
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False) and not BY_PRODUCT.fullmatch(
-                entry.name
-            ):
-                waiting.append(folder / entry.name)
-            yield from _from_entry(entry, Item(_name(Path(entry), root), Path(entry)))
+            item = Item(_name(Path(entry), root), Path(entry))
+            by_product = bool(BY_PRODUCT.fullmatch(entry.name))
+            if entry.is_dir(follow_symlinks=False) and not by_product:
+                waiting.append(item.file)
+            yield from _from_entry(entry, replace(item, by_product=by_product))
 
 
 def _name(path: Path, root: Path) -> str:
@@ -136,8 +136,8 @@ def _name(path: Path, root: Path) -> str:
 
 def _from_entry(entry: os.DirEntry, item: Item) -> Iterator[Item]:
     """What an entry of a folder holds: itself, or the files of a student's zip."""
-    if BY_PRODUCT.fullmatch(entry.name):
-        yield replace(item, by_product=True)
+    if item.by_product:
+        yield item
     elif entry.is_symlink():
         yield replace(item, problem="a link, which is not followed")
     elif entry.is_dir(follow_symlinks=False):
@@ -163,19 +163,24 @@ def _student_zip(item: Item, data: bytes | None = None) -> Iterator[Item]:
     """
     try:
         with BytesIO(data) if data is not None else open_plain(item.file) as stream:
-            if stream.seek(0, os.SEEK_END) > LIMIT:
-                raise UnreadableError(_too_large())
-            with zipfile.ZipFile(stream) as archive:
-                count = len(archive.infolist())
-                if not 0 < count <= MOST_IN_STUDENT_ZIP:
-                    expected = f"expected 1 to {MOST_IN_STUDENT_ZIP}"
-                    raise UnreadableError(f"a zip of {count} files, {expected}")
-                inside = list(_in_zip(archive, item, nested=True))
+            inside = _nested(stream, item)
     except UnreadableError as error:
         inside = [replace(item, problem=str(error))]
     except BROKEN as error:
         inside = [replace(item, problem=f"a zip that cannot be read: {error}")]
     yield from inside
+
+
+def _nested(stream: BinaryIO, item: Item) -> list[Item]:
+    """The files of a student's zip, if it is not too large."""
+    if stream.seek(0, os.SEEK_END) > LIMIT:
+        raise UnreadableError(_too_large())
+    with zipfile.ZipFile(stream) as archive:
+        count = len(archive.infolist())
+        if not 0 < count <= MOST_IN_STUDENT_ZIP:
+            expected = f"expected 1 to {MOST_IN_STUDENT_ZIP}"
+            raise UnreadableError(f"a zip of {count} files, {expected}")
+        return list(_in_zip(archive, item, nested=True))
 
 
 def _in_zip(

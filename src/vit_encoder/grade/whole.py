@@ -5,23 +5,26 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str, lasting: bool = True) -> None:
     """Write a file of UTF-8 text; whoever looks sees the old file or all of the new.
 
-    Raises OSError if the folder cannot be written to; the old file is still there.
+    lasting: wait until the disk has it, some 10 ms. Raises OSError if it cannot be
+    written; the old file is still there.
     """
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         with open(new, "w", encoding="utf-8", newline="") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(new, path)
     except BaseException:
         with suppress(OSError):
             new.unlink()
         raise
-    _keep_name(path.parent)
+    if lasting:
+        _keep_name(path.parent)
 
 
 def _keep_name(folder: Path) -> None:
