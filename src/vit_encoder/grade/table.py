@@ -22,9 +22,9 @@ def write_table(path: Path, outcomes: Sequence[Outcome]) -> None:
 
     The tasks are those of the notebooks that occur, in the order of the course. A cell
     is empty where a task is not of the notebook or could not be marked, and points is
-    empty where none could: it is not a zero. UTF-8 without a byte order mark: scripts and
-    platforms would read the mark as a part of the first column's name. A spreadsheet
-    is told the encoding when it imports the file.
+    empty where none could: it is not a zero. UTF-8 without a byte order mark, which
+    scripts and platforms would read as a part of the first column's name. A
+    spreadsheet is told the encoding when it imports the file.
     """
     tasks = _tasks(outcomes)
     text = io.StringIO(newline="")
