@@ -371,6 +371,8 @@ def test_a_run_killed_at_any_byte_goes_on(tmp_path, monkeypatch):
         found = known(path)
         whole_lines = (length > first) + (length > second) - 1
         assert len(found) == max(whole_lines, 0)
+        kept = data[: max(data.rfind(b"\n", 0, length), first) + 1]
+        assert path.read_bytes() == kept  # the half line is gone, the header is there
         fill(path, FAILED)
         assert known(path)["essay.pdf", ""] == FAILED
 
