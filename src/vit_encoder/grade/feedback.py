@@ -1,0 +1,189 @@
+"""What goes back to a student: a page, and results in the form that Gradescope reads.
+
+The form of the results is that of Gradescope's autograder specification:
+https://gradescope-autograders.readthedocs.io/en/latest/specs/
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from vit_encoder.check import catalogue
+from vit_encoder.check.report import count
+from vit_encoder.grade.outcome import Mark, Outcome
+from vit_encoder.grade.text import one_line, printable
+from vit_encoder.grade.whole import write_whole
+
+STATUS = {
+    "marked": "Every task was marked.",
+    "partly": "Some tasks could not be marked. They count as open, not as wrong.",
+    "failed": "This submission could not be marked.",
+}
+OURS = re.compile(r".+-[0-9a-f]{12}\.(html|results\.json)")
+STYLE = """
+:root { color-scheme: light dark; --open: #6b6b6b; --right: #00684c;
+  --wrong: #a94600; --back: #fff; --text: #1a1a1a; --block: #f3f3f3 }
+@media (prefers-color-scheme: dark) { :root { --open: #b0b0b0;
+  --right: #4fd0a5; --wrong: #ff9d5c; --back: #161616; --text: #ededed;
+  --block: #242424 } }
+body { font: 1rem/1.5 system-ui, sans-serif; background: var(--back);
+  color: var(--text); max-width: 46rem; margin: 0 auto; padding: 1rem }
+h1, h2, dd { overflow-wrap: anywhere }
+h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin: 0 0 .25rem }
+dl { display: grid; grid-template-columns: auto 1fr; gap: .25rem 1rem }
+dt { font-weight: 600 } dd { margin: 0 }
+section { border-left: .25rem solid var(--open); padding-left: 1rem; margin: 2rem 0 }
+section.right { border-color: var(--right) }
+section.wrong { border-color: var(--wrong) }
+pre { background: var(--block); padding: .75rem; margin: .5rem 0; font-size: .9rem;
+  white-space: pre-wrap; overflow-wrap: anywhere }
+p { margin: .25rem 0 }
+"""
+POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; style-src "
+    f"'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'"
+)
+
+
+def write_feedback(folder: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write NAME.html and NAME.results.json for each outcome; make the folder.
+
+    Files of an earlier run, known by the form of their names, are removed if nothing
+    was handed in for them any more. Whatever else is in the folder stays.
+    """
+    folder.mkdir(exist_ok=True)
+    written = set()
+    for outcome in outcomes:
+        name = feedback_name(outcome.submission)
+        results = json.dumps(gradescope_results(outcome), indent=1)
+        # Not lasting: for a class it would take a minute, and a run makes them again.
+        write_whole(folder / f"{name}.html", page(outcome), lasting=False)
+        write_whole(folder / f"{name}.results.json", f"{results}\n", lasting=False)
+        written |= {f"{name}.html", f"{name}.results.json"}
+    for file in folder.iterdir():
+        if OURS.fullmatch(file.name) and file.name not in written:
+            file.unlink()
+
+
+def feedback_name(submission: str) -> str:
+    """The name of the files of a submission, without an ending.
+
+    It is made from the path alone, so it is the same in every run. The digest at its
+    end keeps names apart that differ in what a file name cannot hold.
+    """
+    digest = hashlib.sha256(submission.encode(errors="backslashreplace")).hexdigest()
+    stem = re.sub(r"\.ipynb$", "", submission)
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", stem.replace("_", " ")).strip("-")
+    return f"{readable[:80].strip('-') or 'submission'}-{digest[:12]}"
+
+
+def gradescope_results(outcome: Outcome) -> dict:
+    """What Gradescope's results.json holds for a submission.
+
+    A task that could not be marked has no points and says so; students see the results
+    when the marks are published.
+    """
+    titles = _titles()
+    return {
+        "score": outcome.points,
+        "output": _plain(f"{STATUS[outcome.status]}\n{outcome.note}"),
+        "visibility": "after_published",
+        "tests": [
+            {
+                "name": titles.get(mark.id, mark.id),
+                "number": str(number),
+                "score": mark.points or 0,
+                "max_score": mark.out_of,
+                "status": "passed" if mark.points == mark.out_of else "failed",
+                "output": _plain(f"{mark.state}\n\n{mark.message}"),
+            }
+            for number, mark in enumerate(outcome.marks, 1)
+        ],
+    }
+
+
+def page(outcome: Outcome) -> str:
+    """A page that stands alone: no script, nothing loaded, everything escaped."""
+    title = f"Marks of {outcome.notebook or outcome.submission}"
+    facts = {
+        "Submission": outcome.submission,
+        "Student": outcome.student or "not known",
+        "Points": _total(outcome),
+        "Status": STATUS[outcome.status],
+    }
+    facts |= {"Note": one_line(outcome.note, 2000)} if outcome.note else {}
+    rows = "\n".join(
+        f"<dt>{name}</dt><dd>{_text(value)}</dd>" for name, value in facts.items()
+    )
+    titles = _titles()
+    tasks = "\n".join(
+        _task(mark, titles.get(mark.id, mark.id)) for mark in outcome.marks
+    )
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{_text(title)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<main>
+<h1>{_text(title)}</h1>
+<dl>
+{rows}
+</dl>
+{tasks}
+</main>
+</body>
+</html>
+"""
+
+
+def _task(mark: Mark, title: str) -> str:
+    """A task on the page: points and state in words, so that no colour is needed."""
+    kind = {None: "open", mark.out_of: "right"}.get(mark.points, "wrong")
+    recognised = ", ".join(name.replace("-", " ") for name in mark.misconceptions)
+    lines = [
+        f'<section class="{kind}">',
+        f"<h2>{_text(title)}</h2>",
+        f"<p>{_points(mark)}, {_text(mark.state)}</p>",
+        f"<p>Recognised: {_text(recognised)}</p>" if recognised else "",
+        f"<pre>{_text(mark.message)}</pre>" if mark.message else "",
+        "</section>",
+    ]
+    return "\n".join(filter(None, lines))
+
+
+def _points(mark: Mark) -> str:
+    """The points of a task, in words."""
+    if mark.points is None:
+        return f"Not marked, of {mark.out_of} point{'' if mark.out_of == 1 else 's'}"
+    return count(mark.points, mark.out_of)
+
+
+def _total(outcome: Outcome) -> str:
+    """The points of a submission, in words."""
+    if outcome.status == "failed":
+        return "none given"
+    return count(outcome.points, outcome.out_of)
+
+
+def _titles() -> dict[str, str]:
+    """Task → its title."""
+    return {entry["id"]: entry["title"] for entry in catalogue()}
+
+
+def _plain(text: str) -> str:
+    """Printable text, with its line breaks."""
+    return printable(text, keep="\n\t").strip()
+
+
+def _text(text: str) -> str:
+    """Plain text, escaped for a page."""
+    return escape(_plain(text))

@@ -1,0 +1,89 @@
+"""The table of marks: a row for each submission, a column for each task."""
+
+import csv
+import io
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from vit_encoder.check import catalogue
+from vit_encoder.grade.outcome import Outcome
+from vit_encoder.grade.text import one_line, printable
+from vit_encoder.grade.whole import write_whole
+
+FIRST = ("submission", "student", "status", "points", "out_of")
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # what a spreadsheet may take for a formula
+LONGEST_NOTE = 2000  # characters
+
+
+def write_table(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write the marks as CSV, whole or not at all.
+
+    The tasks are those of the notebooks that occur, in the order of the course. A cell
+    is empty where a task is not of the notebook or could not be marked, and points is
+    empty where none could: it is not a zero. UTF-8 without a byte order mark, which
+    scripts and platforms would read as a part of the first column's name. A
+    spreadsheet is told the encoding when it imports the file.
+    """
+    tasks = _tasks(outcomes)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*FIRST, *tasks, "note"])
+    writer.writerows(_row(outcome, tasks) for outcome in outcomes)
+    write_whole(path, text.getvalue())
+
+
+def note_repeats(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes, with a note where a student handed in a notebook more than once."""
+    same = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.student and outcome.notebook:
+            same[outcome.student, outcome.notebook].append(outcome.submission)
+    return [
+        _noted(outcome, same[outcome.student, outcome.notebook]) for outcome in outcomes
+    ]
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """One line that counts: "3 submissions: 1 marked, 1 partly, 1 failed."."""
+    count = Counter(outcome.status for outcome in outcomes)
+    total = f"{len(outcomes)} submission{'' if len(outcomes) == 1 else 's'}"
+    states = ("marked", "partly", "failed")
+    return f"{total}: {', '.join(f'{count[state]} {state}' for state in states)}."
+
+
+def _tasks(outcomes: Sequence[Outcome]) -> list[str]:
+    """The ids of the tasks of all notebooks that occur."""
+    notebooks = {outcome.notebook for outcome in outcomes}
+    return [entry["id"] for entry in catalogue() if entry["notebook"] in notebooks]
+
+
+def _row(outcome: Outcome, tasks: list[str]) -> list[str | int]:
+    """A line of the table."""
+    points = {mark.id: mark.points for mark in outcome.marks}
+    earned = [points.get(task) for task in tasks]
+    return [
+        _safe(printable(outcome.submission)),
+        _safe(printable(outcome.student)),
+        outcome.status,
+        "" if outcome.status == "failed" else outcome.points,
+        outcome.out_of if outcome.marks else "",
+        *("" if number is None else number for number in earned),
+        _safe(one_line(outcome.note, LONGEST_NOTE)),
+    ]
+
+
+def _safe(text: str) -> str:
+    """The text, with an apostrophe before what a spreadsheet would compute."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _noted(outcome: Outcome, paths: list[str]) -> Outcome:
+    """The outcome, with the other files of its student for its notebook."""
+    others = [path for path in paths if path != outcome.submission]
+    if not others:
+        return outcome
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    note = f"same student and notebook: {others[0]}{more}"
+    return replace(outcome, note="; ".join(filter(None, (outcome.note, note))))

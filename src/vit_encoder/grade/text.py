@@ -1,0 +1,39 @@
+"""Text that others wrote, made fit to be shown: names, notes and messages."""
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""The text with a visible escape for each character that cannot be printed.
+
+    A line break becomes \x0a; a byte of a name that is no text, such as 0xff, becomes
+    \xff. So the result is valid UTF-8, and nothing in it can turn the direction of a
+    line or clear a screen. keep: characters that stay, such as "\n".
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else _escape(c) for c in text)
+
+
+def shorten(text: str, most: int) -> str:
+    """The text, or its beginning and end with … between, of at most `most` characters.
+
+    The beginning gets two thirds: of a path that is the student's folder.
+    """
+    if len(text) <= most:
+        return text
+    tail = (most - 1) // 3
+    return f"{text[: most - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def one_line(text: str, most: int = 500) -> str:
+    """The text on one line, printable and not too long for a cell of a table."""
+    return shorten(printable(" ".join(text.split())), most)
+
+
+def _escape(character: str) -> str:
+    """The escape that Python would write, with the byte where a name held no text."""
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte that did not decode
+        return f"\\x{code - 0xDC00:02x}"
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
