@@ -25,16 +25,12 @@ from vit_encoder.check.judge import (
     agrees,
     close,
     has_parameters,
-    keeps_device,
-    keeps_digits,
-    keeps_dtype,
     keeps_inputs,
-    repeats,
     returns_right_shapes,
-    same_gradients,
 )
 from vit_encoder.check.misconceptions import Misconception, against
 from vit_encoder.check.oracle import Get, oracle_of
+from vit_encoder.check.properties import EDGES, REPEATS
 from vit_encoder.check.questions import ALIASES, FUSED, Normal, finish, small
 from vit_encoder.check.tasks import (
     BreakIt,
@@ -795,11 +791,7 @@ WRITE_TEXT_ENCODER = Implement(
     ask_about=encoder_questions,
     oracle=encoder_oracle,
     properties=(
-        Property(
-            "equal questions get equal answers",
-            repeats("float32", "float32 again"),
-            "Where do random numbers enter?",
-        ),
+        REPEATS,
         Property(
             "all parameters are there",
             has_parameters("three blocks"),
@@ -836,31 +828,7 @@ WRITE_TEXT_ENCODER = Implement(
             "What do trained weights have that random ones do not?",
             core=True,
         ),
-        Property(
-            "float32 and float64 are kept",
-            keeps_dtype("float32", "gradients"),
-            "Where does a number of another type enter?",
-        ),
-        Property(
-            "float64 keeps its digits",
-            keeps_digits("gradients"),
-            "Is something rounded, or a small number added?",
-        ),
-        Property(
-            "the device is kept",
-            keeps_device("another device"),
-            "A new tensor can ask an old one where it lives. Does yours?",
-        ),
-        Property(
-            "the input is not changed",
-            keeps_inputs,
-            "Which of your lines writes into a tensor that it was given?",
-        ),
-        Property(
-            "gradients are right",
-            same_gradients("gradients"),
-            "Is every step one that autograd can follow?",
-        ),
+        *EDGES,
     ),
     bank=(*OWN, *INHERITED),
     show=Show(

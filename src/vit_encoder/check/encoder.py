@@ -21,7 +21,6 @@ from vit_encoder.check.judge import (
     keeps_device,
     keeps_digits,
     keeps_dtype,
-    keeps_inputs,
     refuses,
     repeats,
     returns_right_shapes,
@@ -29,6 +28,7 @@ from vit_encoder.check.judge import (
 )
 from vit_encoder.check.misconceptions import Misconception, against
 from vit_encoder.check.oracle import Get, oracle_of
+from vit_encoder.check.properties import EDGES, KEEPS_INPUTS, REPEATS
 from vit_encoder.check.questions import (
     ALIASES,
     FUSED,
@@ -829,11 +829,6 @@ def start_alike(trials: Trials) -> str:
     return f"A remark: {CopiesOfOneBlock.seen}\nQuestion: {CopiesOfOneBlock.ask}"
 
 
-REPEATS = Property(
-    "equal questions get equal answers",
-    repeats("float32", "float32 again"),
-    "Where do random numbers enter?",
-)
 ENCODER_PROPERTIES = (
     REPEATS,
     Property(
@@ -897,31 +892,7 @@ ENCODER_PROPERTIES = (
         agrees("small tokens, silent blocks", "small tokens"),
         "Which ε do the ViT's norms have, and where can you say so?",
     ),
-    Property(
-        "float32 and float64 are kept",
-        keeps_dtype("float32", "gradients"),
-        "Where does a number of another type enter?",
-    ),
-    Property(
-        "float64 keeps its digits",
-        keeps_digits("gradients"),
-        "Is something rounded, or a small number added?",
-    ),
-    Property(
-        "the device is kept",
-        keeps_device("another device"),
-        "A new tensor can ask an old one where it lives. Does yours?",
-    ),
-    Property(
-        "the input is not changed",
-        keeps_inputs,
-        "Which of your lines writes into a tensor that it was given?",
-    ),
-    Property(
-        "gradients are right",
-        same_gradients("gradients"),
-        "Is every step from the input to the output one that autograd can follow?",
-    ),
+    *EDGES,
 )
 VECTOR_PROPERTIES = (
     Property(
@@ -957,11 +928,7 @@ VECTOR_PROPERTIES = (
         keeps_device("another device, mean"),
         "A new tensor can ask an old one where it lives. Does yours?",
     ),
-    Property(
-        "the input is not changed",
-        keeps_inputs,
-        "Which of your lines writes into a tensor that it was given?",
-    ),
+    KEEPS_INPUTS,
     Property(
         "gradients are right",
         lambda trials: (

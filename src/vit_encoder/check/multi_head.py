@@ -26,10 +26,10 @@ from vit_encoder.check.oracle import (
     multi_head,
     oracle_of,
 )
+from vit_encoder.check.properties import EDGES, REPEATS
 from vit_encoder.check.questions import FUSED, Normal, batch, double, finish, small
 from vit_encoder.check.self_attention import (
-    REPEATS,
-    SHARED_EDGES,
+    LARGE_SCORES,
     same_rows,
     separates_images,
 )
@@ -905,7 +905,6 @@ def follows_order(trials: Trials) -> Problem | None:
 
 
 AXES = "Which axis of each tensor is which: image, head, token or feature?"
-EDGES = tuple(p for p in SHARED_EDGES if p.name != "large scores stay finite")
 REFUSES = Property(
     "heads that do not divide the width are refused",
     refuses(remainder_dropped.name, "five heads", "more heads than features"),
@@ -1012,7 +1011,8 @@ LAYER_PROPERTIES = (
         "Does an axis of length 1 vanish on the way?",
     ),
     REFUSES,
-    *SHARED_EDGES,
+    LARGE_SCORES,
+    *EDGES,
 )
 
 # The tasks.
