@@ -30,7 +30,7 @@ from vit_encoder.check.judge import (
 )
 from vit_encoder.check.misconceptions import Misconception, against
 from vit_encoder.check.oracle import Get, oracle_of
-from vit_encoder.check.properties import EDGES, REPEATS
+from vit_encoder.check.properties import EDGES, REPEATS, UNEVEN_HEADS
 from vit_encoder.check.questions import ALIASES, FUSED, Normal, finish, small
 from vit_encoder.check.tasks import (
     BreakIt,
@@ -706,6 +706,7 @@ def encoder_questions(seed: int) -> list[Question]:
     sizes = {"depth": 3, "dim": 6, "num_heads": 3, "mlp_dim": 7}
     x, other = normal(2, 5, 6), random_parameters(normal, **sizes)
     common = {"arguments": sizes, "parameters": other}
+    uneven = {"arguments": {**sizes, "num_heads": 4}, "parameters": other}
     tiny = normal(1, 3, 4) / 500
     return [
         Question("tokens with a tiny spread", (tiny,), SMALL, parameters),
@@ -714,6 +715,7 @@ def encoder_questions(seed: int) -> list[Question]:
         *recorded,
         Question("three blocks", (x,), **common),
         Question("one token", (normal(3, 1, 6),), **common),
+        Question("heads that do not divide", (x,), **uneven, refused=True, aside=True),
         Question("float32", (x.float(),), **common),
         Question("float32 again", (x.float(),), **common),
         Question("gradients", (x,), **common, cotangent=normal(2, 5, 6)),
@@ -828,6 +830,7 @@ WRITE_TEXT_ENCODER = Implement(
             "What do trained weights have that random ones do not?",
             core=True,
         ),
+        UNEVEN_HEADS,
         *EDGES,
     ),
     bank=(*OWN, *INHERITED),

@@ -28,7 +28,7 @@ from vit_encoder.check.judge import (
 )
 from vit_encoder.check.misconceptions import Misconception, against
 from vit_encoder.check.oracle import Get, oracle_of
-from vit_encoder.check.properties import EDGES, KEEPS_INPUTS, REPEATS
+from vit_encoder.check.properties import EDGES, KEEPS_INPUTS, REPEATS, UNEVEN_HEADS
 from vit_encoder.check.questions import (
     ALIASES,
     FUSED,
@@ -718,6 +718,7 @@ def encoder_questions(seed: int) -> list[Question]:
     two = about(normal, depth=2, dim=4, num_heads=2, mlp_dim=3)
     quiet = {**two, "parameters": silenced(two["parameters"])}
     dropped = {**with_dropout(three, 1.0), "training": True}
+    uneven = {**three, "arguments": {**three["arguments"], "num_heads": 5}}
     tiny = normal(1, 3, 4) / 1000
     return [
         Question("three blocks", (x,), **three),
@@ -734,6 +735,7 @@ def encoder_questions(seed: int) -> list[Question]:
         Question("at rest", (x,), **with_dropout(three, 0.4), aside=True),
         Question("at rest again", (x,), **with_dropout(three, 0.4), aside=True),
         Question("p = 1.5", (x,), **with_dropout(three, 1.5), refused=True, aside=True),
+        Question("heads that do not divide", (x,), **uneven, refused=True, aside=True),
         Question("gradients", (x,), **three, cotangent=normal(2, 5, 6)),
         Question("another device", (x,), **three, device="meta"),
     ]
@@ -887,6 +889,7 @@ ENCODER_PROPERTIES = (
         refuses("dropout-out-of-range", "p = 1.5"),
         "Who checks p, and does it get there?",
     ),
+    UNEVEN_HEADS,
     Property(
         "small tokens are normalised with ε = 1e-6",
         agrees("small tokens, silent blocks", "small tokens"),
