@@ -595,7 +595,11 @@ def test_score_card_adds_up_and_says_what_to_read():
     text = repr(card)
     assert 'not answered yet; read again: "Break it"' in text
     assert "Total: 7 of 12 points." in text
-    assert '<th scope="col"' in card._repr_html_()
+    page = card._repr_html_()
+    assert '<th scope="col"' in page
+    region = '<div role="region" aria-label="Score card of 02_self_attention"'
+    assert f'{region} tabindex="0" style="overflow-x: auto"><table>' in page
+    assert "</table></div>" in page
 
 
 # How answers may hold their parameters
