@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from vit_encoder.check import (
     adapter,
     bug,
     check,
+    guard,
     misconception,
     score_card,
     self_attention,
@@ -392,6 +394,35 @@ def test_loops_are_stopped(answer, monkeypatch):
     assert report.misconceptions == ("too-slow",)
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("computed", "by_the_clock", "rest"),
+    [
+        (0.0, 0.0, 5.0),
+        (1.0, 9.0, 4.0),  # another process has the machine
+        (4.999, 5.1, guard.TICK),
+        (5.0, 5.0, 0),
+        (0.0, 13.0, 2.0),  # it sleeps
+        (0.0, 15.0, 0),
+    ],
+)
+def test_computing_counts_and_sleep_has_an_end(
+    computed, by_the_clock, rest, monkeypatch
+):
+    now = SimpleNamespace(process_time=lambda: 2.0, monotonic=lambda: 7.0)
+    monkeypatch.setattr(guard, "time", now)
+    left = guard.countdown(5.0)
+    now.process_time = lambda: 2.0 + computed
+    now.monotonic = lambda: 7.0 + by_the_clock
+    assert left() == pytest.approx(rest)
+
+
+@pytest.mark.parametrize("limit", [guard.limit_by_signal, guard.limit_by_thread])
+def test_a_machine_that_is_busy_with_others_makes_nothing_late(limit, monkeypatch):
+    monkeypatch.setattr(guard, "PATIENCE", 1000)
+    with limit(0.1):
+        time.sleep(0.3)  # such a process stands still and computes nothing
 
 
 def test_loops_are_stopped_outside_the_main_thread_too(monkeypatch):
