@@ -705,7 +705,7 @@ def layer(x: Tensor, get: Get, dim: int, num_heads: int) -> Tensor:
 # numbers, not by its shapes.
 
 # The number 12 is feature 2 of token 1.
-NUMBERED = (10 * torch.arange(3)[:, None] + torch.arange(4)).double()
+NUMBERED = small([0, 1, 2, 3], [10, 11, 12, 13], [20, 21, 22, 23])
 # The same, with a hundred for head 1.
 NUMBERED_HEADS = torch.stack([NUMBERED[:, :2], 100 + NUMBERED[:, :2]])
 
