@@ -39,8 +39,9 @@ test-colab: .venv-colab/ready ## run every notebook with the versions that Colab
 	$(COLAB) tools/run_notebooks.py
 
 .PHONY: test-gpu
-test-gpu: .venv/ready ## run every notebook on a CUDA machine; record the run
+test-gpu: .venv/ready ## run every notebook and check on a CUDA machine; record the run
 	$(RUN) tools/run_notebooks.py --cuda --record "On a GPU"
+	$(RUN) -m pytest --numprocesses 2 tests/test_exercises.py -k cuda
 
 .PHONY: test-in-colab-image
 test-in-colab-image: ## inside Colab's container image, with the packages it has

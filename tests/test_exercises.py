@@ -75,11 +75,33 @@ DECLARED = {  # misconception → the first exercise that names it, and does not
     if m != task_of(id).bug
 }
 SHOWN = [m for c in CHECKS.values() for bank in c.MISCONCEPTIONS.values() for m in bank]
+DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
+@pytest.fixture(params=DEVICES)
+def device(request):
+    """What a notebook calls `device`: its own tensors lie there."""
+    return torch.device(request.param)
+
+
+@pytest.fixture(params=DEVICES)
+def session(request):
+    """A learner's session with this default device; a check asks on the CPU anyway."""
+    if request.param == "cpu":  # as it is; to set it would slow every call of torch
+        yield
+    else:
+        torch.set_default_device(request.param)
+        yield
+        torch.set_default_device(None)
+
+
+in_each_session = pytest.mark.usefixtures("session")
 
 
 # Right answers
 
 
+@in_each_session
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(("id", "answer"), cases(RIGHT))
 def test_right_designs_pass(id, answer, seed):
@@ -96,6 +118,7 @@ def test_there_are_three_right_designs_or_more(id):
 # Wrong answers
 
 
+@in_each_session
 @pytest.mark.parametrize(
     ("seed", "id", "name", "answer"),
     [
@@ -110,6 +133,7 @@ def test_wrong_answers_lose_marks_and_are_named(seed, id, name, answer):
     assert report.misconceptions == (name,), report
 
 
+@in_each_session
 @pytest.mark.parametrize(("id", "answer"), cases(NAMELESS))
 def test_what_nobody_recorded_fails_without_a_name(id, answer):
     report = check(id, answer)
@@ -193,6 +217,7 @@ def test_every_wrong_verdict_explains_itself(id):
         assert f"Not judged yet: {name}." in report.message
 
 
+@in_each_session
 @pytest.mark.parametrize(
     ("id", "test"),
     cases((id, test) for id in of_type(BreakIt) for test in answers("GOOD_TESTS", id)),
@@ -203,6 +228,7 @@ def test_good_tests_pass(id, test):
         assert (report.points, report.passed) == (report.out_of, True), report
 
 
+@in_each_session
 @pytest.mark.parametrize(
     ("id", "points", "name", "test"),
     cases(
@@ -230,12 +256,12 @@ def test_there_are_good_and_weak_tests(id):
 # The three states: untouched and solved here, wrong above
 
 
-def run_exercises(name, *, solved):
+def run_exercises(name, device, *, solved):
     """Run the cells of solutions/name.md, with or without their answers."""
     text = (ROOT / "solutions" / f"{name}.md").read_text(encoding="utf-8")
     cell = r"^```\{code-cell\} ipython3\n(?:---\n.*?^---\n)?(.*?)^```$"
     answer = r"^( *)# BEGIN SOLUTION\n.*?^ *# END SOLUTION$"
-    known = {"torch": torch, "device": torch.device("cpu")}
+    known = {"torch": torch, "device": device}
     for code in re.findall(cell, text, re.DOTALL | re.MULTILINE):
         if not solved:
             code = re.sub(answer, r"\1...", code, flags=re.DOTALL | re.MULTILINE)
@@ -245,16 +271,16 @@ def run_exercises(name, *, solved):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_untouched_exercises_score_nothing(name):
+def test_untouched_exercises_score_nothing(name, device):
     progress.forget()
-    card = run_exercises(name, solved=False)
+    card = run_exercises(name, device, solved=False)
     assert card.points == 0
     assert {row.state for row in card.rows} == {"not answered yet"}
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_solutions_score_everything(name):
-    card = run_exercises(name, solved=True)
+def test_solutions_score_everything(name, device):
+    card = run_exercises(name, device, solved=True)
     assert (
         card.points
         == card.out_of

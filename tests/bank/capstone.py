@@ -401,6 +401,11 @@ class ZerosOnTheCpu(FromTheCourse):
         return super().forward(x + torch.zeros(x.shape[-1]))
 
 
+class RemainderDropped(FromTheCourse):
+    def __init__(self, depth, dim, num_heads, mlp_dim):
+        super().__init__(depth, dim, math.gcd(dim, num_heads), mlp_dim)
+
+
 class UsesTheData(nn.Module):
     def __init__(self, depth, dim, num_heads, mlp_dim):
         super().__init__()
@@ -425,6 +430,7 @@ WRONG_ENCODERS = {
     "not-deterministic": [WithDropout],
     "gradient-cut": [CutOff],
     "device-fixed": [ZerosOnTheCpu],
+    "remainder-dropped": [RemainderDropped],
     "reference-used": [UsesTheData],
 }
 

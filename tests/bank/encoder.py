@@ -4,6 +4,7 @@ What the package itself declares wrong (vit_encoder.check.encoder) is not repeat
 stand other ways of writing the same, and other faults.
 """
 
+import math
 from copy import deepcopy
 
 import torch
@@ -322,6 +323,33 @@ class AnyProbability(OtherAttention):
         super().__init__(depth, dim, num_heads, mlp_dim, min(dropout, 1.0))
 
 
+class OneHeadInstead(Plain):
+    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
+        num_heads = num_heads if dim % num_heads == 0 else 1
+        super().__init__(depth, dim, num_heads, mlp_dim, dropout)
+
+
+class LastFeaturesUnread(OtherAttention):
+    """Heads as wide as fits; the features that are left over get zeros."""
+
+    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__(depth, dim, math.gcd(dim, num_heads), mlp_dim, dropout)
+        for block in self.blocks:
+            block.attn = NarrowHeads(dim, num_heads)
+
+
+class NarrowHeads(Projections):
+    def forward(self, x):
+        width = x.shape[-1] // self.num_heads
+        used = self.num_heads * width
+        q, k, v = (
+            part(x)[..., :used].unflatten(-1, (-1, width)).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
+        )
+        heads = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return self.proj(F.pad(heads, (0, x.shape[-1] - used)))
+
+
 class AlwaysTwelve(Plain):
     def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
         super().__init__(12, dim, num_heads, mlp_dim, dropout)
@@ -513,6 +541,7 @@ WRONG_ENCODER = {
     "blocks-with-torchs-eps": [EpsForgottenInBlocks],
     "dropout-not-passed-on": [DropoutForgotten],
     "dropout-out-of-range": [AnyProbability],
+    "remainder-dropped": [OneHeadInstead, LastFeaturesUnread],
     "wrong-depth": [AlwaysTwelve, OneTooMany],
     "shared-parameters": [SharedAttention],
     "missing-parameters": [OtherNames],

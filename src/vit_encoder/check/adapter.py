@@ -16,7 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from vit_encoder.check.guard import Sink, TimeUp, Watch, guarded
 
-TIME_LIMIT = 5.0  # seconds for all questions of a check; a right answer takes 0.1
+TIME_LIMIT = 5.0  # seconds of computing for a check; a right answer takes 0.1
 LOUD = 2000  # characters from which on printing is worth a remark
 EMPTY_BODY = {"RESUME", "NOP", "RETURN_VALUE", "COPY_FREE_VARS"}
 LOADS = {"LOAD_CONST", "RETURN_CONST"}

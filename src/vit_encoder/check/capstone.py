@@ -25,16 +25,12 @@ from vit_encoder.check.judge import (
     agrees,
     close,
     has_parameters,
-    keeps_device,
-    keeps_digits,
-    keeps_dtype,
     keeps_inputs,
-    repeats,
     returns_right_shapes,
-    same_gradients,
 )
 from vit_encoder.check.misconceptions import Misconception, against
 from vit_encoder.check.oracle import Get, oracle_of
+from vit_encoder.check.properties import EDGES, REPEATS, UNEVEN_HEADS
 from vit_encoder.check.questions import ALIASES, FUSED, Normal, finish, small
 from vit_encoder.check.tasks import (
     BreakIt,
@@ -694,6 +690,7 @@ def encoder_questions(seed: int) -> list[Question]:
     sizes = {"depth": 3, "dim": 6, "num_heads": 3, "mlp_dim": 7}
     x, other = normal(2, 5, 6), random_parameters(normal, **sizes)
     common = {"arguments": sizes, "parameters": other}
+    uneven = {"arguments": {**sizes, "num_heads": 4}, "parameters": other}
     tiny = normal(1, 3, 4) / 500
     return [
         Question("tokens with a tiny spread", (tiny,), SMALL, parameters),
@@ -702,6 +699,7 @@ def encoder_questions(seed: int) -> list[Question]:
         *recorded,
         Question("three blocks", (x,), **common),
         Question("one token", (normal(3, 1, 6),), **common),
+        Question("heads that do not divide", (x,), **uneven, refused=True, aside=True),
         Question("float32", (x.float(),), **common),
         Question("float32 again", (x.float(),), **common),
         Question("gradients", (x,), **common, cotangent=normal(2, 5, 6)),
@@ -779,11 +777,7 @@ WRITE_TEXT_ENCODER = Implement(
     ask_about=encoder_questions,
     oracle=encoder_oracle,
     properties=(
-        Property(
-            "equal questions get equal answers",
-            repeats("float32", "float32 again"),
-            "Where do random numbers enter?",
-        ),
+        REPEATS,
         Property(
             "all parameters are there",
             has_parameters("three blocks"),
@@ -820,31 +814,8 @@ WRITE_TEXT_ENCODER = Implement(
             "What do trained weights have that random ones do not?",
             core=True,
         ),
-        Property(
-            "float32 and float64 are kept",
-            keeps_dtype("float32", "gradients"),
-            "Where does a number of another type enter?",
-        ),
-        Property(
-            "float64 keeps its digits",
-            keeps_digits("gradients"),
-            "Is something rounded, or a small number added?",
-        ),
-        Property(
-            "the device is kept",
-            keeps_device("another device"),
-            "A new tensor can ask an old one where it lives. Does yours?",
-        ),
-        Property(
-            "the input is not changed",
-            keeps_inputs,
-            "Which of your lines writes into a tensor that it was given?",
-        ),
-        Property(
-            "gradients are right",
-            same_gradients("gradients"),
-            "Is every step one that autograd can follow?",
-        ),
+        UNEVEN_HEADS,
+        *EDGES,
     ),
     bank=(*OWN, *INHERITED),
     show=Show(

@@ -21,7 +21,6 @@ from vit_encoder.check.judge import (
     keeps_device,
     keeps_digits,
     keeps_dtype,
-    keeps_inputs,
     refuses,
     repeats,
     returns_right_shapes,
@@ -29,6 +28,7 @@ from vit_encoder.check.judge import (
 )
 from vit_encoder.check.misconceptions import Misconception, against
 from vit_encoder.check.oracle import Get, oracle_of
+from vit_encoder.check.properties import EDGES, KEEPS_INPUTS, REPEATS, UNEVEN_HEADS
 from vit_encoder.check.questions import (
     ALIASES,
     FUSED,
@@ -718,6 +718,7 @@ def encoder_questions(seed: int) -> list[Question]:
     two = about(normal, depth=2, dim=4, num_heads=2, mlp_dim=3)
     quiet = {**two, "parameters": silenced(two["parameters"])}
     dropped = {**with_dropout(three, 1.0), "training": True}
+    uneven = {**three, "arguments": {**three["arguments"], "num_heads": 5}}
     tiny = normal(1, 3, 4) / 1000
     return [
         Question("three blocks", (x,), **three),
@@ -734,6 +735,7 @@ def encoder_questions(seed: int) -> list[Question]:
         Question("at rest", (x,), **with_dropout(three, 0.4), aside=True),
         Question("at rest again", (x,), **with_dropout(three, 0.4), aside=True),
         Question("p = 1.5", (x,), **with_dropout(three, 1.5), refused=True, aside=True),
+        Question("heads that do not divide", (x,), **uneven, refused=True, aside=True),
         Question("gradients", (x,), **three, cotangent=normal(2, 5, 6)),
         Question("another device", (x,), **three, device="meta"),
     ]
@@ -829,11 +831,6 @@ def start_alike(trials: Trials) -> str:
     return f"A remark: {CopiesOfOneBlock.seen}\nQuestion: {CopiesOfOneBlock.ask}"
 
 
-REPEATS = Property(
-    "equal questions get equal answers",
-    repeats("float32", "float32 again"),
-    "Where do random numbers enter?",
-)
 ENCODER_PROPERTIES = (
     REPEATS,
     Property(
@@ -892,36 +889,13 @@ ENCODER_PROPERTIES = (
         refuses("dropout-out-of-range", "p = 1.5"),
         "Who checks p, and does it get there?",
     ),
+    UNEVEN_HEADS,
     Property(
         "small tokens are normalised with ε = 1e-6",
         agrees("small tokens, silent blocks", "small tokens"),
         "Which ε do the ViT's norms have, and where can you say so?",
     ),
-    Property(
-        "float32 and float64 are kept",
-        keeps_dtype("float32", "gradients"),
-        "Where does a number of another type enter?",
-    ),
-    Property(
-        "float64 keeps its digits",
-        keeps_digits("gradients"),
-        "Is something rounded, or a small number added?",
-    ),
-    Property(
-        "the device is kept",
-        keeps_device("another device"),
-        "A new tensor can ask an old one where it lives. Does yours?",
-    ),
-    Property(
-        "the input is not changed",
-        keeps_inputs,
-        "Which of your lines writes into a tensor that it was given?",
-    ),
-    Property(
-        "gradients are right",
-        same_gradients("gradients"),
-        "Is every step from the input to the output one that autograd can follow?",
-    ),
+    *EDGES,
 )
 VECTOR_PROPERTIES = (
     Property(
@@ -957,11 +931,7 @@ VECTOR_PROPERTIES = (
         keeps_device("another device, mean"),
         "A new tensor can ask an old one where it lives. Does yours?",
     ),
-    Property(
-        "the input is not changed",
-        keeps_inputs,
-        "Which of your lines writes into a tensor that it was given?",
-    ),
+    KEEPS_INPUTS,
     Property(
         "gradients are right",
         lambda trials: (

@@ -26,8 +26,9 @@ from vit_encoder.check.oracle import (
     norm_parameters,
     oracle_of,
 )
+from vit_encoder.check.properties import EDGES, REPEATS, UNEVEN_HEADS
 from vit_encoder.check.questions import ALIASES, FUSED, Normal, batch, small
-from vit_encoder.check.self_attention import REPEATS, SHARED_EDGES
+from vit_encoder.check.self_attention import LARGE_SCORES
 from vit_encoder.check.tasks import BreakIt, Choose, Implement, PredictNumbers, Wrong
 from vit_encoder.encoder_block import EncoderBlock
 from vit_encoder.layer_norm import LayerNorm
@@ -1386,14 +1387,6 @@ def has_epsilon_of_vit(*names: str) -> Callable[[Trials], Problem | None]:
     return test
 
 
-def refuses_uneven_heads(trials: Trials) -> Problem | None:
-    """Heads that do not divide the width stop it; with which error is the part's."""
-    trial = trials["heads that do not divide"]
-    if trial.reply.problem:
-        return None
-    return Problem("remainder-dropped", f"It gave a result for {trial.sizes()}.")
-
-
 def drops_nothing_in_evaluation(trials: Trials) -> Problem | None:
     """In evaluation p does not matter."""
     trial = trials["all dropped in evaluation"]
@@ -1435,14 +1428,7 @@ def drops_in_three_places(trials: Trials) -> Problem | None:
 
 WIRE = "Which tokens does each branch read, and to which is its result added?"
 PLACES = "In which three places does dropout stand, and who tells it about training?"
-OWN_EDGES = (
-    Property(
-        "heads that do not divide the width are refused",
-        refuses_uneven_heads,
-        "Where did the remainder go?",
-    ),
-    *SHARED_EDGES,
-)
+OWN_EDGES = (UNEVEN_HEADS, LARGE_SCORES, *EDGES)
 HALF_PROPERTIES = (
     REPEATS,
     Property(

@@ -18,6 +18,9 @@ from torch.overrides import TorchFunctionMode
 # modules for a second; here that second is part of the import, not of a check.
 torch.empty(1, 1, device="meta") @ torch.empty(1, 1, device="meta") / 2
 
+PATIENCE = 3  # how many times its limit a check may last by the clock on the wall
+TICK = 0.01  # seconds between two looks at the clocks, at least
+
 
 class TimeUp(BaseException):
     """The time of a check is over; no `except Exception` of an answer catches it."""
@@ -118,7 +121,7 @@ def guarded(seconds: float, watch: Watch, sink: Sink) -> Iterator[None]:
     """Limit the time, drop the output, watch the calls; then restore everything.
 
     Random numbers, gradient mode and default device are those from before, too.
-    Raises TimeUp inside the block when the seconds are over.
+    Raises TimeUp inside the block when the seconds of computing are over.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(repeatable())
@@ -132,30 +135,55 @@ def guarded(seconds: float, watch: Watch, sink: Sink) -> Iterator[None]:
 
 
 def time_limit(seconds: float) -> contextlib.AbstractContextManager[None]:
-    """Raise TimeUp in the block when the seconds are over."""
+    """Raise TimeUp in the block when it has computed for so long.
+
+    The seconds are those of the processor, as a right answer can take long by the clock
+    where others use the machine. What sleeps is stopped after PATIENCE times as long.
+    """
     in_main = threading.current_thread() is threading.main_thread()
     if in_main and hasattr(signal, "setitimer"):
         return limit_by_signal(seconds)
     return limit_by_thread(seconds)
 
 
+def countdown(seconds: float) -> Callable[[], float]:
+    """Start the clocks; what it returns tells when to look again, or 0: time is up."""
+    computed, began = time.process_time(), time.monotonic()
+
+    def left() -> float:
+        rest = min(
+            seconds - (time.process_time() - computed),
+            PATIENCE * seconds - (time.monotonic() - began),
+        )
+        return max(rest, TICK) if rest > 0 else 0.0
+
+    return left
+
+
 @contextlib.contextmanager
 def limit_by_signal(seconds: float) -> Iterator[None]:
     """The way of a notebook on Unix: an alarm, which also wakes a sleep."""
+    left, over = countdown(seconds), False
 
     def ring(_number, _frame):
-        raise TimeUp
+        if over:  # Python may call this late, and then the alarm is no longer ours
+            return
+        rest = left()
+        if not rest:
+            raise TimeUp
+        signal.setitimer(signal.ITIMER_REAL, rest)
 
     before = signal.signal(signal.SIGALRM, ring)
     start = time.monotonic()
-    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    rest, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
+        over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
-        if left:
-            rest = max(left - (time.monotonic() - start), 0.001)
+        if rest:
+            rest = max(rest - (time.monotonic() - start), 0.001)
             signal.setitimer(signal.ITIMER_REAL, rest, interval)
 
 
@@ -163,21 +191,21 @@ def limit_by_signal(seconds: float) -> Iterator[None]:
 def limit_by_thread(seconds: float) -> Iterator[None]:
     """The way elsewhere: a second thread interrupts between two steps of Python."""
     target = ctypes.c_ulong(threading.get_ident())
-    lock = threading.Lock()
-    over = False
+    left = countdown(seconds)
+    lock, over = threading.Lock(), threading.Event()
 
-    def ring():
+    def wait():
+        while rest := left():
+            if over.wait(rest):
+                return
         with lock:
-            if not over:
+            if not over.is_set():
                 error = ctypes.py_object(TimeUp)
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(target, error)
 
-    timer = threading.Timer(seconds, ring)
-    timer.daemon = True
-    timer.start()
+    threading.Thread(target=wait, daemon=True).start()
     try:
         yield
     finally:
         with lock:
-            over = True
-        timer.cancel()
+            over.set()

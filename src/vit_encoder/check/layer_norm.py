@@ -17,16 +17,20 @@ from vit_encoder.check.judge import (
     close,
     has_parameters,
     keeps_device,
-    keeps_digits,
     keeps_dtype,
-    keeps_inputs,
-    repeats,
     returns_right_shapes,
     same_gradients,
     stays_finite,
 )
 from vit_encoder.check.misconceptions import Misconception, against
 from vit_encoder.check.oracle import Get, oracle_of
+from vit_encoder.check.properties import (
+    GRADIENTS,
+    KEEPS_DEVICE,
+    KEEPS_DIGITS,
+    KEEPS_INPUTS,
+    REPEATS,
+)
 from vit_encoder.check.questions import Normal, batch, double, finish, small
 from vit_encoder.check.tasks import BreakIt, Choose, Implement, PredictNumbers, Wrong
 from vit_encoder.layer_norm import LayerNorm, layer_norm
@@ -980,12 +984,7 @@ CONSTANT_TOKEN = Property(
     "By what do you divide if all features of a token are equal?",
 )
 WHERE_EPSILON = "To what is epsilon added, and from where does it come?"
-REPEATS = Property(
-    "equal questions get equal answers",
-    repeats("float32", "float32 again"),
-    "Where do random numbers enter?",
-)
-EDGES = (
+OWN_EDGES = (
     Property(
         "a large mean does no harm",
         agrees("features near 10000"),
@@ -1001,26 +1000,10 @@ EDGES = (
         keeps_dtype("float16", "float32", "gradients"),
         "Where does a number of another type enter?",
     ),
-    Property(
-        "float64 keeps its digits",
-        keeps_digits("gradients"),
-        "Is something rounded, or a small number added?",
-    ),
-    Property(
-        "the device is kept",
-        keeps_device("another device"),
-        "A new tensor can ask an old one where it lives. Does yours?",
-    ),
-    Property(
-        "the input is not changed",
-        keeps_inputs,
-        "Which of your lines writes into a tensor that it was given?",
-    ),
-    Property(
-        "gradients are right",
-        same_gradients("gradients"),
-        "Is every step from the input to the output one that autograd can follow?",
-    ),
+    KEEPS_DIGITS,
+    KEEPS_DEVICE,
+    KEEPS_INPUTS,
+    GRADIENTS,
     Property(
         "the gradient of a constant token is finite",
         same_gradients("gradients at a constant token"),
@@ -1036,7 +1019,7 @@ FUNCTION_PROPERTIES = (
         WHERE_EPSILON,
     ),
     CONSTANT_TOKEN,
-    *EDGES,
+    *OWN_EDGES,
 )
 MODULE_PROPERTIES = (
     REPEATS,
@@ -1075,7 +1058,7 @@ MODULE_PROPERTIES = (
         OtherDefaultEpsilon.ask,
     ),
     CONSTANT_TOKEN,
-    *EDGES,
+    *OWN_EDGES,
 )
 
 # The tasks.

@@ -20,19 +20,21 @@ from vit_encoder.check.judge import (
     agrees,
     close,
     has_parameters,
-    keeps_device,
-    keeps_digits,
-    keeps_dtype,
-    keeps_inputs,
     refuses,
-    repeats,
     returns_right_shapes,
-    same_gradients,
     stays_finite,
     tolerance_of,
 )
 from vit_encoder.check.misconceptions import Misconception, against
 from vit_encoder.check.oracle import Get, linear_parameters, oracle_of
+from vit_encoder.check.properties import (
+    GRADIENTS,
+    KEEPS_DEVICE,
+    KEEPS_DIGITS,
+    KEEPS_DTYPE,
+    KEEPS_INPUTS,
+    REPEATS,
+)
 from vit_encoder.check.questions import Normal, batch, double, finish, small
 from vit_encoder.check.tasks import BreakIt, Choose, Implement, PredictNumbers, Wrong
 from vit_encoder.mlp import MLP, dropout, gelu
@@ -1235,37 +1237,11 @@ def refuses_what_is_no_probability(trials: Trials) -> Problem | None:
 
 
 SHAPE = "What shape comes in, and what shape must come out?"
-EDGES = (
-    Property(
-        "float64 keeps its digits",
-        keeps_digits("gradients"),
-        "Is something rounded, or a small number added?",
-    ),
-    Property(
-        "the device is kept",
-        keeps_device("another device"),
-        "A new tensor can ask an old one where it lives. Does yours?",
-    ),
-    Property(
-        "the input is not changed",
-        keeps_inputs,
-        "Which of your lines writes into a tensor that it was given?",
-    ),
-    Property(
-        "float32 and float64 are kept",
-        keeps_dtype("float32", "gradients"),
-        "Where does a number of another type enter?",
-    ),
-)
-REPEATS = Property(
-    "equal questions get equal answers",
-    repeats("float32", "float32 again"),
-    "Where do random numbers enter?",
-)
-GRADIENTS = Property(
-    "gradients are right",
-    same_gradients("gradients"),
-    "Is every step from the input to the output one that autograd can follow?",
+KEPT = (
+    KEEPS_DIGITS,
+    KEEPS_DEVICE,
+    KEEPS_INPUTS,
+    KEEPS_DTYPE,
 )
 GELU_PROPERTIES = (
     REPEATS,
@@ -1288,7 +1264,7 @@ GELU_PROPERTIES = (
         stays_finite("large numbers"),
         "Which step leaves the range of float32 when x is 10 000?",
     ),
-    *EDGES,
+    *KEPT,
     GRADIENTS,
 )
 DROPOUT_PROPERTIES = (
@@ -1346,7 +1322,7 @@ DROPOUT_PROPERTIES = (
         refuses("probability-not-checked", "p = 1.5", "p = -0.1"),
         "Which p is a probability?",
     ),
-    *EDGES,
+    *KEPT,
     Property(
         "the gradient passes where the number did",
         passes_gradient_of_gates,
@@ -1409,7 +1385,7 @@ MLP_PROPERTIES = (
         refuses_what_is_no_probability,
         "Which number is a probability?",
     ),
-    *EDGES,
+    *KEPT,
     GRADIENTS,
 )
 

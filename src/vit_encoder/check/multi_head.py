@@ -26,10 +26,10 @@ from vit_encoder.check.oracle import (
     multi_head,
     oracle_of,
 )
+from vit_encoder.check.properties import EDGES, REPEATS
 from vit_encoder.check.questions import FUSED, Normal, batch, double, finish, small
 from vit_encoder.check.self_attention import (
-    REPEATS,
-    SHARED_EDGES,
+    LARGE_SCORES,
     same_rows,
     separates_images,
 )
@@ -705,7 +705,7 @@ def layer(x: Tensor, get: Get, dim: int, num_heads: int) -> Tensor:
 # numbers, not by its shapes.
 
 # The number 12 is feature 2 of token 1.
-NUMBERED = (10 * torch.arange(3)[:, None] + torch.arange(4)).double()
+NUMBERED = small([0, 1, 2, 3], [10, 11, 12, 13], [20, 21, 22, 23])
 # The same, with a hundred for head 1.
 NUMBERED_HEADS = torch.stack([NUMBERED[:, :2], 100 + NUMBERED[:, :2]])
 
@@ -905,7 +905,6 @@ def follows_order(trials: Trials) -> Problem | None:
 
 
 AXES = "Which axis of each tensor is which: image, head, token or feature?"
-EDGES = tuple(p for p in SHARED_EDGES if p.name != "large scores stay finite")
 REFUSES = Property(
     "heads that do not divide the width are refused",
     refuses(remainder_dropped.name, "five heads", "more heads than features"),
@@ -1012,7 +1011,8 @@ LAYER_PROPERTIES = (
         "Does an axis of length 1 vanish on the way?",
     ),
     REFUSES,
-    *SHARED_EDGES,
+    LARGE_SCORES,
+    *EDGES,
 )
 
 # The tasks.

@@ -18,17 +18,12 @@ from vit_encoder.check.judge import (
     agrees,
     close,
     has_parameters,
-    keeps_device,
-    keeps_digits,
-    keeps_dtype,
-    keeps_inputs,
     refuses,
-    repeats,
     returns_right_shapes,
-    same_gradients,
 )
 from vit_encoder.check.misconceptions import Misconception, against
 from vit_encoder.check.oracle import Get, linear_parameters, oracle_of
+from vit_encoder.check.properties import EDGES, REPEATS
 from vit_encoder.check.questions import Normal, double, finish
 from vit_encoder.check.tasks import BreakIt, Choose, Implement, PredictNumbers, Wrong
 from vit_encoder.patches import PatchEmbedding, patchify
@@ -932,38 +927,6 @@ def class_token_ignores_images(trials: Trials) -> Problem | None:
 
 
 WHICH_AXIS = "Which axis of each tensor is which: image, channel, row, column, patch?"
-REPEATS = Property(
-    "equal questions get equal answers",
-    repeats("float32", "float32 again"),
-    "Where do random numbers enter?",
-)
-SHARED_EDGES = (
-    Property(
-        "float32 and float64 are kept",
-        keeps_dtype("float32", "gradients"),
-        "Where does a number of another type enter?",
-    ),
-    Property(
-        "float64 keeps its digits",
-        keeps_digits("gradients"),
-        "Is something rounded, or a small number added?",
-    ),
-    Property(
-        "the device is kept",
-        keeps_device("another device"),
-        "A new tensor can ask an old one where it lives. Does yours?",
-    ),
-    Property(
-        "the input is not changed",
-        keeps_inputs,
-        "Which of your lines writes into a tensor that it was given?",
-    ),
-    Property(
-        "gradients are right",
-        same_gradients("gradients"),
-        "Is every step from the input to the output one that autograd can follow?",
-    ),
-)
 PATCHIFY_PROPERTIES = (
     REPEATS,
     Property(
@@ -996,7 +959,7 @@ PATCHIFY_PROPERTIES = (
         "Read the values of one patch aloud. Which index changes fastest?",
         core=True,
     ),
-    *SHARED_EDGES,
+    *EDGES,
     Property(
         "sizes that do not divide are refused",
         refuses("edges-not-refused", "rows left over", "columns left over"),
@@ -1047,7 +1010,7 @@ PATCH_EMBEDDING_PROPERTIES = (
         "Compare token 0, then token 1, with equation 1. Which term differs?",
         core=True,
     ),
-    *SHARED_EDGES,
+    *EDGES,
     Property(
         "sizes that do not divide are refused when it is built",
         refuses(SizesNotChecked.name, "pixels left over"),

@@ -134,7 +134,11 @@ class ScoreCard:
         return "\n".join([*lines, "", self.last_line])
 
     def _repr_html_(self) -> str:
-        """A table with a caption and headings that a screen reader reads out."""
+        """A table with a caption and headings that a screen reader reads out.
+
+        Where the page is narrower, the table scrolls inside its region. That can have
+        the focus, so that the arrow keys scroll it, too.
+        """
         titles = ("Task", "Points", "State", "Read again")
         look = 'style="padding: 0.3em 0.8em; text-align: left"'
         head = "".join(f'<th scope="col" {look}>{title}</th>' for title in titles)
@@ -145,9 +149,11 @@ class ScoreCard:
             f"<td {look}>{escape(row.again)}</td></tr>"
             for row in self.rows
         )
+        name = f"Score card of {escape(self.notebook)}"
         return (
-            f"<table><caption>Score card of {escape(self.notebook)}</caption>"
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f'<div role="region" aria-label="{name}" tabindex="0"'
+            f' style="overflow-x: auto"><table><caption>{name}</caption>'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
             f"<p>{escape(self.last_line)}</p>"
         )
 

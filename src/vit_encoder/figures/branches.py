@@ -5,6 +5,7 @@ import torch
 from matplotlib.figure import Figure
 
 from vit_encoder.figures.colours import WEIGHTS
+from vit_encoder.figures.text_line import draw_text_line
 
 
 def show_branches(
@@ -28,9 +29,7 @@ def show_branches(
         depth + 1, 1, figsize=(5.2, 0.7 + 1.5 * depth), sharex=True,
         height_ratios=[0.5, *[1] * depth],
     )  # fmt: skip
-    extent = (-0.5, count - 0.5, 1, 0)
-    top.imshow(image.cpu().numpy(), cmap="gray", aspect="auto", extent=extent)
-    top.set_axis_off()
+    draw_text_line(top, image, count)
     curves = (
         ("attention", attention, {"color": WEIGHTS, "marker": "."}),
         ("MLP", mlp, {"color": "#1a1a1a", "marker": ".", "linestyle": ":"}),

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vit_encoder.figures.colours import HIDDEN
+from vit_encoder.figures.text_line import draw_text_line
 
 
 def show_line_bars(
@@ -36,11 +37,7 @@ def show_line_bars(
         len(bars) + 1, figsize=(5.2, 0.7 + 0.95 * len(bars)), sharex=True,
         layout="constrained", height_ratios=[0.75, *[1] * len(bars)],
     )  # fmt: skip
-    axes[0].imshow(
-        image.cpu().numpy(), cmap="gray", vmin=0, vmax=1, aspect="auto",
-        extent=(-0.5, n - 0.5, 1, 0),
-    )  # fmt: skip
-    axes[0].axis("off")
+    draw_text_line(axes[0], image, n)
     for ax, (title, values), colour in zip(
         axes[1:], bars.items(), colours, strict=True
     ):

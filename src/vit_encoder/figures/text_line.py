@@ -1,13 +1,26 @@
-"""Plots of a line of text and of what the heads attend to along it."""
+"""A line of text in a plot, and what the heads attend to along it."""
 
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from vit_encoder.figures.colours import QUERY
 from vit_encoder.figures.inputs import fade
 from vit_encoder.figures.style import ATTENTION
+
+
+def draw_text_line(ax: Axes, image: torch.Tensor, count: int) -> None:
+    """Draw the line of text so that token n has its middle at x = n.
+
+    image: (H, W), grey values in [0, 1]. count: N, the number of tokens.
+    """
+    ax.imshow(
+        image.cpu().numpy(), cmap="gray", vmin=0, vmax=1, aspect="auto",
+        extent=(-0.5, count - 0.5, 1, 0),
+    )  # fmt: skip
+    ax.set_axis_off()
 
 
 def show_heads(image: torch.Tensor, weights: torch.Tensor, query: int) -> Figure:
