@@ -14,6 +14,7 @@ from vit_encoder.check.guard import plain_torch
 from vit_encoder.check.judge import Verdict
 from vit_encoder.check.report import Report
 from vit_encoder.check.tasks import Implement, Task
+from vit_encoder.grade.magics import plain_source
 from vit_encoder.grade.outcome import Mark, Outcome, Status, Submission
 from vit_encoder.grade.sandbox import Ended, Sandbox
 from vit_encoder.grade.wire import WireError, decode_hearing
@@ -125,7 +126,8 @@ class Visit:
             if old:
                 self.marks[cell.task] = out_of_date(entry)
             answer = entry["answer"] if entry and not old else ""
-            told.append({"source": cell.source, "task": cell.task, "answer": answer})
+            source = plain_source(cell.source)
+            told.append({"source": source, "task": cell.task, "answer": answer})
         return told
 
     def answer(self, message: dict) -> dict | None:

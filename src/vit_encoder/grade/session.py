@@ -1,0 +1,111 @@
+"""A run of the command, from what was handed in to the table and the feedback."""
+
+import contextlib
+import functools
+import hashlib
+import json
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from vit_encoder.grade.feedback import write_feedback
+from vit_encoder.grade.journal import Journal, JournalError
+from vit_encoder.grade.outcome import Outcome
+from vit_encoder.grade.run import Way, dask_workers, local_workers, mark_all
+from vit_encoder.grade.sandbox import SandboxError, require_walls
+from vit_encoder.grade.submissions import Entry, find_submissions, read_submission
+from vit_encoder.grade.table import note_repeats, summary, write_table
+
+PACKAGE = Path(__file__).parents[1]
+REFUSALS = (OSError, ValueError, JournalError, SandboxError)  # each says what is wrong
+
+
+def grade(
+    submissions: Path,
+    output: Path,
+    *,
+    seed: int | None = None,
+    workers: int = 1,
+    dask: str | None = None,
+    walls: bool = True,
+) -> list[Outcome]:
+    """Mark a folder or a zip, and write the table and the feedback.
+
+    seed: of the random inputs; fresh ones if None. dask: the address of a cluster,
+    instead of workers. walls: run the code of students in a sandbox. A run that was
+    stopped goes on where it was. Raises one of REFUSALS if nothing can be done.
+    """
+    if output.suffix != ".csv":
+        raise ValueError(f"expected an output that ends in .csv, got {output.name!r}")
+    if walls:
+        require_walls()
+    feedback = output.with_name(f"{output.stem}_feedback")
+    diary = output.with_name(f"{output.name}.journal")
+    found = find_submissions(submissions, without=(output, feedback, diary))
+    header = {"seed": seed_of(diary, seed), "walls": walls, "depends_on": own_digest()}
+    way = Way(header["seed"], walls)
+    if dask:
+        open_workers = functools.partial(dask_workers, way, dask)
+    else:
+        open_workers = functools.partial(local_workers, way, workers)
+    with Journal(diary, header) as journal, bar(len(found.entries)) as progress:
+        outcomes = {}
+        for outcome in go_on(found.entries, journal, open_workers):
+            outcomes[outcome.submission] = outcome
+            progress.update()
+        in_order = note_repeats([outcomes[entry.path] for entry in found.entries])
+        write_table(output, in_order)
+        write_feedback(feedback, in_order)
+        journal.finish()
+    print(summary(in_order))
+    return in_order
+
+
+def go_on(
+    entries: tuple[Entry, ...], journal: Journal, open_workers
+) -> Iterator[Outcome]:
+    """The outcomes that the journal knows, then those that are made and added to it."""
+    met = {path for path, _ in journal.known}
+    waiting = []
+    for entry in entries:
+        digest = read_submission(entry).digest if entry.path in met else ""
+        known = digest and journal.known.get((entry.path, digest))
+        if known:
+            yield known
+        else:
+            waiting.append(entry)
+    for outcome in mark_all(waiting, open_workers):
+        journal.add(outcome)
+        yield outcome
+
+
+def seed_of(diary: Path, seed: int | None) -> int:
+    """The seed that was asked for, else that of a run that was stopped, else a new one.
+
+    A journal that cannot be read is left to Journal, which says so.
+    """
+    if seed is not None:
+        return seed
+    with (
+        contextlib.suppress(OSError, ValueError, KeyError, TypeError),
+        diary.open(encoding="utf-8") as file,
+    ):
+        return int(json.loads(file.readline())["seed"])
+    return secrets.randbits(62)
+
+
+def own_digest() -> str:
+    """Changes with all that the marks depend on: the code of checks and of marking."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*")):
+        if path.suffix in (".py", ".json"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def bar(total: int) -> tqdm:
+    """A progress bar, in a terminal only."""
+    return tqdm(total=total, unit=" submissions", file=sys.stderr, disable=None)
