@@ -9,6 +9,7 @@ removed, before the next one begins.
 import array
 import contextlib
 import ctypes
+import gc
 import linecache
 import os
 import resource
@@ -76,6 +77,9 @@ def prepare() -> None:
     import vit_encoder.figures  # noqa: F401
 
     torch.set_num_threads(1)
+    # A collection in a child would touch, and so copy, all that is loaded here.
+    gc.collect()
+    gc.freeze()
 
 
 def attend(channel: socket.socket) -> None:
