@@ -540,6 +540,8 @@ def test_what_a_cluster_says():
         return told.exception() or told.result()
 
     assert said(set_result=["marks"]) == "marks"
-    assert isinstance(said(set_exception=[KilledWorker("task", None, 3)]), BrokenProcessPool)
+    assert isinstance(
+        said(set_exception=[KilledWorker("task", None, 3)]), BrokenProcessPool
+    )
     assert isinstance(said(set_exception=[SandboxError("none")]), SandboxError)
     assert isinstance(said(cancel=[]), ConnectionError)

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import functools
+import logging
 import multiprocessing
 import os
 import signal
@@ -135,6 +136,8 @@ def dask_workers(way: Way, address: str) -> Iterator[Workers]:
     """
     from distributed import Client
 
+    # What goes wrong is raised, and said in one line.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with Client(address, set_as_default=False) as client:
         executor = client.get_executor(pure=False)
 
