@@ -54,6 +54,7 @@ class Form:
     builtins: what the names of torch functions contain that it may not call.
     builtin_parts: torch's modules that it may not call.
     reference: the course's own versions of the part, which it may not call.
+    initial: the values that a new module starts with are wanted, too.
     call: answer, inputs, parameters → what it returned as tensors, for a function that
         takes or returns something else.
     """
@@ -65,6 +66,7 @@ class Form:
     builtins: tuple[str, ...] = ()
     builtin_parts: tuple[Callable, ...] = ()
     reference: tuple[Callable, ...] = ()
+    initial: bool = False
     call: Callable | None = None
 
 
@@ -103,7 +105,7 @@ class Reply:
     taken: names of the parameters that could be set.
     shared: pairs of them that are one and the same parameter.
     parameters: name → shape of all parameters that the answer has.
-    initial: as in `taken`, name → value before it was set.
+    initial: as in `taken`, name → value before it was set, if it is wanted.
     errors: the names of the classes of the exception that was raised.
     """
 
@@ -309,9 +311,9 @@ def reply_to(
             places = find_places(call, question.parameters, form, turn)
         except ProblemError as error:
             return Reply(parameters=parameters, problem=error.problem)
-        initial = {
-            name: plain(place.view(place.tensor)) for name, place in places.items()
-        }
+        if form.initial:
+            views = {n: place.view(place.tensor) for n, place in places.items()}
+            initial = {name: plain(view) for name, view in views.items()}
         for name, place in places.items():
             place.put(question.parameters[name])
     with watch:
