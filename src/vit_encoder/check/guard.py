@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from types import CodeType
 
 import torch
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
 # The meta device has no data and stands in for a GPU. Its first operation loads
 # modules for a second; here that second is part of the import, not of a check.
@@ -43,12 +43,15 @@ class Sink(io.TextIOBase):
 
 
 class Watch(TorchFunctionMode):
-    """Notes calls of forbidden built-ins, and of the course's own part.
+    """Notes calls of forbidden built-ins, and of the course's own part, in its block.
+
+    It makes torch several times slower, so it is put around an answer's calls alone.
 
     builtins: what a forbidden name contains, such as scaled_dot_product.
     builtin_parts: torch's functions or module classes.
     reference: the course's functions or module classes.
-    seen: ("built-in-used" or "reference-used", name) for each, in order.
+    seen: ("built-in-used" or "reference-used", name) for each, in order; also
+        ("watch-removed", "") where the block comes to its end without it.
     """
 
     def __init__(
@@ -68,6 +71,22 @@ class Watch(TorchFunctionMode):
             for part in parts
         }
         self.seen: list[tuple[str, str]] = []
+
+    def __enter__(self):
+        self.before = sys.getprofile()
+        super().__enter__()
+        sys.setprofile(self.profile)
+        return self
+
+    def __exit__(self, kind, error, trace):
+        on_top = _get_current_function_mode() is self
+        if on_top:
+            super().__exit__(kind, error, trace)
+        # Python itself removes it where it runs out of stack.
+        in_place = on_top and sys.getprofile() == self.profile
+        sys.setprofile(self.before)
+        if not in_place and error is None:
+            self.seen.append(("watch-removed", ""))
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = getattr(func, "__name__", "")
@@ -117,8 +136,8 @@ def repeatable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def guarded(seconds: float, watch: Watch, sink: Sink) -> Iterator[None]:
-    """Limit the time, drop the output, watch the calls; then restore everything.
+def guarded(seconds: float, sink: Sink) -> Iterator[None]:
+    """Limit the time and drop the output; then restore everything.
 
     Random numbers, gradient mode and default device are those from before, too.
     Raises TimeUp inside the block when the seconds of computing are over.
@@ -127,10 +146,8 @@ def guarded(seconds: float, watch: Watch, sink: Sink) -> Iterator[None]:
         stack.enter_context(repeatable())
         stack.enter_context(contextlib.redirect_stdout(sink))
         stack.enter_context(contextlib.redirect_stderr(sink))
-        stack.enter_context(watch)
         stack.callback(sys.setprofile, sys.getprofile())
         stack.enter_context(time_limit(seconds))
-        sys.setprofile(watch.profile)
         yield
 
 
