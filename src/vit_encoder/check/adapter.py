@@ -214,7 +214,7 @@ def ask(
 ) -> Reply:
     """Put one question; an error of the answer becomes a Problem.
 
-    watch: around the call of the answer. turn: set square matrices the other way round.
+    watch: around calls of the answer. turn: set square matrices the other way round.
     """
     try:
         return reply_to(answer, form, question, watch, turn)
@@ -305,7 +305,7 @@ def reply_to(
     initial: dict[str, Tensor] = {}
     call = answer
     if form.is_class:
-        call = build(answer, question)
+        call = build(answer, question, watch)
         parameters = {n: tuple(p.shape) for n, p in call.named_parameters()}
         try:
             places = find_places(call, question.parameters, form, turn)
@@ -349,13 +349,16 @@ def plain(tensor: Tensor) -> Tensor:
     return copy.copy_(tensor.detach())
 
 
-def build(answer: Callable, question: Question) -> nn.Module:
+def build(
+    answer: Callable, question: Question, watch: AbstractContextManager
+) -> nn.Module:
     """The module with the dtype and device of the inputs."""
     dtype = next(x.dtype for x in question.inputs if isinstance(x, Tensor))
     with torch.random.fork_rng(devices=[]):
         # Equal questions build equal modules; what differs then comes from forward.
         torch.default_generator.manual_seed(0)
-        module = answer(*question.arguments.values())
+        with watch:
+            module = answer(*question.arguments.values())
         module.to(dtype=dtype).train(question.training)
         if any(map(is_lazy, module.parameters())):
             on_cpu = replace(question, device="cpu")
