@@ -19,7 +19,6 @@ from vit_encoder.grade.outcome import Mark, Outcome, Status, Submission
 from vit_encoder.grade.sandbox import Ended, Sandbox
 from vit_encoder.grade.wire import WireError, decode_hearing
 
-MESSAGES = 500  # of one submission; an honest one sends some forty
 LONGEST = 4000  # characters of a message that a student gets
 ODDITIES = 5  # as many are named in a note
 
@@ -133,8 +132,9 @@ class Visit:
     def answer(self, message: dict) -> dict | None:
         """What to say to a message from the sandbox."""
         self.messages += 1
-        if self.messages > MESSAGES + len(self.submission.cells):
-            raise Ended(f"It sent more than {MESSAGES} messages.")
+        most = self.marker.sandbox.limits.messages
+        if self.messages > most + 2 * len(self.submission.cells):
+            raise Ended(f"It sent more than {most} messages.")
         if "listen" in message:
             return self.listener(message["listen"])
         if "bug" in message:

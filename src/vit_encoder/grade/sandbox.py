@@ -16,17 +16,16 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import psutil
 
-from vit_encoder.grade.wire import TimeOver, WireError, receive, send
+from vit_encoder.grade.wire import Line, TimeOver, WireError
 
-SECONDS = 60  # for one submission
-MEMORY = 6 * 2**30  # bytes, of all processes of a submission together
-PROCESSES = 70
 START = 120  # seconds for importing torch on a busy machine
+PAUSE = 0.1  # seconds between two looks at what a submission uses
 PACKAGE = Path(__file__).parents[1]
 COURSE = "/course"  # where it stands in the sandbox
 INSIDE = {"PYTHONPATH": COURSE, "TMPDIR": "/tmp", "HOME": "/tmp"}
@@ -47,14 +46,34 @@ class Ended(Exception):  # noqa: N818, an outcome more than an error
     """A submission was ended before its last cell; the text says why."""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a submission may use, all that it starts taken together.
+
+    seconds: from its first cell to its last. memory: in bytes. messages, received: how
+    many messages it may send, and bytes. cleaning: seconds until all of it is gone.
+    """
+
+    seconds: float = 60
+    memory: int = 6 * 2**30
+    processes: int = 70
+    messages: int = 500  # an honest one sends some forty
+    received: int = 128 * 2**20
+    cleaning: float = 10
+
+
+USUAL = Limits()
+
+
 class Sandbox:
     """A warm process in a sandbox. Use it as a context manager.
 
     walls: without them, nothing is shut off. SandboxError if it does not start.
     """
 
-    def __init__(self, *, walls: bool = True):
+    def __init__(self, *, walls: bool = True, limits: Limits = USUAL):
         self.walls = walls
+        self.limits = limits
         self.process: subprocess.Popen | None = None
         self.control: socket.socket | None = None
         self.folder: tempfile.TemporaryDirectory | None = None
@@ -76,7 +95,7 @@ class Sandbox:
                 self.folder = tempfile.TemporaryDirectory(prefix="vit-encoder-")
                 self.process = launch([], without_walls(self.folder.name), other)
         try:
-            receive(self.control, time.monotonic() + START)
+            Line(self.control, time.monotonic() + START).receive()
         except (EOFError, TimeOver, WireError, OSError):
             said = self.process.stderr.read1(2000) if self.process.stderr else b""
             self.stop()
@@ -119,16 +138,19 @@ class Sandbox:
         self, channel: socket.socket, cells: list[dict], answer: Callable
     ) -> None:
         """Send the cells, and answer until the submission says that it is done."""
-        deadline = time.monotonic() + SECONDS
-        watch = Watchman(self.process.pid)
+        limits = self.limits
+        watch = Watchman(self.process.pid, limits)
+        deadline = time.monotonic() + limits.seconds
+        line = Line(channel, deadline, watch.look, limits.received)
         try:
-            send(channel, {"cells": cells})
-            while not (message := receive(channel, deadline, watch.look)).get("done"):
+            line.send({"cells": cells})
+            while not (message := line.receive()).get("done"):
                 said = answer(message)
                 if said is not None:
-                    send(channel, said)
+                    line.send(said)
         except TimeOver:
-            raise Ended(f"It did not finish within {SECONDS} seconds.") from None
+            text = f"It did not finish within {limits.seconds:g} seconds."
+            raise Ended(text) from None
         except (EOFError, OSError):
             raise Ended("Its process ended before its last cell.") from None
         except WireError as error:
@@ -138,7 +160,8 @@ class Sandbox:
         """Let the warm process end what is left; if that fails, end it whole."""
         try:
             self.control.sendall(b"end")
-            if receive(self.control, time.monotonic() + 10).get("clean") is True:
+            deadline = time.monotonic() + self.limits.cleaning
+            if Line(self.control, deadline).receive().get("clean") is True:
                 return
         except (EOFError, OSError, TimeOver, WireError):
             pass
@@ -151,22 +174,29 @@ class Watchman:
     The limits of a process hold for each by itself; this is for all together.
     """
 
-    def __init__(self, pid: int):
-        self.root = psutil.Process(pid)
+    def __init__(self, pid: int, limits: Limits):
+        self.pid = pid
+        self.limits = limits
+        self.next = 0.0  # the time of the next look
 
     def look(self) -> None:
-        """Count now."""
+        """Count, if the last time is a while ago."""
+        if time.monotonic() < self.next:
+            return
+        self.next = time.monotonic() + PAUSE
         with contextlib.suppress(psutil.Error):
-            below = self.root.children(recursive=True)
-            if len(below) > PROCESSES:
-                raise Ended(f"It started more than {PROCESSES} processes.")
+            below = psutil.Process(self.pid).children(recursive=True)
+            if len(below) > self.limits.processes:
+                text = f"It started more than {self.limits.processes} processes."
+                raise Ended(text)
             memory = 0
             for process in below:
                 with contextlib.suppress(psutil.Error):
                     used = process.memory_info()
                     memory += used.rss - used.shared
-            if memory > MEMORY:
-                raise Ended(f"It used more than {MEMORY >> 30} GiB of memory.")
+            if memory > self.limits.memory:
+                most = self.limits.memory / 2**30
+                raise Ended(f"It used more than {most:.3g} GiB of memory.")
 
 
 def shown() -> list[tuple[Path, str]]:

@@ -21,7 +21,7 @@ import time
 import types
 from pathlib import Path
 
-from vit_encoder.grade.wire import encode, receive, send
+from vit_encoder.grade.wire import Line, encode
 
 LIMITS = {  # for each process of a submission
     resource.RLIMIT_AS: 4 * 2**30,  # bytes
@@ -39,7 +39,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     ctypes.CDLL(None).prctl(*NOT_DUMPABLE, 0, 0, 0)
     prepare()
-    send(control, {"ready": True})
+    Line(control).send({"ready": True})
     while True:
         message, descriptors = receive_with_socket(control)
         if message != b"begin":
@@ -53,7 +53,7 @@ def main() -> None:
         if control.recv(5) != b"end":
             return
         clean(child)
-        send(control, {"clean": is_clean()})
+        Line(control).send({"clean": is_clean()})
 
 
 def receive_with_socket(control: socket.socket) -> tuple[bytes, list[int]]:
@@ -110,33 +110,33 @@ def run_notebook(channel: socket.socket) -> None:
     """Run the cells one after the other; an exception ends its cell alone."""
     from vit_encoder.check import check, open_line
 
-    heard = set()
+    line, heard = Line(channel), set()
 
     def ask(message: dict) -> dict:
-        send(channel, message)
-        return receive(channel)
+        line.send(message)
+        return line.receive()
 
     def tell(id: str, hearing: object) -> None:
         heard.add(id)
-        send(channel, {"heard": id, "hearing": encode(hearing)})
+        line.send({"heard": id, "hearing": encode(hearing)})
 
     open_line(ask, tell)
     module = types.ModuleType("__main__")
     module.display = lambda *_, **__: None
     sys.modules["__main__"] = module
     answers = {}
-    for number, cell in enumerate(receive(channel)["cells"], 1):
-        send(channel, {"cell": number})
+    for number, cell in enumerate(line.receive()["cells"], 1):
+        line.send({"cell": number})
         problem = run_cell(cell["source"], number, module)
         if problem:
-            send(channel, {"cell": number, "problem": problem})
+            line.send({"cell": number, "problem": problem})
         if cell["answer"]:
             answers[cell["task"]] = getattr(module, cell["answer"], None)
     for id, answer in answers.items():
         if id not in heard:
-            send(channel, {"unchecked": id})
+            line.send({"unchecked": id})
             check(id, answer)
-    send(channel, {"done": True})
+    line.send({"done": True})
 
 
 def run_cell(source: str, number: int, module: types.ModuleType) -> str:
