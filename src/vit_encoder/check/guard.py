@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 torch.empty(1, 1, device="meta") @ torch.empty(1, 1, device="meta") / 2
 
 PATIENCE = 3  # how many times its limit a check may last by the clock on the wall
+SWITCHES = ("setprofile", "start_new_thread")  # behind them Watch is blind
 TICK = 0.01  # seconds between two looks at the clocks, at least
 
 
@@ -48,7 +49,8 @@ class Watch(TorchFunctionMode):
     builtins: what a forbidden name contains, such as scaled_dot_product.
     builtin_parts: torch's functions or module classes.
     reference: the course's functions or module classes.
-    seen: ("built-in-used" or "reference-used", name) for each, in order.
+    seen: ("built-in-used", "reference-used" or "guard-removed", name), in order. Code
+        that is written to escape it can, as it runs in the same process.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Watch(TorchFunctionMode):
             for part in parts
         }
         self.seen: list[tuple[str, str]] = []
+        self.over = False
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = getattr(func, "__name__", "")
@@ -78,10 +81,22 @@ class Watch(TorchFunctionMode):
             raise RuntimeError("Tensor.tolist() cannot be called on meta tensors")
         return func(*args, **(kwargs or {}))
 
-    def profile(self, frame, event, _argument) -> None:
+    def profile(self, frame, event, called) -> None:
         """Called by Python at every call; sees a forbidden part under any name."""
         if event == "call" and frame.f_code in self.parts:
             self.seen.append(self.parts[frame.f_code])
+        elif event == "c_call" and not self.over:
+            name = called.__name__
+            if name in SWITCHES:
+                self.seen.append(("guard-removed", name))
+            elif any(part in name for part in self.builtins):
+                self.seen.append(("built-in-used", name))
+
+    def look_after(self) -> None:
+        """Note if an answer has put something else in the place of `profile`."""
+        if sys.getprofile() != self.profile:
+            self.seen.append(("guard-removed", "setprofile"))
+        self.over = True
 
 
 def code_of(thing: Callable) -> CodeType:
@@ -131,7 +146,10 @@ def guarded(seconds: float, watch: Watch, sink: Sink) -> Iterator[None]:
         stack.callback(sys.setprofile, sys.getprofile())
         stack.enter_context(time_limit(seconds))
         sys.setprofile(watch.profile)
-        yield
+        try:
+            yield
+        finally:
+            watch.look_after()
 
 
 def time_limit(seconds: float) -> contextlib.AbstractContextManager[None]:

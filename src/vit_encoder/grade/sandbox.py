@@ -28,9 +28,10 @@ START = 120  # seconds for importing torch on a busy machine
 PAUSE = 0.1  # seconds between two looks at what a submission uses
 PACKAGE = Path(__file__).parents[1]
 COURSE = "/course"  # where it stands in the sandbox
+WALLS = "walls"  # tells the worker that nothing else runs beside it
 INSIDE = {"PYTHONPATH": COURSE, "TMPDIR": "/tmp", "HOME": "/tmp"}
 SHOWN_OF_CHECK = ("adapter.py", "guard.py")
-SHOWN_OF_GRADE = ("__init__.py", "wire.py", "worker.py")
+SHOWN_OF_GRADE = ("__init__.py", "syscalls.py", "wire.py", "worker.py")
 HOW_TO_GET_ONE = (
     "On Debian or Ubuntu: sudo apt-get install bubblewrap. On other systems, run this "
     "in a Linux container or virtual machine. With --no-sandbox, code of students runs "
@@ -90,10 +91,11 @@ class Sandbox:
         self.control, other = socket.socketpair()
         with other:
             if self.walls:
-                self.process = launch(in_bubblewrap(), INSIDE, other)
+                self.process = launch(in_bubblewrap(), INSIDE, other, WALLS)
             else:
                 self.folder = tempfile.TemporaryDirectory(prefix="vit-encoder-")
-                self.process = launch([], without_walls(self.folder.name), other)
+                places = without_walls(self.folder.name)
+                self.process = launch([], places, other, "")
         try:
             Line(self.control, time.monotonic() + START).receive()
         except (EOFError, TimeOver, WireError, OSError):
@@ -102,15 +104,15 @@ class Sandbox:
             reason = said.decode(errors="replace").strip() or "it ended at once"
             raise SandboxError(f"The sandbox did not start: {reason}") from None
 
-    def stop(self) -> None:
-        """End the process and all that it started."""
+    def stop(self, patience: float = 2) -> None:
+        """End the process and all that it started. patience: seconds for it to end."""
         if self.process:
             self.control.close()  # at which it ends by itself, if it still can
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(2)
-            with contextlib.suppress(ProcessLookupError):
+            try:
+                self.process.wait(patience)
+            except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+                self.process.wait()
             self.process.stderr.close()
         if self.folder:
             self.folder.cleanup()
@@ -122,17 +124,23 @@ class Sandbox:
         answer: gets each message, gives what to say to it, or None. Raises Ended if the
         submission did not come to its end; the sandbox can be used again all the same.
         """
-        if self.process is None or self.process.poll() is not None:
-            self.stop()
-            self.start()
         channel, other = socket.socketpair()
         with channel:
             with other:
-                socket.send_fds(self.control, [b"begin"], [other.fileno()])
+                self.begin(other)
             try:
                 self.converse(channel, cells, answer)
             finally:
                 self.clean()
+
+    def begin(self, other: socket.socket) -> None:
+        """Hand over the socket of a submission, to a new process if need be."""
+        for _ in range(2):
+            with contextlib.suppress(OSError):  # it has ended
+                socket.send_fds(self.control, [b"begin"], [other.fileno()])
+                return
+            self.stop()
+            self.start()
 
     def converse(
         self, channel: socket.socket, cells: list[dict], answer: Callable
@@ -165,7 +173,7 @@ class Sandbox:
                 return
         except (EOFError, OSError, TimeOver, WireError):
             pass
-        self.stop()
+        self.stop(patience=0)
 
 
 class Watchman:
@@ -189,14 +197,27 @@ class Watchman:
             if len(below) > self.limits.processes:
                 text = f"It started more than {self.limits.processes} processes."
                 raise Ended(text)
-            memory = 0
-            for process in below:
-                with contextlib.suppress(psutil.Error):
-                    used = process.memory_info()
-                    memory += used.rss - used.shared
-            if memory > self.limits.memory:
+            # The exact count takes long, so only where the quick one is too high.
+            if all(
+                sum(map(count, below)) > self.limits.memory
+                for count in (resident, proportional)
+            ):
                 most = self.limits.memory / 2**30
                 raise Ended(f"It used more than {most:.3g} GiB of memory.")
+
+
+def resident(process: psutil.Process) -> int:
+    """The memory of a process, with all that it shares with others."""
+    with contextlib.suppress(psutil.Error):
+        return process.memory_info().rss
+    return 0
+
+
+def proportional(process: psutil.Process) -> int:
+    """The memory of a process, what it shares divided among those that share it."""
+    with contextlib.suppress(psutil.Error):
+        return process.memory_full_info().pss
+    return 0
 
 
 def shown() -> list[tuple[Path, str]]:
@@ -229,9 +250,12 @@ def without_walls(folder: str) -> dict[str, str]:
 
 
 def launch(
-    before: list[str], places: dict[str, str], other: socket.socket
+    before: list[str], places: dict[str, str], other: socket.socket, walls: str
 ) -> subprocess.Popen:
-    """Start the warm process. before: a command that runs it. other: its socket."""
+    """Start the warm process.
+
+    before: a command that runs it. other: its socket. walls: WALLS if it is shut off.
+    """
     environment = {
         "PATH": "/usr/bin:/bin",
         "LANG": "C.UTF-8",
@@ -240,7 +264,7 @@ def launch(
         "OMP_NUM_THREADS": "1",  # many small tensors, and as many processes as cores
         "OPENBLAS_NUM_THREADS": "1",
     }
-    module = ["-m", "vit_encoder.grade.worker", str(other.fileno())]
+    module = ["-m", "vit_encoder.grade.worker", str(other.fileno()), walls]
     return subprocess.Popen(
         [*before, sys.executable, *module],
         pass_fds=[other.fileno()],
@@ -263,11 +287,13 @@ def in_bubblewrap() -> list[str]:
 
 def require_walls() -> None:
     """Raise SandboxError if no sandbox can be had on this machine."""
-    done = subprocess.run(
-        [*in_bubblewrap(), "/usr/bin/env", "true"], capture_output=True, cwd="/"
-    )
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
+    command = [*in_bubblewrap(), "/usr/bin/env", "true"]
+    try:
+        done = subprocess.run(command, capture_output=True, cwd="/", timeout=START)
+        failed, said = done.returncode, done.stderr.decode(errors="replace").strip()
+    except (OSError, subprocess.TimeoutExpired) as error:
+        failed, said = True, str(error)
+    if failed:
         raise SandboxError(f"bubblewrap does not work here: {said}. {HOW_TO_GET_ONE}")
 
 
@@ -309,9 +335,10 @@ def bubblewrap() -> list[str]:
             command += ["--ro-bind", f"/{name}", f"/{name}"]
     for path in python_folders():
         command += ["--ro-bind", path, path]
-    installed = Path(sysconfig.get_path("purelib")) / PACKAGE.name
-    if installed.exists():  # it holds what is right
-        command += ["--tmpfs", str(installed), "--remount-ro", str(installed)]
+    for path in sorted({Path(sysconfig.get_path("purelib"), PACKAGE.name), PACKAGE}):
+        # It holds what is right.
+        if path.exists() and any(map(path.is_relative_to, ("/usr", *python_folders()))):
+            command += ["--tmpfs", str(path), "--remount-ro", str(path)]
     command += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
     command += ["--size", str(64 * 2**20), "--tmpfs", "/tmp"]
     for source, place in shown():

@@ -23,6 +23,8 @@ from torch import Tensor
 from vit_encoder.check.adapter import Hearing, Problem, Reply
 
 MAX_FRAME = 16 * 2**20  # bytes; an honest hearing has some four MB at most
+MOST_AXES = 16  # of a tensor
+LONGEST = 4000  # characters of a text in a hearing
 CLASSES = {cls.__name__: cls for cls in (Hearing, Problem, Reply)}
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
@@ -150,6 +152,8 @@ def decode_hearing(data: object) -> Hearing:
 
 def decode(data: object) -> object:
     """The inverse of `encode`."""
+    if isinstance(data, str) and len(data) > LONGEST:
+        raise ValueError(f"a text of {len(data)} characters")
     if not isinstance(data, dict):
         return data
     ((kind, inside),) = data.items()
@@ -167,6 +171,8 @@ def decode(data: object) -> object:
 def decode_tensor(name: str, shape: list, device: str, data: str) -> Tensor:
     """A tensor from its parts, which must agree."""
     dtype = DTYPES[name]
+    if len(shape) > MOST_AXES:
+        raise ValueError(f"{len(shape)} axes")
     if not all(type(size) is int and 0 <= size < 2**31 for size in shape):
         raise ValueError(f"shape {shape}")
     if device == "meta":
