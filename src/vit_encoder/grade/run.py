@@ -17,7 +17,7 @@ import torch
 
 from vit_encoder.grade.mark import Marker
 from vit_encoder.grade.outcome import Outcome, Submission
-from vit_encoder.grade.sandbox import Sandbox, SandboxError
+from vit_encoder.grade.sandbox import USUAL, Limits, Sandbox, SandboxError
 from vit_encoder.grade.submissions import Entry, read_submission
 
 TRIES = 2  # of a submission during which a marking process ended
@@ -32,11 +32,12 @@ Submit = Callable[[Entry], Future]
 class Way:
     """How a run marks: all that a marking process must know.
 
-    seed: of the random inputs. walls: mark in a sandbox.
+    seed: of the random inputs. walls: mark in a sandbox. limits: of each submission.
     """
 
     seed: int
     walls: bool = True
+    limits: Limits = USUAL
 
 
 def mark_all(
@@ -149,7 +150,7 @@ def mark_read(submission: Submission, way: Way) -> Outcome:
 def marker(way: Way) -> Marker:
     """The marker of this process; its sandbox ends with the process."""
     torch.set_num_threads(1)
-    sandbox = Sandbox(walls=way.walls).__enter__()
+    sandbox = Sandbox(walls=way.walls, limits=way.limits).__enter__()
     Finalize(None, sandbox.stop, exitpriority=10)
     return Marker(way.seed, sandbox)
 
