@@ -1,4 +1,4 @@
-"""A missing browser or Java is installed where that may be done, else named."""
+"""A missing program is installed where that may be done, else named."""
 
 import pytest
 
@@ -14,7 +14,11 @@ def bare(monkeypatch):
 
 @pytest.mark.parametrize(
     ("find", "package"),
-    [(browser.chromium, "chromium"), (browser.java, "default-jre-headless")],
+    [
+        (browser.chromium, "chromium"),
+        (browser.java, "default-jre-headless"),
+        (browser.bubblewrap, "bubblewrap"),
+    ],
 )
 def test_missing_program_names_the_command(bare, find, package):
     with pytest.raises(RuntimeError, match=f"sudo apt-get install {package}"):

@@ -1,4 +1,4 @@
-"""Find a Chromium for the tests of the site, or install one where that may be done."""
+"""Find the programs that the tests need, or install them where that may be done."""
 
 import os
 import shutil
@@ -28,6 +28,11 @@ def java() -> str:
     return find("Java", ("java",), package="default-jre-headless")
 
 
+def bubblewrap() -> str:
+    """The path of bubblewrap, in which marking runs what students wrote."""
+    return find("bubblewrap", ("bwrap",), package="bubblewrap")
+
+
 def find(
     what: str, names: tuple[str, ...], *, package: str, fallbacks: tuple[str, ...] = ()
 ) -> str:
@@ -42,6 +47,6 @@ def find(
         subprocess.run([*install, package], check=True, stdout=subprocess.DEVNULL)
         return find(what, names, package=package, fallbacks=fallbacks)
     raise RuntimeError(
-        f"{what} is missing, and the tests of the site need it. "
+        f"{what} is missing, and the tests need it. "
         f"Install it, on Debian or Ubuntu with: sudo apt-get install {package}"
     )

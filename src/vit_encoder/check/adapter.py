@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from types import FunctionType
 
 import torch
 from torch import Tensor, nn
@@ -147,7 +148,9 @@ def ask_all(answer: object, form: Form, questions: list[Question]) -> Hearing:
         return Hearing({}, problem)
     replies = {q.name: Reply(problem=LATE) for q in questions}
     turned = {}
-    watch = Watch(form.builtins, form.builtin_parts, form.reference)
+    # A version that a test kept may be handed in, as it was lent or taken apart.
+    reference = (*LENT, *map(anonymous, form.reference), *form.reference)
+    watch = Watch(form.builtins, form.builtin_parts, reference)
 
     def put_questions():
         for question in questions:
@@ -196,8 +199,8 @@ def under_guard(put_questions: Callable, replies: dict) -> Hearing:
 
 def forbidden(name: str, called: str) -> Problem:
     """The answer called what this task asks for."""
-    if name == "watch-removed":
-        return Problem(name, "It switches off what watches for forbidden calls.")
+    if name == "guard-removed":
+        return Problem(name, f"It calls `{called}`, which blinds the check.")
     owner = "the course's own" if name == "reference-used" else "the built-in"
     return Problem(
         name, f"It calls {owner} `{called}`. This task asks you to do without it."
@@ -214,7 +217,7 @@ def ask(
 ) -> Reply:
     """Put one question; an error of the answer becomes a Problem.
 
-    watch: around the call of the answer. turn: set square matrices the other way round.
+    watch: around calls of the answer. turn: set square matrices the other way round.
     """
     try:
         return reply_to(answer, form, question, watch, turn)
@@ -305,7 +308,7 @@ def reply_to(
     initial: dict[str, Tensor] = {}
     call = answer
     if form.is_class:
-        call = build(answer, question)
+        call = build(answer, question, watch)
         parameters = {n: tuple(p.shape) for n, p in call.named_parameters()}
         try:
             places = find_places(call, question.parameters, form, turn)
@@ -349,13 +352,16 @@ def plain(tensor: Tensor) -> Tensor:
     return copy.copy_(tensor.detach())
 
 
-def build(answer: Callable, question: Question) -> nn.Module:
+def build(
+    answer: Callable, question: Question, watch: AbstractContextManager
+) -> nn.Module:
     """The module with the dtype and device of the inputs."""
     dtype = next(x.dtype for x in question.inputs if isinstance(x, Tensor))
     with torch.random.fork_rng(devices=[]):
         # Equal questions build equal modules; what differs then comes from forward.
         torch.default_generator.manual_seed(0)
-        module = answer(*question.arguments.values())
+        with watch:
+            module = answer(*question.arguments.values())
         module.to(dtype=dtype).train(question.training)
         if any(map(is_lazy, module.parameters())):
             on_cpu = replace(question, device="cpu")
@@ -512,7 +518,7 @@ def gradients(
 
 
 def ask_test(test: object, versions: list[Callable]) -> Hearing:
-    """Run a student's test on versions of a part.
+    """Run a student's test on versions of a part, which are `lent` to it.
 
     The replies say for each version, by its place in the list: "yes", "no", "silent"
     (neither returned a value nor raised), or a Problem. An exception other than
@@ -525,20 +531,48 @@ def ask_test(test: object, versions: list[Callable]) -> Hearing:
 
     def put_questions():
         for i, version in enumerate(versions):
-            replies[str(i)] = verdict_of(test, anonymous(version))
+            replies[str(i)] = verdict_of(test, version)
 
     return under_guard(put_questions, replies)
 
 
 def anonymous(version: Callable) -> Callable:
-    """The same function or class, with a name that does not tell the versions apart."""
+    """The same function or class, with a name that does not tell the versions apart.
+
+    Not hidden are its code, what a class inherits from, and the names of what else it
+    calls: who looks there can tell which version it is.
+    """
     if inspect.isclass(version):
         return type("Part", (version,), {})
+    if not inspect.isfunction(version):
+        return lambda *args, **kwargs: version(*args, **kwargs)
+    names = {"co_name": "part", "co_qualname": "part", "co_filename": "part"}
+    code = version.__code__.replace(**names, co_firstlineno=1)
+    known = {n: x for n, x in version.__globals__.items() if not n.startswith("__")}
+    known |= {"__name__": "part", "__builtins__": version.__globals__["__builtins__"]}
+    part = FunctionType(code, known, "part", version.__defaults__, version.__closure__)
+    part.__kwdefaults__ = version.__kwdefaults__
+    return part
+
+
+def lent(version: Callable) -> Callable:
+    """An anonymous version that no answer can be made of: its calls can be told."""
+    version = anonymous(version)
+    if inspect.isclass(version):
+
+        class Part(version):
+            def forward(self, *args, **kwargs):
+                return super().forward(*args, **kwargs)
+
+        return Part
 
     def part(*args, **kwargs):
         return version(*args, **kwargs)
 
     return part
+
+
+LENT = (lent(nn.Identity), lent(unwritten))  # for the code that all of them share
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode
 torch.empty(1, 1, device="meta") @ torch.empty(1, 1, device="meta") / 2
 
 PATIENCE = 3  # how many times its limit a check may last by the clock on the wall
+SWITCHES = ("setprofile", "start_new_thread")  # behind them Watch is blind
 TICK = 0.01  # seconds between two looks at the clocks, at least
 
 
@@ -50,8 +51,8 @@ class Watch(TorchFunctionMode):
     builtins: what a forbidden name contains, such as scaled_dot_product.
     builtin_parts: torch's functions or module classes.
     reference: the course's functions or module classes.
-    seen: ("built-in-used" or "reference-used", name) for each, in order; also
-        ("watch-removed", "") where the block comes to its end without it.
+    seen: ("built-in-used", "reference-used" or "guard-removed", name), in order. Code
+        that is written to escape it can, as it runs in the same process.
     """
 
     def __init__(
@@ -71,22 +72,25 @@ class Watch(TorchFunctionMode):
             for part in parts
         }
         self.seen: list[tuple[str, str]] = []
+        self.over = False
 
     def __enter__(self):
         self.before = sys.getprofile()
         super().__enter__()
+        self.over = False
         sys.setprofile(self.profile)
         return self
 
     def __exit__(self, kind, error, trace):
+        self.over = True
         on_top = _get_current_function_mode() is self
         if on_top:
             super().__exit__(kind, error, trace)
-        # Python itself removes it where it runs out of stack.
         in_place = on_top and sys.getprofile() == self.profile
         sys.setprofile(self.before)
+        # Python itself takes it away where a recursion is too deep to call it.
         if not in_place and error is None:
-            self.seen.append(("watch-removed", ""))
+            self.seen.append(("guard-removed", "setprofile"))
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = getattr(func, "__name__", "")
@@ -97,10 +101,16 @@ class Watch(TorchFunctionMode):
             raise RuntimeError("Tensor.tolist() cannot be called on meta tensors")
         return func(*args, **(kwargs or {}))
 
-    def profile(self, frame, event, _argument) -> None:
+    def profile(self, frame, event, called) -> None:
         """Called by Python at every call; sees a forbidden part under any name."""
         if event == "call" and frame.f_code in self.parts:
             self.seen.append(self.parts[frame.f_code])
+        elif event == "c_call" and not self.over:
+            name = called.__name__
+            if name in SWITCHES:
+                self.seen.append(("guard-removed", name))
+            elif any(part in name for part in self.builtins):
+                self.seen.append(("built-in-used", name))
 
 
 def code_of(thing: Callable) -> CodeType:

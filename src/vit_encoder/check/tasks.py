@@ -372,7 +372,7 @@ class BreakIt:
         """Hears what a test says of each version."""
         versions = {f"right {i}": part for i, part in enumerate(self.right)}
         versions |= {m.name: m.wrong for m in self.wrong}
-        in_order = [versions[name] for name in questions]
+        in_order = [adapter.lent(versions[name]) for name in questions]
         return partial(adapter.ask_test, versions=in_order)
 
     def judge(self, questions: list[str], hearing: Hearing, out_of: int) -> Verdict:

@@ -19,10 +19,10 @@ from vit_encoder.check.tasks import Implement, Task
 from vit_encoder.grade.magics import plain_source
 from vit_encoder.grade.outcome import Mark, Outcome, Status, Submission
 from vit_encoder.grade.sandbox import Ended, Sandbox
-from vit_encoder.grade.text import some
+from vit_encoder.grade.text import printable, some
 from vit_encoder.grade.wire import WireError, decode_hearing
 
-MESSAGES = 500  # of one submission; an honest one sends some forty
+MOST_KEPT = 1000  # results of an oracle
 LONGEST = 4000  # characters of a message that a student gets
 ODDITIES = 5  # as many are named in a note
 
@@ -61,8 +61,10 @@ class Marker:
         notes = list(submission.notes)
         try:
             self.sandbox.run(visit.cells(), visit.answer)
+            if visit.cell != len(submission.cells):
+                raise Ended("It said that it was done, and was not.")
         except Ended as ended:
-            notes.append(str(ended))
+            notes += [str(ended), f"That was in {visit.place}."]
         return self.outcome(submission, visit.marks, [*notes, *visit.oddities()])
 
     def outcome(
@@ -130,6 +132,8 @@ class Visit:
     marks: dict[str, Mark] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     messages: int = 0
+    cell: int = 0  # the last that began, counted from 1
+    place: str = "no cell"  # what runs, for a note
 
     def cells(self) -> list[dict]:
         """The cells as the sandbox takes them."""
@@ -148,8 +152,9 @@ class Visit:
     def answer(self, message: dict) -> dict | None:
         """What to say to a message from the sandbox."""
         self.messages += 1
-        if self.messages > MESSAGES + len(self.submission.cells):
-            raise Ended(f"It sent more than {MESSAGES} messages.")
+        most = self.marker.sandbox.limits.messages
+        if self.messages > most + 2 * len(self.submission.cells):
+            raise Ended(f"It sent more than {most} messages.")
         if "listen" in message:
             return self.listener(message["listen"])
         if "bug" in message:
@@ -159,10 +164,14 @@ class Visit:
         if "heard" in message:
             self.hear(message["heard"], message.get("hearing"))
         elif "unchecked" in message:
+            self.place = printable(f"the check of {message['unchecked']!s:.60}")
             self.problems.append(f"{message['unchecked']!s:.60} had no check.")
-        elif message.get("problem"):
-            where = f"Cell {message.get('cell')!s:.5}"
-            self.problems.append(f"{where} raised {message['problem']!s:.200}.")
+        elif "problem" in message:
+            problem = printable(f"{message['problem']!s:.200}")
+            self.problems.append(f"{self.place.capitalize()} raised {problem}.")
+        elif message.get("cell") in range(1, len(self.submission.cells) + 1):
+            self.cell = int(message["cell"])
+            self.place = f"cell {self.cell}"
         return None
 
     def listener(self, id: object) -> dict:
@@ -202,7 +211,7 @@ NOT_HEARD = "no answer was heard"
 
 def unmarked(entry: dict) -> Mark:
     """The mark of a task that was not heard."""
-    text = "The notebook was run and gave no answer to this task."
+    text = "No answer to this task was heard."
     return Mark(entry["id"], None, entry["points"], NOT_HEARD, (), text)
 
 
@@ -270,9 +279,12 @@ def with_kept_oracle(task: Task, questions: list) -> Task:
         if id(question) not in known:
             return task.oracle(question, taken)
         key = (id(question), taken)
-        if key not in kept:
-            kept[key] = task.oracle(question, taken)
-        return kept[key]
+        if key in kept:
+            return kept[key]
+        right = task.oracle(question, taken)
+        if len(kept) < MOST_KEPT:  # a forged hearing may name any parameters
+            kept[key] = right
+        return right
 
     return replace(task, oracle=oracle)
 

@@ -20,7 +20,7 @@ import torch
 
 from vit_encoder.grade.mark import Marker
 from vit_encoder.grade.outcome import Outcome, Submission
-from vit_encoder.grade.sandbox import Sandbox, SandboxError
+from vit_encoder.grade.sandbox import USUAL, Limits, Sandbox, SandboxError
 from vit_encoder.grade.submissions import Entry, read_submission
 
 AHEAD = 4  # submissions for each worker that wait in its queue
@@ -36,11 +36,12 @@ Workers = tuple[Submit, int]  # with how many submissions to keep under way
 class Way:
     """How a run marks: all that a marking process must know.
 
-    seed: of the random inputs. walls: mark in a sandbox.
+    seed: of the random inputs. walls: mark in a sandbox. limits: of each submission.
     """
 
     seed: int
     walls: bool = True
+    limits: Limits = USUAL
 
 
 def mark_all(
@@ -212,7 +213,7 @@ def marker(way: Way) -> Marker:
     if way not in MARKERS:
         end_markers()
         torch.set_num_threads(1)
-        sandbox = Sandbox(walls=way.walls).__enter__()
+        sandbox = Sandbox(walls=way.walls, limits=way.limits).__enter__()
         MARKERS[way] = Marker(way.seed, sandbox)
         Finalize(None, end_markers, exitpriority=10)
     return MARKERS[way]

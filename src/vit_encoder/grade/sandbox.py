@@ -16,22 +16,22 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import psutil
 
-from vit_encoder.grade.wire import TimeOver, WireError, receive, send
+from vit_encoder.grade.wire import Line, TimeOver, WireError
 
-SECONDS = 60  # for one submission
-MEMORY = 6 * 2**30  # bytes, of all processes of a submission together
-PROCESSES = 70
 START = 120  # seconds for importing torch on a busy machine
+PAUSE = 0.1  # seconds between two looks at what a submission uses
 PACKAGE = Path(__file__).parents[1]
 COURSE = "/course"  # where it stands in the sandbox
+WALLS = "walls"  # tells the worker that nothing else runs beside it
 INSIDE = {"PYTHONPATH": COURSE, "TMPDIR": "/tmp", "HOME": "/tmp"}
 SHOWN_OF_CHECK = ("adapter.py", "guard.py")
-SHOWN_OF_GRADE = ("__init__.py", "wire.py", "worker.py")
+SHOWN_OF_GRADE = ("__init__.py", "syscalls.py", "wire.py", "worker.py")
 HOW_TO_GET_ONE = (
     "On Debian or Ubuntu: sudo apt-get install bubblewrap. On other systems, run this "
     "in a Linux container or virtual machine. With --no-sandbox, code of students runs "
@@ -47,14 +47,34 @@ class Ended(Exception):  # noqa: N818, an outcome more than an error
     """A submission was ended before its last cell; the text says why."""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a submission may use, all that it starts taken together.
+
+    seconds: from its first cell to its last. memory: in bytes. messages, received: how
+    many messages it may send, and bytes. cleaning: seconds until all of it is gone.
+    """
+
+    seconds: float = 60
+    memory: int = 6 * 2**30
+    processes: int = 70
+    messages: int = 500  # an honest one sends some forty
+    received: int = 128 * 2**20
+    cleaning: float = 10
+
+
+USUAL = Limits()
+
+
 class Sandbox:
     """A warm process in a sandbox. Use it as a context manager.
 
     walls: without them, nothing is shut off. SandboxError if it does not start.
     """
 
-    def __init__(self, *, walls: bool = True):
+    def __init__(self, *, walls: bool = True, limits: Limits = USUAL):
         self.walls = walls
+        self.limits = limits
         self.process: subprocess.Popen | None = None
         self.control: socket.socket | None = None
         self.folder: tempfile.TemporaryDirectory | None = None
@@ -71,27 +91,28 @@ class Sandbox:
         self.control, other = socket.socketpair()
         with other:
             if self.walls:
-                self.process = launch(in_bubblewrap(), INSIDE, other)
+                self.process = launch(in_bubblewrap(), INSIDE, other, WALLS)
             else:
                 self.folder = tempfile.TemporaryDirectory(prefix="vit-encoder-")
-                self.process = launch([], without_walls(self.folder.name), other)
+                places = without_walls(self.folder.name)
+                self.process = launch([], places, other, "")
         try:
-            receive(self.control, time.monotonic() + START)
+            Line(self.control, time.monotonic() + START).receive()
         except (EOFError, TimeOver, WireError, OSError):
             said = self.process.stderr.read1(2000) if self.process.stderr else b""
             self.stop()
             reason = said.decode(errors="replace").strip() or "it ended at once"
             raise SandboxError(f"The sandbox did not start: {reason}") from None
 
-    def stop(self) -> None:
-        """End the process and all that it started."""
+    def stop(self, patience: float = 2) -> None:
+        """End the process and all that it started. patience: seconds for it to end."""
         if self.process:
             self.control.close()  # at which it ends by itself, if it still can
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(2)
-            with contextlib.suppress(ProcessLookupError):
+            try:
+                self.process.wait(patience)
+            except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+                self.process.wait()
             self.process.stderr.close()
         if self.folder:
             self.folder.cleanup()
@@ -103,32 +124,41 @@ class Sandbox:
         answer: gets each message, gives what to say to it, or None. Raises Ended if the
         submission did not come to its end; the sandbox can be used again all the same.
         """
-        if self.process is None or self.process.poll() is not None:
-            self.stop()
-            self.start()
         channel, other = socket.socketpair()
         with channel:
             with other:
-                socket.send_fds(self.control, [b"begin"], [other.fileno()])
+                self.begin(other)
             try:
                 self.converse(channel, cells, answer)
             finally:
                 self.clean()
 
+    def begin(self, other: socket.socket) -> None:
+        """Hand over the socket of a submission, to a new process if need be."""
+        for _ in range(2):
+            with contextlib.suppress(OSError):  # it has ended
+                socket.send_fds(self.control, [b"begin"], [other.fileno()])
+                return
+            self.stop()
+            self.start()
+
     def converse(
         self, channel: socket.socket, cells: list[dict], answer: Callable
     ) -> None:
         """Send the cells, and answer until the submission says that it is done."""
-        deadline = time.monotonic() + SECONDS
-        watch = Watchman(self.process.pid)
+        limits = self.limits
+        watch = Watchman(self.process.pid, limits)
+        deadline = time.monotonic() + limits.seconds
+        line = Line(channel, deadline, watch.look, limits.received)
         try:
-            send(channel, {"cells": cells})
-            while not (message := receive(channel, deadline, watch.look)).get("done"):
+            line.send({"cells": cells})
+            while not (message := line.receive()).get("done"):
                 said = answer(message)
                 if said is not None:
-                    send(channel, said)
+                    line.send(said)
         except TimeOver:
-            raise Ended(f"It did not finish within {SECONDS} seconds.") from None
+            text = f"It did not finish within {limits.seconds:g} seconds."
+            raise Ended(text) from None
         except (EOFError, OSError):
             raise Ended("Its process ended before its last cell.") from None
         except WireError as error:
@@ -138,11 +168,12 @@ class Sandbox:
         """Let the warm process end what is left; if that fails, end it whole."""
         try:
             self.control.sendall(b"end")
-            if receive(self.control, time.monotonic() + 10).get("clean") is True:
+            deadline = time.monotonic() + self.limits.cleaning
+            if Line(self.control, deadline).receive().get("clean") is True:
                 return
         except (EOFError, OSError, TimeOver, WireError):
             pass
-        self.stop()
+        self.stop(patience=0)
 
 
 class Watchman:
@@ -151,22 +182,42 @@ class Watchman:
     The limits of a process hold for each by itself; this is for all together.
     """
 
-    def __init__(self, pid: int):
-        self.root = psutil.Process(pid)
+    def __init__(self, pid: int, limits: Limits):
+        self.pid = pid
+        self.limits = limits
+        self.next = 0.0  # the time of the next look
 
     def look(self) -> None:
-        """Count now."""
+        """Count, if the last time is a while ago."""
+        if time.monotonic() < self.next:
+            return
+        self.next = time.monotonic() + PAUSE
         with contextlib.suppress(psutil.Error):
-            below = self.root.children(recursive=True)
-            if len(below) > PROCESSES:
-                raise Ended(f"It started more than {PROCESSES} processes.")
-            memory = 0
-            for process in below:
-                with contextlib.suppress(psutil.Error):
-                    used = process.memory_info()
-                    memory += used.rss - used.shared
-            if memory > MEMORY:
-                raise Ended(f"It used more than {MEMORY >> 30} GiB of memory.")
+            below = psutil.Process(self.pid).children(recursive=True)
+            if len(below) > self.limits.processes:
+                text = f"It started more than {self.limits.processes} processes."
+                raise Ended(text)
+            # The exact count takes long, so only where the quick one is too high.
+            if all(
+                sum(map(count, below)) > self.limits.memory
+                for count in (resident, proportional)
+            ):
+                most = self.limits.memory / 2**30
+                raise Ended(f"It used more than {most:.3g} GiB of memory.")
+
+
+def resident(process: psutil.Process) -> int:
+    """The memory of a process, with all that it shares with others."""
+    with contextlib.suppress(psutil.Error):
+        return process.memory_info().rss
+    return 0
+
+
+def proportional(process: psutil.Process) -> int:
+    """The memory of a process, what it shares divided among those that share it."""
+    with contextlib.suppress(psutil.Error):
+        return process.memory_full_info().pss
+    return 0
 
 
 def shown() -> list[tuple[Path, str]]:
@@ -199,9 +250,12 @@ def without_walls(folder: str) -> dict[str, str]:
 
 
 def launch(
-    before: list[str], places: dict[str, str], other: socket.socket
+    before: list[str], places: dict[str, str], other: socket.socket, walls: str
 ) -> subprocess.Popen:
-    """Start the warm process. before: a command that runs it. other: its socket."""
+    """Start the warm process.
+
+    before: a command that runs it. other: its socket. walls: WALLS if it is shut off.
+    """
     environment = {
         "PATH": "/usr/bin:/bin",
         "LANG": "C.UTF-8",
@@ -210,7 +264,7 @@ def launch(
         "OMP_NUM_THREADS": "1",  # many small tensors, and as many processes as cores
         "OPENBLAS_NUM_THREADS": "1",
     }
-    module = ["-m", "vit_encoder.grade.worker", str(other.fileno())]
+    module = ["-m", "vit_encoder.grade.worker", str(other.fileno()), walls]
     return subprocess.Popen(
         [*before, sys.executable, *module],
         pass_fds=[other.fileno()],
@@ -233,11 +287,13 @@ def in_bubblewrap() -> list[str]:
 
 def require_walls() -> None:
     """Raise SandboxError if no sandbox can be had on this machine."""
-    done = subprocess.run(
-        [*in_bubblewrap(), "/usr/bin/env", "true"], capture_output=True, cwd="/"
-    )
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
+    command = [*in_bubblewrap(), "/usr/bin/env", "true"]
+    try:
+        done = subprocess.run(command, capture_output=True, cwd="/", timeout=START)
+        failed, said = done.returncode, done.stderr.decode(errors="replace").strip()
+    except (OSError, subprocess.TimeoutExpired) as error:
+        failed, said = True, str(error)
+    if failed:
         raise SandboxError(f"bubblewrap does not work here: {said}. {HOW_TO_GET_ONE}")
 
 
@@ -279,9 +335,10 @@ def bubblewrap() -> list[str]:
             command += ["--ro-bind", f"/{name}", f"/{name}"]
     for path in python_folders():
         command += ["--ro-bind", path, path]
-    installed = Path(sysconfig.get_path("purelib")) / PACKAGE.name
-    if installed.exists():  # it holds what is right
-        command += ["--tmpfs", str(installed), "--remount-ro", str(installed)]
+    for path in sorted({Path(sysconfig.get_path("purelib"), PACKAGE.name), PACKAGE}):
+        # It holds what is right.
+        if path.exists() and any(map(path.is_relative_to, ("/usr", *python_folders()))):
+            command += ["--tmpfs", str(path), "--remount-ro", str(path)]
     command += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
     command += ["--size", str(64 * 2**20), "--tmpfs", "/tmp"]
     for source, place in shown():

@@ -7,6 +7,7 @@ import json
 import secrets
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,7 +16,7 @@ from vit_encoder.grade.feedback import write_feedback
 from vit_encoder.grade.journal import Journal, JournalError
 from vit_encoder.grade.outcome import Outcome
 from vit_encoder.grade.run import Way, dask_workers, local_workers, mark_all
-from vit_encoder.grade.sandbox import SandboxError, require_walls
+from vit_encoder.grade.sandbox import USUAL, Limits, SandboxError, require_walls
 from vit_encoder.grade.submissions import Entry, find_submissions, read_submission
 from vit_encoder.grade.table import note_repeats, summary, write_table
 
@@ -31,12 +32,14 @@ def grade(
     workers: int = 1,
     dask: str | None = None,
     walls: bool = True,
+    limits: Limits = USUAL,
 ) -> list[Outcome]:
     """Mark a folder or a zip, and write the table and the feedback.
 
     seed: of the random inputs; fresh ones if None. dask: the address of a cluster,
-    instead of workers. walls: run the code of students in a sandbox. A run that was
-    stopped goes on where it was. Raises one of REFUSALS if nothing can be done.
+    instead of workers. walls: run the code of students in a sandbox. limits: of each
+    submission. A run that was stopped goes on where it was. Raises one of REFUSALS if
+    nothing can be done.
     """
     require_place(output)
     if walls and not dask:  # a worker of a cluster says itself if it has none
@@ -44,8 +47,8 @@ def grade(
     feedback = output.with_name(f"{output.stem}_feedback")
     diary = output.with_name(f"{output.name}.journal")
     found = find_submissions(submissions, without=(output, feedback, diary))
-    header = {"seed": seed_of(diary, seed), "walls": walls, "depends_on": own_digest()}
-    way = Way(header["seed"], walls)
+    way = Way(seed_of(diary, seed), walls, limits)
+    header = asdict(way) | {"depends_on": own_digest()}
     if dask:
         open_workers = functools.partial(dask_workers, way, dask)
     else:

@@ -6,6 +6,7 @@ shape and bytes, and a Hearing is read against the annotations of its own fields
 """
 
 import base64
+import contextlib
 import json
 import math
 import select
@@ -14,14 +15,16 @@ import struct
 import time
 import types
 import typing
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 
 import torch
 from torch import Tensor
 
 from vit_encoder.check.adapter import Hearing, Problem, Reply
 
-MAX_FRAME = 32 * 2**20  # bytes; an honest hearing has less than one MB
+MAX_FRAME = 16 * 2**20  # bytes; an honest hearing has some four MB at most
+MOST_AXES = 16  # of a tensor
+LONGEST = 4000  # characters of a text in a hearing
 CLASSES = {cls.__name__: cls for cls in (Hearing, Problem, Reply)}
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
@@ -41,54 +44,71 @@ class TimeOver(Exception):  # noqa: N818, as asyncio's own it says what happened
     """Nothing came before the deadline."""
 
 
-def send(channel: socket.socket, message: dict) -> None:
-    """Send one message. OSError if the other side is gone."""
-    data = json.dumps(message).encode()
-    channel.sendall(struct.pack(">I", len(data)) + data)
+@dataclass
+class Line:
+    """One end of a connection.
 
-
-def receive(
-    channel: socket.socket,
-    deadline: float | None = None,
-    look: typing.Callable[[], None] = lambda: None,
-) -> dict:
-    """The next message.
-
-    deadline: in the time of time.monotonic(). look: called ten times a second while
-    nothing comes; what it raises ends the wait. Raises TimeOver, EOFError where the
-    other side is gone, WireError where it sent something else.
+    deadline: in the time of time.monotonic(). look: called while it waits, ten times a
+    second or more often; what it raises ends the wait. left: how many bytes may still
+    come, or None.
     """
-    (size,) = struct.unpack(">I", exactly(channel, 4, deadline, look))
-    if size > MAX_FRAME:
-        raise WireError(f"a message of {size} bytes, at most {MAX_FRAME} are read")
-    try:
-        message = json.loads(exactly(channel, size, deadline, look))
-    except (ValueError, RecursionError) as error:
-        raise WireError(f"no JSON: {type(error).__name__}") from None
-    if not isinstance(message, dict):
-        raise WireError("a message that is no JSON object")
-    return message
 
+    channel: socket.socket
+    deadline: float | None = None
+    look: typing.Callable[[], None] = lambda: None
+    left: int | None = None
 
-def exactly(
-    channel: socket.socket,
-    size: int,
-    deadline: float | None,
-    look: typing.Callable[[], None],
-) -> bytes:
-    """So many bytes, no more and no less."""
-    data = bytearray()
-    while len(data) < size:
-        if deadline is not None and time.monotonic() > deadline:
-            raise TimeOver
-        if not select.select([channel], [], [], 0.1)[0]:
-            look()
-            continue
-        part = channel.recv(min(size - len(data), 2**20))
-        if not part:
-            raise EOFError
-        data += part
-    return bytes(data)
+    def send(self, message: dict) -> None:
+        """Send a message. TimeOver; OSError if the other side is gone."""
+        data = json.dumps(message).encode()
+        rest = memoryview(struct.pack(">I", len(data)) + data)
+        while rest:
+            # The other side may never read, so nothing here may block.
+            self.wait(writing=True)
+            with contextlib.suppress(BlockingIOError):
+                rest = rest[self.channel.send(rest, socket.MSG_DONTWAIT) :]
+
+    def receive(self) -> dict:
+        """The next message.
+
+        Raises TimeOver, EOFError where the other side is gone, WireError where it sent
+        something else or too much.
+        """
+        (size,) = struct.unpack(">I", self.exactly(4))
+        if size > MAX_FRAME:
+            raise WireError(f"a message of {size} bytes, at most {MAX_FRAME} are read")
+        if self.left is not None:
+            self.left -= size
+            if self.left < 0:
+                raise WireError("more bytes than an answer can have")
+        try:
+            message = json.loads(self.exactly(size))
+        except (ValueError, RecursionError) as error:
+            raise WireError(f"no JSON: {type(error).__name__}") from None
+        if not isinstance(message, dict):
+            raise WireError("a message that is no JSON object")
+        return message
+
+    def exactly(self, size: int) -> bytes:
+        """So many bytes, no more and no less."""
+        data = bytearray()
+        while len(data) < size:
+            self.wait()
+            part = self.channel.recv(min(size - len(data), 2**20))
+            if not part:
+                raise EOFError
+            data += part
+        return bytes(data)
+
+    def wait(self, *, writing: bool = False) -> None:
+        """Until the other side has sent something, or can be sent something."""
+        reads, writes = ([], [self.channel]) if writing else ([self.channel], [])
+        while True:
+            self.look()
+            if self.deadline is not None and time.monotonic() > self.deadline:
+                raise TimeOver
+            if any(select.select(reads, writes, [], 0.1)):
+                return
 
 
 def encode(value: object) -> object:
@@ -132,6 +152,8 @@ def decode_hearing(data: object) -> Hearing:
 
 def decode(data: object) -> object:
     """The inverse of `encode`."""
+    if isinstance(data, str) and len(data) > LONGEST:
+        raise ValueError(f"a text of {len(data)} characters")
     if not isinstance(data, dict):
         return data
     ((kind, inside),) = data.items()
@@ -149,6 +171,8 @@ def decode(data: object) -> object:
 def decode_tensor(name: str, shape: list, device: str, data: str) -> Tensor:
     """A tensor from its parts, which must agree."""
     dtype = DTYPES[name]
+    if len(shape) > MOST_AXES:
+        raise ValueError(f"{len(shape)} axes")
     if not all(type(size) is int and 0 <= size < 2**31 for size in shape):
         raise ValueError(f"shape {shape}")
     if device == "meta":

@@ -1,0 +1,329 @@
+"""Marking survives what is handed in: no point unearned, no run stopped, nothing left.
+
+All submissions are marked in one run. What an attack is, and what must be said of it,
+stands in tests/hostile.
+"""
+
+import copy
+import json
+import os
+import random
+import re
+import socket
+import threading
+import time
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.hostile import answers, damage, messages
+from tests.hostile.kinds import FIRST, Hostile
+
+import vit_encoder
+from browser import bubblewrap
+from vit_encoder.check import catalogue
+from vit_encoder.grade.sandbox import Limits
+from vit_encoder.grade.session import grade
+
+REPOSITORY = Path(__file__).parents[1]
+NAME = "02_self_attention.ipynb"
+EXERCISE = json.loads((REPOSITORY / "exercises" / NAME).read_text())
+SOLUTION = (REPOSITORY / "solutions" / NAME).read_bytes()
+FULL = {e["id"]: e["points"] for e in catalogue() if e["notebook"] == NAME[:-6]}
+HOSTILE = [
+    *messages.SENT,
+    *messages.REPLACED,
+    *answers.LYING,
+    *answers.LOOKING,
+    *answers.FORBIDDEN,
+    *damage.KILLING,
+    *damage.FILLING,
+]
+LIMITS = Limits(seconds=5, memory=3 * 2**29, cleaning=3)
+HONEST_EVERY = 15  # hostile submissions an honest one stands between
+
+
+def notebook(sources: dict[str, str]) -> dict:
+    """The exercise notebook with these sources in the cells of these tasks."""
+    made = copy.deepcopy(EXERCISE)
+    for cell in made["cells"]:
+        task = cell["metadata"].get("exercise", {}).get("id", "").split(".")[-1]
+        if task in sources:
+            cell["source"] = sources[task]
+    return made
+
+
+def of(hostile: Hostile, places: dict[str, str]) -> bytes:
+    """The notebook of a hostile submission. places: what its source calls so."""
+    sources = {FIRST: "prediction = [0.25, 0.75, 7]", hostile.task: hostile.source}
+    text = json.dumps(notebook(sources | hostile.others))
+    for name, place in places.items():
+        text = text.replace(f"@{name}@", place)
+    return text.encode()
+
+
+def without_cells(*tasks: str) -> dict:
+    """The solution without the cells of some tasks."""
+    made = json.loads(SOLUTION)
+    made["cells"] = [
+        cell
+        for cell in made["cells"]
+        if not any(task in json.dumps(cell) for task in tasks)
+    ]
+    return made
+
+
+def with_cells_twice() -> dict:
+    """The solution, in which a task stands again with a wrong answer."""
+    made = json.loads(SOLUTION)
+    wrong = copy.deepcopy(made["cells"])
+    for cell in wrong:
+        if cell["metadata"].get("exercise", {}).get("id") == "self_attention.entropy":
+            cell["source"] = 'choice = "A"'
+    made["cells"] += wrong
+    return made
+
+
+def hostile_zip() -> bytes:
+    """A zip with names that lead elsewhere, a link, and a bomb."""
+    stream = BytesIO()
+    link = zipfile.ZipInfo("link.ipynb")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../../left.ipynb", SOLUTION)
+        archive.writestr("/etc/left.ipynb", SOLUTION)
+        archive.writestr(link, "/etc/passwd")
+        archive.writestr("bomb.ipynb", b" " * 100 * 2**20)
+    return stream.getvalue()
+
+
+# Files: path → bytes, and for each a pattern of its note and the points it earns.
+FILES = {
+    "no_json/a.ipynb": (SOLUTION[:-500], "broken JSON", 0),
+    "nothing/a.ipynb": (b"", "an empty file", 0),
+    "binary/a.ipynb": (random.Random(0).randbytes(10_000), "not UTF-8", 0),
+    "deep/a.ipynb": (b'{"nbformat": ' + b"[" * 10**6, "nested too deeply", 0),
+    "pickled/a.pkl": (b"cos\nsystem\n(S'touch left'\ntR.", "not a notebook", 0),
+    "missing/a.ipynb": (
+        json.dumps(without_cells("attention.attention", "entropy")).encode(),
+        "no cell for self_attention.attention, self_attention.entropy",
+        8,
+    ),
+    "twice/a.ipynb": (
+        json.dumps(with_cells_twice()).encode(),
+        "more than one cell for",
+        11,
+    ),
+    "two_files/a.ipynb": (SOLUTION, "same student and notebook", 12),
+    "two_files/b.ipynb": (SOLUTION, "same student and notebook", 12),
+}
+
+
+def write_submissions(folder: Path, places: dict[str, str]) -> None:
+    """All submissions, an honest and an untouched one between the others."""
+    for number, hostile in enumerate(HOSTILE):
+        write(folder / f"{number:03} {hostile.name}" / NAME, of(hostile, places))
+    for number in range(0, len(HOSTILE) + HONEST_EVERY, HONEST_EVERY):
+        write(folder / f"{number:03} Honest" / NAME, SOLUTION)
+        write(folder / f"{number:03} Idle" / NAME, json.dumps(EXERCISE).encode())
+    for name, (data, _, _) in FILES.items():
+        write(folder / name, data)
+    write(folder / "zipped" / "a.zip", hostile_zip())
+    with (folder / "large.ipynb").open("wb") as file:
+        file.truncate(200 * 2**20)
+    (folder / "link.ipynb").symlink_to("/etc/passwd")
+    (folder / "folder.ipynb").symlink_to("/")
+    os.mkfifo(folder / "pipe.ipynb")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe\n.ipynb")).write_bytes(SOLUTION)
+
+
+def write(path: Path, data: bytes) -> None:
+    """A file, and its folder."""
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_bytes(data)
+
+
+class Witness(threading.Thread):
+    """Sees every process that this one starts while it runs, and what they start."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.seen: set[psutil.Process] = set()
+        self.over = threading.Event()
+
+    def run(self):
+        while not self.over.wait(0.1):
+            self.seen.update(psutil.Process().children(recursive=True))
+
+    def alive(self) -> list[psutil.Process]:
+        """Those that still run, but for a helper of Python that stays with the tests."""
+        return [p for p in self.seen if runs(p) and "resource_tracker" not in line(p)]
+
+
+def runs(process: psutil.Process) -> bool:
+    """It has not ended. One that has may wait for the machine's first process."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def line(process: psutil.Process) -> str:
+    """Its command line."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+class Run:
+    """What a run of the command left."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One run over all submissions."""
+    bubblewrap()
+    done = Run()
+    folder = tmp_path_factory.mktemp("hostile")
+    home, cwd, temporary = (folder / name for name in ("home", "cwd", "tmp"))
+    for path in (home, cwd, temporary):
+        path.mkdir()
+    (home / "secret").write_text("secret")
+    submissions, output = folder / "submissions", folder / "out" / "marks.csv"
+    output.parent.mkdir()
+    done.before = set(os.listdir("/tmp"))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        server.setblocking(False)
+        places = {
+            "HOME": str(home),
+            "OUTPUT": str(output),
+            "SUBMISSIONS": str(submissions),
+            "REPOSITORY": str(REPOSITORY),
+            "PACKAGE": str(Path(vit_encoder.__file__).parent),
+            "PORT": str(server.getsockname()[1]),
+        }
+        write_submissions(submissions, places)
+        patch.chdir(cwd)
+        patch.setenv("HOME", str(home))
+        patch.setenv("TMPDIR", str(temporary))
+        patch.setenv("SECRET", "points = 3")
+        witness = Witness()
+        witness.start()
+        start = time.monotonic()
+        outcomes = grade(submissions, output, seed=7, workers=2, limits=LIMITS)
+        done.seconds = time.monotonic() - start
+        witness.over.set()
+        try:
+            server.accept()
+            done.reached = True
+        except BlockingIOError:
+            done.reached = False
+    done.outcomes = {outcome.submission: outcome for outcome in outcomes}
+    done.witness, done.folder = witness, folder
+    return done
+
+
+def points(outcome) -> dict[str, int]:
+    """Task → points, where there are any."""
+    return {mark.id.split(".")[1]: mark.points for mark in outcome.marks if mark.points}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.name)
+def test_it_earns_what_it_earned(run, hostile):
+    outcome = run.outcomes[f"{HOSTILE.index(hostile):03} {hostile.name}/{NAME}"]
+    assert points(outcome) == hostile.earned
+    marks = {mark.id.split(".")[1]: mark for mark in outcome.marks}
+    tasks = [hostile.task, *hostile.others]
+    said = [outcome.note]
+    for mark in map(marks.get, tasks):
+        said += [mark.state, mark.message, *mark.misconceptions]
+    assert re.search(hostile.says, "\n".join(said)), said
+    if outcome.status != "marked":
+        assert outcome.note
+
+
+def test_honest_submissions_get_their_marks(run):
+    honest = [o for path, o in run.outcomes.items() if "Honest" in path]
+    assert len(honest) >= 5
+    assert {tuple(m.points for m in o.marks) for o in honest} == {tuple(FULL.values())}
+    assert {(o.status, o.note) for o in honest} == {("marked", "")}
+
+
+def test_untouched_notebooks_get_nothing(run):
+    idle = [o for path, o in run.outcomes.items() if "Idle" in path]
+    assert {(o.status, o.points, o.note) for o in idle} == {("marked", 0, "")}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_gets_a_row(run, name):
+    _, says, earned = FILES[name]
+    outcome = run.outcomes[name]
+    assert re.search(says, outcome.note)
+    assert outcome.points == earned
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("large.ipynb", "larger than 20 MB"),
+        ("link.ipynb", "a link, which is not followed"),
+        ("folder.ipynb", "a link, which is not followed"),
+        ("pipe.ipynb", "not a plain file"),
+        ("zipped/a.zip/link.ipynb", "a link, which is not followed"),
+        ("zipped/a.zip/bomb.ipynb", "larger than 20 MB"),
+    ],
+)
+def test_what_is_no_file_gets_a_row(run, name, says):
+    outcome = run.outcomes[name]
+    assert outcome.status == "failed"
+    assert re.search(says, outcome.note)
+
+
+def test_odd_names_are_marked_and_lead_nowhere(run):
+    assert run.outcomes["\\xff\\xfe\\x0a.ipynb"].points == 12
+    assert run.outcomes["zipped/a.zip/left.ipynb"].points == 12
+    assert (
+        "named zipped/a.zip/../../left.ipynb"
+        in run.outcomes["zipped/a.zip/left.ipynb"].note
+    )
+    assert run.outcomes["zipped/a.zip/etc/left.ipynb"].points == 12
+
+
+def test_every_file_has_a_row_and_no_more(run):
+    assert len(run.outcomes) == sum(
+        (
+            len(HOSTILE),
+            len([path for path in run.outcomes if "Honest" in path or "Idle" in path]),
+            len(FILES),
+            len(["large", "link", "folder", "pipe", "odd name"]),
+            len(["left", "etc/left", "link", "bomb"]),
+        )
+    )
+
+
+def test_the_network_was_not_reached(run):
+    assert not run.reached
+
+
+def test_no_process_is_left(run):
+    assert len(run.witness.seen) > 10
+    deadline = time.monotonic() + 10
+    while run.witness.alive() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert run.witness.alive() == []
+
+
+def test_no_file_is_left(run):
+    names = {"home": ["secret"], "cwd": [], "tmp": []}
+    for name, expected in names.items():
+        assert os.listdir(run.folder / name) == expected
+    assert sorted(os.listdir(run.folder / "out")) == ["marks.csv", "marks_feedback"]
+    new = set(os.listdir("/tmp")) - run.before
+    assert not [name for name in new if "left" in name or "vit-encoder" in name]
+    assert not Path("/etc/left.ipynb").exists()
