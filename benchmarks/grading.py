@@ -172,13 +172,9 @@ def result(times: dict[str, Times], copies: int, load: float) -> dict:
     """All that a page needs to say what was measured, and where."""
     notebooks = [row(name, found) for name, found in times.items()]
     rounds = range(len(next(iter(times.values())).warm))
-    total = Times(  # of one submission of each notebook
-        [sum(found.warm[i] for found in times.values()) for i in rounds],
-        [sum(found.cold[i] for found in times.values()) for i in rounds],
-    )
-    together = Times(
-        [second / len(times) for second in total.warm],
-        [second / len(times) for second in total.cold],
+    every = Times(  # a submission of the course: the mean over its notebooks
+        [statistics.mean(found.warm[i] for found in times.values()) for i in rounds],
+        [statistics.mean(found.cold[i] for found in times.values()) for i in rounds],
     )
     return {
         "date": datetime.date.today().isoformat(),
@@ -190,7 +186,7 @@ def result(times: dict[str, Times], copies: int, load: float) -> dict:
         "versions": {"Python": platform.python_version()}
         | {"torch": importlib.metadata.version("torch")},
         "notebooks": notebooks,
-        "all": row("all", together),
+        "all": row("all", every),
     }
 
 
