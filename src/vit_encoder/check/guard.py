@@ -71,6 +71,7 @@ class Watch(TorchFunctionMode):
             )
             for part in parts
         }
+        self.names = {code.co_name for code in self.parts}
         self.seen: list[tuple[str, str]] = []
         self.over = False
 
@@ -103,8 +104,10 @@ class Watch(TorchFunctionMode):
 
     def profile(self, frame, event, called) -> None:
         """Called by Python at every call; sees a forbidden part under any name."""
-        if event == "call" and frame.f_code in self.parts:
-            self.seen.append(self.parts[frame.f_code])
+        if event == "call":
+            code = frame.f_code  # its name is compared fast, the whole of it is not
+            if code.co_name in self.names and code in self.parts:
+                self.seen.append(self.parts[code])
         elif event == "c_call" and not self.over:
             name = called.__name__
             if name in SWITCHES:
