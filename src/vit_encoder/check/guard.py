@@ -93,8 +93,11 @@ class Watch(TorchFunctionMode):
                 self.seen.append(("built-in-used", name))
 
     def look_after(self) -> None:
-        """Note if an answer has put something else in the place of `profile`."""
-        if sys.getprofile() != self.profile:
+        """Note if an answer has put something else in the place of `profile`.
+
+        Python itself takes it away where a recursion is too deep to call it.
+        """
+        if sys.getprofile() not in (None, self.profile):
             self.seen.append(("guard-removed", "setprofile"))
         self.over = True
 
