@@ -697,10 +697,36 @@ class RowsAreOutputs(Bare):
         return F.linear(x, self.proj)
 
 
+def without_profile(q, k, v):
+    sys.setprofile(None)
+    weights = (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1)
+    return weights @ v, weights
+
+
+def without_mode(q, k, v):
+    torch.overrides._pop_mode()
+    weights = (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1)
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v), weights
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [(without_profile, "guard-removed"), (without_mode, "built-in-used")],
+)
+def test_who_switches_the_watch_off_is_found_out(answer, name):
+    before = sys.getprofile()
+    report = check("self_attention.attention", answer)
+    assert (report.points, report.misconceptions) == (0, (name,))
+    assert sys.getprofile() == before
+    assert not torch.overrides._get_current_function_mode_stack()
+
+
 def test_a_convolution_takes_a_flat_weight():
     weight, x = torch.randn(5, 12).double(), torch.randn(2, 3, 6, 8).double()
     question = Question("x", (x,), parameters={"proj.weight": weight})
-    reply = adapter.ask(Kernel, Form(("output",), is_class=True), question)
+    reply = adapter.ask(
+        Kernel, Form(("output",), is_class=True, initial=True), question
+    )
     expected = F.unfold(x, 2, stride=2).mT @ weight.T
     bias = reply.outputs[0].flatten(2).mT - expected
     assert (bias - bias[0, 0]).abs().max() < 1e-12

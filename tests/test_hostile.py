@@ -158,7 +158,7 @@ class Witness(threading.Thread):
             self.seen.update(psutil.Process().children(recursive=True))
 
     def alive(self) -> list[psutil.Process]:
-        """Those that still run, without a helper of Python's that stays with us."""
+        """Those that still run, but for a helper that stays with the tests."""
         return [p for p in self.seen if runs(p) and "resource_tracker" not in line(p)]
 
 

@@ -18,6 +18,7 @@ from sphinxcontrib.katex import KaTeXServer
 from address import ROOT, read_address
 from book_context import anchor
 from library_differences import differences_table, read_differences
+from marking_speed import read_speed, speed_table
 from page_html import join_styles, move_widget_state, name_landmarks, tidy
 from plain_markdown import labels
 from sources import read_all, with_setup
@@ -41,6 +42,7 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("specification", SpecificationTable)
     app.add_directive("library-differences", LibraryDifferences)
     app.add_directive("test-runs", TestRuns)
+    app.add_directive("marking-speed", MarkingSpeed)
     app.connect("config-inited", put_address)
     app.connect("source-read", put_setup_cell)
     app.connect("missing-reference", resolve_proof)
@@ -172,6 +174,15 @@ class TestRuns(SphinxDirective):
         """One table a run, made from the data file."""
         self.env.note_dependency(str(ROOT / "book" / "test_runs.json"))
         return self.parse_text_to_nodes(runs_table(read_runs()))
+
+
+class MarkingSpeed(SphinxDirective):
+    """The table of how fast submissions are marked, as it was measured."""
+
+    def run(self) -> list[nodes.Node]:
+        """One table, made from the data file."""
+        self.env.note_dependency(str(ROOT / "book" / "marking_speed.json"))
+        return self.parse_text_to_nodes(speed_table(read_speed()))
 
 
 class LibraryDifferences(SphinxDirective):

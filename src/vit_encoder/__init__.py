@@ -4,6 +4,8 @@
 notebooks need around the parts; they are imported only where they are used.
 """
 
+import warnings
+
 from vit_encoder.encoder import Encoder
 from vit_encoder.encoder_block import EncoderBlock
 from vit_encoder.layer_norm import LayerNorm
@@ -27,3 +29,7 @@ __all__ = [
     "patchify",
     "split_heads",
 ]
+
+# On a GPU, torch says so at the first backward pass that begins with a matrix product.
+# It means nothing to a reader: https://github.com/pytorch/pytorch/issues/195256
+warnings.filterwarnings("ignore", message="Attempting to run cuBLAS")

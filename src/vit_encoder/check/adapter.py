@@ -8,6 +8,7 @@ import dis
 import inspect
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from types import FunctionType
 
@@ -19,6 +20,7 @@ from vit_encoder.check.guard import Sink, TimeUp, Watch, guarded
 
 TIME_LIMIT = 5.0  # seconds of computing for a check; a right answer takes 0.1
 LOUD = 2000  # characters from which on printing is worth a remark
+UNWATCHED = nullcontext()
 EMPTY_BODY = {"RESUME", "NOP", "RETURN_VALUE", "COPY_FREE_VARS"}
 LOADS = {"LOAD_CONST", "RETURN_CONST"}
 
@@ -53,6 +55,7 @@ class Form:
     builtins: what the names of torch functions contain that it may not call.
     builtin_parts: torch's modules that it may not call.
     reference: the course's own versions of the part, which it may not call.
+    initial: the values that a new module starts with are wanted, too.
     call: answer, inputs, parameters → what it returned as tensors, for a function that
         takes or returns something else.
     """
@@ -64,6 +67,7 @@ class Form:
     builtins: tuple[str, ...] = ()
     builtin_parts: tuple[Callable, ...] = ()
     reference: tuple[Callable, ...] = ()
+    initial: bool = False
     call: Callable | None = None
 
 
@@ -102,7 +106,7 @@ class Reply:
     taken: names of the parameters that could be set.
     shared: pairs of them that are one and the same parameter.
     parameters: name → shape of all parameters that the answer has.
-    initial: as in `taken`, name → value before it was set.
+    initial: as in `taken`, name → value before it was set, if it is wanted.
     errors: the names of the classes of the exception that was raised.
     """
 
@@ -144,18 +148,20 @@ def ask_all(answer: object, form: Form, questions: list[Question]) -> Hearing:
         return Hearing({}, problem)
     replies = {q.name: Reply(problem=LATE) for q in questions}
     turned = {}
-
-    def put_questions():
-        for question in questions:
-            reply = ask(answer, form, question)
-            replies[question.name] = reply
-            if has_square(reply):
-                turned[question.name] = ask(answer, form, question, turn=True)
-
     # A version that a test kept may be handed in, as it was lent or taken apart.
     reference = (*LENT, *map(anonymous, form.reference), *form.reference)
     watch = Watch(form.builtins, form.builtin_parts, reference)
-    hearing = under_guard(put_questions, replies, watch)
+
+    def put_questions():
+        for question in questions:
+            reply = ask(answer, form, question, watch)
+            replies[question.name] = reply
+            if has_square(reply):
+                turned[question.name] = ask(answer, form, question, watch, turn=True)
+
+    hearing = under_guard(put_questions, replies)
+    if watch.seen:
+        hearing = replace(hearing, problem=forbidden(*watch.seen[0]))
     return replace(hearing, turned=Hearing(replies | turned)) if turned else hearing
 
 
@@ -179,17 +185,15 @@ def has_square(reply: Reply) -> bool:
     )
 
 
-def under_guard(put_questions: Callable, replies: dict, watch: Watch) -> Hearing:
+def under_guard(put_questions: Callable, replies: dict) -> Hearing:
     """Run the questions under guard; replies is filled as far as they come."""
     sink = Sink()
     problem = None
     try:
-        with guarded(TIME_LIMIT, watch, sink):
+        with guarded(TIME_LIMIT, sink):
             put_questions()
     except TimeUp:
         problem = LATE
-    if watch.seen:
-        problem = forbidden(*watch.seen[0])
     return Hearing(replies, problem, sink.characters)
 
 
@@ -204,14 +208,19 @@ def forbidden(name: str, called: str) -> Problem:
 
 
 def ask(
-    answer: Callable, form: Form, question: Question, *, turn: bool = False
+    answer: Callable,
+    form: Form,
+    question: Question,
+    watch: AbstractContextManager = UNWATCHED,
+    *,
+    turn: bool = False,
 ) -> Reply:
     """Put one question; an error of the answer becomes a Problem.
 
-    turn: set square matrices the other way round.
+    watch: around calls of the answer. turn: set square matrices the other way round.
     """
     try:
-        return reply_to(answer, form, question, turn)
+        return reply_to(answer, form, question, watch, turn)
     except ProblemError as error:
         return Reply(problem=error.problem)
     except (TimeUp, KeyboardInterrupt):
@@ -285,7 +294,13 @@ def describe(thing: object) -> str:
     return f"an object of type {type(thing).__name__}"
 
 
-def reply_to(answer: Callable, form: Form, question: Question, turn: bool) -> Reply:
+def reply_to(
+    answer: Callable,
+    form: Form,
+    question: Question,
+    watch: AbstractContextManager,
+    turn: bool,
+) -> Reply:
     """Build the answer, call it, and bring home plain data."""
     inputs = [fresh(x, question) for x in question.inputs]
     places: dict[str, Place] = {}
@@ -293,21 +308,22 @@ def reply_to(answer: Callable, form: Form, question: Question, turn: bool) -> Re
     initial: dict[str, Tensor] = {}
     call = answer
     if form.is_class:
-        call = build(answer, question)
+        call = build(answer, question, watch)
         parameters = {n: tuple(p.shape) for n, p in call.named_parameters()}
         try:
             places = find_places(call, question.parameters, form, turn)
         except ProblemError as error:
             return Reply(parameters=parameters, problem=error.problem)
-        initial = {
-            name: plain(place.view(place.tensor)) for name, place in places.items()
-        }
+        if form.initial:
+            views = {n: place.view(place.tensor) for n, place in places.items()}
+            initial = {name: plain(view) for name, view in views.items()}
         for name, place in places.items():
             place.put(question.parameters[name])
-    if form.call:
-        result = form.call(answer, inputs, question.parameters)
-    else:
-        result = call(*inputs)
+    with watch:
+        if form.call:
+            result = form.call(answer, inputs, question.parameters)
+        else:
+            result = call(*inputs)
     outputs = read_outputs(result, form.outputs)
     reply = Reply(
         tuple(plain(x) for x in outputs),
@@ -336,13 +352,16 @@ def plain(tensor: Tensor) -> Tensor:
     return copy.copy_(tensor.detach())
 
 
-def build(answer: Callable, question: Question) -> nn.Module:
+def build(
+    answer: Callable, question: Question, watch: AbstractContextManager
+) -> nn.Module:
     """The module with the dtype and device of the inputs."""
     dtype = next(x.dtype for x in question.inputs if isinstance(x, Tensor))
     with torch.random.fork_rng(devices=[]):
         # Equal questions build equal modules; what differs then comes from forward.
         torch.default_generator.manual_seed(0)
-        module = answer(*question.arguments.values())
+        with watch:
+            module = answer(*question.arguments.values())
         module.to(dtype=dtype).train(question.training)
         if any(map(is_lazy, module.parameters())):
             on_cpu = replace(question, device="cpu")
@@ -514,7 +533,7 @@ def ask_test(test: object, versions: list[Callable]) -> Hearing:
         for i, version in enumerate(versions):
             replies[str(i)] = verdict_of(test, version)
 
-    return under_guard(put_questions, replies, Watch())
+    return under_guard(put_questions, replies)
 
 
 def anonymous(version: Callable) -> Callable:

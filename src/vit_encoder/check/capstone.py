@@ -703,7 +703,7 @@ def encoder_questions(seed: int) -> list[Question]:
         Question("float32", (x.float(),), **common),
         Question("float32 again", (x.float(),), **common),
         Question("gradients", (x,), **common, cotangent=normal(2, 5, 6)),
-        Question("another device", (x,), **common, device="meta"),
+        Question("another device", (tiny,), SMALL, parameters, device="meta"),
     ]
 
 

@@ -737,7 +737,7 @@ def encoder_questions(seed: int) -> list[Question]:
         Question("p = 1.5", (x,), **with_dropout(three, 1.5), refused=True, aside=True),
         Question("heads that do not divide", (x,), **uneven, refused=True, aside=True),
         Question("gradients", (x,), **three, cotangent=normal(2, 5, 6)),
-        Question("another device", (x,), **three, device="meta"),
+        Question("another device", (y,), **one, device="meta"),
     ]
 
 
@@ -952,6 +952,7 @@ WRITE_ENCODER = Implement(
         aliases=ALIASES,
         builtin_parts=(nn.TransformerEncoder,),
         reference=(Encoder, oracle.encoder),
+        initial=True,
     ),
     ask_about=encoder_questions,
     oracle=encoder_oracle,

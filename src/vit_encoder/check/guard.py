@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from types import CodeType
 
 import torch
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
 # The meta device has no data and stands in for a GPU. Its first operation loads
 # modules for a second; here that second is part of the import, not of a check.
@@ -44,7 +44,9 @@ class Sink(io.TextIOBase):
 
 
 class Watch(TorchFunctionMode):
-    """Notes calls of forbidden built-ins, and of the course's own part.
+    """Notes calls of forbidden built-ins, and of the course's own part, in its block.
+
+    It makes torch several times slower, so it is put around an answer's calls alone.
 
     builtins: what a forbidden name contains, such as scaled_dot_product.
     builtin_parts: torch's functions or module classes.
@@ -72,6 +74,24 @@ class Watch(TorchFunctionMode):
         self.seen: list[tuple[str, str]] = []
         self.over = False
 
+    def __enter__(self):
+        self.before = sys.getprofile()
+        super().__enter__()
+        self.over = False
+        sys.setprofile(self.profile)
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.over = True
+        on_top = _get_current_function_mode() is self
+        if on_top:
+            super().__exit__(kind, error, trace)
+        in_place = on_top and sys.getprofile() == self.profile
+        sys.setprofile(self.before)
+        # Python itself takes it away where a recursion is too deep to call it.
+        if not in_place and error is None:
+            self.seen.append(("guard-removed", "setprofile"))
+
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = getattr(func, "__name__", "")
         if any(part in name for part in self.builtins):
@@ -91,15 +111,6 @@ class Watch(TorchFunctionMode):
                 self.seen.append(("guard-removed", name))
             elif any(part in name for part in self.builtins):
                 self.seen.append(("built-in-used", name))
-
-    def look_after(self) -> None:
-        """Note if an answer has put something else in the place of `profile`.
-
-        Python itself takes it away where a recursion is too deep to call it.
-        """
-        if sys.getprofile() not in (None, self.profile):
-            self.seen.append(("guard-removed", "setprofile"))
-        self.over = True
 
 
 def code_of(thing: Callable) -> CodeType:
@@ -135,8 +146,8 @@ def repeatable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def guarded(seconds: float, watch: Watch, sink: Sink) -> Iterator[None]:
-    """Limit the time, drop the output, watch the calls; then restore everything.
+def guarded(seconds: float, sink: Sink) -> Iterator[None]:
+    """Limit the time and drop the output; then restore everything.
 
     Random numbers, gradient mode and default device are those from before, too.
     Raises TimeUp inside the block when the seconds of computing are over.
@@ -145,14 +156,9 @@ def guarded(seconds: float, watch: Watch, sink: Sink) -> Iterator[None]:
         stack.enter_context(repeatable())
         stack.enter_context(contextlib.redirect_stdout(sink))
         stack.enter_context(contextlib.redirect_stderr(sink))
-        stack.enter_context(watch)
         stack.callback(sys.setprofile, sys.getprofile())
         stack.enter_context(time_limit(seconds))
-        sys.setprofile(watch.profile)
-        try:
-            yield
-        finally:
-            watch.look_after()
+        yield
 
 
 def time_limit(seconds: float) -> contextlib.AbstractContextManager[None]:

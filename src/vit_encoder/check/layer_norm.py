@@ -1099,6 +1099,7 @@ WRITE_MODULE = Implement(
         is_class=True,
         builtins=BUILT_INS,
         reference=(LayerNorm, oracle.layer_norm),
+        initial=True,
     ),
     ask_about=module_questions,
     oracle=oracle_of(normalised),

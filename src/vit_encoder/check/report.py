@@ -152,7 +152,8 @@ class ScoreCard:
         name = f"Score card of {escape(self.notebook)}"
         return (
             f'<div role="region" aria-label="{name}" tabindex="0"'
-            f' style="overflow-x: auto"><table><caption>{name}</caption>'
+            ' style="overflow-x: auto"><table>'
+            f'<caption style="text-align: left">{name}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
             f"<p>{escape(self.last_line)}</p>"
         )

@@ -1,6 +1,7 @@
 """The command: vit-encoder grade SUBMISSIONS --output marks.csv."""
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -18,27 +19,29 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; its exit status."""
     args = parse(arguments)
     try:
-        from vit_encoder.grade.session import REFUSALS, grade
+        return run(args)
     except ModuleNotFoundError as error:
-        return refuse(
-            f'the module {error.name} is missing: pip install "vit-encoder[grade]"'
-        )
+        return refuse(what_is_missing(error.name or ""))
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        return STOPPED
+
+
+def run(args: argparse.Namespace) -> int:
+    """Mark; the exit status."""
+    from vit_encoder.grade.session import REFUSALS, grade  # torch: takes seconds
+
     try:
         outcomes = grade(
             args.submissions,
             args.output,
             seed=args.seed,
-            workers=args.workers,
+            workers=args.workers or usable_cores(),
             dask=args.dask,
             walls=not args.no_sandbox,
         )
-    except ModuleNotFoundError:
-        return refuse('--dask needs more: pip install "vit-encoder[dask]"')
-    except KeyboardInterrupt:
-        print("\nStopped. The same command goes on from here.", file=sys.stderr)
-        return STOPPED
     except REFUSALS as error:
-        return refuse(str(error))
+        return refuse(reason(error))
     return ALL_MARKED if all(o.status == "marked" for o in outcomes) else SOME_NOT
 
 
@@ -59,13 +62,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--output", type=Path, required=True, metavar="FILE.csv", help="the table")
     add("--seed", type=seed, metavar="N", help="of the random inputs; fresh without it")
     where = command.add_mutually_exclusive_group()
-    cores = os.cpu_count() or 1
     where.add_argument(
         "--workers",
         type=count,
-        default=cores,
         metavar="N",
-        help=f"processes on this machine (default: {cores}, its cores)",
+        help=f"processes on this machine (default: {usable_cores()}, its cores)",
     )
     where.add_argument("--dask", metavar="ADDRESS", help="of a running Dask cluster")
     add(
@@ -76,18 +77,44 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def usable_cores() -> int:
+    """How many cores this process may use, which can be fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def count(text: str) -> int:
     """A whole number from 1 on."""
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
+    return whole_number(text, 1, 1024)
 
 
 def seed(text: str) -> int:
     """A whole number that torch takes as a seed."""
-    if not 0 <= int(text) < 2**63:
-        raise ValueError
-    return int(text)
+    return whole_number(text, 0, 2**63 - 1)
+
+
+def whole_number(text: str, least: int, most: int) -> int:
+    """A whole number in a range, as argparse wants it refused."""
+    with contextlib.suppress(ValueError):
+        if least <= int(text) <= most:
+            return int(text)
+    raise argparse.ArgumentTypeError(
+        f"expected a whole number from {least} to {most}, got {text!r}"
+    )
+
+
+def what_is_missing(module: str) -> str:
+    """What to install for a module that is not there."""
+    extra = "dask" if module.partition(".")[0] in ("dask", "distributed") else "grade"
+    return f'the module {module} is missing: pip install "vit-encoder[{extra}]"'
+
+
+def reason(error: Exception) -> str:
+    """What an error says, without the number that the system gives it."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def refuse(text: str) -> int:

@@ -22,7 +22,8 @@ MOST_IN_STUDENT_ZIP = 200  # files
 BY_PRODUCT = re.compile(
     r"\.ipynb_checkpoints|__MACOSX|\.git|__pycache__|\.vscode|\.idea"
     r"|\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.gitignore|\.gitattributes|\.gitkeep"
-    r"|.*\.progress\.json(\.unreadable)?|submission_metadata\.yml",
+    r"|.*\.progress\.json(\.unreadable)?|submission_metadata\.yml"
+    r"|\..+\.csv\.\d+\.new",  # a table that was being written
     re.IGNORECASE | re.DOTALL,
 )
 

@@ -31,9 +31,10 @@ class Journal:
             journal.finish()
 
     header: plain JSON; what the marks depend on. A block that is left without `finish`
-    leaves the file, and the next run finds the outcomes in `known`. Raises JournalError
-    on entering if another run holds the file, if it is damaged, or if its header is
-    another. The lock lasts while this process, or one forked from it, lives.
+    leaves the file, and the next run finds the outcomes in `known`; a file without
+    outcomes is removed. Raises JournalError on entering if another run holds the file,
+    if it is damaged, or if its outcomes are of another header. The lock lasts while
+    this process, or one forked from it, lives.
     """
 
     def __init__(self, path: Path, header: dict):
@@ -51,6 +52,8 @@ class Journal:
         return self
 
     def __exit__(self, *_) -> None:
+        if not self.known:
+            self.path.unlink(missing_ok=True)
         self._file.close()
 
     def add(self, outcome: Outcome) -> None:
@@ -76,7 +79,12 @@ class Journal:
         if not lines:
             self._write(self._header)
             return
-        if self._parsed(lines[0], 1) != self._header:
+        found = self._parsed(lines[0], 1)
+        if len(lines) == 1 and isinstance(found, dict) and {*found} == {*self._header}:
+            self._file.seek(0)  # killed before its first outcome: nothing to keep
+            self._file.truncate()
+            self._write(self._header)
+        elif found != self._header:
             raise JournalError(
                 f"{self.path} is of a run that marked in another way: another seed, "
                 "other exercises or limits. Remove it to mark anew, or give another "

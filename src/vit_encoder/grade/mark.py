@@ -17,7 +17,7 @@ from vit_encoder.check.tasks import Implement, Task
 from vit_encoder.grade.magics import plain_source
 from vit_encoder.grade.outcome import Mark, Outcome, Status, Submission
 from vit_encoder.grade.sandbox import Ended, Sandbox
-from vit_encoder.grade.text import printable
+from vit_encoder.grade.text import printable, some
 from vit_encoder.grade.wire import WireError, decode_hearing
 
 MOST_KEPT = 1000  # results of an oracle
@@ -70,6 +70,11 @@ class Marker:
         """The marks of all tasks of the notebook; a task without one has no points."""
         own = [e for e in catalogue() if e["notebook"] == submission.notebook]
         row = tuple(marks.get(e["id"], unmarked(e)) for e in own)
+        strange = {cell.task for cell in submission.cells} - {
+            "",
+            *(e["id"] for e in own),
+        }
+        notes = [*notes, *reasons(row)]
         recognised = dict.fromkeys(n for mark in row for n in mark.misconceptions)
         if recognised:
             notes = [*notes, f"Recognised: {', '.join(recognised)}."]
@@ -78,7 +83,7 @@ class Marker:
             submission.student,
             submission.digest,
             submission.notebook,
-            status_of(row),
+            status_of(row, complete=not strange),
             row,
             " ".join(dict.fromkeys(notes)),
         )
@@ -192,12 +197,13 @@ class Visit:
 
 
 OUT_OF_DATE = "an older version of the exercise"
+NOT_HEARD = "no answer was heard"
 
 
 def unmarked(entry: dict) -> Mark:
     """The mark of a task that was not heard."""
-    text = "No answer to this task was heard."
-    return Mark(entry["id"], None, entry["points"], "not marked", (), text)
+    text = "The notebook was run and gave no answer to this task."
+    return Mark(entry["id"], None, entry["points"], NOT_HEARD, (), text)
 
 
 def out_of_date(entry: dict) -> Mark:
@@ -235,12 +241,21 @@ def mark_of(entry: dict, verdict: Verdict) -> Mark:
     )
 
 
-def status_of(marks: tuple[Mark, ...]) -> Status:
-    """marked, partly or failed."""
+def status_of(marks: tuple[Mark, ...], complete: bool) -> Status:
+    """marked, partly or failed. complete: no exercise is left that has no mark."""
     known = [mark for mark in marks if mark.points is not None]
     if not known:
         return "failed"
-    return "marked" if len(known) == len(marks) else "partly"
+    return "marked" if complete and len(known) == len(marks) else "partly"
+
+
+def reasons(marks: tuple[Mark, ...]) -> list[str]:
+    """Which tasks have no mark, and why; each reason once."""
+    without: dict[str, list[str]] = {}
+    for mark in marks:
+        if mark.points is None:
+            without.setdefault(mark.state, []).append(mark.id)
+    return [f"Not marked, {state}: {some(ids)}." for state, ids in without.items()]
 
 
 def with_kept_oracle(task: Task, questions: list) -> Task:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from vit_encoder.check import catalogue
 from vit_encoder.grade.files import UnreadableError
 from vit_encoder.grade.outcome import Cell
-from vit_encoder.grade.text import one_line
+from vit_encoder.grade.text import one_line, some
 
 GENERATED = re.compile(r"From solutions/(\w+)\.md\b")
 CHECK = re.compile(r"\bcheck\(\s*[\"']([\w.]+)[\"']")
-NAMED = 5  # how many exercises a note names
 
 
 @dataclass(frozen=True)
@@ -133,10 +132,4 @@ def _notes(name: str, cells: tuple[Cell, ...]) -> tuple[str, ...]:
         "more than one cell for": [id for id in count if id in home and count[id] > 1],
         "no cell for": [id for id in home if home[id] == name and id not in count],
     }
-    return tuple(f"{what} {_some(ids)}" for what, ids in odd.items() if ids)
-
-
-def _some(ids: list[str]) -> str:
-    """The first ids, and how many more there are."""
-    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
-    return ", ".join(ids[:NAMED]) + more
+    return tuple(f"{what} {some(ids)}" for what, ids in odd.items() if ids)

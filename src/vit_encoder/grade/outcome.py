@@ -58,8 +58,8 @@ class Mark:
 class Outcome:
     """The marks of one submission.
 
-    status: marked (every task of its notebook), partly (some could not be marked), or
-    failed (none could). note: what was recognised or went wrong.
+    status: marked (every task of its notebook, and it has no other), partly (some could
+    not be marked), or failed (none could). note: what was recognised or went wrong.
     """
 
     submission: str

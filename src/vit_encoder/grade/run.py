@@ -3,9 +3,12 @@
 import contextlib
 import ctypes
 import functools
+import logging
 import multiprocessing
+import os
+import signal
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -20,12 +23,13 @@ from vit_encoder.grade.outcome import Outcome, Submission
 from vit_encoder.grade.sandbox import USUAL, Limits, Sandbox, SandboxError
 from vit_encoder.grade.submissions import Entry, read_submission
 
-TRIES = 2  # of a submission during which a marking process ended
 AHEAD = 4  # submissions for each worker that wait in its queue
 DIE_WITH_PARENT = (1, 9)  # prctl: SIGKILL when the process that started this one ends
+MARKERS: dict["Way", Marker] = {}  # of this process; one at most
 LOCK = threading.Lock()  # torch's random numbers and threads belong to the process
 
 Submit = Callable[[Entry], Future]
+Workers = tuple[Submit, int]  # with how many submissions to keep under way
 
 
 @dataclass(frozen=True)
@@ -41,90 +45,145 @@ class Way:
 
 
 def mark_all(
-    entries: Iterable[Entry], workers: Callable[[], AbstractContextManager[Submit]]
+    entries: Iterable[Entry], workers: Callable[[], AbstractContextManager[Workers]]
 ) -> Iterator[Outcome]:
     """Mark submissions; the outcomes come as they are made.
 
-    workers: opens what marks, `local_workers` or `dask_workers`. Where processes end
-    unasked they are opened again, and what they worked on is tried once more. Raises
-    SandboxError if a sandbox is wanted and none starts.
+    workers: opens what marks, `local_workers` or `dask_workers`. What was under way
+    where a process ended unasked is tried once more, one at a time, so that only what
+    ends its process is lost. Raises SandboxError if a sandbox is wanted and none
+    starts, ConnectionError if a cluster is gone.
     """
-    waiting, tries = deque(entries), Counter()
+    suspects, lost_again = [], []
+    yield from mark_each(entries, workers, suspects)
+    yield from mark_each(suspects, workers, lost_again, most=1)
+    for entry in lost_again:
+        yield lost(entry, "The marking process ended, each time.")
+
+
+def mark_each(
+    entries: Iterable[Entry],
+    workers: Callable[[], AbstractContextManager[Workers]],
+    ended: list[Entry],
+    most: int | None = None,
+) -> Iterator[Outcome]:
+    """Mark with workers that are opened again when they are gone.
+
+    ended: gets what was under way where a process ended. most: under way at a time.
+    """
+    waiting = deque(entries)
     while waiting:
-        pending: dict[Future, Entry] = {}
-        with contextlib.suppress(BrokenProcessPool), workers() as (submit, ahead):
-            yield from flow(submit, ahead, waiting, pending)
-        for entry in pending.values():
-            tries[entry] += 1
-            if tries[entry] < TRIES:
-                waiting.append(entry)
-            else:
-                yield lost(entry, "The marking process ended, each time.")
+        with workers() as (submit, ahead):
+            yield from flow(submit, most or ahead, waiting, ended)
 
 
 def flow(
-    submit: Submit, ahead: int, waiting: deque[Entry], pending: dict[Future, Entry]
+    submit: Submit, ahead: int, waiting: deque[Entry], ended: list[Entry]
 ) -> Iterator[Outcome]:
-    """Keep so many submissions under way. pending: those whose outcome is not known."""
-    while waiting or pending:
-        while waiting and len(pending) < ahead:
-            future = submit(waiting[0])
-            pending[future] = waiting.popleft()
+    """Keep so many submissions under way, until all are marked or the workers gone."""
+    pending: dict[Future, Entry] = {}
+    gone = False
+    while pending or (waiting and not gone):
+        while waiting and len(pending) < ahead and not gone:
+            try:
+                future = submit(waiting[0])
+            except BrokenProcessPool:
+                gone = True
+            else:
+                pending[future] = waiting.popleft()
         done, _ = wait(pending, return_when=FIRST_COMPLETED)
-        for future in done:
-            outcome = future.result()
-            del pending[future]
-            yield outcome
+        for future in [future for future in pending if future in done]:
+            entry = pending.pop(future)
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                ended.append(entry)
 
 
 @contextlib.contextmanager
-def local_workers(way: Way, count: int) -> Iterator[tuple[Submit, int]]:
-    """Processes of this machine, each with a sandbox of its own."""
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(count, context, initializer=end_with_parent)
+def local_workers(way: Way, count: int) -> Iterator[Workers]:
+    """Processes of this machine, each with a sandbox of its own.
+
+    An error in the block, or Ctrl-C, ends them at once.
+    """
+    executor = ProcessPoolExecutor(
+        count,
+        multiprocessing.get_context("spawn"),
+        initializer=end_with_parent,
+        initargs=(os.getpid(),),
+    )
+    others = set(multiprocessing.active_children())
+
+    def submit(entry: Entry) -> Future:
+        with no_ctrl_c():  # this may start a process
+            return executor.submit(read_and_mark, entry, way)
+
     try:
-        yield functools.partial(executor.submit, read_and_mark, way=way), AHEAD * count
+        yield submit, AHEAD * count
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+        raise
     finally:
         executor.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager
-def dask_workers(way: Way, address: str) -> Iterator[tuple[Submit, int]]:
+def dask_workers(way: Way, address: str) -> Iterator[Workers]:
     """The workers of a Dask cluster that runs, each with a sandbox of its own.
 
     A submission is read here, so that the workers need none of its files. What a worker
     that ends has not finished is done by another.
     """
-    from distributed import Client, KilledWorker
+    from distributed import Client
 
+    # What goes wrong is raised, and said in one line.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with Client(address, set_as_default=False) as client:
-        count = max(1, len(client.scheduler_info()["workers"]))
         executor = client.get_executor(pure=False)
 
         def submit(entry: Entry) -> Future:
             told = Future()
-
-            def tell(done: Future) -> None:
-                error = done.exception()
-                if isinstance(error, KilledWorker):
-                    told.set_result(lost(entry, "Every worker that marked it ended."))
-                elif error:
-                    told.set_exception(error)
-                else:
-                    told.set_result(done.result())
-
-            submission = read_submission(entry)
-            executor.submit(mark_read, submission, way).add_done_callback(tell)
+            done = executor.submit(mark_read, read_submission(entry), way)
+            done.add_done_callback(functools.partial(pass_on, told=told))
             return told
 
-        yield submit, AHEAD * count
+        yield submit, AHEAD * max(1, len(client.nthreads()))
         executor.shutdown()
+        client.run(end_marker)
 
 
-def end_with_parent() -> None:
+def pass_on(done: Future, told: Future) -> None:
+    """Tell what a cluster said in the words of `flow`."""
+    from distributed import KilledWorker
+
+    if done.cancelled():  # by Dask itself
+        text = "the Dask cluster is gone; the same command goes on from here"
+        told.set_exception(ConnectionError(text))
+    elif isinstance(done.exception(), KilledWorker):
+        told.set_exception(BrokenProcessPool())
+    elif done.exception():
+        told.set_exception(done.exception())
+    else:
+        told.set_result(done.result())
+
+
+@contextlib.contextmanager
+def no_ctrl_c() -> Iterator[None]:
+    """Hold Ctrl-C back; a process that is started meanwhile never gets it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with_parent(parent: int) -> None:
     """Let the system end this process when the one that started it ends."""
     with contextlib.suppress(AttributeError):  # Linux alone has it
         ctypes.CDLL(None).prctl(*DIE_WITH_PARENT, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before that
+        os._exit(1)
 
 
 def read_and_mark(entry: Entry, way: Way) -> Outcome:
@@ -146,13 +205,34 @@ def mark_read(submission: Submission, way: Way) -> Outcome:
             return lost(submission, f"The marking failed: {type(error).__name__}.")
 
 
-@functools.cache
 def marker(way: Way) -> Marker:
-    """The marker of this process; its sandbox ends with the process."""
-    torch.set_num_threads(1)
-    sandbox = Sandbox(walls=way.walls, limits=way.limits).__enter__()
-    Finalize(None, sandbox.stop, exitpriority=10)
-    return Marker(way.seed, sandbox)
+    """The marker of this process; its sandbox ends with the process.
+
+    One at a time: a process of a cluster sees many runs.
+    """
+    if way not in MARKERS:
+        end_markers()
+        torch.set_num_threads(1)
+        sandbox = Sandbox(walls=way.walls, limits=way.limits).__enter__()
+        MARKERS[way] = Marker(way.seed, sandbox)
+        Finalize(None, end_markers, exitpriority=10)
+    return MARKERS[way]
+
+
+def end_markers() -> None:
+    """End the sandbox that this process has, if any."""
+    while MARKERS:
+        _, ended = MARKERS.popitem()
+        ended.sandbox.stop()
+
+
+def end_marker() -> None:
+    """The same at the end of a run on a cluster, unless another run is using it."""
+    if LOCK.acquire(blocking=False):
+        try:
+            end_markers()
+        finally:
+            LOCK.release()
 
 
 def lost(thing: Entry | Submission, note: str) -> Outcome:

@@ -41,9 +41,8 @@ def grade(
     submission. A run that was stopped goes on where it was. Raises one of REFUSALS if
     nothing can be done.
     """
-    if output.suffix != ".csv":
-        raise ValueError(f"expected an output that ends in .csv, got {output.name!r}")
-    if walls:
+    require_place(output)
+    if walls and not dask:  # a worker of a cluster says itself if it has none
         require_walls()
     feedback = output.with_name(f"{output.stem}_feedback")
     diary = output.with_name(f"{output.name}.journal")
@@ -56,15 +55,26 @@ def grade(
         open_workers = functools.partial(local_workers, way, workers)
     with Journal(diary, header) as journal, bar(len(found.entries)) as progress:
         outcomes = {}
-        for outcome in go_on(found.entries, journal, open_workers):
-            outcomes[outcome.submission] = outcome
-            progress.update()
+        with contextlib.closing(go_on(found.entries, journal, open_workers)) as made:
+            for outcome in made:
+                outcomes[outcome.submission] = outcome
+                progress.update()
         in_order = note_repeats([outcomes[entry.path] for entry in found.entries])
         write_table(output, in_order)
         write_feedback(feedback, in_order)
         journal.finish()
     print(summary(in_order))
     return in_order
+
+
+def require_place(output: Path) -> None:
+    """Raise ValueError where no table can be written, before anything is marked."""
+    if output.suffix != ".csv":
+        raise ValueError(f"expected an output that ends in .csv, got {output.name!r}")
+    if not output.parent.is_dir():
+        raise ValueError(f"expected an output in a folder, got {output.parent}")
+    if output.is_dir():
+        raise ValueError(f"expected a file as output, but {output} is a folder")
 
 
 def go_on(

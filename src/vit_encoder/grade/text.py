@@ -1,5 +1,7 @@
 """Text that others wrote, made fit to be shown: names, notes and messages."""
 
+NAMED = 5  # how many things a note names
+
 
 def printable(text: str, keep: str = "") -> str:
     r"""The text with a visible escape for each character that cannot be printed.
@@ -27,6 +29,12 @@ def shorten(text: str, most: int) -> str:
 def one_line(text: str, most: int = 500) -> str:
     """The text on one line, printable and not too long for a cell of a table."""
     return shorten(printable(" ".join(text.split())), most)
+
+
+def some(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _escape(character: str) -> str:

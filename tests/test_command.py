@@ -1,0 +1,547 @@
+"""The command: what it refuses, what it writes, and that it survives being killed."""
+
+import contextlib
+import functools
+import json
+import multiprocessing
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from csv import DictReader
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from distributed import KilledWorker, LocalCluster
+
+from vit_encoder.check import catalogue
+from vit_encoder.grade import run, session
+from vit_encoder.grade.command import main
+from vit_encoder.grade.journal import Journal
+from vit_encoder.grade.mark import Marker
+from vit_encoder.grade.outcome import Mark, Outcome
+from vit_encoder.grade.sandbox import SandboxError
+from vit_encoder.grade.submissions import find_submissions, read_submission
+
+ROOT = Path(__file__).parents[1]
+COMMAND = [sys.executable, "-m", "vit_encoder.grade.command", "grade"]
+SOLVED = json.loads((ROOT / "solutions" / "02_self_attention.ipynb").read_text())
+TASKS = [e["id"] for e in catalogue() if e["notebook"] == "02_self_attention"]
+POINTS = ["1", "3", "1", "3", "2", "2"]
+PATIENCE = 60  # seconds until something must have happened on a busy machine
+
+
+@pytest.fixture
+def handed_in(tmp_path):
+    """A function that writes a solved notebook, with a change to it, for a student."""
+    folder = tmp_path / "handed_in"
+    folder.mkdir()
+
+    def write(name, change=lambda notebook: None):
+        notebook = json.loads(json.dumps(SOLVED))
+        change(notebook)
+        (folder / f"{name}.ipynb").write_text(json.dumps(notebook))
+        return folder
+
+    return write
+
+
+def exercise(notebook, id):
+    """The cell of a task."""
+    return next(
+        cell
+        for cell in notebook["cells"]
+        if cell["metadata"].get("exercise", {}).get("id") == id
+    )
+
+
+def with_cell(source):
+    """A change that puts a cell at the top."""
+    cell = {"cell_type": "code", "source": source, "metadata": {}}
+    return lambda notebook: notebook["cells"].insert(0, cell)
+
+
+def rows(table):
+    """Student or path → row of a table."""
+    with open(table, encoding="utf-8", newline="") as file:
+        return {row["student"] or row["submission"]: row for row in DictReader(file)}
+
+
+def wait_until(true):
+    """Look again and again."""
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere", "--output", "marks.csv"], "nowhere is not there"),
+        (["class", "--output", "marks.txt"], "ends in .csv, got 'marks.txt'"),
+        (["class", "--output", "no/marks.csv"], "expected an output in a folder"),
+        (["class", "--output", "folder.csv"], "but folder.csv is a folder"),
+        (["empty", "--output", "marks.csv"], "empty holds no file"),
+        (["a.pdf", "--output", "marks.csv"], "expected a folder or a zip"),
+        (["class", "--output", "marks.csv", "--dask", "x"], "missing port number"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    tmp_path, handed_in, monkeypatch, capsys, arguments, said
+):
+    monkeypatch.chdir(tmp_path)
+    handed_in("ada").rename("class")
+    for folder in ("empty", "folder.csv"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "a.pdf").write_bytes(b"%PDF")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["grade", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert printed.err.startswith("vit-encoder grade: ")
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "required: SUBMISSIONS, --output"),
+        (["class"], "required: --output"),
+        (["class", "--output", "m.csv", "--seed", "-1"], "from 0 to .*, got '-1'"),
+        (["class", "--output", "m.csv", "--seed", str(2**63)], "from 0 to"),
+        (["class", "--output", "m.csv", "--seed", "x"], "a whole number .*, got 'x'"),
+        (["class", "--output", "m.csv", "--workers", "0"], "from 1 to .*, got '0'"),
+        (
+            ["class", "--output", "m.csv", "--workers", "2", "--dask", "x"],
+            "not allowed",
+        ),
+    ],
+)
+def test_wrong_arguments_are_refused(capsys, arguments, said):
+    with pytest.raises(SystemExit) as left:
+        main(["grade", *arguments])
+    assert left.value.code == 2
+    assert re.search(said, capsys.readouterr().err)
+
+
+def test_a_second_run_on_one_output_is_refused(tmp_path, handed_in, capsys):
+    folder, table = handed_in("ada"), tmp_path / "marks.csv"
+    with Journal(tmp_path / "marks.csv.journal", {}):
+        assert main(["grade", str(folder), "--output", str(table)]) == 2
+    assert "Another run is writing" in capsys.readouterr().err
+
+
+def test_a_machine_without_a_sandbox(tmp_path, handed_in, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    folder, table = handed_in("ada"), tmp_path / "marks.csv"
+    assert main(["grade", str(folder), "--output", str(table)]) == 2
+    said = capsys.readouterr().err
+    assert "bubblewrap is not installed" in said
+    assert "--no-sandbox" in said
+    assert not table.exists()
+
+
+# What is written, with marks that are made up
+
+
+def made_up(entries, workers):
+    """Instead of `mark_all`: full marks, and nothing runs."""
+    for entry in entries:
+        submission = read_submission(entry)
+        marks = tuple(Mark(id, 1, 1, "passed") for id in TASKS)
+        yield Outcome(
+            entry.path,
+            entry.student,
+            submission.digest,
+            submission.notebook,
+            "marked",
+            marks,
+            "",
+        )
+
+
+@pytest.fixture
+def nothing_runs(monkeypatch):
+    """Marks are made up; the list gets the paths of what was marked."""
+    marked = []
+
+    def mark_all(entries, workers):
+        for outcome in made_up(entries, workers):
+            marked.append(outcome.submission)
+            yield outcome
+
+    monkeypatch.setattr(session, "mark_all", mark_all)
+    return marked
+
+
+@pytest.mark.parametrize("broken", ["write_table", "write_feedback"])
+def test_a_table_is_written_whole_or_not_at_all(
+    tmp_path, handed_in, nothing_runs, monkeypatch, capsys, broken
+):
+    folder, table = handed_in("ada"), tmp_path / "marks.csv"
+    command = ["grade", str(folder), "--output", str(table)]
+    assert main(command) == 0
+    assert capsys.readouterr().out == "1 submission: 1 marked, 0 partly, 0 failed.\n"
+    before = table.read_bytes()
+    handed_in("bo")
+
+    def full(*_):
+        raise OSError(28, "No space left on device", "marks.csv")
+
+    with monkeypatch.context() as patch:
+        if broken == "write_table":
+            patch.setattr(os, "fsync", lambda _: None)
+            patch.setattr(os, "replace", full)
+        else:
+            patch.setattr(session, broken, full)
+        assert main(command) == 2
+    said = capsys.readouterr()
+    assert said.err == "vit-encoder grade: marks.csv: No space left on device\n"
+    if broken == "write_table":
+        assert table.read_bytes() == before
+    assert nothing_runs == ["ada.ipynb", "ada.ipynb", "bo.ipynb"]
+    assert main(command) == 0
+    assert len(nothing_runs) == 3  # both were in the journal
+    assert list(rows(table)) == ["ada", "bo"]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "handed_in",
+        "marks.csv",
+        "marks_feedback",
+    }
+
+
+def test_a_file_that_was_changed_is_marked_anew(
+    tmp_path, handed_in, nothing_runs, monkeypatch
+):
+    folder, table = handed_in("ada"), tmp_path / "marks.csv"
+    handed_in("bo")
+    command = ["grade", str(folder), "--output", str(table)]
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "write_table", stop)
+        assert main(command) == 130
+    handed_in("bo", with_cell("pass"))
+    assert main(command) == 0
+    assert nothing_runs == ["ada.ipynb", "bo.ipynb", "bo.ipynb"]
+
+
+def stop(*_):
+    """A teacher who stops the run."""
+    raise KeyboardInterrupt
+
+
+def test_seeds(tmp_path, handed_in, monkeypatch):
+    seeds = []
+
+    def mark_all(entries, workers):
+        seeds.append(workers.args[0].seed)
+        return made_up(entries, workers)
+
+    monkeypatch.setattr(session, "mark_all", mark_all)
+    command = ["grade", str(handed_in("ada")), "--output", str(tmp_path / "marks.csv")]
+    for given in (["--seed", "7"], ["--seed", "7"], [], []):
+        assert main([*command, *given]) == 0
+    assert seeds[:2] == [7, 7]
+    assert len(set(seeds)) == 3
+
+
+def test_the_same_seed_asks_the_same():
+    first, again, other = (Marker(seed, sandbox=None) for seed in (7, 7, 8))
+    for id in ("self_attention.attention", "mlp.MLP", "capstone.TextEncoder"):
+        asked = [numbers(marker.prepare(id).questions) for marker in (first, again)]
+        assert all(map(torch.equal, *asked))
+        pairs = zip(asked[0], numbers(other.prepare(id).questions), strict=True)
+        assert any(a.shape != b.shape or not torch.equal(a, b) for a, b in pairs)
+
+
+def numbers(questions):
+    """The inputs of an exercise."""
+    return [x for q in questions for x in q.inputs if isinstance(x, torch.Tensor)]
+
+
+# Processes that end
+
+
+class Deadly:
+    """Ends the process that reads it."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_what_a_marking_process_had_when_it_was_killed_is_marked(handed_in):
+    for name in ("ada", "bo", "cy"):
+        folder = handed_in(name)
+    entries = [*find_submissions(folder).entries]
+    entries.append(replace(entries[0], path="deadly.ipynb", item=Deadly()))
+    workers = functools.partial(run.local_workers, run.Way(seed=1), 1)
+    outcomes = []
+    for outcome in run.mark_all(entries, workers):
+        if not outcomes:
+            (process,) = multiprocessing.active_children()
+            process.kill()
+        outcomes.append(outcome)
+    assert [(o.submission, o.status, o.points) for o in outcomes] == [
+        ("ada.ipynb", "marked", 12),
+        ("bo.ipynb", "marked", 12),
+        ("cy.ipynb", "marked", 12),
+        ("deadly.ipynb", "failed", 0),
+    ]
+    assert outcomes[-1].note == "The marking process ended, each time."
+    assert multiprocessing.active_children() == []
+
+
+def below(process):
+    """The command lines of all that a command started, by process."""
+    found = {}
+    for child in process.children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            found[child] = child.cmdline()
+    return found
+
+
+def in_the_sandbox(process):
+    """The processes in the sandbox of a command, without the sandbox's own."""
+    return [
+        child
+        for child, line in below(process).items()
+        if "vit_encoder.grade.worker" in line and "python" in line[0]
+    ]
+
+
+def known_to(diary):
+    """The submissions that a journal holds, whole lines only."""
+    if not diary.exists():
+        return []
+    lines = diary.read_bytes().split(b"\n")[1:-1]
+    return [json.loads(line)["submission"] for line in lines]
+
+
+def test_killed_and_stopped_it_goes_on_and_loses_nothing(
+    tmp_path, handed_in, monkeypatch, capsys
+):
+    for name in ("ada", "cy", "di"):
+        folder = handed_in(name)
+    handed_in("bo", with_cell("import time\ntime.sleep(20)"))  # here it is stopped
+    table, diary = tmp_path / "marks.csv", tmp_path / "marks.csv.journal"
+    arguments = [str(folder), "--output", str(table), "--workers", "1"]
+
+    def start():
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen([*COMMAND, *arguments], **pipes)
+
+    killed = start()
+    wait_until(lambda: known_to(diary))
+    started = below(psutil.Process(killed.pid))
+    assert any("bwrap" in line[0] for line in started.values())
+    killed.kill()
+    assert killed.communicate()[0] == ""
+    assert psutil.wait_procs(list(started), timeout=10)[1] == []
+    assert known_to(diary) == ["ada.ipynb"]
+    assert not table.exists()
+    seed = session.seed_of(diary, None)
+
+    stopped = start()
+    process = psutil.Process(stopped.pid)
+    wait_until(lambda: len(in_the_sandbox(process)) == 2)  # warm, and a submission
+    started = below(process)
+    for child in [process, *started]:  # as a terminal does
+        with contextlib.suppress(psutil.Error):
+            if os.getsid(child.pid) == os.getsid(stopped.pid):
+                child.send_signal(signal.SIGINT)
+    said = stopped.communicate(timeout=15)
+    assert said == ("", "\nStopped. The same command goes on from here.\n")
+    assert stopped.returncode == 130
+    assert psutil.wait_procs(list(started), timeout=10)[1] == []
+    assert known_to(diary) == ["ada.ipynb"]
+
+    handed_in("bo")
+    marked, real = [], session.mark_all
+
+    def spy(entries, workers):
+        marked.extend(entry.path for entry in entries)
+        return real(entries, workers)
+
+    monkeypatch.setattr(session, "mark_all", spy)
+    assert session.seed_of(diary, None) == seed
+    assert main(["grade", *arguments]) == 0
+    assert marked == ["bo.ipynb", "cy.ipynb", "di.ipynb"]
+    assert {name: row["points"] for name, row in rows(table).items()} == dict.fromkeys(
+        ("ada", "bo", "cy", "di"), "12"
+    )
+    assert capsys.readouterr().out == "4 submissions: 4 marked, 0 partly, 0 failed.\n"
+    assert not diary.exists()
+    assert multiprocessing.active_children() == []
+
+
+# A class
+
+
+def older(*ids):
+    """A change that makes a notebook one of an older course."""
+
+    def change(notebook):
+        for id in ids:
+            exercise(notebook, id)["metadata"]["exercise"]["version"] = "00000000"
+
+    return change
+
+
+def unknown(notebook):
+    """A change that adds an exercise that the course does not have."""
+    cell = exercise(notebook, "self_attention.entropy")
+    strange = json.loads(json.dumps(cell))
+    strange["metadata"]["exercise"]["id"] = "self_attention.nobody"
+    notebook["cells"].append(strange)
+
+
+def on_a_terminal(command):
+    """Run a command whose messages go to a terminal: its status, output, messages."""
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(leader, (24, 80))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=follower) as process:
+        os.close(follower)
+        shown = b""
+        with contextlib.suppress(OSError):  # how the end of a terminal reads
+            while data := os.read(leader, 10_000):
+                shown += data
+        os.close(leader)
+        printed = process.stdout.read()
+    return process.returncode, printed.decode(), shown.decode()
+
+
+def test_a_class(tmp_path, handed_in):
+    handed_in("ada")
+    handed_in("bo", older("self_attention.attention"))
+    handed_in("cy", older(*TASKS))
+    folder = handed_in("di", unknown)
+    (folder / "fe.pdf").write_bytes(b"%PDF")
+    (folder / "gi.ipynb").write_text("{")
+    (folder / "chapter.ipynb").write_bytes(
+        (ROOT / "chapters" / "02_self_attention.ipynb").read_bytes()
+    )
+    table = tmp_path / "marks.csv"
+    status, printed, shown = on_a_terminal(
+        [*COMMAND, str(folder), "--output", str(table), "--workers", "2"]
+    )
+    assert status == 1
+    assert printed == "7 submissions: 1 marked, 2 partly, 4 failed.\n"
+    assert "7/7" in shown
+    assert "Traceback" not in shown
+    found = rows(table)
+    assert list(next(iter(found.values()))) == [
+        *("submission", "student", "status", "points", "out_of"),
+        *TASKS,
+        "note",
+    ]
+    assert {name: (row["status"], row["points"]) for name, row in found.items()} == {
+        "ada": ("marked", "12"),
+        "bo": ("partly", "9"),
+        "chapter": ("failed", ""),
+        "cy": ("failed", ""),
+        "di": ("partly", "12"),
+        "fe.pdf": ("failed", ""),
+        "gi": ("failed", ""),
+    }
+    assert [found["ada"][id] for id in TASKS] == POINTS
+    assert [found["bo"][id] for id in TASKS] == ["1", "", *POINTS[2:]]
+    assert {name: row["note"] for name, row in found.items()} == {
+        "ada": "",
+        "bo": "Not marked, an older version of the exercise: self_attention.attention.",
+        "chapter": "holds no exercise of this course",
+        "cy": "Not marked, an older version of the exercise: "
+        f"{', '.join(TASKS[:5])} and 1 more.",
+        "di": "unknown exercise self_attention.nobody",
+        "fe.pdf": "not a notebook",
+        "gi": found["gi"]["note"],
+    }
+    assert found["gi"]["note"].startswith("broken JSON")
+    feedback = sorted(path.name for path in (tmp_path / "marks_feedback").iterdir())
+    assert len(feedback) == 14
+    (results,) = (tmp_path / "marks_feedback").glob("ada-*.results.json")
+    scores = [test["score"] for test in json.loads(results.read_text())["tests"]]
+    assert list(map(str, scores)) == POINTS
+
+
+# A cluster
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two workers of Dask, reached from this machine alone."""
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=None,
+        silence_logs=50,
+    ) as started:
+        yield started
+
+
+def test_a_cluster_one_of_whose_workers_is_killed(tmp_path, handed_in, cluster):
+    names = [f"student{number}" for number in range(6)]
+    for name in names:
+        folder = handed_in(name, with_cell("import time\ntime.sleep(0.4)"))
+    (folder / "essay.pdf").write_bytes(b"%PDF")
+    table, diary = tmp_path / "marks.csv", tmp_path / "marks.csv.journal"
+    killed = []
+
+    def kill():
+        wait_until(lambda: len(known_to(diary)) > 1)
+        killed.append(cluster.workers[0].process.pid)
+        os.kill(killed[0], signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    command = [str(folder), "--output", str(table), "--dask", cluster.scheduler_address]
+    assert main(["grade", *command]) == 1
+    thread.join()
+    assert killed
+    found = rows(table)
+    assert found.pop("essay.pdf")["status"] == "failed"
+    assert {name: row["points"] for name, row in found.items()} == dict.fromkeys(
+        names, "12"
+    )
+
+
+def test_a_cluster_without_a_sandbox(tmp_path, handed_in, cluster, capsys):
+    folder, table = handed_in("ada"), tmp_path / "marks.csv"
+    with cluster.get_client() as client:
+        client.run(lambda: os.environ.update(PATH=""))
+    command = [str(folder), "--output", str(table), "--dask", cluster.scheduler_address]
+    assert main(["grade", *command]) == 2
+    assert "bubblewrap is not installed" in capsys.readouterr().err
+    assert not table.exists()
+
+
+def test_what_a_cluster_says():
+    def said(**how):
+        done, told = Future(), Future()
+        for name, values in how.items():
+            getattr(done, name)(*values)
+        run.pass_on(done, told)
+        return told.exception() or told.result()
+
+    assert said(set_result=["marks"]) == "marks"
+    assert isinstance(
+        said(set_exception=[KilledWorker("task", None, 3)]), BrokenProcessPool
+    )
+    assert isinstance(said(set_exception=[SandboxError("none")]), SandboxError)
+    assert isinstance(said(cancel=[]), ConnectionError)

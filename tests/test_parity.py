@@ -1,0 +1,227 @@
+"""The marks of an honest notebook equal its own score card, for every exercise."""
+
+import inspect
+import json
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from importlib import import_module
+from io import StringIO
+
+import matplotlib.pyplot as plt
+import nbformat
+import pytest
+from IPython.core.inputtransformer2 import TransformerManager
+from nbclient import NotebookClient
+
+from address import read_address
+from sources import read_all
+from sync import generated_notebooks
+from vit_encoder.check import _task, catalogue, progress, score_card
+from vit_encoder.check.tasks import BreakIt, Choose, Implement, PredictNumbers, Verdicts
+from vit_encoder.grade.mark import Marker
+from vit_encoder.grade.sandbox import Sandbox
+from vit_encoder.grade.submissions import find_submissions, read_submission
+
+ENTRIES = catalogue()
+NOTEBOOKS = sorted({entry["notebook"] for entry in ENTRIES})
+CHECKS_SEED = 0  # of check in a notebook; with it even the messages are equal
+OTHER_SEED = 2026
+IMPORTS = """\
+import math
+import torch.nn.functional as F
+from torch import nn
+from vit_encoder import *
+from vit_encoder.arguments import *"""
+WAYS = ("solved", "wrong", "untouched", "raises", "mended", "spoilt")
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Folder → name → a notebook as it is handed out now, not executed."""
+    address = read_address()
+    found = {"exercises": {}, "solutions": {}}
+    for path, _, notebook in generated_notebooks(read_all(address), address):
+        if path.parent.name in found:
+            found[path.parent.name][path.stem] = notebook
+    return found
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    """One for all tests here; to start it takes seconds."""
+    with Sandbox() as started:
+        yield started
+
+
+# Answers as text
+
+
+def wrong_answer(entry):
+    """A cell with a wrong answer: one that the course knows, where it is code."""
+    task, name = _task(entry["id"]), entry["answer"]
+    match task:
+        case Choose():
+            return f"{name} = {next(iter(task.wrong))!r}"
+        case PredictNumbers():
+            numbers = task.wrong[0][0] if task.wrong else [0] * len(task.right)
+            return f"{name} = {list(numbers)!r}"
+        case Verdicts():
+            words = {n: next(iter(claim.others)) for n, claim in task.claims.items()}
+            kept, *_ = words
+            right = {kept: task.claims[kept].verdict}
+            return f"{name} = {words | right!r}"
+        case BreakIt():
+            return f"def {name}(part):\n    return True"
+        case Implement():
+            known = next(m for m in task.bank if m != task.bug)
+            return f"{IMPORTS}\n\n{known.code()}\n\n{name} = {known.right.__name__}"
+    raise TypeError(task)
+
+
+@dataclass
+class Mix:
+    """A notebook in which every task is answered in a way of its own."""
+
+    exercise: nbformat.NotebookNode
+    solution: nbformat.NotebookNode
+    shift: int
+
+    def notebook(self):
+        """The notebook, with cells added where a task is answered twice."""
+        mixed = nbformat.from_dict({**self.exercise, "cells": []})
+        after = {}
+        for empty, full in zip(self.exercise.cells, self.solution.cells, strict=True):
+            mixed.cells.append(cell := nbformat.from_dict(empty))
+            if "exercise" in empty.metadata:
+                cell.source, after = self.answered(empty, full)
+            for source in after.pop(cell.source, []):
+                mixed.cells.append(nbformat.v4.new_code_cell(source))
+        return mixed
+
+    def answered(self, empty, full):
+        """The source of a task's cell; check → the cells that follow on it."""
+        id = empty.metadata.exercise.id
+        place = [entry["id"] for entry in ENTRIES].index(id)
+        entry, right = ENTRIES[place], full.source
+        wrong, test = wrong_answer(entry), f'check("{id}", {entry["answer"]})'
+        match WAYS[(place + self.shift) % len(WAYS)]:
+            case "solved":
+                return right, {}
+            case "wrong":
+                return wrong, {}
+            case "untouched":
+                return empty.source, {}
+            case "raises":
+                return f"1 / 0\n{right}", {}
+            case "mended":
+                return wrong, {test: [right, test]}
+            case "spoilt":
+                return right, {test: [wrong, test]}
+
+
+# The card and the marks
+
+
+def card_of(name, notebook):
+    """Run a notebook's cells, as Jupyter does after an error too; its reports."""
+    progress.forget()
+    known = {"__name__": "__main__", "display": lambda *_, **__: None}
+    python = TransformerManager().transform_cell
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            try:
+                with redirect_stdout(StringIO()):
+                    exec(python(cell.source), known)
+            except Exception:
+                continue
+    plt.close("all")
+    return {report.id: report for report in progress.known(name).values()}
+
+
+@pytest.fixture
+def marks_of(sandbox, tmp_path):
+    """A function that marks a notebook as it is handed in."""
+
+    def mark(notebook, seed=CHECKS_SEED):
+        nbformat.write(notebook, tmp_path / "ada.ipynb")
+        (entry,) = find_submissions(tmp_path).entries
+        return Marker(seed, sandbox).mark(read_submission(entry))
+
+    return mark
+
+
+def assert_equal(name, reports, outcome):
+    """The mark of every task says what the card and the report say."""
+    card = score_card(name)
+    assert [row.id for row in card.rows] == [mark.id for mark in outcome.marks]
+    for row, mark in zip(card.rows, outcome.marks, strict=True):
+        assert (mark.points, mark.out_of) == (row.points, row.out_of), mark
+        if report := reports.get(row.id):
+            assert mark.state == report.state == row.state
+            assert mark.misconceptions == report.misconceptions
+            assert mark.message == report.message
+    assert (outcome.points, outcome.out_of) == (card.points, card.out_of)
+    assert outcome.status == "marked"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("state", ["solutions", "exercises"])
+def test_solved_and_untouched(name, state, made, marks_of):
+    notebook = made[state][name]
+    reports = card_of(name, notebook)
+    outcome = marks_of(notebook)
+    assert_equal(name, reports, outcome)
+    full = sum(e["points"] for e in ENTRIES if e["notebook"] == name)
+    assert outcome.points == (full if state == "solutions" else 0)
+    assert outcome.note == ""
+    assert [m.points for m in marks_of(notebook, OTHER_SEED).marks] == [
+        m.points for m in outcome.marks
+    ]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_mix(name, made, marks_of):
+    mix = Mix(made["exercises"][name], made["solutions"][name], 0)
+    notebook = mix.notebook()
+    reports = card_of(name, notebook)
+    outcome = marks_of(notebook)
+    assert_equal(name, reports, outcome)
+    assert 0 < outcome.points < outcome.out_of
+    assert any(mark.misconceptions for mark in outcome.marks)
+
+
+def test_a_kernel_of_jupyter(made, marks_of, tmp_path):
+    name = "02_self_attention"
+    mix = Mix(made["exercises"][name], made["solutions"][name], 1)
+    notebook = mix.notebook()
+    outcome = marks_of(notebook)
+    export = f'score_card("{name}").export("card.json")'
+    notebook.cells.append(nbformat.v4.new_code_cell(export))
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, allow_errors=True, resources=resources).execute()
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert [m.points for m in outcome.marks] == [row["points"] for row in card["rows"]]
+    assert outcome.points == card["points"] > 0
+
+
+def test_right_designs_of_the_bank(made, marks_of):
+    name = "02_self_attention"
+    bank = import_module("tests.bank.self_attention")
+    for design in bank.RIGHT_ATTENTION[:3]:
+        notebook = nbformat.from_dict(made["exercises"][name])
+        cell = next(c for c in notebook.cells if c.source.startswith("def attention("))
+        code = f"{IMPORTS}\n\n{inspect.getsource(design)}"
+        cell.source = f"{code}\nattention = {design.__name__}"
+        reports = card_of(name, notebook)
+        assert reports["self_attention.attention"].points == 3
+        assert_equal(name, reports, marks_of(notebook))
+
+
+def test_an_answer_without_its_check_is_marked_all_the_same(made, marks_of):
+    id = "self_attention.attention"
+    notebook = nbformat.from_dict(made["solutions"]["02_self_attention"])
+    notebook.cells = [c for c in notebook.cells if f'check("{id}"' not in c.source]
+    assert id not in card_of("02_self_attention", notebook)
+    outcome = marks_of(notebook)
+    assert (outcome.points, outcome.status) == (12, "marked")
+    assert outcome.note == f"{id} had no check."
