@@ -75,6 +75,10 @@ pictures: .venv/ready ## draw the social card and the README's screenshot anew
 compare: .venv/ready ## measure anew how timm, torchvision and transformers differ
 	$(RUN) tools/compare_libraries.py
 
+.PHONY: benchmark-grading
+benchmark-grading: .venv/ready ## measure how fast submissions are marked
+	$(RUN) benchmarks/grading.py --record
+
 .PHONY: lock
 lock: .venv/ready ## resolve the lock files anew from pyproject.toml
 	for name in dev:requirements colab:requirements-colab; do \

@@ -351,7 +351,7 @@ def test_killed_and_stopped_it_goes_on_and_loses_nothing(
     assert any("bwrap" in line[0] for line in started.values())
     killed.kill()
     assert killed.communicate()[0] == ""
-    assert psutil.wait_procs(list(started), timeout=10)[1] == []
+    assert psutil.wait_procs(list(started), timeout=PATIENCE)[1] == []
     assert known_to(diary) == ["ada.ipynb"]
     assert not table.exists()
     seed = session.seed_of(diary, None)
@@ -364,10 +364,10 @@ def test_killed_and_stopped_it_goes_on_and_loses_nothing(
         with contextlib.suppress(psutil.Error):
             if os.getsid(child.pid) == os.getsid(stopped.pid):
                 child.send_signal(signal.SIGINT)
-    said = stopped.communicate(timeout=15)
+    said = stopped.communicate(timeout=PATIENCE)
     assert said == ("", "\nStopped. The same command goes on from here.\n")
     assert stopped.returncode == 130
-    assert psutil.wait_procs(list(started), timeout=10)[1] == []
+    assert psutil.wait_procs(list(started), timeout=PATIENCE)[1] == []
     assert known_to(diary) == ["ada.ipynb"]
 
     handed_in("bo")

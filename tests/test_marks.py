@@ -368,13 +368,28 @@ def test_a_run_killed_at_any_byte_goes_on(tmp_path, monkeypatch):
     first, second, _ = (i for i, byte in enumerate(data) if byte == ord("\n"))
     for length in range(len(data)):
         path.write_bytes(data[:length])
-        found = known(path)
+        with Journal(path, HEADER) as journal:
+            found, left = dict(journal.known), path.read_bytes()
         whole_lines = (length > first) + (length > second) - 1
         assert len(found) == max(whole_lines, 0)
         kept = data[: max(data.rfind(b"\n", 0, length), first) + 1]
-        assert path.read_bytes() == kept  # the half line is gone, the header is there
+        assert left == kept  # the half line is gone, the header is there
         fill(path, FAILED)
         assert known(path)["essay.pdf", ""] == FAILED
+
+
+def test_a_journal_without_an_outcome_binds_nobody(tmp_path):
+    path = tmp_path / "journal"
+    with Journal(path, HEADER):
+        killed = path.read_bytes()
+    assert not path.exists()
+    path.write_bytes(killed)
+    with Journal(path, HEADER | {"seed": 8}) as journal:
+        journal.add(outcome())
+    assert len(known(path, HEADER | {"seed": 8})) == 1
+    path.write_text("{}\n")  # of somebody else
+    with pytest.raises(JournalError, match="Remove it to mark anew"):
+        known(path)
 
 
 def test_finish_removes_the_file(tmp_path):

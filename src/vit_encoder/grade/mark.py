@@ -7,6 +7,8 @@ from base64 import b64encode
 from dataclasses import dataclass, field, replace
 
 import cloudpickle
+import torch
+from torch import Tensor
 
 from vit_encoder import check
 from vit_encoder.check import catalogue
@@ -49,6 +51,7 @@ class Marker:
         self.sandbox = sandbox
         self.entries = {entry["id"]: entry for entry in catalogue()}
         self.prepared: dict[str, Prepared] = {}
+        self.bugs: dict[str, str] = {}  # pickled, for the sandbox
 
     def mark(self, submission: Submission) -> Outcome:
         """The marks of a submission; whatever it does, an Outcome comes back."""
@@ -97,6 +100,12 @@ class Marker:
             task = with_kept_oracle(task, questions)
             self.prepared[id] = Prepared(self.entries[id], task, questions, listener)
         return self.prepared[id]
+
+    def bug(self, id: str) -> str:
+        """The wrong version that an exercise is about. ValueError if it has none."""
+        if id not in self.bugs:
+            self.bugs[id] = b64encode(by_value(check.bug(id))).decode()
+        return self.bugs[id]
 
     def judge(self, id: str, data: object) -> Mark:
         """The mark for what an answer said."""
@@ -177,7 +186,7 @@ class Visit:
     def bug(self, id: object) -> dict:
         """The wrong version that an exercise is about, for the sandbox."""
         try:
-            return {"bug": b64encode(by_value(check.bug(id))).decode()}
+            return {"bug": self.marker.bug(id)}
         except (ValueError, TypeError) as error:
             return {"unknown": str(error)}
 
@@ -202,7 +211,7 @@ NOT_HEARD = "no answer was heard"
 
 def unmarked(entry: dict) -> Mark:
     """The mark of a task that was not heard."""
-    text = "The notebook was run and gave no answer to this task."
+    text = "No answer to this task was heard."
     return Mark(entry["id"], None, entry["points"], NOT_HEARD, (), text)
 
 
@@ -289,10 +298,25 @@ class Pickler(cloudpickle.Pickler):
     """Takes functions of the checks along as code, and kept results as functions."""
 
     def reducer_override(self, thing: object) -> object:
-        """How to pickle what cloudpickle looks up by name."""
+        """How to pickle what cloudpickle looks up by name, or torch reads slowly."""
         if isinstance(thing, functools._lru_cache_wrapper):
             return functools.cache, (thing.__wrapped__,)
+        if type(thing) is Tensor and is_plain_array(thing):
+            return torch.from_numpy, (thing.numpy(),)
         return super().reducer_override(thing)
+
+
+def is_plain_array(tensor: Tensor) -> bool:
+    """Numbers and nothing else, so that numpy can take them along."""
+    plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
+    return (
+        plain
+        and tensor.dtype != torch.bfloat16  # numpy has none
+        and not tensor.requires_grad
+        and not tensor.is_conj()
+        and not tensor.is_neg()
+        and tensor.is_contiguous()
+    )
 
 
 def by_value(thing: object) -> bytes:

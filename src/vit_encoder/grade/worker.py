@@ -26,8 +26,8 @@ from vit_encoder.check.adapter import Hearing, Problem
 from vit_encoder.grade.syscalls import deny
 from vit_encoder.grade.wire import MAX_FRAME, Line, encode
 
+MEMORY = 4 * 2**30  # bytes that a process may take beyond what torch has
 LIMITS = {  # for each process of a submission
-    resource.RLIMIT_AS: 4 * 2**30,  # bytes
     resource.RLIMIT_CPU: 60,  # seconds
     resource.RLIMIT_FSIZE: 32 * 2**20,
     resource.RLIMIT_NOFILE: 256,
@@ -102,7 +102,9 @@ def attend(channel: socket.socket) -> None:
 def restrain() -> None:
     """Limits, a group of its own, and no terminal."""
     os.setsid()
-    for limit, value in LIMITS.items():
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    memory = {resource.RLIMIT_AS: pages * resource.getpagesize() + MEMORY}
+    for limit, value in (memory | LIMITS).items():
         _, most = resource.getrlimit(limit)
         value = value if most == resource.RLIM_INFINITY else min(value, most)
         resource.setrlimit(limit, (value, value))
