@@ -10,6 +10,7 @@ import os
 import random
 import re
 import socket
+import subprocess
 import threading
 import time
 import zipfile
@@ -24,6 +25,7 @@ from tests.hostile.kinds import FIRST, Hostile
 import vit_encoder
 from browser import bubblewrap
 from vit_encoder.check import catalogue
+from vit_encoder.grade.command import REFUSED, main
 from vit_encoder.grade.sandbox import Limits
 from vit_encoder.grade.session import grade
 
@@ -41,7 +43,7 @@ HOSTILE = [
     *damage.KILLING,
     *damage.FILLING,
 ]
-LIMITS = Limits(seconds=5, memory=3 * 2**29, cleaning=3)
+LIMITS = Limits(seconds=4, memory=2**30, processes=40, cleaning=2)
 HONEST_EVERY = 15  # hostile submissions an honest one stands between
 
 
@@ -327,3 +329,63 @@ def test_no_file_is_left(run):
     new = set(os.listdir("/tmp")) - run.before
     assert not [name for name in new if "left" in name or "vit-encoder" in name]
     assert not Path("/etc/left.ipynb").exists()
+
+
+# Where there is no sandbox.
+
+
+def refusal(folder: Path, capsys) -> str:
+    """What the command says that marks nothing."""
+    write(folder / "in" / NAME, SOLUTION)
+    arguments = ["grade", str(folder / "in"), "--output", str(folder / "marks.csv")]
+    assert main(arguments) == REFUSED
+    assert not (folder / "marks.csv").exists()
+    return capsys.readouterr().err
+
+
+def test_without_bubblewrap_it_says_how_to_get_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = refusal(tmp_path, capsys)
+    assert "bubblewrap is not installed" in said
+    assert "sudo apt-get install bubblewrap" in said
+    assert "--no-sandbox" in said
+
+
+def test_a_bubblewrap_that_fails_is_told(tmp_path, monkeypatch, capsys):
+    program = tmp_path / "bin" / "bwrap"
+    write(program, b"#!/bin/sh\necho No permission for a namespace >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    said = refusal(tmp_path, capsys)
+    assert "bubblewrap does not work here: No permission for a namespace" in said
+    assert "sudo apt-get install bubblewrap" in said
+
+
+def test_without_a_sandbox_nothing_outside_is_touched(tmp_path, monkeypatch):
+    folders = {name: tmp_path / name for name in ("submissions", "tmp", "outside")}
+    folders["tmp"].mkdir()
+    write(folders["outside"] / "file", b"stays")
+    leaves = Hostile(
+        "leaves",
+        "import os, tempfile\n"
+        f"os.symlink({str(folders['outside'])!r}, tempfile.gettempdir() + '/link')\n"
+        "os.mkdir('shut')\nos.chmod('shut', 0)\n"
+        "if os.fork() == 0: os._exit(0)",
+        "",
+    )
+    write(folders["submissions"] / "a leaves" / NAME, of(leaves, {}))
+    write(folders["submissions"] / "b honest" / NAME, SOLUTION)
+    monkeypatch.setenv("TMPDIR", str(folders["tmp"]))
+    bystander = subprocess.Popen(["sleep", "600"])
+    try:
+        output, limits = tmp_path / "marks.csv", Limits(seconds=5)
+        _, honest = grade(
+            folders["submissions"], output, walls=False, limits=limits, workers=1
+        )
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+    assert honest.points == 12
+    assert (folders["outside"] / "file").read_bytes() == b"stays"
+    assert os.listdir(folders["tmp"]) == []

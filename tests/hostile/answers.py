@@ -105,12 +105,12 @@ class attention:
     Hostile(
         "deep_recursion",
         """
-import resource, sys
+import sys
 sys.setrecursionlimit(10**9)
-resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))  # it need not take long
-def attention(q, k, v): return attention(q, k, v)
+def deeper(_): return sorted([0], key=deeper)
+deeper(0)
 """,
-        "process ended|RecursionError|MemoryError|GiB of memory",
+        "process ended",
     ),
     Hostile(
         "reads_at_address_0", "import ctypes\nctypes.string_at(0)", "process ended"

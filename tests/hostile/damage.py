@@ -67,7 +67,7 @@ while True:
     try: os.fork()
     except OSError: pass
 """,
-        "did not finish within|more than .* processes|GiB of memory",
+        "more than 40 processes",
     ),
 )
 

@@ -224,7 +224,7 @@ attention = None
     Hostile(
         "nothing_is_told",
         "import vit_encoder.check\nvit_encoder.check._tell = lambda *_: None",
-        "No answer to this task was heard",
+        "no answer was heard",
     ),
     Hostile(
         "lines_that_send_nothing",

@@ -215,8 +215,11 @@ def resident(process: psutil.Process) -> int:
 
 def proportional(process: psutil.Process) -> int:
     """The memory of a process, what it shares divided among those that share it."""
-    with contextlib.suppress(psutil.Error):
-        return process.memory_full_info().pss
+    with contextlib.suppress(psutil.NoSuchProcess):
+        try:
+            return process.memory_full_info().pss
+        except psutil.AccessDenied:  # better too much than nothing
+            return resident(process)
     return 0
 
 
