@@ -723,10 +723,8 @@ def test_who_switches_the_watch_off_is_found_out(answer, name):
 
 def test_a_convolution_takes_a_flat_weight():
     weight, x = torch.randn(5, 12).double(), torch.randn(2, 3, 6, 8).double()
-    question = Question("x", (x,), parameters={"proj.weight": weight})
-    reply = adapter.ask(
-        Kernel, Form(("output",), is_class=True, initial=True), question
-    )
+    question = Question("x", (x,), parameters={"proj.weight": weight}, initial=True)
+    reply = adapter.ask(Kernel, Form(("output",), is_class=True), question)
     expected = F.unfold(x, 2, stride=2).mT @ weight.T
     bias = reply.outputs[0].flatten(2).mT - expected
     assert (bias - bias[0, 0]).abs().max() < 1e-12

@@ -55,7 +55,6 @@ class Form:
     builtins: what the names of torch functions contain that it may not call.
     builtin_parts: torch's modules that it may not call.
     reference: the course's own versions of the part, which it may not call.
-    initial: the values that a new module starts with are wanted, too.
     call: answer, inputs, parameters → what it returned as tensors, for a function that
         takes or returns something else.
     """
@@ -67,7 +66,6 @@ class Form:
     builtins: tuple[str, ...] = ()
     builtin_parts: tuple[Callable, ...] = ()
     reference: tuple[Callable, ...] = ()
-    initial: bool = False
     call: Callable | None = None
 
 
@@ -83,6 +81,7 @@ class Question:
     refused: the right answer is a ValueError.
     aside: it asks for something apart, such as dropout, that a wrong version may do
         right or wrong beside its own mistake.
+    initial: the values that a new module starts with are wanted, too.
     """
 
     name: str
@@ -94,6 +93,7 @@ class Question:
     training: bool = False
     refused: bool = False
     aside: bool = False
+    initial: bool = False
 
 
 @dataclass(frozen=True)
@@ -314,7 +314,7 @@ def reply_to(
             places = find_places(call, question.parameters, form, turn)
         except ProblemError as error:
             return Reply(parameters=parameters, problem=error.problem)
-        if form.initial:
+        if question.initial:
             views = {n: place.view(place.tensor) for n, place in places.items()}
             initial = {name: plain(view) for name, view in views.items()}
         for name, place in places.items():
@@ -362,11 +362,11 @@ def build(
         torch.default_generator.manual_seed(0)
         with watch:
             module = answer(*question.arguments.values())
-        module.to(dtype=dtype).train(question.training)
+        module.train(question.training)
         if any(map(is_lazy, module.parameters())):
             on_cpu = replace(question, device="cpu")
-            module(*(fresh(x, on_cpu) for x in question.inputs))
-    return module.to(device=question.device)
+            module.to(dtype=dtype)(*(fresh(x, on_cpu) for x in question.inputs))
+    return module.to(dtype=dtype, device=question.device)
 
 
 @dataclass(frozen=True)

@@ -721,7 +721,7 @@ def encoder_questions(seed: int) -> list[Question]:
     uneven = {**three, "arguments": {**three["arguments"], "num_heads": 5}}
     tiny = normal(1, 3, 4) / 1000
     return [
-        Question("three blocks", (x,), **three),
+        Question("three blocks", (x,), **three, initial=True),
         Question("small tokens, silent blocks", (tiny,), **quiet, aside=True),
         Question("small tokens", (tiny,), **two, aside=True),
         Question("all dropped", (x,), **dropped, aside=True),
@@ -952,7 +952,6 @@ WRITE_ENCODER = Implement(
         aliases=ALIASES,
         builtin_parts=(nn.TransformerEncoder,),
         reference=(Encoder, oracle.encoder),
-        initial=True,
     ),
     ask_about=encoder_questions,
     oracle=encoder_oracle,

@@ -71,9 +71,10 @@ class Watch(TorchFunctionMode):
             )
             for part in parts
         }
-        self.names = {code.co_name for code in self.parts}
+        self.kinds = Kinds(builtins)
         self.seen: list[tuple[str, str]] = []
         self.over = False
+        self.profile = self.profiler()
 
     def __enter__(self):
         self.before = sys.getprofile()
@@ -95,25 +96,43 @@ class Watch(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = getattr(func, "__name__", "")
-        if any(part in name for part in self.builtins):
+        if self.kinds[name] == "built-in-used":
             self.seen.append(("built-in-used", name))
         if name == "tolist" and args[0].is_meta:
             # As for item(). Torch's own error would read like that of cpu().
             raise RuntimeError("Tensor.tolist() cannot be called on meta tensors")
         return func(*args, **(kwargs or {}))
 
-    def profile(self, frame, event, called) -> None:
-        """Called by Python at every call; sees a forbidden part under any name."""
-        if event == "call":
-            code = frame.f_code  # its name is compared fast, the whole of it is not
-            if code.co_name in self.names and code in self.parts:
-                self.seen.append(self.parts[code])
-        elif event == "c_call" and not self.over:
-            name = called.__name__
-            if name in SWITCHES:
-                self.seen.append(("guard-removed", name))
-            elif any(part in name for part in self.builtins):
-                self.seen.append(("built-in-used", name))
+    def profiler(self) -> Callable:
+        """What Python calls at every call; it sees a forbidden part under any name.
+
+        It runs so often that it may look nothing up twice.
+        """
+        parts, kinds, seen = self.parts, self.kinds, self.seen
+        names = {code.co_name for code in parts}
+
+        def profile(frame, event, called):
+            if event == "call":
+                code = frame.f_code  # a name is compared fast, the whole of it is not
+                if code.co_name in names and code in parts:
+                    seen.append(parts[code])
+            elif event == "c_call" and kinds[called.__name__] and not self.over:
+                seen.append((kinds[called.__name__], called.__name__))
+
+        return profile
+
+
+class Kinds(dict):
+    """Name of a function of C → why it may not be called, or ""."""
+
+    def __init__(self, builtins: tuple[str, ...]):
+        super().__init__(dict.fromkeys(SWITCHES, "guard-removed"))
+        self.builtins = builtins
+
+    def __missing__(self, name: str) -> str:
+        found = any(part in name for part in self.builtins)
+        self[name] = "built-in-used" if found else ""
+        return self[name]
 
 
 def code_of(thing: Callable) -> CodeType:

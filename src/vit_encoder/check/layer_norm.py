@@ -831,7 +831,7 @@ def module_questions(seed: int) -> list[Question]:
     as_three = built(*learned, **eps)
     return [
         Question("gain and bias", (SMALL,), **both),
-        Question("small numbers", (SMALL,), **only),
+        Question("small numbers", (SMALL,), **only, initial=True),
         Question("small numbers in a batch", (batch(SMALL),), **only),
         Question("a constant token", (CONSTANT,), **both),
         Question("tiny features", (SMALL / 1000,), **only),
@@ -1099,7 +1099,6 @@ WRITE_MODULE = Implement(
         is_class=True,
         builtins=BUILT_INS,
         reference=(LayerNorm, oracle.layer_norm),
-        initial=True,
     ),
     ask_about=module_questions,
     oracle=oracle_of(normalised),
