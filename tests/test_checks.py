@@ -654,20 +654,20 @@ def test_score_card_adds_up_and_says_what_to_read():
 
 
 def test_names_under_which_a_parameter_may_be_held():
-    form = Form(("output",), fused=FUSED, aliases=ALIASES)
-    held = [name for name, _, _ in held_as("blocks.0.attn.key.weight", form)]
+    tables = tuple(FUSED.items()), tuple(ALIASES.items())
+    held = [name for name, _, _ in held_as("blocks.0.attn.key.weight", *tables)]
     for name in ("key.weight", "key", "qkv.weight", "qkv", "in_proj_weight"):
         assert f"blocks.0.attn.{name}" in held
-    assert ("attn.qkv.bias", 1, 3) in list(held_as("attn.key.bias", form))
-    assert "attn.out_proj.bias" in [n for n, _, _ in held_as("attn.proj.bias", form)]
-    assert "mlp.3.weight" in [n for n, _, _ in held_as("mlp.fc2.weight", form)]
-    assert list(held_as("weight", form)) == [("weight", 0, 1)]
+    assert ("attn.qkv.bias", 1, 3) in held_as("attn.key.bias", *tables)
+    assert "attn.out_proj.bias" in [n for n, _, _ in held_as("attn.proj.bias", *tables)]
+    assert "mlp.3.weight" in [n for n, _, _ in held_as("mlp.fc2.weight", *tables)]
+    assert held_as("weight", *tables) == [("weight", 0, 1)]
     layer = nn.TransformerEncoderLayer(4, 2, 8)
     for name in ("attn.query", "attn.proj", "mlp.fc1", "mlp.fc2", "norm2"):
-        held = [n for n, _, _ in held_as(f"{name}.weight", form)]
+        held = [n for n, _, _ in held_as(f"{name}.weight", *tables)]
         assert layer.state_dict().keys() & held, name
-    assert ("self_attn.in_proj_bias", 2, 3) in list(held_as("attn.value.bias", form))
-    assert list(held_as("pos_embed", form)) == [("pos_embed", 0, 1)]
+    assert ("self_attn.in_proj_bias", 2, 3) in held_as("attn.value.bias", *tables)
+    assert held_as("pos_embed", *tables) == [("pos_embed", 0, 1)]
 
 
 class Kernel(nn.Module):

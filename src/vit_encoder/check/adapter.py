@@ -5,9 +5,10 @@ its own process; marking can ask in a sandbox and keep the judge outside.
 """
 
 import dis
+import functools
 import inspect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from types import FunctionType
@@ -16,11 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from vit_encoder.check.guard import Sink, TimeUp, Watch, guarded
+from vit_encoder.check.guard import Sink, TimeUp, Watch, guarded, on_meta
 
 TIME_LIMIT = 5.0  # seconds of computing for a check; a right answer takes 0.1
 LOUD = 2000  # characters from which on printing is worth a remark
 UNWATCHED = nullcontext()
+Pairs = tuple[tuple[str, tuple[str, ...]], ...]
 EMPTY_BODY = {"RESUME", "NOP", "RETURN_VALUE", "COPY_FREE_VARS"}
 LOADS = {"LOAD_CONST", "RETURN_CONST"}
 
@@ -319,7 +321,8 @@ def reply_to(
             initial = {name: plain(view) for name, view in views.items()}
         for name, place in places.items():
             place.put(question.parameters[name])
-    with watch:
+    # On meta every call is slow, and none is made that was not made on the CPU.
+    with on_meta() if question.device == "meta" else watch:
         if form.call:
             result = form.call(answer, inputs, question.parameters)
         else:
@@ -403,9 +406,11 @@ def find_places(
     shape than expected.
     """
     own = dict(module.named_parameters(remove_duplicate=False))
+    fused, aliases = tuple(form.fused.items()), tuple(form.aliases.items())
     places = {}
     for name, value in values.items():
-        found = next((f for f in held_as(name, form) if f[0] in own), None)
+        spots = held_as(name, fused, aliases)
+        found = next((spot for spot in spots if spot[0] in own), None)
         if found is None:
             continue
         held, index, parts = found
@@ -428,31 +433,33 @@ def find_places(
     return places
 
 
-def held_as(name: str, form: Form) -> Iterator[tuple[str, int, int]]:
+@functools.cache
+def held_as(name: str, fused: Pairs, aliases: Pairs) -> list[tuple[str, int, int]]:
     """The names under which a parameter may be held, its index there, and of how many.
 
-    name: such as blocks.0.attn.query.weight. An answer may join it with others
-    (blocks.0.attn.qkv.weight), hold the matrix by itself (blocks.0.attn.query), or use
-    one of torch's modules, which has names of its own.
+    name: such as blocks.0.attn.query.weight. fused, aliases: as in Form.
+    An answer may join it with others (blocks.0.attn.qkv.weight), hold the matrix by
+    itself (blocks.0.attn.query), or use one of torch's modules, which has names of its
+    own.
     """
     part, _, kind = name.rpartition(".")
     if not part:  # the module holds it by itself
-        yield name, 0, 1
-        return
+        return [(name, 0, 1)]
     ends = [part]
-    for ending, others in form.aliases.items():
+    for ending, others in aliases:
         if part == ending or part.endswith(f".{ending}"):
             ends += [part.removesuffix(ending) + other for other in others]
     spots = [(end, 0, 1) for end in ends]
-    for end, (joined, parts) in itertools.product(ends, form.fused.items()):
+    for end, (joined, parts) in itertools.product(ends, fused):
         stem, dot, last = end.rpartition(".")
         if last in parts:
             spots.append((f"{stem}{dot}{joined}", parts.index(last), len(parts)))
-    for held, index, count in spots:
-        yield f"{held}.{kind}", index, count
-        if kind == "weight":
-            yield held, index, count
-        yield f"{held}_{kind}", index, count  # as nn.MultiheadAttention's in_proj_bias
+    return [
+        (f"{held}{spelling}", index, count)
+        for held, index, count in spots
+        # The last as in nn.MultiheadAttention's in_proj_bias.
+        for spelling in (f".{kind}", *([""] if kind == "weight" else []), f"_{kind}")
+    ]
 
 
 def shared_pairs(places: dict[str, Place]) -> tuple[tuple[str, str], ...]:

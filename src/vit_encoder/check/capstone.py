@@ -688,7 +688,8 @@ def encoder_questions(seed: int) -> list[Question]:
         for count, name in enumerate(LINE)
     ]
     sizes = {"depth": 3, "dim": 6, "num_heads": 3, "mlp_dim": 7}
-    x, other = normal(2, 5, 6), random_parameters(normal, **sizes)
+    x, y = normal(2, 5, 6), normal(2, 3, 4)
+    other = random_parameters(normal, **sizes)
     common = {"arguments": sizes, "parameters": other}
     uneven = {"arguments": {**sizes, "num_heads": 4}, "parameters": other}
     tiny = normal(1, 3, 4) / 500
@@ -700,8 +701,8 @@ def encoder_questions(seed: int) -> list[Question]:
         Question("three blocks", (x,), **common),
         Question("one token", (normal(3, 1, 6),), **common),
         Question("heads that do not divide", (x,), **uneven, refused=True, aside=True),
-        Question("float32", (x.float(),), **common),
-        Question("float32 again", (x.float(),), **common),
+        Question("float32", (y.float(),), SMALL, parameters),
+        Question("float32 again", (y.float(),), SMALL, parameters),
         Question("gradients", (x,), **common, cotangent=normal(2, 5, 6)),
         Question("another device", (tiny,), SMALL, parameters, device="meta"),
     ]

@@ -712,7 +712,7 @@ def encoder_questions(seed: int) -> list[Question]:
     """
     normal = Normal(seed)
     # Large enough that ε matters only to the small tokens.
-    x, y = 10 * normal(2, 5, 6), 10 * normal(3, 1, 8)
+    x, y, z = 10 * normal(2, 5, 6), 10 * normal(3, 1, 8), 10 * normal(2, 3, 4)
     three = about(normal, depth=3, dim=6, num_heads=2, mlp_dim=7)
     one = about(normal, depth=1, dim=8, num_heads=4, mlp_dim=3)
     two = about(normal, depth=2, dim=4, num_heads=2, mlp_dim=3)
@@ -732,8 +732,8 @@ def encoder_questions(seed: int) -> list[Question]:
         Question("one block, one token", (y,), **one),
         Question("float32", (x.float(),), **three),
         Question("float32 again", (x.float(),), **three),
-        Question("at rest", (x,), **with_dropout(three, 0.4), aside=True),
-        Question("at rest again", (x,), **with_dropout(three, 0.4), aside=True),
+        Question("at rest", (z,), **with_dropout(two, 0.4), aside=True),
+        Question("at rest again", (z,), **with_dropout(two, 0.4), aside=True),
         Question("p = 1.5", (x,), **with_dropout(three, 1.5), refused=True, aside=True),
         Question("heads that do not divide", (x,), **uneven, refused=True, aside=True),
         Question("gradients", (x,), **three, cotangent=normal(2, 5, 6)),

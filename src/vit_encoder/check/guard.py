@@ -98,9 +98,6 @@ class Watch(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if self.kinds[name] == "built-in-used":
             self.seen.append(("built-in-used", name))
-        if name == "tolist" and args[0].is_meta:
-            # As for item(). Torch's own error would read like that of cpu().
-            raise RuntimeError("Tensor.tolist() cannot be called on meta tensors")
         return func(*args, **(kwargs or {}))
 
     def profiler(self) -> Callable:
@@ -133,6 +130,25 @@ class Kinds(dict):
         found = any(part in name for part in self.builtins)
         self[name] = "built-in-used" if found else ""
         return self[name]
+
+
+@contextlib.contextmanager
+def on_meta() -> Iterator[None]:
+    """Let tolist() fail on the meta device as item() does.
+
+    Torch's own error reads like that of cpu(), which is another mistake.
+    """
+
+    def tolist(tensor):
+        if tensor.is_meta:
+            raise RuntimeError("Tensor.tolist() cannot be called on meta tensors")
+        return torch._C.TensorBase.tolist(tensor)
+
+    torch.Tensor.tolist = tolist
+    try:
+        yield
+    finally:
+        del torch.Tensor.tolist
 
 
 def code_of(thing: Callable) -> CodeType:
