@@ -77,6 +77,11 @@ def rows(table):
         return {row["student"] or row["submission"]: row for row in DictReader(file)}
 
 
+def last_line(capsys):
+    """What was printed last."""
+    return capsys.readouterr().out.splitlines()[-1]
+
+
 def wait_until(true):
     """Look again and again."""
     end = time.monotonic() + PATIENCE
@@ -197,7 +202,7 @@ def test_a_table_is_written_whole_or_not_at_all(
     folder, table = handed_in("ada"), tmp_path / "marks.csv"
     command = ["grade", str(folder), "--output", str(table)]
     assert main(command) == 0
-    assert capsys.readouterr().out == "1 submission: 1 marked, 0 partly, 0 failed.\n"
+    assert last_line(capsys) == "1 submission: 1 marked, 0 partly, 0 failed."
     before = table.read_bytes()
     handed_in("bo")
 
@@ -384,7 +389,7 @@ def test_killed_and_stopped_it_goes_on_and_loses_nothing(
     assert {name: row["points"] for name, row in rows(table).items()} == dict.fromkeys(
         ("ada", "bo", "cy", "di"), "12"
     )
-    assert capsys.readouterr().out == "4 submissions: 4 marked, 0 partly, 0 failed.\n"
+    assert last_line(capsys) == "4 submissions: 4 marked, 0 partly, 0 failed."
     assert not diary.exists()
     assert multiprocessing.active_children() == []
 
@@ -440,7 +445,9 @@ def test_a_class(tmp_path, handed_in):
         [*COMMAND, str(folder), "--output", str(table), "--workers", "2"]
     )
     assert status == 1
-    assert printed == "7 submissions: 1 marked, 2 partly, 4 failed.\n"
+    *_, where, last = printed.splitlines()
+    assert where.startswith(f"Written: {table} and {tmp_path}/marks_feedback/. Seed: ")
+    assert last == "7 submissions: 1 marked, 2 partly, 4 failed."
     assert "7/7" in shown
     assert "Traceback" not in shown
     found = rows(table)

@@ -118,8 +118,8 @@ FILES = {
         "more than one cell for",
         11,
     ),
-    "two_files/a.ipynb": (SOLUTION, "same student and notebook", 12),
-    "two_files/b.ipynb": (SOLUTION, "same student and notebook", 12),
+    "two_files/a.ipynb": (SOLUTION, "Same student and notebook", 12),
+    "two_files/b.ipynb": (SOLUTION, "Same student and notebook", 12),
 }
 
 

@@ -1,5 +1,6 @@
 """The marks of an honest notebook equal its own score card, for every exercise."""
 
+import copy
 import inspect
 import json
 from contextlib import redirect_stdout
@@ -16,7 +17,8 @@ from nbclient import NotebookClient
 from address import read_address
 from sources import read_all
 from sync import generated_notebooks
-from vit_encoder.check import _task, catalogue, progress, score_card
+from vit_encoder import check as checks
+from vit_encoder.check import catalogue, progress, score_card
 from vit_encoder.check.tasks import BreakIt, Choose, Implement, PredictNumbers, Verdicts
 from vit_encoder.grade.mark import Marker
 from vit_encoder.grade.sandbox import Sandbox
@@ -58,7 +60,7 @@ def sandbox():
 
 def wrong_answer(entry):
     """A cell with a wrong answer: one that the course knows, where it is code."""
-    task, name = _task(entry["id"]), entry["answer"]
+    task, name = checks.task(entry["id"]), entry["answer"]
     match task:
         case Choose():
             return f"{name} = {next(iter(task.wrong))!r}"
@@ -173,7 +175,9 @@ def test_solved_and_untouched(name, state, made, marks_of):
     assert_equal(name, reports, outcome)
     full = sum(e["points"] for e in ENTRIES if e["notebook"] == name)
     assert outcome.points == (full if state == "solutions" else 0)
-    assert outcome.note == ""
+    count = len(outcome.marks)
+    untouched = f"Not answered: {count} of {count} tasks."
+    assert outcome.note == ("" if state == "solutions" else untouched)
     assert [m.points for m in marks_of(notebook, OTHER_SEED).marks] == [
         m.points for m in outcome.marks
     ]
@@ -224,4 +228,32 @@ def test_an_answer_without_its_check_is_marked_all_the_same(made, marks_of):
     assert id not in card_of("02_self_attention", notebook)
     outcome = marks_of(notebook)
     assert (outcome.points, outcome.status) == (12, "marked")
-    assert outcome.note == f"{id} had no check."
+    assert outcome.note == f"No check of {id} ran."
+
+
+def test_a_cell_that_does_not_run_is_told_from_one_that_was_left(made, marks_of):
+    notebook = copy.deepcopy(made["exercises"]["02_self_attention"])
+    cell = next(
+        c
+        for c in notebook.cells
+        if c.metadata.get("exercise", {}).get("id") == "self_attention.attention"
+    )
+    cell.source = "def attention(q, k, v)\n    return q"
+    outcome = marks_of(notebook)
+    mark = outcome.marks[1]
+    assert (mark.points, mark.state) == (0, "its cell does not run")
+    assert "The cell of this task raised SyntaxError: expected ':'" in mark.message
+    assert "No check" not in outcome.note
+    assert outcome.status == "marked"
+
+
+def test_a_fault_of_the_judge_is_no_zero(made, marks_of, monkeypatch, capsys):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(BreakIt, "judge", broken)
+    outcome = marks_of(made["solutions"]["02_self_attention"])
+    mark = outcome.marks[4]
+    assert (mark.points, outcome.status) == (None, "partly")
+    assert "could not be judged: self_attention.wrong_axis" in outcome.note
+    assert "ZeroDivisionError" in capsys.readouterr().err

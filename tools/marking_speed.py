@@ -23,9 +23,9 @@ def speed_table(measured: dict) -> str:
             speed_row(measured["all"] | {"name": "one of each"}),
             "",
             f"{measured['date']}, {measured['machine']}, {measured['cores']} cores, "
-            f"{versions}. {measured['rounds']} rounds of {measured['copies']} "
-            "submissions of each notebook; the middle one of the rounds. "
-            f"Load before: {measured['load_before']}.",
+            f"{versions}. In each of {measured['rounds']} rounds {measured['copies']} "
+            f"warm and {measured['cores']} cold submissions of each notebook; the "
+            f"middle one of the rounds. Load before: {measured['load_before']}.",
         ]
     )
 

@@ -23,12 +23,11 @@ def check(id: str, answer: object, seed: int = 0) -> Report:
     id: an exercise, such as self_attention.attention. answer: what it asks for.
     seed: chooses the random inputs. Raises ValueError if there is no such exercise.
     """
-    entry = _entry(id)
-    task = _task(id)
+    entry, asked = _entry(id), task(id)
     with plain_torch():
-        questions = task.questions(seed)
-        hearing = task.listener(questions)(answer)
-        verdict = task.judge(questions, hearing, entry["points"])
+        questions = asked.questions(seed)
+        hearing = asked.listener(questions)(answer)
+        verdict = asked.judge(questions, hearing, entry["points"])
     report = Report(
         id,
         verdict.points,
@@ -83,10 +82,10 @@ def misconception(id: str, name: str) -> Misconception:
 
 def bug(id: str) -> Bug:
     """The wrong version that an exercise of the kind "find the bug" is about."""
-    task = _task(id)
-    if not getattr(task, "bug", None):
+    found = getattr(task(id), "bug", None)
+    if not found:
         raise ValueError(f"The exercise {id!r} has no bug to find.")
-    return Bug(anonymous(task.bug.wrong), task.bug.code())
+    return Bug(anonymous(found.wrong), found.code())
 
 
 @cache
@@ -105,7 +104,7 @@ def _entry(id: str) -> dict:
     raise ValueError(f"No exercise {id!r}; expected one of {known}.")
 
 
-def _task(id: str) -> Task:
+def task(id: str) -> Task:
     """The task of an exercise, from the module of its chapter."""
     _entry(id)
     module, _, name = id.partition(".")
@@ -125,6 +124,6 @@ def _module(name: str):
 def _row(entry: dict, report: Report | None) -> Row:
     """A task's line on the score card."""
     state = report.state if report else "not checked"
-    again = "" if report and report.passed else _task(entry["id"]).again
+    again = "" if report and report.passed else task(entry["id"]).again
     points = report.points if report else 0
     return Row(entry["id"], entry["title"], points, entry["points"], state, again)

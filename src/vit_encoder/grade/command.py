@@ -12,7 +12,7 @@ Beside the table FILE.csv a folder FILE_feedback gets a page and a results.json 
 submission. A run that was stopped goes on when the same command is given again.
 
 Exit status: 0 if every submission was marked, 1 if some were marked partly or not at
-all, 2 if nothing could be done."""
+all, 2 if it could not be done, 130 if it was stopped."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,15 +52,26 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     command = commands.add_parser(
         "grade",
         help="mark a folder or a zip of exercise notebooks",
-        description="Mark a folder or a zip of exercise notebooks. What students wrote "
-        "runs in a sandbox.",
+        description="Mark a folder or a zip of exercise notebooks. The code of "
+        "students runs in a sandbox.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = command.add_argument
     add("submissions", type=Path, metavar="SUBMISSIONS", help="a folder or a zip")
-    add("--output", type=Path, required=True, metavar="FILE.csv", help="the table")
-    add("--seed", type=seed, metavar="N", help="of the random inputs; fresh without it")
+    add(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE.csv",
+        help="where the table of marks is written",
+    )
+    add(
+        "--seed",
+        type=seed,
+        metavar="N",
+        help="seed of the random inputs; new ones if it is left out",
+    )
     where = command.add_mutually_exclusive_group()
     where.add_argument(
         "--workers",
@@ -68,11 +79,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="N",
         help=f"processes on this machine (default: {usable_cores()}, its cores)",
     )
-    where.add_argument("--dask", metavar="ADDRESS", help="of a running Dask cluster")
+    where.add_argument(
+        "--dask", metavar="ADDRESS", help="mark on the Dask cluster at this address"
+    )
     add(
         "--no-sandbox",
         action="store_true",
-        help="run what students wrote with all your rights",
+        help="run the code of students with all your rights",
     )
     return parser.parse_args(arguments)
 

@@ -8,19 +8,20 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import groupby
 from pathlib import Path
 
 from vit_encoder.check import catalogue
 from vit_encoder.check.report import count
-from vit_encoder.grade.outcome import Mark, Outcome
+from vit_encoder.grade.outcome import NOT_ANSWERED, Mark, Outcome
 from vit_encoder.grade.text import one_line, printable
 from vit_encoder.grade.whole import write_whole
 
 STATUS = {
     "marked": "Every task was marked.",
-    "partly": "Some tasks could not be marked. They count as open, not as wrong.",
+    "partly": "Some tasks could not be marked. They have no points yet.",
     "failed": "This submission could not be marked.",
 }
 OURS = re.compile(r".+-[0-9a-f]{12}\.(html|results\.json)")
@@ -40,7 +41,7 @@ section { border-left: .25rem solid var(--open); padding-left: 1rem; margin: 2re
 section.right { border-color: var(--right) }
 section.wrong { border-color: var(--wrong) }
 pre { background: var(--block); padding: .75rem; margin: .5rem 0; font-size: .9rem;
-  white-space: pre-wrap; overflow-wrap: anywhere }
+  overflow-x: auto }
 p { margin: .25rem 0 }
 """
 POLICY = (
@@ -98,12 +99,17 @@ def gradescope_results(outcome: Outcome) -> dict:
                 "number": str(number),
                 "score": mark.points or 0,
                 "max_score": mark.out_of,
-                "status": "passed" if mark.points == mark.out_of else "failed",
+                **({} if mark.points is None else {"status": _status(mark)}),
                 "output": _plain(f"{mark.state}\n\n{mark.message}"),
             }
             for number, mark in enumerate(outcome.marks, 1)
         ],
     }
+
+
+def _status(mark: Mark) -> str:
+    """As Gradescope names it."""
+    return "passed" if mark.points == mark.out_of else "failed"
 
 
 def page(outcome: Outcome) -> str:
@@ -148,22 +154,36 @@ def page(outcome: Outcome) -> str:
 def _task(mark: Mark, title: str) -> str:
     """A task on the page: points and state in words, so that no colour is needed."""
     kind = {None: "open", mark.out_of: "right"}.get(mark.points, "wrong")
-    recognised = ", ".join(name.replace("-", " ") for name in mark.misconceptions)
+    if mark.state == NOT_ANSWERED:
+        kind = "open"
     lines = [
         f'<section class="{kind}">',
         f"<h2>{_text(title)}</h2>",
-        f"<p>{_points(mark)}, {_text(mark.state)}</p>",
-        f"<p>Recognised: {_text(recognised)}</p>" if recognised else "",
-        f"<pre>{_text(mark.message)}</pre>" if mark.message else "",
+        f"<p>{_points(mark)}: {_text(mark.state)}</p>",
+        *_message(mark.message),
         "</section>",
     ]
-    return "\n".join(filter(None, lines))
+    return "\n".join(lines)
+
+
+def _message(text: str) -> Iterator[str]:
+    """A message: its sentences flow, and its matrices stay in columns."""
+    for is_table, lines in groupby(_plain(text).split("\n"), _is_indented):
+        if is_table:
+            yield f'<pre tabindex="0">{escape(chr(10).join(lines))}</pre>'
+        else:
+            yield from (f"<p>{escape(line)}</p>" for line in lines if line)
+
+
+def _is_indented(line: str) -> bool:
+    """It belongs to a matrix or an input that is shown."""
+    return line.startswith(" ")
 
 
 def _points(mark: Mark) -> str:
     """The points of a task, in words."""
     if mark.points is None:
-        return f"Not marked, of {mark.out_of} point{'' if mark.out_of == 1 else 's'}"
+        return f"Not marked ({mark.out_of} point{'' if mark.out_of == 1 else 's'})"
     return count(mark.points, mark.out_of)
 
 

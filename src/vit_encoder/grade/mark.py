@@ -1,14 +1,10 @@
 """Mark a submission: what it says comes from the sandbox, points are made here."""
 
 import functools
-import io
 import sys
+import traceback
 from base64 import b64encode
 from dataclasses import dataclass, field, replace
-
-import cloudpickle
-import torch
-from torch import Tensor
 
 from vit_encoder import check
 from vit_encoder.check import catalogue
@@ -16,15 +12,25 @@ from vit_encoder.check.guard import plain_torch
 from vit_encoder.check.judge import Verdict
 from vit_encoder.check.report import Report
 from vit_encoder.check.tasks import Implement, Task
+from vit_encoder.grade.by_value import by_value
 from vit_encoder.grade.magics import plain_source
-from vit_encoder.grade.outcome import Mark, Outcome, Status, Submission
+from vit_encoder.grade.outcome import (
+    NOT_ANSWERED,
+    Mark,
+    Outcome,
+    Status,
+    Submission,
+)
 from vit_encoder.grade.sandbox import Ended, Sandbox
-from vit_encoder.grade.text import printable, some
+from vit_encoder.grade.text import printable, sentences, shorten, some
 from vit_encoder.grade.wire import WireError, decode_hearing
 
 MOST_KEPT = 1000  # results of an oracle
 LONGEST = 4000  # characters of a message that a student gets
 ODDITIES = 5  # as many are named in a note
+OUT_OF_DATE = "an older version of the exercise"
+NOT_HEARD = "no answer was heard"
+NOT_JUDGED = "what it answered could not be judged"
 
 
 @dataclass(frozen=True)
@@ -77,10 +83,10 @@ class Marker:
             "",
             *(e["id"] for e in own),
         }
-        notes = [*notes, *reasons(row)]
+        notes = [*notes, *reasons(row), *still_open(row)]
         recognised = dict.fromkeys(n for mark in row for n in mark.misconceptions)
         if recognised:
-            notes = [*notes, f"Recognised: {', '.join(recognised)}."]
+            notes = [*notes, f"Recognised: {', '.join(recognised)}"]
         return Outcome(
             submission.path,
             submission.student,
@@ -88,13 +94,13 @@ class Marker:
             submission.notebook,
             status_of(row, complete=not strange),
             row,
-            " ".join(dict.fromkeys(notes)),
+            sentences(notes),
         )
 
     def prepare(self, id: str) -> Prepared:
         """An exercise, made ready once for the whole run. ValueError if unknown."""
         if id not in self.prepared:
-            task = check._task(id)
+            task = check.task(id)
             questions = task.questions(self.seed)
             listener = b64encode(by_value(task.listener(questions))).decode()
             task = with_kept_oracle(task, questions)
@@ -116,10 +122,12 @@ class Marker:
             with plain_torch():
                 verdict = prepared.task.judge(prepared.questions, hearing, points)
         except WireError as error:
-            return refused(prepared.entry, f"Its replies could not be read: {error}.")
-        except Exception as error:  # it comes from what was sent, not from the judge
-            text = f"Its replies could not be judged ({type(error).__name__})."
-            return refused(prepared.entry, text)
+            text = f"What it sent could not be read: {error}."
+            return Mark(id, 0, points, "not an answer", (), text)
+        except Exception:  # forged replies, or a fault of the judge: a person must look
+            traceback.print_exc(file=sys.stderr)
+            text = "What this answer says could not be judged. Please show it a person."
+            return Mark(id, None, points, NOT_JUDGED, (), text)
         return mark_of(prepared.entry, verdict)
 
 
@@ -165,7 +173,9 @@ class Visit:
             self.hear(message["heard"], message.get("hearing"))
         elif "unchecked" in message:
             self.place = printable(f"the check of {message['unchecked']!s:.60}")
-            self.problems.append(f"{message['unchecked']!s:.60} had no check.")
+            self.problems.append(f"No check of {message['unchecked']!s:.60} ran.")
+        elif "broken" in message:
+            self.note_broken(message["broken"], message.get("problem"))
         elif "problem" in message:
             problem = printable(f"{message['problem']!s:.200}")
             self.problems.append(f"{self.place.capitalize()} raised {problem}.")
@@ -198,15 +208,19 @@ class Visit:
         elif not (id in self.marks and self.marks[id].state == OUT_OF_DATE):
             self.marks[id] = self.marker.judge(id, data)
 
+    def note_broken(self, id: object, problem: object) -> None:
+        """The cell of an exercise defines no answer, since it stopped before."""
+        entry = self.marker.entries.get(id) if isinstance(id, str) else None
+        if entry and id not in self.marks:
+            text = printable(f"The cell of this task raised {problem!s:.200}")
+            state = "its cell does not run"
+            self.marks[id] = Mark(id, 0, entry["points"], state, (), text)
+
     def oddities(self) -> list[str]:
         """What went wrong in the cells, the first few."""
         found = list(dict.fromkeys(self.problems))
         more = len(found) - ODDITIES
         return [*found[:ODDITIES], *([f"And {more} more."] if more > 0 else [])]
-
-
-OUT_OF_DATE = "an older version of the exercise"
-NOT_HEARD = "no answer was heard"
 
 
 def unmarked(entry: dict) -> Mark:
@@ -221,11 +235,6 @@ def out_of_date(entry: dict) -> Mark:
     return Mark(entry["id"], None, entry["points"], OUT_OF_DATE, (), text)
 
 
-def refused(entry: dict, text: str) -> Mark:
-    """No points for what is no answer."""
-    return Mark(entry["id"], 0, entry["points"], "not an answer", (), text)
-
-
 def mark_of(entry: dict, verdict: Verdict) -> Mark:
     """A verdict as a mark, with the state that a score card shows."""
     report = Report(
@@ -237,16 +246,13 @@ def mark_of(entry: dict, verdict: Verdict) -> Mark:
         verdict.message,
         verdict.answered,
     )
-    message = verdict.message
-    if len(message) > LONGEST:
-        message = f"{message[:LONGEST]}…"
     return Mark(
         report.id,
         report.points,
         report.out_of,
         report.state,
         report.misconceptions,
-        message,
+        shorten(verdict.message, LONGEST),
     )
 
 
@@ -265,6 +271,12 @@ def reasons(marks: tuple[Mark, ...]) -> list[str]:
         if mark.points is None:
             without.setdefault(mark.state, []).append(mark.id)
     return [f"Not marked, {state}: {some(ids)}." for state, ids in without.items()]
+
+
+def still_open(marks: tuple[Mark, ...]) -> list[str]:
+    """How many tasks are as they were handed out."""
+    count = sum(mark.state == NOT_ANSWERED for mark in marks)
+    return [f"Not answered: {count} of {len(marks)} tasks"] if count else []
 
 
 def with_kept_oracle(task: Task, questions: list) -> Task:
@@ -287,51 +299,3 @@ def with_kept_oracle(task: Task, questions: list) -> Task:
         return right
 
     return replace(task, oracle=oracle)
-
-
-# To the sandbox, by value: it has none of the checks' modules but these.
-
-SHOWN = ("vit_encoder.check.adapter", "vit_encoder.check.guard")
-
-
-class Pickler(cloudpickle.Pickler):
-    """Takes functions of the checks along as code, and kept results as functions."""
-
-    def reducer_override(self, thing: object) -> object:
-        """How to pickle what cloudpickle looks up by name, or torch reads slowly."""
-        if isinstance(thing, functools._lru_cache_wrapper):
-            return functools.cache, (thing.__wrapped__,)
-        if type(thing) is Tensor and is_plain_array(thing):
-            return torch.from_numpy, (thing.numpy(),)
-        return super().reducer_override(thing)
-
-
-def is_plain_array(tensor: Tensor) -> bool:
-    """Numbers and nothing else, so that numpy can take them along."""
-    plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
-    return (
-        plain
-        and tensor.dtype != torch.bfloat16  # numpy has none
-        and not tensor.requires_grad
-        and not tensor.is_conj()
-        and not tensor.is_neg()
-        and tensor.is_contiguous()
-    )
-
-
-def by_value(thing: object) -> bytes:
-    """A pickle that needs nothing of the checks but what the sandbox shows."""
-    modules = [
-        module
-        for name, module in sorted(sys.modules.items())
-        if name.startswith("vit_encoder.check.") and name not in SHOWN
-    ]
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        file = io.BytesIO()
-        Pickler(file).dump(thing)
-        return file.getvalue()
-    finally:
-        for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)

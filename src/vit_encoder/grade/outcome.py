@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Status = Literal["marked", "partly", "failed"]
+NOT_ANSWERED = "not answered yet"  # the state of a mark, as on a score card
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,11 @@ def dask_workers(way: Way, address: str) -> Iterator[Workers]:
 
     # What goes wrong is raised, and said in one line.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
-    with Client(address, set_as_default=False) as client:
+    try:
+        client = Client(address, set_as_default=False)
+    except ValueError as error:  # no address
+        raise ConnectionError(str(error)) from error
+    with client:
         executor = client.get_executor(pure=False)
 
         def submit(entry: Entry) -> Future:
@@ -213,7 +217,8 @@ def marker(way: Way) -> Marker:
     if way not in MARKERS:
         end_markers()
         torch.set_num_threads(1)
-        sandbox = Sandbox(walls=way.walls, limits=way.limits).__enter__()
+        sandbox = Sandbox(walls=way.walls, limits=way.limits)
+        sandbox.start()
         MARKERS[way] = Marker(way.seed, sandbox)
         Finalize(None, end_markers, exitpriority=10)
     return MARKERS[way]

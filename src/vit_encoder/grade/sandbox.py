@@ -39,6 +39,13 @@ HOW_TO_GET_ONE = (
 )
 
 
+HOW_TO_ALLOW_IT = (
+    "Ubuntu 24.04 and later, and most containers, forbid what it needs: the page "
+    '"For instructors" of the course says how to allow it. With --no-sandbox, code of '
+    "students runs with all your rights: only for code that you have read."
+)
+
+
 class SandboxError(RuntimeError):
     """No sandbox can be had; the text says why, and how to get one."""
 
@@ -135,12 +142,12 @@ class Sandbox:
 
     def begin(self, other: socket.socket) -> None:
         """Hand over the socket of a submission, to a new process if need be."""
-        for _ in range(2):
-            with contextlib.suppress(OSError):  # it has ended
-                socket.send_fds(self.control, [b"begin"], [other.fileno()])
-                return
+        try:
+            socket.send_fds(self.control, [b"begin"], [other.fileno()])
+        except OSError:  # it has ended
             self.stop()
             self.start()
+            socket.send_fds(self.control, [b"begin"], [other.fileno()])
 
     def converse(
         self, channel: socket.socket, cells: list[dict], answer: Callable
@@ -297,7 +304,7 @@ def require_walls() -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         failed, said = True, str(error)
     if failed:
-        raise SandboxError(f"bubblewrap does not work here: {said}. {HOW_TO_GET_ONE}")
+        raise SandboxError(f"bubblewrap does not work here: {said}. {HOW_TO_ALLOW_IT}")
 
 
 def as_nobody() -> list[str]:

@@ -4,9 +4,10 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,7 +22,13 @@ from vit_encoder.grade.submissions import Entry, find_submissions, read_submissi
 from vit_encoder.grade.table import note_repeats, summary, write_table
 
 PACKAGE = Path(__file__).parents[1]
-REFUSALS = (OSError, ValueError, JournalError, SandboxError)  # each says what is wrong
+
+
+class Refused(Exception):  # noqa: N818, an outcome more than an error
+    """What was asked for cannot be done; the text says why."""
+
+
+REFUSALS = (Refused, OSError, JournalError, SandboxError)  # each says what is wrong
 
 
 def grade(
@@ -38,15 +45,18 @@ def grade(
 
     seed: of the random inputs; fresh ones if None. dask: the address of a cluster,
     instead of workers. walls: run the code of students in a sandbox. limits: of each
-    submission. A run that was stopped goes on where it was. Raises one of REFUSALS if
-    nothing can be done.
+    submission. A run that was stopped goes on where it was. Raises one of REFUSALS,
+    most often before anything is marked.
     """
     require_place(output)
     if walls and not dask:  # a worker of a cluster says itself if it has none
         require_walls()
     feedback = output.with_name(f"{output.stem}_feedback")
     diary = output.with_name(f"{output.name}.journal")
-    found = find_submissions(submissions, without=(output, feedback, diary))
+    try:
+        found = find_submissions(submissions, without=(output, feedback, diary))
+    except ValueError as error:
+        raise Refused(str(error)) from error
     way = Way(seed_of(diary, seed), walls, limits)
     header = asdict(way) | {"depends_on": own_digest()}
     if dask:
@@ -63,22 +73,25 @@ def grade(
         write_table(output, in_order)
         write_feedback(feedback, in_order)
         journal.finish()
+    if found.skipped:
+        print(f"Left out, as nobody handed them in: {found.skipped} files or folders.")
+    print(f"Written: {output} and {feedback}{os.sep}. Seed: {way.seed}.")
     print(summary(in_order))
     return in_order
 
 
 def require_place(output: Path) -> None:
-    """Raise ValueError where no table can be written, before anything is marked."""
+    """Raise Refused where no table can be written, before anything is marked."""
     if output.suffix != ".csv":
-        raise ValueError(f"expected an output that ends in .csv, got {output.name!r}")
+        raise Refused(f"expected an output that ends in .csv, got {output.name!r}")
     if not output.parent.is_dir():
-        raise ValueError(f"expected an output in a folder, got {output.parent}")
+        raise Refused(f"expected an output in a folder, got {output.parent}")
     if output.is_dir():
-        raise ValueError(f"expected a file as output, but {output} is a folder")
+        raise Refused(f"expected a file as output, but {output} is a folder")
 
 
 def go_on(
-    entries: tuple[Entry, ...], journal: Journal, open_workers
+    entries: tuple[Entry, ...], journal: Journal, open_workers: Callable
 ) -> Iterator[Outcome]:
     """The outcomes that the journal knows, then those that are made and added to it."""
     met = {path for path, _ in journal.known}

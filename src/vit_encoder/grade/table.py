@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vit_encoder.check import catalogue
 from vit_encoder.grade.outcome import Outcome
-from vit_encoder.grade.text import one_line, printable
+from vit_encoder.grade.text import one_line, printable, sentences
 from vit_encoder.grade.whole import write_whole
 
 FIRST = ("submission", "student", "status", "points", "out_of")
@@ -85,5 +85,5 @@ def _noted(outcome: Outcome, paths: list[str]) -> Outcome:
     if not others:
         return outcome
     more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-    note = f"same student and notebook: {others[0]}{more}"
-    return replace(outcome, note="; ".join(filter(None, (outcome.note, note))))
+    note = f"Same student and notebook: {others[0]}{more}"
+    return replace(outcome, note=sentences([outcome.note, note]))

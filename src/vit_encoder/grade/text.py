@@ -1,5 +1,7 @@
 """Text that others wrote, made fit to be shown: names, notes and messages."""
 
+from collections.abc import Iterable
+
 NAMED = 5  # how many things a note names
 
 
@@ -35,6 +37,13 @@ def some(names: list[str]) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
+
+
+def sentences(notes: Iterable[str]) -> str:
+    """The notes, each once, as sentences."""
+    whole = (note.strip() for note in notes)
+    whole = (n if n.endswith((".", "?", "!", "…")) else f"{n}." for n in whole if n)
+    return " ".join(dict.fromkeys(f"{n[0].upper()}{n[1:]}" for n in whole))
 
 
 def _escape(character: str) -> str:

@@ -144,8 +144,10 @@ def run_notebook(channel: socket.socket) -> None:
         problem = run_cell(cell["source"], number, module)
         if problem:
             line.send({"problem": problem})
-        if cell["answer"]:
-            answers[cell["task"]] = getattr(module, cell["answer"], None)
+        if cell["answer"] and hasattr(module, cell["answer"]):
+            answers[cell["task"]] = getattr(module, cell["answer"])
+        elif cell["answer"] and problem:
+            line.send({"broken": cell["task"], "problem": problem})
     for id, answer in answers.items():
         if id not in heard:
             line.send({"unchecked": id})
