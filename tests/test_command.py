@@ -470,11 +470,11 @@ def test_a_class(tmp_path, handed_in):
     assert {name: row["note"] for name, row in found.items()} == {
         "ada": "",
         "bo": "Not marked, an older version of the exercise: self_attention.attention.",
-        "chapter": "holds no exercise of this course",
+        "chapter": "Holds no exercise of this course.",
         "cy": "Not marked, an older version of the exercise: "
         f"{', '.join(TASKS[:5])} and 1 more.",
-        "di": "unknown exercise self_attention.nobody",
-        "fe.pdf": "not a notebook",
+        "di": "Unknown exercise self_attention.nobody.",
+        "fe.pdf": "Not a notebook.",
         "gi": found["gi"]["note"],
     }
     assert found["gi"]["note"].startswith("broken JSON")

@@ -42,6 +42,7 @@ HOSTILE = [
     *answers.FORBIDDEN,
     *damage.KILLING,
     *damage.FILLING,
+    *damage.AFTER_ME,
 ]
 LIMITS = Limits(seconds=4, memory=2**30, processes=40, cleaning=2)
 HONEST_EVERY = 15  # hostile submissions an honest one stands between
@@ -245,7 +246,7 @@ def test_it_earns_what_it_earned(run, hostile):
     said = [outcome.note]
     for mark in map(marks.get, tasks):
         said += [mark.state, mark.message, *mark.misconceptions]
-    assert re.search(hostile.says, "\n".join(said)), said
+    assert re.search(hostile.says, "\n".join(said), re.IGNORECASE), said
     if outcome.status != "marked":
         assert outcome.note
 
@@ -259,14 +260,15 @@ def test_honest_submissions_get_their_marks(run):
 
 def test_untouched_notebooks_get_nothing(run):
     idle = [o for path, o in run.outcomes.items() if "Idle" in path]
-    assert {(o.status, o.points, o.note) for o in idle} == {("marked", 0, "")}
+    said = "Not answered: 6 of 6 tasks."
+    assert {(o.status, o.points, o.note) for o in idle} == {("marked", 0, said)}
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_gets_a_row(run, name):
     _, says, earned = FILES[name]
     outcome = run.outcomes[name]
-    assert re.search(says, outcome.note)
+    assert re.search(says, outcome.note, re.IGNORECASE)
     assert outcome.points == earned
 
 
@@ -284,14 +286,14 @@ def test_a_file_gets_a_row(run, name):
 def test_what_is_no_file_gets_a_row(run, name, says):
     outcome = run.outcomes[name]
     assert outcome.status == "failed"
-    assert re.search(says, outcome.note)
+    assert re.search(says, outcome.note, re.IGNORECASE)
 
 
 def test_odd_names_are_marked_and_lead_nowhere(run):
     assert run.outcomes["\\xff\\xfe\\x0a.ipynb"].points == 12
     assert run.outcomes["zipped/a.zip/left.ipynb"].points == 12
     assert (
-        "named zipped/a.zip/../../left.ipynb"
+        "Named zipped/a.zip/../../left.ipynb"
         in run.outcomes["zipped/a.zip/left.ipynb"].note
     )
     assert run.outcomes["zipped/a.zip/etc/left.ipynb"].points == 12
@@ -358,7 +360,7 @@ def test_a_bubblewrap_that_fails_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     said = refusal(tmp_path, capsys)
     assert "bubblewrap does not work here: No permission for a namespace" in said
-    assert "sudo apt-get install bubblewrap" in said
+    assert "how to allow it" in said
 
 
 def test_without_a_sandbox_nothing_outside_is_touched(tmp_path, monkeypatch):

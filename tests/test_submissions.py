@@ -560,7 +560,7 @@ def test_the_zip_of_a_student_is_looked_into(tmp_path, class_zip):
     [
         (b"", "a zip that cannot be read: File is not a zip file"),
         (b"PK\x03\x04 and no more", "a zip that cannot be read: "),
-        (zipped([]), "a zip of 0 files, expected 1 to 200"),
+        (zipped([]), "a zip of 0 files, expected 1 to 50"),
         (zipped([(str(n), b"") for n in range(201)]), "a zip of 201 files"),
     ],
     ids=["empty", "broken", "no files", "many files"],
@@ -660,7 +660,9 @@ def test_a_zip_with_random_faults_is_read_or_refused(tmp_path, seed):
         ("LATE_anon_Xy12z_67890_02.ipynb", "anon_Xy12z"),
         ("Task 2_alovelace_attempt_2026-01-31-10-00-00_02.ipynb", "alovelace"),
         ("Taak_2_alovelace_poging_2026-01-31-10-00-00_02.ipynb", "alovelace"),
-        ("assignment_5_export/submission_12345/02.ipynb", "submission_12345"),
+        ("class/submission_12345/02.ipynb", "submission_12345"),
+        ("ada/Bob B_1_assignsubmission_file/02.ipynb", "ada"),
+        ("ada/bob_1_2_02.ipynb", "ada"),
         ("class/assignment-alovelace/deep/02.ipynb", "assignment-alovelace"),
         ("02_self_attention/ada/02.ipynb", "ada"),
         ("02_self_attention.ipynb", ""),
@@ -786,3 +788,24 @@ def test_a_submission_is_plain_data(tmp_path):
     submission = read_one(tmp_path, NOTEBOOK)
     assert pickle.loads(pickle.dumps(submission)) == submission
     assert replace(submission, student="x") != submission
+
+
+def test_folders_in_which_nothing_was_handed_in_have_a_row(tmp_path):
+    for name in (
+        "ada/02_self_attention.ipynb",
+        "bob/.git/config",
+        "cy/a.progress.json",
+    ):
+        path = tmp_path / "class" / name
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+    (tmp_path / "class" / "di").mkdir()
+    (tmp_path / "class" / "eve.zip").write_bytes(zipped([("02/", b"")]))
+    found = find_submissions(tmp_path / "class")
+    rows = {entry.path: read_submission(entry).problem for entry in found.entries}
+    nothing = "a folder in which nothing was handed in"
+    assert {name: rows[name] for name in ("bob", "cy", "di")} == dict.fromkeys(
+        ("bob", "cy", "di"), nothing
+    )
+    assert rows["eve.zip"] == "a zip that holds no notebook"
+    assert found.skipped == 2

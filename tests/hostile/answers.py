@@ -294,7 +294,7 @@ def found():
         """
 import os
 def found():
-    for top in ("/tmp", "/dev/shm", "/var/tmp"):
+    for top in ("/scratch", "/tmp", "/dev/shm", "/var/tmp"):
         if os.path.isdir(top) and os.listdir(top):
             return True
     with open("/proc/sysvipc/shm") as file:

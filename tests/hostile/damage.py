@@ -6,8 +6,9 @@ ENDED = "process ended"
 
 KILLING = (
     Hostile("kills_the_first_process", "import os\nos.kill(1, 9)", "."),
-    Hostile("kills_its_parent", "import os\nos.kill(os.getppid(), 9)", ENDED),
-    Hostile("kills_all", "import os\nos.kill(-1, 9)", ENDED),
+    # The rest is ended with its parent, or a moment before that comes to its own end.
+    Hostile("kills_its_parent", "import os\nos.kill(os.getppid(), 9)", "."),
+    Hostile("kills_all", "import os\nos.kill(-1, 9)", "."),
     Hostile(
         "stops_itself",
         "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)",
@@ -163,7 +164,7 @@ assert made > 0, "no key"
 import os
 try:
     for i in range(100):
-        with open(f"/tmp/left-{i}", "wb") as file: file.write(b"1" * 2**24)
+        with open(f"/scratch/left-{i}", "wb") as file: file.write(b"1" * 2**24)
 finally:
     open("/course/left", "w")
 """,
@@ -173,15 +174,15 @@ finally:
         "files_that_are_hard_to_remove",
         """
 import os
-os.makedirs("/tmp/left/shut/inner")
+os.makedirs("/scratch/left/shut/inner")
 for name in (b"\\xff\\xfe", b"\\n", b"-rf", "\\u202e".encode()):
-    open(b"/tmp/left/shut/" + name, "w").close()
-    os.symlink("/", b"/tmp/left-link" + name)
-os.mkfifo("/tmp/left/pipe")
-os.chmod("/tmp/left/shut/inner", 0)
-os.chmod("/tmp/left/shut", 0)
-os.chmod("/tmp/left", 0)
-os.chmod("/tmp", 0)
+    open(b"/scratch/left/shut/" + name, "w").close()
+    os.symlink("/", b"/scratch/left-link" + name)
+os.mkfifo("/scratch/left/pipe")
+os.chmod("/scratch/left/shut/inner", 0)
+os.chmod("/scratch/left/shut", 0)
+os.chmod("/scratch/left", 0)
+os.chmod("/scratch", 0)
 """,
         ".",
     ),
@@ -227,4 +228,29 @@ adapter.ask_all = adapter.read_numbers = None
         "raised|not callable",
         earned={"one_query": 1},
     ),
+)
+
+AFTER_ME = (  # what would take something from the next submission
+    Hostile(
+        "takes_memory_from_its_parent",
+        """
+import os, resource
+used = int(open("/proc/self/statm").read().split()[0]) * 4096
+resource.prlimit(os.getppid(), resource.RLIMIT_AS, (used, used))
+resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (12, 12))
+os.sched_setaffinity(os.getppid(), {0})
+""",
+        ".",
+    ),
+    Hostile(
+        "takes_rights_from_files_to_come",
+        """
+import os, struct
+entries = [(1, 0, 2**32 - 1), (4, 0, 2**32 - 1), (32, 0, 2**32 - 1)]
+rights = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in entries)
+os.setxattr("/scratch", "system.posix_acl_default", rights)
+""",
+        ".",
+    ),
+    Hostile("spaces", " " * 100_000, "."),
 )

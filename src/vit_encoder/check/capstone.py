@@ -15,7 +15,7 @@ from vit_encoder.check import layer_norm as norms
 from vit_encoder.check import multi_head as heads
 from vit_encoder.check import oracle
 from vit_encoder.check import self_attention as single
-from vit_encoder.check.adapter import Form, Problem, ProblemError, Question, find_places
+from vit_encoder.check.adapter import Form, Problem, ProblemError, Question
 from vit_encoder.check.judge import (
     ROUNDED,
     Property,
@@ -23,7 +23,6 @@ from vit_encoder.check.judge import (
     Trial,
     Trials,
     agrees,
-    close,
     has_parameters,
     keeps_inputs,
     returns_right_shapes,
@@ -40,7 +39,8 @@ from vit_encoder.check.tasks import (
     Verdicts,
     Wrong,
 )
-from vit_encoder.data import read_line, text_encoder, text_encoder_weights, text_line
+from vit_encoder.check.trained import TRAINED, line, split, trained, weights
+from vit_encoder.data import read_line, text_encoder
 from vit_encoder.encoder import Encoder
 from vit_encoder.layer_norm import LayerNorm, layer_norm
 from vit_encoder.loading import first_difference
@@ -586,33 +586,18 @@ BRANCHES = {
 LAYERS = ("the skips and the final norm", *BRANCHES)
 SMALL_TOKENS = small([1, 0, 2, -1], [0, 3, 1, 0], [2, 1, 0, 0])[None]
 SMALL = {"depth": 2, "dim": 4, "num_heads": 2, "mlp_dim": 5}
-TRAINED = {"depth": 2, "dim": 120, "num_heads": 8, "mlp_dim": 240}
 LINE = {  # question → what onnxruntime recorded before the final norm
     "the final norm, with trained weights": "tokens",
     "block 0, with trained weights": "block 0",
     "block 1, with trained weights": "block 1",
 }
 WHOLE_LINE = "block 1, with trained weights"
-weights = cache(text_encoder_weights)
-line = cache(text_line)
 
 
 def silent(parameters: dict[str, Tensor], speaking: int) -> dict[str, Tensor]:
     """The parameters with 0 for all that branches write, but the first `speaking`."""
     ends = tuple(list(BRANCHES.values())[speaking:])
     return {n: v * 0 if n.startswith(ends) else v for n, v in parameters.items()}
-
-
-def split(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict with query, key and value apart."""
-    parts = {}
-    for name, value in state.items():
-        if "qkv" in name:
-            names = (name.replace("qkv", p) for p in ("query", "key", "value"))
-            parts |= dict(zip(names, value.chunk(3), strict=True))
-        else:
-            parts[name] = value
-    return parts
 
 
 def joined(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -829,25 +814,6 @@ WRITE_TEXT_ENCODER = Implement(
     remarks=(it_reads,),
     locate=where,
 )
-
-
-def trained(answer: type[nn.Module]) -> nn.Module:
-    """A student's class, built for the line of text and filled with trained weights.
-
-    The weights go where the class holds them, as in the check: joined or apart, square
-    matrices the way round that agrees with the record.
-    """
-    for turn in (False, True):
-        encoder = answer(*TRAINED.values()).eval()
-        values = split(weights())
-        places = find_places(encoder, values, ENCODER_FORM, turn)
-        for name, place in places.items():
-            place.put(values[name])
-        with torch.no_grad():
-            output = encoder(line()["tokens"])
-        if close(output, line()["encoder"]):
-            break
-    return encoder
 
 
 # Weights from a file into an encoder.

@@ -945,6 +945,9 @@ def only_normalises_when_new(trials: Trials) -> Problem | None:
     if not {"weight", "bias"} <= initial.keys():
         return None  # has_gain_and_bias says so
     gain, bias = initial["weight"], initial["bias"]
+    width = trials["small numbers"].question.parameters["weight"].shape
+    if not gain.shape == bias.shape == width:  # forged: it could not be filled
+        return Problem("other-start", "In a new layer the gain has another shape.")
     if (gain == 1).all() and (bias == 0).all():
         return None
     for start in (GainStartsAtZero, StartsSwapped):

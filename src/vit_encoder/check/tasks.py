@@ -182,8 +182,16 @@ class Implement:
 
 
 def named(hearing: Hearing, questions: list[Question]) -> Hearing:
-    """The hearing with its replies by the questions' names, not by their places."""
-    replies = {q.name: hearing.replies[str(i)] for i, q in enumerate(questions)}
+    """The hearing with its replies by the questions' names, not by their places.
+
+    What it took counts as far as it was given: a forged hearing may name anything.
+    """
+    replies = {}
+    for i, question in enumerate(questions):
+        reply = hearing.replies[str(i)]
+        taken = set(reply.taken)
+        given = tuple(name for name in question.parameters if name in taken)
+        replies[question.name] = replace(reply, taken=given)
     turned = hearing.turned and named(hearing.turned, questions)
     return replace(hearing, replies=replies, turned=turned)
 

@@ -20,7 +20,10 @@ _tell: Callable[[str, object], None] | None = None  # sends a hearing
 
 @dataclass(frozen=True)
 class Heard:
-    """Stands where a Report stands in a notebook; it knows no points."""
+    """Stands where a Report stands in a notebook; it knows no points.
+
+    passed: it could be heard, so that a notebook that goes on only then does go on.
+    """
 
     id: str
     out_of: int
@@ -44,7 +47,7 @@ def check(id: str, answer: object, seed: int = 0) -> Heard:
     with plain_torch():
         hearing = listener(answer)
     _tell(str(id), hearing)
-    return Heard(id, out_of)
+    return Heard(id, out_of, passed=hearing.problem is None)
 
 
 @functools.cache

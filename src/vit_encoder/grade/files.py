@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 LIMIT = 20 * 2**20  # bytes of one file
-MOST_IN_STUDENT_ZIP = 200  # files
+MOST_IN_STUDENT_ZIP = 50  # files; a notebook may run for a minute
 
 BY_PRODUCT = re.compile(
     r"\.ipynb_checkpoints|__MACOSX|\.git|__pycache__|\.vscode|\.idea"
@@ -122,6 +122,8 @@ def _in_folder(root: Path) -> Iterator[Item]:
             problem = f"a folder that cannot be listed: {error.strerror}"
             yield Item(_name(folder, root), folder, problem=problem)
             continue
+        if not entries and folder != root:
+            yield Item(f"{_name(folder, root)}/", folder, by_product=True)
         for entry in entries:
             item = Item(_name(Path(entry), root), Path(entry))
             by_product = bool(BY_PRODUCT.fullmatch(entry.name))
@@ -165,6 +167,8 @@ def _student_zip(item: Item, data: bytes | None = None) -> Iterator[Item]:
     try:
         with BytesIO(data) if data is not None else open_plain(item.file) as stream:
             inside = _nested(stream, item)
+        if all(file.by_product for file in inside):
+            inside.append(replace(item, problem="a zip that holds no notebook"))
     except UnreadableError as error:
         inside = [replace(item, problem=str(error))]
     except BROKEN as error:
@@ -197,6 +201,8 @@ def _in_zip(
         elif not parts[-1]:  # a folder
             if is_notebook_name(parts[-2]):
                 yield replace(item, problem="a folder, not a notebook")
+            else:
+                yield replace(item, by_product=True)
         elif item.problem or not name.lower().endswith(".zip"):
             yield item
         elif nested:

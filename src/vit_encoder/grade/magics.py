@@ -8,7 +8,7 @@ MAGIC = re.compile(
     r"[%!]"  # %pip install, !ls
     r"|\?{1,2}[\w.*]+[ \t]*$"  # ?x
     r"|%{0,2}[\w.*]+\?{1,2}[ \t]*$"  # x?
-    r"|[\w., \t\[\]]+=[ \t]*(?:!|%[a-z])"  # files = !ls
+    r"|[\w.,\[\]][\w., \t\[\]]*=[ \t]*(?:!|%[a-z])"  # files = !ls
     r")",
     re.MULTILINE,
 )

@@ -29,8 +29,9 @@ PAUSE = 0.1  # seconds between two looks at what a submission uses
 PACKAGE = Path(__file__).parents[1]
 COURSE = "/course"  # where it stands in the sandbox
 WALLS = "walls"  # tells the worker that nothing else runs beside it
-INSIDE = {"PYTHONPATH": COURSE, "TMPDIR": "/tmp", "HOME": "/tmp"}
-SHOWN_OF_CHECK = ("adapter.py", "guard.py")
+SCRATCH = "/scratch"  # the only folder there that can be written to
+INSIDE = {"PYTHONPATH": COURSE, "TMPDIR": SCRATCH, "HOME": SCRATCH}
+SHOWN_OF_CHECK = ("adapter.py", "guard.py", "questions.py", "trained.py")
 SHOWN_OF_GRADE = ("__init__.py", "syscalls.py", "wire.py", "worker.py")
 HOW_TO_GET_ONE = (
     "On Debian or Ubuntu: sudo apt-get install bubblewrap. On other systems, run this "
@@ -350,10 +351,12 @@ def bubblewrap() -> list[str]:
         if path.exists() and any(map(path.is_relative_to, ("/usr", *python_folders()))):
             command += ["--tmpfs", str(path), "--remount-ro", str(path)]
     command += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
-    command += ["--size", str(64 * 2**20), "--tmpfs", "/tmp"]
+    command += ["--size", str(64 * 2**20), "--tmpfs", SCRATCH]
+    if not any(Path(path).is_relative_to("/tmp") for path in python_folders()):
+        command += ["--symlink", SCRATCH, "/tmp"]
     for source, place in shown():
         command += ["--ro-bind", str(source), f"{COURSE}/{PACKAGE.name}/{place}"]
-    return [*command, "--remount-ro", "/", "--chdir", "/tmp"]
+    return [*command, "--remount-ro", "/", "--chdir", SCRATCH]
 
 
 def python_folders() -> list[str]:

@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -48,7 +48,7 @@ def grade(
     submission. A run that was stopped goes on where it was. Raises one of REFUSALS,
     most often before anything is marked.
     """
-    require_place(output)
+    require_place(output, submissions)
     if walls and not dask:  # a worker of a cluster says itself if it has none
         require_walls()
     feedback = output.with_name(f"{output.stem}_feedback")
@@ -80,8 +80,14 @@ def grade(
     return in_order
 
 
-def require_place(output: Path) -> None:
-    """Raise Refused where no table can be written, before anything is marked."""
+def require_place(output: Path, submissions: Path) -> None:
+    """Raise Refused where no table should be written, before anything is marked.
+
+    Not among the submissions: what lies there was handed in, and may want to be taken
+    for a journal or be in the way of a mark.
+    """
+    if output.resolve().is_relative_to(submissions.resolve()):
+        raise Refused(f"expected an output outside of {submissions}, got {output}")
     if output.suffix != ".csv":
         raise Refused(f"expected an output that ends in .csv, got {output.name!r}")
     if not output.parent.is_dir():
@@ -100,7 +106,7 @@ def go_on(
         digest = read_submission(entry).digest if entry.path in met else ""
         known = digest and journal.known.get((entry.path, digest))
         if known:
-            yield known
+            yield replace(known, student=entry.student)
         else:
             waiting.append(entry)
     for outcome in mark_all(waiting, open_workers):

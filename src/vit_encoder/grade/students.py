@@ -46,12 +46,16 @@ def students_of(paths: Sequence[str]) -> list[str]:
     flat = all(len(parts) == common + 1 for parts in split)
     kept = common - 1 if flat and common else common  # may be the one student's folder
     found = [
-        _from_platform(parts) or (_by_hand(parts[kept:], flat), "") for parts in split
+        _from_platform(parts[: kept + 1], len(parts) == kept + 1)
+        or (_by_hand(parts[kept:], flat), "")
+        for parts in split
     ]
     ids = defaultdict(set)
     for name, id in found:
         ids[name].add(id)
-    return [f"{name} ({id})" if len(ids[name]) > 1 else name for name, id in found]
+    return [
+        f"{name} ({id})" if id and len(ids[name]) > 1 else name for name, id in found
+    ]
 
 
 def receipts(paths: Sequence[str]) -> set[str]:
@@ -61,10 +65,14 @@ def receipts(paths: Sequence[str]) -> set[str]:
     return {found[0] for found in written if found["attempt"] in attached}
 
 
-def _from_platform(parts: list[str]) -> tuple[str, str] | None:
-    """Name and id from the first part of a path that has a platform's form."""
+def _from_platform(parts: list[str], whole: bool) -> tuple[str, str] | None:
+    """Name and id from the first part that has a platform's form.
+
+    parts: of the path, down to where those of the students part ways; what stands below
+    is named by a student, who may want to be another. whole: the last one is the file.
+    """
     for part in parts:
-        is_file = part == parts[-1] or part.lower().endswith(".zip")
+        is_file = (whole and part is parts[-1]) or part.lower().endswith(".zip")
         flat = (CANVAS_ANONYMOUS, CANVAS, BLACKBOARD) if is_file else ()
         for form in (MOODLE, GRADESCOPE, *flat):
             if found := form.fullmatch(part):

@@ -10,12 +10,13 @@ in memory. Every file gets an entry, also one that cannot be marked.
 
 import hashlib
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vit_encoder.grade.files import (
+    BY_PRODUCT,
     Item,
     UnreadableError,
     content,
@@ -28,6 +29,7 @@ from vit_encoder.grade.students import receipts, students_of
 from vit_encoder.grade.text import printable, shorten
 
 LONGEST_PATH = 255  # characters
+NOTHING = "a folder in which nothing was handed in"
 DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -71,6 +73,7 @@ def find_submissions(path: Path, without: Iterable[Path] = ()) -> Found:
         if own.isdisjoint({item.file, *item.file.parents})
     ]
     handed_in = [item for item in items if not item.by_product]
+    handed_in += empty_folders(items)
     handed_in.sort(key=lambda item: (_shown(item.name), item.name, item.members))
     paths = _unique(map(_shown, (item.name for item in handed_in)))
     entries = [
@@ -81,9 +84,27 @@ def find_submissions(path: Path, without: Iterable[Path] = ()) -> Found:
     ]
     left_out = receipts(paths)
     kept = tuple(entry for entry in entries if entry.path not in left_out)
-    if not kept:
+    if not any(entry.item in items for entry in kept):
         raise ValueError(f"expected notebooks, but {path} holds no file")
-    return Found(kept, len(items) - len(kept))
+    files = [item for item in items if not item.name.endswith("/")]
+    return Found(kept, sum(item.by_product for item in files) + len(left_out))
+
+
+def empty_folders(items: list[Item]) -> list[Item]:
+    """An item for each folder, side by side with others, in which nothing is handed in.
+
+    It may be that of a student, who then has a row that says so.
+    """
+    first: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        folder, slash, _ = item.name.replace("\\", "/").partition("/")
+        if slash and not BY_PRODUCT.fullmatch(folder):
+            first[folder].append(item)
+    return [
+        replace(inside[0], name=f"{folder}/", by_product=False, problem=NOTHING)
+        for folder, inside in first.items()
+        if all(item.by_product for item in inside)
+    ]
 
 
 def read_submission(entry: Entry) -> Submission:

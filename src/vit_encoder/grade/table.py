@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -75,7 +76,11 @@ def _row(outcome: Outcome, tasks: list[str]) -> list[str | int]:
 
 
 def _safe(text: str) -> str:
-    """The text, with an apostrophe before what a spreadsheet would compute."""
+    """The text, with an apostrophe before what a spreadsheet would compute.
+
+    Some also part a line at other marks than the comma.
+    """
+    text = re.sub(r"([;|\t]\s*)(?=[=+\-@＝＋－＠])", r"\1'", text)
     return f"'{text}" if text.startswith(FORMULA) else text
 
 

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import json
 import math
+import re
 import select
 import socket
 import struct
@@ -25,6 +26,8 @@ from vit_encoder.check.adapter import Hearing, Problem, Reply
 
 MAX_FRAME = 16 * 2**20  # bytes; an honest hearing has some four MB at most
 MOST_AXES = 16  # of a tensor
+MOST_ENTRIES = 10_000  # of a list or a dictionary
+PROBLEM = re.compile(r"[a-z0-9-]{1,60}")  # its name
 LONGEST = 4000  # characters of a text in a hearing
 CLASSES = {cls.__name__: cls for cls in (Hearing, Problem, Reply)}
 DTYPES = {
@@ -160,13 +163,18 @@ def decode(data: object) -> object:
     ((kind, inside),) = data.items()
     if kind == "tensor":
         return decode_tensor(*inside)
+    if len(inside) > MOST_ENTRIES:
+        raise ValueError(f"{len(inside)} entries")
     if kind == "dict":
         return {key: decode(entry) for key, entry in inside.items()}
     if kind == "tuple":
         return tuple(decode(entry) for entry in inside)
     if kind == "list":
         return [decode(entry) for entry in inside]
-    return CLASSES[kind](**{name: decode(entry) for name, entry in inside.items()})
+    thing = CLASSES[kind](**{name: decode(entry) for name, entry in inside.items()})
+    if type(thing) is Problem and not PROBLEM.fullmatch(thing.name):
+        raise ValueError("a name that no problem has")
+    return thing
 
 
 def decode_tensor(name: str, shape: list, device: str, data: str) -> Tensor:
