@@ -477,7 +477,7 @@ def test_a_class(tmp_path, handed_in):
         "fe.pdf": "Not a notebook.",
         "gi": found["gi"]["note"],
     }
-    assert found["gi"]["note"].startswith("broken JSON")
+    assert found["gi"]["note"].startswith("Broken JSON")
     feedback = sorted(path.name for path in (tmp_path / "marks_feedback").iterdir())
     assert len(feedback) == 14
     (results,) = (tmp_path / "marks_feedback").glob("ada-*.results.json")

@@ -95,7 +95,7 @@ class ScoreCard:
     def last_line(self) -> str:
         """The sum, and what it is worth."""
         total = count(self.points, self.out_of)
-        return f"Total: {total}. They are for you: nobody else sees them."
+        return f"Total: {total}. This card is for you: nobody else sees it."
 
     def export(self, path: str | Path) -> Path:
         """Write the card to a file, as .csv, .json or .html, and give its path.
