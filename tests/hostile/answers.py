@@ -294,8 +294,11 @@ def found():
         """
 import os
 def found():
-    for top in ("/scratch", "/tmp", "/dev/shm", "/var/tmp"):
+    for top in ("/scratch", "/dev/shm", "/var/tmp"):
         if os.path.isdir(top) and os.listdir(top):
+            return True
+    for name in os.listdir("/tmp") if os.path.isdir("/tmp") else ():
+        if "course" not in name and name not in "@REPOSITORY@":
             return True
     with open("/proc/sysvipc/shm") as file:
         return len(file.readlines()) > 1
