@@ -348,7 +348,9 @@ def test_killed_and_stopped_it_goes_on_and_loses_nothing(
 
     def start():
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen([*COMMAND, *arguments], **pipes)
+        # What runs in the background, as tests may, hears no Ctrl-C.
+        hear = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        return subprocess.Popen([*COMMAND, *arguments], preexec_fn=hear, **pipes)
 
     killed = start()
     wait_until(lambda: known_to(diary))
