@@ -247,6 +247,20 @@ def test_a_cell_that_does_not_run_is_told_from_one_that_was_left(made, marks_of)
     assert outcome.status == "marked"
 
 
+def test_a_package_that_is_not_here_is_no_zero(made, marks_of):
+    notebook = copy.deepcopy(made["solutions"]["02_self_attention"])
+    cell = next(
+        c
+        for c in notebook.cells
+        if c.metadata.get("exercise", {}).get("id") == "self_attention.attention"
+    )
+    cell.source = f"import not_installed_here\n{cell.source}"
+    outcome = marks_of(notebook)
+    assert outcome.marks[1].points is None
+    assert outcome.status == "partly"
+    assert "needs a package that is not here: self_attention.attention" in outcome.note
+
+
 def test_a_fault_of_the_judge_is_no_zero(made, marks_of, monkeypatch, capsys):
     def broken(*_):
         raise ZeroDivisionError

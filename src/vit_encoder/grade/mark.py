@@ -213,8 +213,10 @@ class Visit:
         entry = self.marker.entries.get(id) if isinstance(id, str) else None
         if entry and id not in self.marks:
             text = printable(f"The cell of this task raised {problem!s:.200}")
-            state = "its cell does not run"
-            self.marks[id] = Mark(id, 0, entry["points"], state, (), text)
+            points, state = 0, "its cell does not run"
+            if str(problem).startswith("ModuleNotFoundError"):  # it may run elsewhere
+                points, state = None, "its cell needs a package that is not here"
+            self.marks[id] = Mark(id, points, entry["points"], state, (), text)
 
     def oddities(self) -> list[str]:
         """What went wrong in the cells, the first few."""
