@@ -8,11 +8,11 @@ from functools import cache
 from importlib import import_module, resources
 
 from vit_encoder.check import progress
-from vit_encoder.check.adapter import Bug, anonymous
-from vit_encoder.check.guard import plain_torch
-from vit_encoder.check.misconceptions import Misconception
+from vit_encoder.check.hearing.guard import plain_torch
+from vit_encoder.check.hearing.students_tests import Bug, anonymous
+from vit_encoder.check.judging.misconceptions import Misconception
 from vit_encoder.check.report import Report, Row, ScoreCard
-from vit_encoder.check.tasks import Task
+from vit_encoder.check.tasks import CodeTask
 
 __all__ = ["Report", "bug", "catalogue", "check", "misconception", "score_card"]
 
@@ -72,11 +72,11 @@ def misconception(id: str, name: str) -> Misconception:
     ValueError if there is none.
     """
     module, _, part = id.partition(".")
-    bank = _module(module).MISCONCEPTIONS.get(part, ())
-    for found in bank:
+    declared = _module(module).MISCONCEPTIONS.get(part, ())
+    for found in declared:
         if found.name == name:
             return found
-    known = ", ".join(m.name for m in bank) or "none"
+    known = ", ".join(m.name for m in declared) or "none"
     raise ValueError(f"No misconception {name!r} of {id!r}; known are: {known}.")
 
 
@@ -104,7 +104,7 @@ def _entry(id: str) -> dict:
     raise ValueError(f"No exercise {id!r}; expected one of {known}.")
 
 
-def task(id: str) -> Task:
+def task(id: str) -> CodeTask:
     """The task of an exercise, from the module of its chapter."""
     _entry(id)
     module, _, name = id.partition(".")

@@ -11,10 +11,7 @@ import cloudpickle
 import torch
 from torch import Tensor
 
-# What the sandbox shows of the checks.
-SHOWN = tuple(
-    f"vit_encoder.check.{name}" for name in ("adapter", "guard", "questions", "trained")
-)
+SHOWN = "vit_encoder.check.hearing"  # what the sandbox shows of the checks
 
 
 class Pickler(cloudpickle.Pickler):
@@ -47,7 +44,7 @@ def by_value(thing: object) -> bytes:
     modules = [
         module
         for name, module in sorted(sys.modules.items())
-        if name.startswith("vit_encoder.check.") and name not in SHOWN
+        if name.startswith("vit_encoder.check.") and not name.startswith(SHOWN)
     ]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)

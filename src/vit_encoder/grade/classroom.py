@@ -10,7 +10,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vit_encoder.check.guard import plain_torch
+from vit_encoder.check.hearing.guard import plain_torch
 
 __all__ = ["Heard", "bug", "catalogue", "check", "misconception", "score_card"]
 

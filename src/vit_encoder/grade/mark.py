@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from vit_encoder import check
 from vit_encoder.check import catalogue
-from vit_encoder.check.guard import plain_torch
-from vit_encoder.check.judge import Verdict
+from vit_encoder.check.hearing.guard import plain_torch
+from vit_encoder.check.judging.verdicts import Verdict
 from vit_encoder.check.report import Report
 from vit_encoder.check.tasks import Implement, Task
 from vit_encoder.grade.by_value import by_value

@@ -31,7 +31,6 @@ COURSE = "/course"  # where it stands in the sandbox
 WALLS = "walls"  # tells the worker that nothing else runs beside it
 SCRATCH = "/scratch"  # the only folder there that can be written to
 INSIDE = {"PYTHONPATH": COURSE, "TMPDIR": SCRATCH, "HOME": SCRATCH}
-SHOWN_OF_CHECK = ("adapter.py", "guard.py", "questions.py", "trained.py")
 SHOWN_OF_GRADE = ("__init__.py", "syscalls.py", "wire.py", "worker.py")
 HOW_TO_GET_ONE = (
     "On Debian or Ubuntu: sudo apt-get install bubblewrap. On other systems, run this "
@@ -234,11 +233,10 @@ def proportional(process: psutil.Process) -> int:
 def shown() -> list[tuple[Path, str]]:
     """What student code may see of the package: a file or folder, and its place."""
     modules = [(path, path.name) for path in sorted(PACKAGE.glob("*.py"))]
-    folders = [(PACKAGE / name, name) for name in ("data", "figures")]
-    checks = [(PACKAGE / "check" / name, f"check/{name}") for name in SHOWN_OF_CHECK]
+    folders = [(PACKAGE / n, n) for n in ("data", "figures", "check/hearing")]
     own = [(PACKAGE / "grade" / name, f"grade/{name}") for name in SHOWN_OF_GRADE]
     classroom = PACKAGE / "grade" / "classroom.py"
-    return [*modules, *folders, *checks, *own, (classroom, "check/__init__.py")]
+    return [*modules, *folders, *own, (classroom, "check/__init__.py")]
 
 
 def copy_shown(course: Path) -> None:

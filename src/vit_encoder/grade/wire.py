@@ -22,7 +22,7 @@ from dataclasses import dataclass, fields, is_dataclass
 import torch
 from torch import Tensor
 
-from vit_encoder.check.adapter import Hearing, Problem, Reply
+from vit_encoder.check.hearing.data import Hearing, Problem, Reply
 
 MAX_FRAME = 16 * 2**20  # bytes; an honest hearing has some four MB at most
 MOST_AXES = 16  # of a tensor

@@ -22,7 +22,7 @@ import time
 import types
 from pathlib import Path
 
-from vit_encoder.check.adapter import Hearing, Problem
+from vit_encoder.check.hearing.data import Hearing, Problem
 from vit_encoder.grade.syscalls import deny
 from vit_encoder.grade.wire import MAX_FRAME, Line, encode
 

@@ -3,20 +3,7 @@
 import torch
 from torch import Tensor
 
-from vit_encoder.check.adapter import Question
-
-# How answers may hold parameters: joined, or in torch's own modules.
-FUSED = {"qkv": ("query", "key", "value"), "in_proj": ("query", "key", "value")}
-ALIASES = {
-    # nn.MultiheadAttention, by itself and in nn.TransformerEncoderLayer
-    "attn.query": ("self_attn.query",),
-    "attn.key": ("self_attn.key",),
-    "attn.value": ("self_attn.value",),
-    "attn.proj": ("attn.out_proj", "self_attn.out_proj"),
-    # nn.Sequential, with or without dropout, and nn.TransformerEncoderLayer
-    "mlp.fc1": ("mlp.0", "linear1"),
-    "mlp.fc2": ("mlp.2", "mlp.3", "linear2"),
-}
+from vit_encoder.check.hearing.data import Question
 
 
 class Normal:

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vit_encoder.check.adapter import Question
-from vit_encoder.check.questions import Normal, double, finish
+from vit_encoder.check.hearing.data import Question
+from vit_encoder.check.judging.questions import Normal, double, finish
 
 EPS = 1e-6
 Get = Callable[[str], Tensor]

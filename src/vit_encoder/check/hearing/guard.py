@@ -14,12 +14,15 @@ from types import CodeType
 import torch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
+from vit_encoder.check.hearing.data import LATE, TIME_LIMIT, Hearing
+
 # The meta device has no data and stands in for a GPU. Its first operation loads
 # modules for a second; here that second is part of the import, not of a check.
 torch.empty(1, 1, device="meta") @ torch.empty(1, 1, device="meta") / 2
 
 PATIENCE = 3  # how many times its limit a check may last by the clock on the wall
 SWITCHES = ("setprofile", "start_new_thread")  # behind them Watch is blind
+SEEDS = ("manual_seed",)  # what seeds a generator of torch in the end
 TICK = 0.01  # seconds between two looks at the clocks, at least
 
 
@@ -53,6 +56,7 @@ class Watch(TorchFunctionMode):
     reference: the course's functions or module classes.
     seen: ("built-in-used", "reference-used" or "guard-removed", name), in order. Code
         that is written to escape it can, as it runs in the same process.
+    seeds: how often a generator was seeded.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Watch(TorchFunctionMode):
         }
         self.kinds = Kinds(builtins)
         self.seen: list[tuple[str, str]] = []
+        self.seeds = 0
         self.over = False
         self.profile = self.profiler()
 
@@ -114,7 +119,10 @@ class Watch(TorchFunctionMode):
                 if code.co_name in names and code in parts:
                     seen.append(parts[code])
             elif event == "c_call" and kinds[called.__name__] and not self.over:
-                seen.append((kinds[called.__name__], called.__name__))
+                if kinds[called.__name__] == "seed":
+                    self.seeds += 1
+                else:
+                    seen.append((kinds[called.__name__], called.__name__))
 
         return profile
 
@@ -124,6 +132,7 @@ class Kinds(dict):
 
     def __init__(self, builtins: tuple[str, ...]):
         super().__init__(dict.fromkeys(SWITCHES, "guard-removed"))
+        self.update(dict.fromkeys(SEEDS, "seed"))
         self.builtins = builtins
 
     def __missing__(self, name: str) -> str:
@@ -274,3 +283,15 @@ def limit_by_thread(seconds: float) -> Iterator[None]:
     finally:
         with lock:
             over.set()
+
+
+def under_guard(put_questions: Callable, replies: dict) -> Hearing:
+    """Run the questions under guard; replies is filled as far as they come."""
+    sink = Sink()
+    problem = None
+    try:
+        with guarded(TIME_LIMIT, sink):
+            put_questions()
+    except TimeUp:
+        problem = LATE
+    return Hearing(replies, problem, sink.characters)

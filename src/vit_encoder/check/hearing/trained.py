@@ -8,8 +8,8 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from vit_encoder.check.adapter import Form, find_places
-from vit_encoder.check.questions import ALIASES, FUSED
+from vit_encoder.check.hearing.data import Form
+from vit_encoder.check.hearing.parameters import ALIASES, FUSED, find_places
 from vit_encoder.data import text_encoder_weights, text_line
 
 TRAINED = {"depth": 2, "dim": 120, "num_heads": 8, "mlp_dim": 240}

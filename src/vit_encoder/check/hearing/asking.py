@@ -1,0 +1,239 @@
+"""Put questions to an answer, in whatever process it lives."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from vit_encoder.check.hearing.data import (
+    LATE,
+    Form,
+    Hearing,
+    Problem,
+    ProblemError,
+    Question,
+    Reply,
+)
+from vit_encoder.check.hearing.errors import describe, not_answered, raised, unfit
+from vit_encoder.check.hearing.guard import TimeUp, Watch, on_meta, under_guard
+from vit_encoder.check.hearing.parameters import (
+    Place,
+    find_places,
+    has_square,
+    shared_pairs,
+)
+from vit_encoder.check.hearing.students_tests import LENT, anonymous
+
+UNWATCHED = nullcontext()
+
+
+def ask_all(answer: object, form: Form, questions: list[Question]) -> Hearing:
+    """Put all questions to an answer; whatever it does, a Hearing comes back."""
+    problem = unfit(answer, form)
+    if problem:
+        return Hearing({}, problem)
+    replies = {q.name: Reply(problem=LATE) for q in questions}
+    turned = {}
+    # A version that a test kept may be handed in, as it was lent or taken apart.
+    reference = (*LENT, *map(anonymous, form.reference), *form.reference)
+    watch = Watch(form.builtins, form.builtin_parts, reference)
+
+    def put_questions():
+        for question in questions:
+            reply = ask(answer, form, question, watch)
+            replies[question.name] = reply
+            if has_square(reply):
+                turned[question.name] = ask(answer, form, question, watch, turn=True)
+
+    hearing = under_guard(put_questions, replies)
+    if watch.seen:
+        hearing = replace(hearing, problem=forbidden(*watch.seen[0]))
+    return replace(hearing, turned=Hearing(replies | turned)) if turned else hearing
+
+
+def blind(questions: list[Question]) -> list[Question]:
+    """The questions without what they are for: a place for a name, nothing refused."""
+    return [
+        replace(q, name=str(i), refused=False, secondary=False)
+        for i, q in enumerate(questions)
+    ]
+
+
+def forbidden(name: str, called: str) -> Problem:
+    """The answer called what this task asks for."""
+    if name == "guard-removed":
+        return Problem(name, f"It calls `{called}`, which blinds the check.")
+    owner = "the course's own" if name == "reference-used" else "the built-in"
+    return Problem(
+        name, f"It calls {owner} `{called}`. This task asks you to do without it."
+    )
+
+
+def ask(
+    answer: Callable,
+    form: Form,
+    question: Question,
+    watch: AbstractContextManager = UNWATCHED,
+    *,
+    turn: bool = False,
+) -> Reply:
+    """Put one question; an error of the answer becomes a Problem.
+
+    watch: around calls of the answer. turn: set square matrices the other way round.
+    """
+    try:
+        return reply_to(answer, form, question, watch, turn)
+    except ProblemError as error:
+        return Reply(problem=error.problem)
+    except (TimeUp, KeyboardInterrupt):
+        raise
+    except NotImplementedError as error:
+        if question.device == "cpu":
+            return Reply(problem=not_answered())
+        return Reply(problem=raised(error))
+    except BaseException as error:  # SystemExit, too: the notebook goes on
+        errors = tuple(kind.__name__ for kind in type(error).__mro__)
+        return Reply(problem=raised(error), errors=errors)
+
+
+def reply_to(
+    answer: Callable,
+    form: Form,
+    question: Question,
+    watch: AbstractContextManager,
+    turn: bool,
+) -> Reply:
+    """Build the answer, call it, and bring home plain data."""
+    inputs = [fresh(x, question) for x in question.inputs]
+    places: dict[str, Place] = {}
+    parameters: dict[str, tuple[int, ...]] = {}
+    initial: dict[str, Tensor] = {}
+    call = answer
+    if form.is_class:
+        call = build(answer, question, watch)
+        parameters = {n: tuple(p.shape) for n, p in call.named_parameters()}
+        try:
+            places = find_places(call, question.parameters, form, turn)
+        except ProblemError as error:
+            return Reply(parameters=parameters, problem=error.problem)
+        if question.initial:
+            views = {n: place.view(place.tensor) for n, place in places.items()}
+            initial = {name: plain(view) for name, view in views.items()}
+        for name, place in places.items():
+            place.put(question.parameters[name])
+    # On meta every call is slow, and none is made that was not made on the CPU.
+    with on_meta() if question.device == "meta" else watch:
+        if form.call:
+            result = form.call(answer, inputs, question.parameters)
+        else:
+            result = rehearsed(call, question)(*inputs)
+    outputs = read_outputs(result, form.outputs)
+    reply = Reply(
+        tuple(plain(x) for x in outputs),
+        tuple(plain(x) if isinstance(x, Tensor) else x for x in inputs),
+        taken=tuple(places),
+        shared=shared_pairs(places),
+        parameters=parameters,
+        initial=initial,
+        seeded=bool(getattr(watch, "seeds", 0)),
+    )
+    if question.cotangent is None:
+        return reply
+    return replace(reply, gradients=gradients(outputs[0], question, inputs, places))
+
+
+def rehearsed(call: Callable, question: Question) -> Callable:
+    """The module, after it was called in the modes of the question's rehearsals."""
+    for training in question.rehearsals:
+        call.train(training)
+        call(*(fresh(x, question) for x in question.inputs))
+    if question.rehearsals:
+        call.train(question.training)
+    return call
+
+
+def fresh(value: object, question: Question) -> object:
+    """A copy of an input, so that the question stays as it is."""
+    if not isinstance(value, Tensor):
+        return value
+    copy = value.detach().clone().to(question.device)
+    return copy.requires_grad_(question.cotangent is not None)
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """A copy that is an ordinary tensor, whatever subclass came."""
+    copy = torch.empty(tuple(tensor.shape), dtype=tensor.dtype, device=tensor.device)
+    return copy.copy_(tensor.detach())
+
+
+def build(
+    answer: Callable, question: Question, watch: AbstractContextManager
+) -> nn.Module:
+    """The module with the dtype and device of the inputs."""
+    dtype = next(x.dtype for x in question.inputs if isinstance(x, Tensor))
+    with torch.random.fork_rng(devices=[]):
+        # Equal questions build equal modules; what differs then comes from forward.
+        torch.default_generator.manual_seed(0)
+        with watch:
+            module = answer(*question.arguments.values())
+        module.train(question.training)
+        if any(map(is_lazy, module.parameters())):
+            on_cpu = replace(question, device="cpu")
+            module.to(dtype=dtype)(*(fresh(x, on_cpu) for x in question.inputs))
+    return module.to(dtype=dtype, device=question.device)
+
+
+def read_outputs(result: object, names: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """The returned tensors; ProblemError says in one line what came instead."""
+    wanted = "one tensor"
+    if len(names) > 1:
+        wanted = f"a tuple ({', '.join(names)})"
+    if result is None:
+        raise ProblemError(
+            "returns-none", f"It returned None, expected {wanted}. Is there a `return`?"
+        )
+    if result is Ellipsis:
+        raise ProblemError("not-answered", not_answered().text)
+    outputs = result if len(names) > 1 else (result,)
+    fits = isinstance(outputs, tuple) and len(outputs) == len(names)
+    if not fits or not all(is_plain_tensor(x) for x in outputs):
+        raise ProblemError(
+            "wrong-type", f"It returned {describe_result(result)}, expected {wanted}."
+        )
+    return outputs
+
+
+def is_plain_tensor(thing: object) -> bool:
+    """A dense tensor."""
+    return isinstance(thing, Tensor) and thing.layout == torch.strided
+
+
+def describe_result(result: object) -> str:
+    """A returned thing as a message names it, with what is in it."""
+    if isinstance(result, tuple | list):
+        inside = ", ".join(type(x).__name__ for x in result[:4])
+        more = ", …" if len(result) > 4 else ""
+        return f"a {type(result).__name__} of ({inside}{more})"
+    if isinstance(result, Tensor):
+        return "one tensor"
+    return describe(result)
+
+
+def gradients(
+    output: Tensor, question: Question, inputs: list, places: dict[str, Place]
+) -> dict[str, Tensor | None]:
+    """The gradients of the inputs and of the parameters, by name."""
+    if not output.requires_grad:
+        raise ProblemError(
+            "gradient-cut", "No gradient flows from its output back to its input."
+        )
+    output.backward(question.cotangent.to(output))
+    tensors = ((i, x) for i, x in enumerate(inputs) if isinstance(x, Tensor))
+    found = {f"input {i}": x.grad for i, x in tensors}
+    for name, place in places.items():
+        grad = place.tensor.grad
+        found[name] = None if grad is None else place.view(grad)
+    return {n: None if g is None else plain(g) for n, g in found.items()}

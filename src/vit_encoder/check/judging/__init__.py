@@ -1,0 +1,1 @@
+"""What is right, what people get wrong, and what is said about it."""

@@ -1,0 +1,165 @@
+"""A misconception: an edit of the right version's source, declared once.
+
+    ATTENTION = edits(
+        attention,
+        edit(
+            "softmax-over-queries",
+            {"dim=-1": "dim=-2"},
+            seen="The weights of one query do not add up to 1.",
+            ask="Which index runs over the things that are averaged?",
+        ),
+    )
+
+Checks, tests, bug hunts and chapters use it. Each old text must stand exactly once in
+the right version, so that a chapter which is changed fails loudly.
+"""
+
+import ast
+import difflib
+import inspect
+import linecache
+import math
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+GITHUB = "https://github.com/"
+OURS = "constructed for this course"
+KNOWN = {"F": F, "math": math, "nn": nn, "torch": torch}  # what an edit may use
+
+
+@dataclass(frozen=True, eq=False)
+class Misconception:
+    """Something people get wrong, beside the right version.
+
+    name: short, such as softmax-over-queries.
+    right: the version of the course.
+    changes: old text → new text, in the source of `right`.
+    seen: what it looks like from outside, in a sentence or two.
+    ask: the question that leads out of it.
+    source: where it was met.
+    parts: name → what stands under it in place of what `right` calls.
+    part: the same misconception in the small part that `right` calls, if it is one.
+    """
+
+    name: str
+    right: Callable
+    changes: Mapping[str, str]
+    seen: str
+    ask: str
+    source: str = OURS
+    parts: Mapping[str, Callable] | None = None
+    part: "Misconception | None" = None
+
+    @cached_property
+    def wrong(self) -> Callable:
+        """The wrong version, a whole function or class."""
+        scope = {**KNOWN, **vars(sys.modules[self.right.__module__])}
+        scope |= self.parts or {}
+        path = f"<{self.right.__name__}: {self.name}>"
+        lines = self.text.splitlines(keepends=True)
+        linecache.cache[path] = (len(self.text), None, lines, path)  # for getsource
+        exec(compile(self.text, path, "exec"), scope)
+        return scope[self.right.__name__]
+
+    @cached_property
+    def text(self) -> str:
+        """The source of the wrong version, with the right version's comments.
+
+        Raises ValueError if an old text does not stand exactly once in the right one.
+        """
+        source = textwrap.dedent(inspect.getsource(self.right))
+        for old in self.changes:
+            if source.count(old) != 1:
+                raise ValueError(
+                    f"{self.name}: expected {old!r} once in {self.right.__name__}, "
+                    f"found it {source.count(old)} times"
+                )
+        for old, new in self.changes.items():
+            source = source.replace(old, new, 1)
+        return source
+
+    def code(self) -> str:
+        """The wrong version as code, the wrong small part before what calls it."""
+        own = plain(self.text)
+        return f"{self.part.code()}\n\n\n{own}" if self.part else own
+
+    def diff(self) -> str:
+        """What is wrong: lines with - and +, one line around them."""
+        if self.part:
+            return self.part.diff()
+        right = plain(textwrap.dedent(inspect.getsource(self.right)))
+        lines = difflib.unified_diff(
+            right.splitlines(), self.code().splitlines(), lineterm="", n=1
+        )
+        return "\n".join(x for x in lines if not x.startswith(("---", "+++", "@@")))
+
+
+def edit(
+    name: str, changes: Mapping[str, str], seen: str, ask: str, source: str = OURS
+) -> dict:
+    """What `edits` makes a Misconception of; the arguments are those of the class."""
+    return {
+        "name": name,
+        "changes": changes,
+        "seen": seen,
+        "ask": ask,
+        "source": source,
+    }
+
+
+def edits(
+    right: Callable, *wrong: dict, **parts: Callable
+) -> tuple[Misconception, ...]:
+    """Wrong versions of a part, the more telling first.
+
+    parts: names that the edits use and the module of `right` does not know.
+    """
+    return tuple(Misconception(right=right, parts=parts, **given) for given in wrong)
+
+
+def inside(
+    right: Callable, misconceptions: Iterable[Misconception]
+) -> tuple[Misconception, ...]:
+    """Misconceptions of a small part as they show in a larger one that calls it."""
+    return tuple(
+        replace(m, right=right, changes={}, parts={m.right.__name__: m.wrong}, part=m)
+        for m in misconceptions
+    )
+
+
+def named(
+    misconceptions: Iterable[Misconception], *names: str
+) -> tuple[Misconception, ...]:
+    """Those of these names, in this order. KeyError if one is missing."""
+    known = {m.name: m for m in misconceptions}
+    return tuple(known[name] for name in names)
+
+
+def plain(source: str) -> str:
+    """A function or class without docstrings, comments, annotations and decorators.
+
+    Two versions of one part then differ only in what they do.
+    """
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            node.decorator_list = []
+            if ast.get_docstring(node) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        if isinstance(node, ast.Assign | ast.Return) and isinstance(
+            node.value, ast.Tuple
+        ):
+            # As people write it: `return a, b`, with no brackets around.
+            node.value = ast.Name(", ".join(map(ast.unparse, node.value.elts)))
+    return ast.unparse(tree)

@@ -1,0 +1,280 @@
+"""Properties: what holds for every right answer.
+
+A property of one part is a function that says what it saw by raising `Fails`:
+
+    @holds("the weights of a query add up to 1", ask="How much is there?", core=True)
+    def rows_sum_to_one(trials): ...
+
+The others are made here, from the names of the questions that show them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vit_encoder.check.judging.trials import (
+    Fails,
+    Trial,
+    Trials,
+    close,
+    tolerance_of,
+    unchanged,
+)
+
+COARSE = 2e-6  # what float64 still agrees to with a constant held in float32
+
+
+@dataclass(frozen=True)
+class Property:
+    """Something that holds for every right answer.
+
+    name: what holds, as a student reads it.
+    test: raises Fails if it does not hold, for all trials.
+    ask: the question that leads on.
+    core: without it the answer earns nothing; the others cost one point each.
+    """
+
+    name: str
+    test: Callable[[Trials], None]
+    ask: str
+    core: bool = False
+
+
+def holds(name: str, ask: str, *, core: bool = False) -> Callable[..., Property]:
+    """A decorator that makes a test a Property; its arguments are those of Property."""
+    return lambda test: Property(name, test, ask, core)
+
+
+def each(
+    name: str, questions: tuple[str, ...], ask: str, *, core: bool = False
+) -> Callable[..., Property]:
+    """A decorator for what one trial shows, looked for in each of these questions."""
+
+    def declare(look: Callable[[Trial], None]) -> Property:
+        def test(trials: Trials) -> None:
+            for question in questions:
+                look(trials[question])
+
+        return Property(name, test, ask, core)
+
+    return declare
+
+
+def returns_right_shapes(
+    name: str, *questions: str, ask: str, core: bool = True
+) -> Property:
+    """The questions have answers of the expected shapes."""
+    return each(name, questions, ask, core=core)(lambda trial: trial.outputs)
+
+
+def agrees(name: str, *questions: str, ask: str, core: bool = False) -> Property:
+    """The outputs of these questions are the oracle's."""
+    return each(name, questions, ask, core=core)(Trial.require_right)
+
+
+def stays_finite(name: str, question: str, ask: str) -> Property:
+    """No nan and no infinity where the oracle has none."""
+
+    @each(name, (question,), ask)
+    def test(trial: Trial) -> None:
+        if trial.right():
+            return
+        if all(x.isfinite().all() for x in trial.outputs):
+            trial.require_right(f"The numbers differ{trial.by()} on {question}.")
+        raise Fails(f"It returns nan or infinity on {question}.")
+
+    return test
+
+
+def refuses(name: str, taken: str, *questions: str, ask: str) -> Property:
+    """Arguments that do not fit together raise a ValueError.
+
+    taken: the name of the misconception behind an answer that takes them all the same.
+    """
+
+    @each(name, questions, ask)
+    def test(trial: Trial) -> None:
+        if trial.right():
+            return
+        came = trial.reply.problem
+        got = came.text if came else "It gave a result."
+        text = f"For {trial.sizes()} a ValueError is expected. {got}"
+        if not came:
+            raise Fails(text, taken)
+        if came.name == "error-returned":
+            raise Fails(text, came.name, came.ask)
+        question = "Which error says that an argument has a value that does not fit?"
+        raise Fails(text, "wrong-error", question)
+
+    return test
+
+
+def has_parameters(
+    name: str, question: str, *, ask: str, optional: tuple[str, ...] = ()
+) -> Property:
+    """All parameters of the question are there, none of them twice.
+
+    optional: how the names end of those that may be missing.
+    """
+    return each(name, (question,), ask, core=True)(
+        lambda trial: require_parameters(trial, optional)
+    )
+
+
+def require_parameters(trial: Trial, optional: tuple[str, ...] = ()) -> None:
+    """Fails if a parameter is missing or is there twice."""
+    if trial.reply.problem:
+        raise Fails.because(trial.problem())
+    missing = [
+        n
+        for n in trial.question.parameters
+        if n not in trial.reply.taken and not n.endswith(optional)
+    ]
+    if missing:
+        shown = ", ".join(missing[:4]) + (", …" if len(missing) > 4 else "")
+        has = ", ".join([*trial.reply.parameters][:8]) or "none"
+        text = f"It has no {shown}. Its parameters are: {has}."
+        raise Fails(text, "missing-parameters", "")
+    if trial.reply.shared:
+        first, second = trial.reply.shared[0]
+        text = f"Its {first} and its {second} are one and the same parameter."
+        ask = "Which parts should learn apart from one another?"
+        raise Fails(text, "shared-parameters", ask)
+
+
+# What every part has, with the names of the questions that show it.
+
+
+@holds("equal questions get equal answers", "Where do random numbers enter?")
+def REPEATS(trials: Trials) -> None:  # noqa: N802, a constant as the others are
+    """The same question, asked twice."""
+    first, second = (trials[n].reply.outputs for n in ("float32", "float32 again"))
+    if not all(close(a, b) for a, b in zip(first, second, strict=False)):
+        raise Fails("Two equal calls give different numbers.", "not-deterministic")
+
+
+@each(
+    "float32 and float64 are kept",
+    ("float32", "gradients"),
+    "Where does a number of another type enter?",
+)
+def KEEPS_DTYPE(trial: Trial) -> None:  # noqa: N802
+    """The outputs have the dtype of the inputs."""
+    wanted = trial.question.inputs[0].dtype  # the first input is a tensor
+    for got in trial.reply.outputs:
+        if got.dtype != wanted:
+            raise Fails(f"For {wanted} inputs it returns {got.dtype}.", "dtype-changed")
+
+
+@each("float64 keeps its digits", ("gradients",), "Is something rounded on the way?")
+def KEEPS_DIGITS(trial: Trial) -> None:  # noqa: N802
+    """On float64 inputs nothing is rounded to float32 on the way.
+
+    A single constant may be: √D_h from a float32 tensor changes the seventh digit.
+    """
+    if not trial.right() or trial.right(at_least=0):
+        return
+    came = trial.drawn or trial.reply.outputs
+    if any(torch.equal(x, x.float().double()) for x in came):
+        text = "On float64 inputs it computes in float32: digits are lost."
+        ask = "Where does a number of another type enter?"
+        raise Fails(text, "computed-in-float32", ask)
+    if not trial.right(at_least=COARSE):
+        raise Fails(f"On float64 inputs the numbers are off{trial.by()}.")
+
+
+@each(
+    "the device is kept",
+    ("another device",),
+    "A new tensor can ask an old one where it lives. Does yours?",
+)
+def KEEPS_DEVICE(trial: Trial) -> None:  # noqa: N802
+    """Nothing is made on the CPU while the inputs are elsewhere.
+
+    An answer that looks at numbers cannot run on the meta device; that is no fault.
+    """
+    reply = trial.reply
+    text = reply.problem.text.lower() if reply.problem else ""
+    mixed = "expect" in text and "device" in text
+    mixed = mixed or "copy out of meta" in text  # such as x.cpu()
+    if mixed or any(x.device.type != "meta" for x in reply.outputs):
+        text = "It makes a tensor on the CPU, also when its inputs are elsewhere."
+        raise Fails(text, "device-fixed")
+
+
+@holds(
+    "the input is not changed",
+    "Which of your lines writes into a tensor that it was given?",
+)
+def KEEPS_INPUTS(trials: Trials) -> None:  # noqa: N802
+    """No input was changed, by any question."""
+    for trial in trials.values():
+        pairs = zip(trial.question.inputs, trial.reply.inputs_after, strict=False)
+        for place, (before, after) in enumerate(pairs):
+            if not isinstance(before, Tensor) or before.device != after.device:
+                continue
+            if not unchanged(before, after):
+                text = f"It changes its own input, number {place} counted from 0."
+                raise Fails(text, "input-changed")
+
+
+@each(
+    "gradients are right",
+    ("gradients",),
+    "Is every step from the input to the output one that autograd can follow?",
+)
+def GRADIENTS(trial: Trial) -> None:  # noqa: N802
+    """The gradients of inputs and parameters are the oracle's."""
+    output = trial.output
+    for place, expected in trial.gradients.items():
+        got = trial.reply.gradients.get(place)
+        if got is None:
+            raise Fails(f"No gradient reaches {place}.", "gradient-cut")
+        # A coarse output makes coarse gradients, whatever their own dtype.
+        if not close(got, expected, max(COARSE, tolerance_of(output))):
+            raise Fails(f"The gradient of {place} differs.")
+
+
+@holds("the seed is left alone", "Who else draws random numbers after your part?")
+def LEAVES_THE_SEED(trials: Trials) -> None:  # noqa: N802
+    """It never seeds a generator."""
+    if any(trial.reply.seeded for trial in trials.values()):
+        text = "It sets the seed of the random numbers: every call then draws the same."
+        raise Fails(text, "seed-set")
+
+
+@each(
+    "training changes nothing",
+    ("in training",),
+    "Which step behaves in another way in training, and did the task ask for it?",
+)
+def SAME_IN_TRAINING(trial: Trial) -> None:  # noqa: N802
+    """A part without dropout does in training what it does after it."""
+    trial.require_right("In training it gives other numbers.", "unasked-dropout")
+
+
+@each(
+    "heads that do not divide the width are refused",
+    ("heads that do not divide",),
+    "Where did the remainder go?",
+)
+def UNEVEN_HEADS(trial: Trial) -> None:  # noqa: N802
+    """Heads that do not divide the width stop a part.
+
+    Which error does it is the part's affair: nn.MultiheadAttention, which may stand
+    inside, has one of its own.
+    """
+    if not trial.reply.problem:
+        raise Fails(f"It gave a result for {trial.sizes()}.", "remainder-dropped")
+
+
+EDGES = (
+    KEEPS_DTYPE,
+    KEEPS_DIGITS,
+    KEEPS_DEVICE,
+    KEEPS_INPUTS,
+    GRADIENTS,
+    LEAVES_THE_SEED,
+)
