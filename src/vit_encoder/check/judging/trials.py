@@ -152,7 +152,7 @@ def tolerance_of(got: Tensor, at_least: float = ROUNDED) -> float:
 
 def rounded_to(got: Tensor, expected: Tensor) -> int | None:
     """To how many digits behind the point the right numbers were rounded, if to any."""
-    if got.device != expected.device or not got.numel():
+    if got.device != expected.device or len(got.unique()) < 4:
         return None
     for digits in range(1, 6):
         step = 10.0**-digits
