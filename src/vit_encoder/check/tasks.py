@@ -25,6 +25,11 @@ from vit_encoder.check.judging.trials import Trial, Trials
 from vit_encoder.check.judging.verdicts import Failure, Verdict, failing
 
 Listener = Callable[[object], Hearing]
+UNWRITTEN = Problem(
+    "branch-unwritten",
+    "Here it is not written yet: a `...` or NotImplementedError is still in its place.",
+    "Which way do these inputs take through your code?",
+)
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,12 @@ class Implement:
         """Compare with the oracle, then with the known wrong versions."""
         if hearing.problem:
             return failing(hearing.problem)
-        hearing = self.fitting(questions, named(hearing, questions))
-        trials = self.trials(questions, hearing)
-        if trials[questions[0].name].reply.problem == not_answered():
+        hearing = named(hearing, questions)
+        asked = [hearing.replies[q.name] for q in questions if not q.refused]
+        if all(reply.problem == not_answered() for reply in asked):
             return failing(not_answered())
+        hearing = self.fitting(questions, hearing)
+        trials = self.trials(questions, hearing)
         failures = verdicts.evaluate(self.properties, trials)
         if not failures:
             remarks = filter(None, (remark(trials) for remark in self.remarks))
@@ -90,6 +97,8 @@ class Implement:
 
         known: a trial of the same question, whose right outputs may serve again.
         """
+        if reply.problem == not_answered():  # and others were answered
+            reply = replace(reply, problem=UNWRITTEN, errors=("NotImplementedError",))
         if question.refused:
             return Trial(question, reply, (), {})
         drawn = reply.outputs

@@ -14,7 +14,7 @@ from types import CodeType
 import torch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
-from vit_encoder.check.hearing.data import LATE, TIME_LIMIT, Hearing
+from vit_encoder.check.hearing.data import LATE, TIME_LIMIT, Hearing, ProblemError
 
 # The meta device has no data and stands in for a GPU. Its first operation loads
 # modules for a second; here that second is part of the import, not of a check.
@@ -286,7 +286,10 @@ def limit_by_thread(seconds: float) -> Iterator[None]:
 
 
 def under_guard(put_questions: Callable, replies: dict) -> Hearing:
-    """Run the questions under guard; replies is filled as far as they come."""
+    """Run the questions under guard; replies is filled as far as they come.
+
+    A ProblemError says that there is nothing to ask.
+    """
     sink = Sink()
     problem = None
     try:
@@ -294,4 +297,6 @@ def under_guard(put_questions: Callable, replies: dict) -> Hearing:
             put_questions()
     except TimeUp:
         problem = LATE
+    except ProblemError as error:
+        problem = error.problem
     return Hearing(replies, problem, sink.characters)

@@ -8,7 +8,8 @@ from types import FunctionType
 from torch import nn
 
 from vit_encoder.check.hearing.data import LATE, Form, Hearing, Problem
-from vit_encoder.check.hearing.errors import raised, unfit, unwritten
+from vit_encoder.check.hearing.errors import unfit, unwritten
+from vit_encoder.check.hearing.exceptions import raised
 from vit_encoder.check.hearing.guard import TimeUp, under_guard
 
 
