@@ -1,22 +1,34 @@
 """What a check hears: whatever an answer does is told, with its line and a question."""
 
+import json
 import linecache
 import math
+import random
 import warnings
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._subclasses import FakeTensorMode
+from torch.masked import masked_tensor
 
 from vit_encoder import attention
 from vit_encoder.check.hearing import asking, meanings, students_tests
 from vit_encoder.check.hearing.data import Form, Question
 from vit_encoder.check.judging.pictures import Show
-from vit_encoder.check.judging.properties import agrees
-from vit_encoder.check.judging.questions import finish
+from vit_encoder.check.judging.properties import (
+    EDGES,
+    REPEATS,
+    SAME_IN_TRAINING,
+    agrees,
+    returns_right_shapes,
+    stays_finite,
+)
+from vit_encoder.check.judging.questions import double, finish
 from vit_encoder.check.self_attention import ATTENTION
 from vit_encoder.check.tasks import Implement
+from vit_encoder.grade import wire
 
 X = torch.randn(2, 5, 7, dtype=torch.float64)
 FUNCTION = Form(("output",))
@@ -280,6 +292,9 @@ BACKWARD = {
         "y = x.exp()\n    y2 = y * 2\n    y.mul_(2)\n    return y2 + y"
     ],
 }
+
+
+A_PART = written(A_MODULE.replace("THE_LINE", "return self.layer(x)"), "Part")
 
 
 def told_in(table):
@@ -599,3 +614,320 @@ class Liar:
 def test_what_lies_about_itself_is_survived(form):
     problem = heard(Liar(), form)
     assert problem.text.startswith("It cannot be looked at. It raised ZeroDivision")
+
+
+# Anything may come back: a task of each kind, with all that a report is made of
+
+SMALL = torch.tensor([[[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]]], dtype=torch.float64)
+WEIGHT = torch.tensor([[1.0, 2.0, 0.0], [0.0, 1.0, -1.0]], dtype=torch.float64)
+
+
+def asked(*inputs, **more):
+    """The questions that the edges of every part look at."""
+    single = tuple(x.float() for x in inputs)
+    return [
+        Question("small", inputs, **more),
+        Question("in training", inputs, **more, training=True),
+        Question("float32", single, **more),
+        Question("float32 again", single, **more),
+        Question("gradients", inputs, **more, cotangent=torch.ones(1, 2, 2).double()),
+        Question("another device", inputs, **more, device="meta"),
+    ]
+
+
+def product(question, taken):
+    """The oracle of all three: x Wᵀ, and where two are wanted its shares."""
+    leaves = {"input 0": double(question.inputs[0])}
+    if question.parameters:
+        leaves |= {name: double(question.parameters[name]) for name in taken}
+        weight = leaves.get("layer.weight", WEIGHT)
+    else:
+        leaves["input 1"] = weight = double(question.inputs[1])
+    y = leaves["input 0"] @ weight.mT
+    return finish(question, leaves, (y, y.softmax(-1)))
+
+
+def one(question, taken):
+    outputs, gradients = product(question, taken)
+    return outputs[:1], gradients
+
+
+def small_task(form, questions, oracle=one):
+    return Implement(
+        form=form,
+        ask_about=lambda seed: questions,
+        oracle=oracle,
+        properties=(
+            REPEATS,
+            returns_right_shapes("shapes", "small", ask="Which?"),
+            agrees("numbers", "small", ask="Which?", core=True),
+            stays_finite("finite", "small", "Which?"),
+            SAME_IN_TRAINING,
+            *EDGES,
+        ),
+        misconceptions=(),
+        show=Show(
+            ("small",),
+            ("x", "weight")[: len(questions[0].inputs)],
+            {name: i for i, name in enumerate(form.outputs)},
+            dict.fromkeys(form.outputs, ("token", "feature")),
+        ),
+    )
+
+
+BUILT = {
+    "initial": True,
+    "arguments": {"dim": 3, "width": 2},
+    "parameters": {"layer.weight": WEIGHT},
+}
+TASKS = {
+    "one": small_task(FUNCTION, asked(SMALL, WEIGHT)),
+    "two": small_task(PAIR, asked(SMALL, WEIGHT), product),
+    "class": small_task(MODULE, asked(SMALL, **BUILT)),
+}
+
+
+def answer_of(kind, make):
+    """An answer of the kind of a task that is right but for `make`, done in the end."""
+
+    class Part(nn.Module):
+        def __init__(self, dim, width):
+            super().__init__()
+            self.layer = nn.Linear(dim, width, bias=False)
+
+        def forward(self, x):
+            return make(self.layer(x))
+
+    def two(x, weight):
+        y = x @ weight.mT
+        return make(y), make(y.softmax(-1))
+
+    return {"one": lambda x, w: make(x @ w.mT), "two": two, "class": Part}[kind]
+
+
+def sent(hearing):
+    """The hearing as it arrives in the marking process."""
+    return wire.decode_hearing(json.loads(json.dumps(wire.encode(hearing))))
+
+
+def judged_twice(answer, task):
+    """The verdict in a notebook, which is that of marking, too."""
+    questions = task.questions(0)
+    hearing = task.listener(questions)(answer)
+    verdict = task.judge(questions, hearing, 3)
+    assert task.judge(questions, sent(hearing), 3) == verdict
+    return verdict
+
+
+def hostile(**methods):
+    """A subclass of tensors with these methods, made of a plain one."""
+    kind = type("Odd", (torch.Tensor,), methods)
+    return lambda y: y.as_subclass(kind)
+
+
+def fails(*_, **__):
+    raise ZeroDivisionError("odd")
+
+
+@classmethod
+def always_true(cls, func, types, args=(), kwargs=None):
+    if func.__name__ in ("allclose", "equal", "eq", "all", "__get__"):
+        return True
+    return torch.Tensor.__torch_function__.__func__(cls, func, types, args, kwargs)
+
+
+def in_fake_mode(y):
+    with FakeTensorMode():
+        return torch.ones(y.shape)
+
+
+def leaked(y):
+    kept = []
+    torch.vmap(lambda row: (kept.append(row), row)[1])(y)
+    return kept[0]
+
+
+def in_inference(y):
+    with torch.inference_mode():
+        return y + 0
+
+
+def of_dtype(dtype):
+    """Numbers of a dtype; whatever is in memory where it cannot be computed."""
+
+    def make(y):
+        try:
+            return y.to(dtype)
+        except (RuntimeError, TypeError, NotImplementedError):
+            return torch.empty(y.shape, dtype=dtype, device=y.device)
+
+    return make
+
+
+ALL_DTYPES = sorted(
+    {d for d in vars(torch).values() if isinstance(d, torch.dtype)}, key=str
+)
+FRACTIONS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+STILL_RIGHT = {  # odd, and right all the same
+    "not contiguous": lambda y: y.mT.contiguous().mT,
+    "conjugate twice": lambda y: torch.complex(y, 0 * y).conj().real,
+    "negative view": lambda y: torch.complex(0 * y, -y).conj().imag,
+    "parameter": lambda y: y + nn.Parameter(torch.zeros(2)).to(y),
+    "subclass": hostile(),
+    "repr raises": hostile(__repr__=fails, __str__=fails),
+    "eq raises": hostile(__eq__=fails, __bool__=fails, __len__=fails, __float__=fails),
+    "torch function lies": hostile(__torch_function__=always_true),
+    "class lies": hostile(__class__=int),
+    "methods raise": hostile(detach=fails, double=fails, clone=fails, numel=fails),
+}
+ODD = {  # what comes back → words of the report
+    "sparse": (lambda y: y.to_sparse(), "torch.sparse_coo"),
+    "csr": (lambda y: y[0].to_sparse_csr(), "torch.sparse_csr"),
+    "bsr": (lambda y: y[0].to_sparse_bsr((1, 1)), "torch.sparse_bsr"),
+    "mkldnn": (lambda y: y.detach().float().to_mkldnn(), "torch._mkldnn"),
+    "nested": (lambda y: torch.nested.nested_tensor([*y]), "nested"),
+    "jagged": (
+        lambda y: torch.nested.nested_tensor([*y], layout=torch.jagged),
+        "Nested",
+    ),
+    "masked": (lambda y: masked_tensor(y.detach(), y > 0), "MaskedTensor"),
+    "fake": (in_fake_mode, "FakeTensor"),
+    "functional": (lambda y: torch._to_functional_tensor(y), "functional"),
+    "leaked": (leaked, "torch.func"),
+    "quantized": (
+        lambda y: torch.quantize_per_tensor(y.detach().float(), 0.1, 0, torch.qint8),
+        "torch.qint8",
+    ),
+    "meta": (lambda y: y.to("meta"), "the device meta, expected cpu"),
+    "repeated": (lambda y: y[..., :1].expand(y.shape), "differ"),
+    "number": (lambda y: y.sum(), "shape ()"),
+    "empty": (lambda y: y[:0], "shape (0, 2, 2)"),
+    "no axis of it": (lambda y: y.new_empty(0), "shape (0,)"),
+    "huge": (lambda y: y[..., :1].expand(1, 2, 10**11), "far too large"),
+    "all axes": (lambda y: y.view(*[1] * 60, 2, 2), "shape (1, 1,"),
+    "nan": (lambda y: y * torch.nan, "nan"),
+    "detached": (lambda y: y.detach(), "No gradient flows"),
+    "inference": (in_inference, "gradient"),
+    "leaf": (lambda y: y.detach().requires_grad_(), "No gradient reaches"),
+    "torch function raises": (hostile(__torch_function__=classmethod(fails)), "odd"),
+    "shape lies": (hostile(shape=(1,), ndim=0, device="x", dtype=3, layout=1), ""),
+}
+
+
+@pytest.mark.parametrize("kind", TASKS)
+@pytest.mark.parametrize("name", STILL_RIGHT)
+def test_an_odd_tensor_may_be_right(kind, name):
+    verdict = judged_twice(answer_of(kind, STILL_RIGHT[name]), TASKS[kind])
+    assert verdict.passed, verdict.message
+
+
+@pytest.mark.parametrize("kind", TASKS)
+@pytest.mark.parametrize("name", ODD)
+def test_whatever_comes_back_is_told(kind, name):
+    make, seen = ODD[name]
+    verdict = judged_twice(answer_of(kind, make), TASKS[kind])
+    assert not verdict.passed
+    assert seen in verdict.message
+
+
+@pytest.mark.parametrize("kind", TASKS)
+@pytest.mark.parametrize("dtype", ALL_DTYPES, ids=str)
+def test_whatever_dtype_comes_back_is_told(kind, dtype):
+    verdict = judged_twice(answer_of(kind, of_dtype(dtype)), TASKS[kind])
+    assert not verdict.passed
+    assert str(dtype) in verdict.message
+    name = "dtype-changed" if dtype in FRACTIONS else "wrong-dtype"
+    assert verdict.misconceptions == (name,)
+    assert (verdict.points > 0) == (dtype in FRACTIONS)
+
+
+def retyped(x):
+    x.data = x.data.to(torch.complex64)
+
+
+LEFT = {  # what is done to the input
+    "written": lambda x: x.mul_(2),
+    "retyped": retyped,
+    "resized": lambda x: x.resize_(10**3),
+    "turned": lambda x: x.transpose_(1, 2),
+    "emptied": lambda x: x.set_(),
+}
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_whatever_an_input_becomes_is_told(name):
+    def answer(x, weight):
+        y = x @ weight.mT
+        with torch.no_grad():
+            LEFT[name](x)
+        return y
+
+    verdict = judged_twice(answer, TASKS["one"])
+    assert "input-changed" in verdict.misconceptions
+
+
+HELD = {
+    "complex": lambda w: nn.Parameter(w.to(torch.complex64)),
+    "whole": lambda w: nn.Parameter(w.long(), requires_grad=False),
+    "float8": lambda w: nn.Parameter(w.to(torch.float8_e4m3fn), requires_grad=False),
+    "sparse": lambda w: nn.Parameter(w.to_sparse()),
+    "meta": lambda w: nn.Parameter(w.to("meta")),
+    "hostile": lambda w: nn.Parameter(hostile(copy_=fails, T=3)(w)),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_whatever_a_module_holds_is_survived(name):
+    class Part(nn.Module):
+        def __init__(self, dim, width):
+            super().__init__()
+            self.layer = nn.Linear(dim, width, bias=False)
+            self.layer.weight = HELD[name](torch.ones(width, dim))
+
+        def forward(self, x):
+            return self.layer(x)
+
+    assert judged_twice(Part, TASKS["class"]).message
+
+
+# Random numbers
+
+SEEDED = {
+    "torch": lambda: torch.manual_seed(0),
+    "torch.random": lambda: torch.random.manual_seed(0),
+    "generator": lambda: torch.Generator().manual_seed(0),
+    "default generator": lambda: torch.default_generator.manual_seed(0),
+    "cuda": lambda: torch.cuda.manual_seed(0),
+    "all of cuda": lambda: torch.cuda.manual_seed_all(0),
+    "python": lambda: random.seed(0),
+}
+UNSEEDED = {
+    "nothing": lambda: None,
+    "drawn": lambda: torch.rand(3),
+    "kept": lambda: torch.set_rng_state(torch.get_rng_state()),
+    "python": lambda: random.Random().random(),
+}
+
+
+@pytest.mark.parametrize(
+    ("do", "seeded"),
+    [
+        *(pytest.param(do, True, id=f"seeds {n}") for n, do in SEEDED.items()),
+        *(pytest.param(do, False, id=f"leaves {n}") for n, do in UNSEEDED.items()),
+    ],
+)
+def test_who_seeds_is_noticed_in_the_reply_alone(do, seeded):
+    def answer(x, first):
+        if first:
+            do()
+        return x
+
+    questions = [Question("first", (X, True)), Question("then", (X, False))]
+    replies = asking.ask_all(answer, FUNCTION, questions).replies
+    assert (replies["first"].seeded, replies["then"].seeded) == (seeded, False)
+
+
+def test_to_build_seeds_nothing():
+    replies = asking.ask_all(A_PART, MODULE, [BUILD]).replies
+    assert not replies["x"].problem
+    assert not replies["x"].seeded

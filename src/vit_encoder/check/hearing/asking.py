@@ -132,7 +132,8 @@ def reply_to(
             return Reply(parameters=parameters, problem=error.problem)
         if question.initial:
             views = {n: place.view(place.tensor) for n, place in places.items()}
-            initial = {name: plain(view) for name, view in views.items()}
+            dtypes = {n: value.dtype for n, value in question.parameters.items()}
+            initial = {n: plain(view).to(dtypes[n]) for n, view in views.items()}
         for name, place in places.items():
             place.put(question.parameters[name])
     # On meta every call is slow, and none is made that was not made on the CPU.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 LOUD = 2000  # characters from which on printing is worth a remark
+MOST_AXES = 16  # of a tensor that is looked at
 TIME_LIMIT = 5.0  # seconds of computing for a check; a right answer takes 0.1
 
 

@@ -6,7 +6,7 @@ import sys
 import torch
 from torch import Tensor, nn
 
-from vit_encoder.check.hearing.data import Form, ProblemError, Question
+from vit_encoder.check.hearing.data import MOST_AXES, Form, ProblemError, Question
 from vit_encoder.check.hearing.errors import describe, not_answered
 
 FRACTIONS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -144,15 +144,16 @@ def described(result: object) -> str:
 
 def plain_output(tensor: Tensor, form: Form, question: Question) -> Tensor:
     """A copy of a returned tensor. ProblemError if it is of another kind than asked."""
-    kind = odd_class(tensor) or odd_kind(bare(tensor))
+    kind = odd_class(tensor)
+    came = tensor if kind else bare(tensor)
+    kind = kind or odd_kind(came)
     if kind:
         raise ProblemError(
             "wrong-kind-of-tensor",
             f"It returned {kind}, expected an ordinary tensor.",
             "Which step made a tensor of this kind, and which one makes it ordinary?",
         )
-    came = bare(tensor)
-    if came.numel() > MOST:
+    if not can_be_sent(came):
         text = f"It returned a tensor of shape {tuple(came.shape)}, far too large."
         ask = "Which axes should there be, and how long is each of them?"
         raise ProblemError("too-large", text, ask)
@@ -165,8 +166,15 @@ def plain_output(tensor: Tensor, form: Form, question: Question) -> Tensor:
     return plain(came)
 
 
+def can_be_sent(tensor: Tensor) -> bool:
+    """It is not so large that marking would refuse it."""
+    return tensor.numel() <= MOST and tensor.ndim <= MOST_AXES
+
+
 def odd_class(tensor: Tensor) -> str:
-    """What a tensor is whose class computes in its own way, or ''."""
+    """What a tensor is that computes in a way of its own, or ''."""
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        return "a tensor from inside torch.func"
     ordinary = type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
     return "" if ordinary else f"a {type(tensor).__name__}"
 
@@ -177,8 +185,6 @@ def odd_kind(tensor: Tensor) -> str:
         return "a nested tensor"
     if tensor.layout != torch.strided:
         return f"a tensor of the layout {tensor.layout}"
-    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        return "a tensor from inside torch.func"
     return "a functional tensor" if torch._is_functional_tensor(tensor) else ""
 
 
@@ -202,7 +208,8 @@ def require_dtype(came: Tensor, form: Form, question: Question) -> None:
 def bare(tensor: Tensor) -> Tensor:
     """The tensor without its class and its record for gradients."""
     with torch._C.DisableTorchFunctionSubclass():
-        return Tensor.as_subclass(Tensor.detach(tensor), Tensor)
+        tensor = Tensor.detach(tensor)
+        return tensor if type(tensor) is Tensor else Tensor.as_subclass(tensor, Tensor)
 
 
 def plain(tensor: Tensor) -> Tensor:
@@ -219,7 +226,7 @@ def as_left(value: object, before: object) -> object:
     if not isinstance(value, Tensor):
         return value
     alike = value.dtype == before.dtype and value.layout == before.layout
-    return plain(value) if alike and value.numel() <= MOST else torch.empty(0)
+    return plain(value) if alike and can_be_sent(value) else torch.empty(0)
 
 
 def printed() -> int:
