@@ -4,6 +4,7 @@ import json
 import linecache
 import math
 import random
+import sys
 import warnings
 
 import pytest
@@ -16,6 +17,7 @@ from torch.masked import masked_tensor
 from vit_encoder import attention
 from vit_encoder.check.hearing import asking, meanings, students_tests
 from vit_encoder.check.hearing.data import Form, Question
+from vit_encoder.check.judging.misconceptions import edit, edits
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
@@ -27,7 +29,7 @@ from vit_encoder.check.judging.properties import (
 )
 from vit_encoder.check.judging.questions import double, finish
 from vit_encoder.check.self_attention import ATTENTION
-from vit_encoder.check.tasks import Implement
+from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.grade import wire
 
 X = torch.randn(2, 5, 7, dtype=torch.float64)
@@ -931,3 +933,253 @@ def test_to_build_seeds_nothing():
     replies = asking.ask_all(A_PART, MODULE, [BUILD]).replies
     assert not replies["x"].problem
     assert not replies["x"].seeded
+
+
+# Tests that students write
+
+
+def twice(x):
+    """2 x."""
+    return 2 * x
+
+
+class Twice(nn.Module):
+    """A layer whose output is doubled."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.layer = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        return 2 * self.layer(x)
+
+
+def added(x):
+    return x + x * (1 + 1e-6)
+
+
+class Added(Twice):
+    def forward(self, x):
+        return self.layer(x) + self.layer(x)
+
+
+WRONG = edits(twice, edit("thrice", {"2 * x": "3 * x"}, "It is three times x.", "How?"))
+WRONG_CLASS = edits(
+    Twice, edit("once", {"2 * self": "self"}, "It is the layer.", "How often?")
+)
+TEST = BreakIt({"the first": twice, "one that adds": added}, WRONG, "What is true?")
+TEST_CLASS = BreakIt({"the first": Twice, "one that adds": Added}, WRONG_CLASS, "What?")
+GOOD = "return torch.allclose(part(torch.ones(3)), 2 * torch.ones(3))"
+GOOD_CLASS = """m = part(3)
+    x = torch.randn(2, 3)
+    return torch.allclose(m(x), 2 * m.layer(x))"""
+X_3 = "x = torch.tensor([1.0, 2.0, 3.0])"
+REJECTS = {  # the slip, or "" → the lines of a test, and words of the report
+    "": [
+        (
+            f"{X_3}\n    return torch.equal(part(x), x)",
+            "Its two sides are [2, 4, 6] and [1, 2, 3].",
+        ),
+        (
+            f"{X_3}\n    y = part(x)\n    assert y.shape == (3, 1), 'one column'",
+            'Its two sides are (3,) and (3, 1).\nIt says: "one column"',
+        ),
+        (
+            f"{X_3}\n    ok = part(x).sum() < 7\n    return bool(ok)",
+            "Its two sides are 12 and 7.",
+        ),
+        (
+            f"{X_3}\n    if part(x)[0] != 1:\n        return False\n    return True",
+            "Its two sides are 2 and 1.",
+        ),
+        (
+            "x = torch.randn(9)\n    torch.testing.assert_close(part(x), x)",
+            "Its two sides are each a tensor (9,), and differ by up to",
+        ),
+        ("part(torch.ones(1))\n    return False", "line 4, in `test`: return False"),
+    ],
+    "too-exact": [
+        (
+            f"{X_3}\n    return torch.equal(part(x), 2 * x)",
+            "a right version, one that adds.\nIts two sides differ by no more than",
+        ),
+        (f"{X_3}\n    assert (part(x) == 2 * x).all()", "line 4, in `test`: assert"),
+        (f"{X_3}\n    assert part(x)[2] == 6.0", "differ by no more than"),
+    ],
+    "depends-on-chance": [
+        (
+            "test.turn = getattr(test, 'turn', 0) + 1\n    part(torch.ones(3))\n"
+            "    return test.turn % 2 == 0",
+            "Asked again, it accepts the same version.",
+        )
+    ],
+    "keeps-between-versions": [
+        (
+            "kept.append(part(torch.randn(3)))\n    return kept[0].equal(kept[-1])",
+            "It keeps something",
+        )
+    ],
+    "version-never-called": [
+        ("return False", "It never calls"),
+        ("assert False", "It"),
+    ],
+    "tensor-as-truth": [("return part(torch.ones(3)) == 2", "return part(torch.ones")],
+    "wrong-arguments": [("return part(3, 4)", "It is defined as `part(x)`.")],
+    "attribute-never-set": [],
+    "number-for-verdict": [("return part(torch.zeros(1))", "any number but 0")],
+    "no-such-attribute": [("return part(torch.ones(3)).alclose", "Tensor")],
+    "undefined-name": [("return twice(part)", "name 'twice' is not defined")],
+}
+ACCEPTS = {
+    "": [
+        ("return part(torch.ones(3)).shape == (3,)", "It is three times x."),
+        ("assert part(torch.ones(3)).shape == (3,)", "It is three times x."),
+        (
+            "torch.testing.assert_close(part(torch.zeros(3)), torch.zeros(3))",
+            "It is three times x.",
+        ),
+    ],
+    "test-says-nothing": [("part(torch.ones(3))", "neither returned a value nor")],
+    "version-never-called": [
+        ("return True", "return True"),
+        ("x = 3", "It never calls"),
+    ],
+    "assert-of-a-tuple": [
+        ("assert (part(torch.ones(1)) == 2, 'twice')", "line 3, in `test`: assert (")
+    ],
+    "always-true": [
+        ("return part(torch.ones(1)) == 2, 'twice'", "It returned ([False], 'twice')"),
+        ("return 'no' if part(torch.ones(1)) > 2 else 'yes'", "It returned 'no'"),
+        ("part(torch.ones(1))\n    return nn.Identity()", "It returned a Identity"),
+    ],
+    "number-for-verdict": [("return part(torch.ones(1)) - 5", "any number but 0")],
+}
+
+
+def test_of(lines, name="part"):  # noqa: PT028, no test of this file
+    """A student's test with these lines."""
+    source = f"kept = []\ndef test({name}):\n    {lines}\n"
+    return written(source, "test")
+
+
+test_of.__test__ = False
+
+
+def cases(table):
+    return [
+        pytest.param(name, lines, seen, id=f"{name}-{lines[-30:]}")
+        for name, found in table.items()
+        for lines, seen in found
+    ]
+
+
+@pytest.mark.parametrize(("slip", "lines", "seen"), cases(REJECTS))
+def test_why_a_right_version_is_refused_is_told(slip, lines, seen):
+    verdict = judged_twice(test_of(lines), TEST)
+    names = ("test-rejects-right", slip) if slip else ("test-rejects-right",)
+    assert (verdict.points, verdict.misconceptions) == (0, names), verdict.message
+    first = verdict.message.splitlines()[0]
+    assert first.startswith(
+        ("Your test says no to a right", "Your test stopped on a ri")
+    )
+    assert (
+        seen.replace("line 2", "line 3") in verdict.message or seen in verdict.message
+    )
+    assert "\nCell 3, line " in verdict.message
+    assert "\nQuestion: " in verdict.message
+    called = slip not in ("version-never-called", "undefined-name")
+    assert ("\nIt was called with " in verdict.message) == called
+
+
+@pytest.mark.parametrize(("slip", "lines", "seen"), cases(ACCEPTS))
+def test_why_a_wrong_version_is_accepted_is_told(slip, lines, seen):
+    verdict = judged_twice(test_of(lines), TEST)
+    names = ("test-accepts-wrong", slip) if slip else ("test-accepts-wrong",)
+    assert (verdict.points, verdict.misconceptions) == (0, names), verdict.message
+    assert seen in verdict.message
+    assert ("nor raised" in verdict.message) == (slip == "test-says-nothing")
+    assert "Your test also passes thrice: It is three times x." in verdict.message
+    assert "\nQuestion: " in verdict.message
+
+
+def test_the_numbers_of_a_refusal_are_shown():
+    verdict = judged_twice(test_of(f"{X_3}\n    return part(x)[0] == x[0]"), TEST)
+    assert "It was called with [1, 2, 3] and returned [2, 4, 6]." in verdict.message
+
+
+def test_good_tests_pass_and_leave_no_trace():
+    before = sys.gettrace()
+    assert judged_twice(test_of(GOOD), TEST).passed
+    assert judged_twice(test_of(GOOD_CLASS), TEST_CLASS).passed
+    assert sys.gettrace() is before
+
+
+CLASSES = {
+    "weights-differ": [
+        (
+            "x = torch.randn(2, 3)\n    a, b = part(3), part(3)\n"
+            "    return torch.allclose(a(x), b(x))",
+            "\nIt was called with [[",
+        ),
+        (
+            "x = torch.randn(1, 3)\n    a, b = part(3), nn.Linear(3, 3)\n"
+            "    return torch.allclose(a(x), 2 * b(x))",
+            "each new one draws its own",
+        ),
+    ],
+    "": [
+        (
+            "x = torch.randn(1, 3)\n    a, b = part(3), part(3)\n"
+            "    b.load_state_dict(a.state_dict())\n"
+            "    return torch.allclose(a(x), 2 * b(x))",
+            "Its two sides are [[",
+        )
+    ],
+    "wrong-arguments": [("return part()", "It was built with nothing.")],
+    "attribute-never-set": [("return part(3).linear", "It has: layer.")],
+}
+
+
+@pytest.mark.parametrize(("slip", "lines", "seen"), cases(CLASSES))
+def test_why_a_right_class_is_refused_is_told(slip, lines, seen):
+    verdict = judged_twice(test_of(lines), TEST_CLASS)
+    names = ("test-rejects-right", slip) if slip else ("test-rejects-right",)
+    assert (verdict.points, verdict.misconceptions) == (0, names), verdict.message
+    assert seen in verdict.message
+    assert "\nCell 3, line " in verdict.message
+
+
+def test_a_test_that_takes_nothing_is_told_so():
+    verdict = judged_twice(test_of(GOOD, name=""), TEST)
+    assert verdict.misconceptions == ("test-rejects-right", "wrong-signature")
+    assert "`test()`" in verdict.message
+
+
+class Hostile:
+    """Nothing about it can be looked at."""
+
+    def __call__(self, part):
+        part(torch.ones(3))
+        return self
+
+    def __bool__(self):
+        return True
+
+    def __repr__(self):
+        raise SystemExit
+
+    def __getattribute__(self, name):
+        raise SystemExit
+
+
+def test_a_hostile_test_is_survived():
+    assert not judged_twice(Hostile(), TEST).passed
+
+
+def test_what_a_test_was_lent_is_no_answer():
+    kept = []
+    judged_twice(kept.append, TEST)
+    judged(lambda part: kept.append(part) or True, TEST)
+    form = Form(("output",), reference=(twice,))
+    for version in kept:
+        assert heard(version, form).name == "reference-used"

@@ -17,7 +17,7 @@ from vit_encoder.check.hearing.data import (
     Question,
     Reply,
 )
-from vit_encoder.check.hearing.errors import not_answered, unfit
+from vit_encoder.check.hearing.errors import not_answered, require_fit
 from vit_encoder.check.hearing.exceptions import class_names, is_stub, raised
 from vit_encoder.check.hearing.guard import TimeUp, Watch, on_meta, under_guard
 from vit_encoder.check.hearing.parameters import (
@@ -52,19 +52,6 @@ def ask_all(answer: object, form: Form, questions: list[Question]) -> Hearing:
     if watch.seen:
         hearing = replace(hearing, problem=forbidden(*watch.seen[0]))
     return replace(hearing, turned=Hearing(replies | turned)) if turned else hearing
-
-
-def require_fit(answer: object, form: Form) -> None:
-    """ProblemError if an object cannot be asked at all, whatever it is."""
-    try:
-        problem = unfit(answer, form)
-    except (TimeUp, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        problem = raised(error)
-        problem = replace(problem, text=f"It cannot be looked at. {problem.text}")
-    if problem:
-        raise ProblemError(problem.name, problem.text, problem.ask)
 
 
 def blind(questions: list[Question]) -> list[Question]:

@@ -3,11 +3,14 @@
 import difflib
 import dis
 import inspect
+from dataclasses import replace
 from types import ModuleType
 
 from torch import Tensor, nn
 
-from vit_encoder.check.hearing.data import Form, Problem
+from vit_encoder.check.hearing.data import Form, Problem, ProblemError
+from vit_encoder.check.hearing.exceptions import raised
+from vit_encoder.check.hearing.guard import TimeUp
 
 EMPTY_BODY = {"RESUME", "NOP", "RETURN_VALUE", "COPY_FREE_VARS"}
 LOADS = {"LOAD_CONST", "RETURN_CONST"}
@@ -18,6 +21,19 @@ def not_answered(where: str = "") -> Problem:
     return Problem(
         "not-answered", f"Not answered yet{where}. Replace `...`, then run both cells."
     )
+
+
+def require_fit(answer: object, form: Form) -> None:
+    """ProblemError if an object cannot be asked at all, whatever it is."""
+    try:
+        problem = unfit(answer, form)
+    except (TimeUp, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        problem = raised(error)
+        problem = replace(problem, text=f"It cannot be looked at. {problem.text}")
+    if problem:
+        raise ProblemError(problem.name, problem.text, problem.ask)
 
 
 def unfit(answer: object, form: Form) -> Problem | None:
