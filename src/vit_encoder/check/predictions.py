@@ -18,6 +18,10 @@ from vit_encoder.check.judging.verdicts import Verdict, failing, with_question
 
 Listener = Callable[[object], Hearing]
 ALIKE = 0.004  # two numbers have the same digits, whatever their size
+CLOSE = 0.025  # as much may be a slip, or a small part
+FACTORS = (2, 3, 4, 8)  # how often something is counted by mistake
+LEAST = 10  # a multiple of less may be chance
+MANY = 8  # numbers, of which a single wrong one is a slip
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,8 @@ class PredictNumbers(Prediction):
             text = f"These are the right numbers in another order.{which(self.names)}"
             return failing(Problem("another-order", text, self.asks[min(wrong)]))
         if left:
-            found.append(self.first_wrong(min(left), given[min(left)]))
+            first, alone = min(left), len(wrong) == 1
+            found.append(self.first_wrong(first, given[first], alone))
         return verdict_of(found)
 
     def near(self, got: float, other: float) -> bool:
@@ -134,20 +139,18 @@ class PredictNumbers(Prediction):
             left -= fits
         return found, left
 
-    def first_wrong(self, place: int, got: float) -> Mistake:
-        """What can be said of a number that no known mistake explains."""
-        name, right, ask = self.names[place], self.right[place], self.asks[place]
-        text = f"{sentence(name)} is not {got:.10g}."
-        if self.near(-got, right):
-            return Mistake("sign", f"{text} Its size is right, its sign is not.", ask)
-        if 0 < right < 1 and self.near(got / 100, right):
-            ask = "What is 1 % as a number?"
-            return Mistake("percent", f"{text} That is in percent.", ask)
-        if too_coarse(got, right):
-            return Mistake("too-coarse", f"{text} It needs more digits.", "")
-        if shifted(got, right):
-            ask = "Is a zero missing, or is it in thousands or millions?"
-            return Mistake("shifted", f"{text} The digits are right.", ask)
+    def first_wrong(self, place: int, got: float, alone: bool) -> Mistake:
+        """What can be said of a number that no known mistake explains.
+
+        alone: all other numbers are right.
+        """
+        right, ask = self.right[place], self.asks[place]
+        text = f"{sentence(self.names[place])} is not {got:.10g}."
+        for name, applies, remark in SLIPS:
+            if applies(got, right, self.tolerance):
+                return Mistake(name, f"{text} {remark}", ask)
+        if alone and len(self.right) >= MANY:
+            return Mistake("one-number-off", f"{text} All others are right.", ask)
         return Mistake("", text, ask)
 
 
@@ -161,32 +164,80 @@ def verdict_of(found: list[Mistake]) -> Verdict:
     return Verdict(0, False, names, "\n".join(lines))
 
 
+# Slips. Each test gets the number given, the right one, and the tolerance.
+
+
+def has_wrong_sign(got: float, right: float, tolerance: float) -> bool:
+    """Its size is right."""
+    return abs(got + right) <= tolerance
+
+
+def is_percent(got: float, right: float, tolerance: float) -> bool:
+    """It is a share in percent."""
+    return 0 < right < 1 and abs(got / 100 - right) <= tolerance
+
+
+def is_too_coarse(got: float, right: float, _tolerance: float) -> bool:
+    """It is the right number, rounded or cut to fewer digits."""
+    digits = len(digits_of(got))
+    unit = 10.0 ** (power_of(got) - digits + 1)  # what 1 in its last digit stands for
+    least = 2 if is_whole(right) else 1  # one digit of a whole number says little
+    missing = abs(right) - abs(got)
+    return (
+        got * right > 0
+        and least <= digits < len(digits_of(right))
+        and unit < abs(right)
+        and -unit / 2 <= missing < unit
+    )
+
+
+def is_shifted(got: float, right: float, _tolerance: float) -> bool:
+    """The digits are right, at least three of them, and the decimal point is not."""
+    if len(digits_of(right)) < 3 or got * right <= 0:
+        return False
+    places = math.log10(got / right)
+    return round(places) != 0 and abs(10 ** (places - round(places)) - 1) < ALIKE
+
+
+def is_close(got: float, right: float, _tolerance: float) -> bool:
+    """It is off by little, as where a small part is forgotten."""
+    return is_whole(right) and abs(got - right) < CLOSE * abs(right)
+
+
+def is_multiple(got: float, right: float, _tolerance: float) -> bool:
+    """It is the right number some times."""
+    return is_whole(right) and abs(right) >= LEAST and got / right in FACTORS
+
+
+def is_part(got: float, right: float, _tolerance: float) -> bool:
+    """The right number is this number some times."""
+    return got != 0 and is_multiple(right, got, 0) and is_whole(right)
+
+
+def is_whole(number: float) -> bool:
+    """It is a whole number."""
+    return number == int(number)
+
+
 def digits_of(number: float) -> str:
     """The digits of a number, without zeros at either end."""
     return f"{abs(number):.10e}".split("e")[0].replace(".", "").strip("0")
 
 
-def too_coarse(got: float, right: float) -> bool:
-    """It is the right number, rounded or cut to fewer digits."""
-    if not (got and right and math.isfinite(got)):
-        return False
-    digits = len(digits_of(got))
-    unit = 10.0 ** (math.floor(math.log10(abs(got))) - digits + 1)  # of the last digit
-    least = 2 if right == int(right) else 1  # of one digit, a whole number says little
-    off = right - got if right > 0 else got - right
-    return (
-        least <= digits < len(digits_of(right))
-        and unit < abs(right)
-        and (-unit / 2 <= off < unit)
-    )
+def power_of(number: float) -> int:
+    """The power of ten of its first digit; 0 for 0."""
+    return math.floor(math.log10(abs(number))) if number else 0
 
 
-def shifted(got: float, right: float) -> bool:
-    """The digits are right, at least three of them, and the decimal point is not."""
-    if len(digits_of(right)) < 3 or not got / right > 0:
-        return False
-    places = math.log10(got / right)
-    return round(places) != 0 and abs(10 ** (places - round(places)) - 1) < ALIKE
+SLIPS = (
+    ("sign", has_wrong_sign, "Its size is right, its sign is not."),
+    ("percent", is_percent, "It seems to be in percent: 1 % is 0.01."),
+    ("too-coarse", is_too_coarse, "It needs more digits."),
+    ("shifted", is_shifted, "The digits are right, but not where the point stands."),
+    ("close", is_close, "It is close: is a small part missing, or a step rounded?"),
+    ("several-times", is_multiple, "Something is counted more than once."),
+    ("a-part-of-it", is_part, "Something is left out."),
+)
 
 
 @dataclass(frozen=True)
@@ -247,8 +298,9 @@ def prediction(entry: dict) -> Prediction:
         claims = {name: Claim(**told) for name, told in judged["claims"].items()}
         return JudgeClaims(tuple(known["words"]), claims)
     wrong = tuple(
-        (tuple(told["numbers"]), Mistake(told["name"], told["seen"], told["ask"]))
+        (tuple(numbers), Mistake(told["name"], told["seen"], told["ask"]))
         for told in judged["wrong"]
+        for numbers in told["numbers"]
     )
     return PredictNumbers(
         tuple(known["numbers"]),
