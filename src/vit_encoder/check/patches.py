@@ -493,7 +493,7 @@ def patch_count(trial: Trial) -> int:
 
 
 def known(name: str, text: str = "") -> Fails:
-    """It is this misconception of PatchEmbedding. text: what was seen, if not as there."""
+    """It is this misconception of PatchEmbedding. text: in place of what is seen."""
     (wrong,) = named(PATCH_EMBEDDING, name)
     return Fails(text or wrong.seen, name)
 
