@@ -172,7 +172,7 @@ FUNCTION = edits(
         {"(wide - mean) /": "wide /"},
         "The mean stays in: it is used for the variance, but not subtracted from the "
         "features.",
-        "What is the mean of a normalised token?",
+        "What is the mean of a token once its mean was taken away?",
     ),
     edit(
         "statistics-over-tokens",
@@ -404,12 +404,13 @@ BUILT_WRONG = edits(
         GITHUB + "harvard-edge/cs249r_book/pull/1504",
     ),
 )
-# Those that show in a module. Three others have a counterpart, or a property sees them.
+# Three have a counterpart in a module, or a property sees them.
 ELSEWHERE = ("no-gain-and-bias", "gain-forgotten", "epsilon-ignored")
-INSIDE = inside(LayerNorm, (m for m in FUNCTION if m.name not in ELSEWHERE))
+LIFTED = inside(LayerNorm, FUNCTION)
+INSIDE = tuple(m for m in LIFTED if m.name not in ELSEWHERE)
 MISCONCEPTIONS = {
     "layer_norm": (*FUNCTION, *HALF),
-    "LayerNorm": (*BEHAVIOUR, *BUILT_WRONG, *INSIDE),
+    "LayerNorm": (*BEHAVIOUR, *BUILT_WRONG, *LIFTED),
 }
 
 # The oracles.
