@@ -155,17 +155,21 @@ def REPEATS(trials: Trials) -> None:  # noqa: N802, a constant as the others are
         raise Fails("Two equal calls give different numbers.", "not-deterministic")
 
 
-@each(
-    "float32 and float64 are kept",
-    ("float32", "gradients"),
-    "Where does a number of another type enter?",
-)
-def KEEPS_DTYPE(trial: Trial) -> None:  # noqa: N802
-    """The outputs have the dtype of the inputs."""
+def require_dtype(trial: Trial) -> None:
+    """Fails if the outputs have not the dtype of the inputs."""
     wanted = trial.question.inputs[0].dtype  # the first input is a tensor
     for got in trial.reply.outputs:
         if got.dtype != wanted:
             raise Fails(f"For {wanted} inputs it returns {got.dtype}.", "dtype-changed")
+
+
+def keeps_dtype(name: str, *questions: str) -> Property:
+    """The outputs of these questions have the dtype of the inputs."""
+    ask = "Where does a number of another type enter?"
+    return each(name, questions, ask)(require_dtype)
+
+
+KEEPS_DTYPE = keeps_dtype("float32 and float64 are kept", "float32", "gradients")
 
 
 @each("float64 keeps its digits", ("gradients",), "Is something rounded on the way?")
@@ -220,13 +224,8 @@ def KEEPS_INPUTS(trials: Trials) -> None:  # noqa: N802
                 raise Fails(text, "input-changed")
 
 
-@each(
-    "gradients are right",
-    ("gradients",),
-    "Is every step from the input to the output one that autograd can follow?",
-)
-def GRADIENTS(trial: Trial) -> None:  # noqa: N802
-    """The gradients of inputs and parameters are the oracle's."""
+def require_gradients(trial: Trial) -> None:
+    """Fails if the gradients of inputs and parameters are not the oracle's."""
     output = trial.output
     for place, expected in trial.gradients.items():
         got = trial.reply.gradients.get(place)
@@ -235,6 +234,13 @@ def GRADIENTS(trial: Trial) -> None:  # noqa: N802
         # A coarse output makes coarse gradients, whatever their own dtype.
         if not close(got, expected, max(COARSE, tolerance_of(output))):
             raise Fails(f"The gradient of {place} differs.")
+
+
+GRADIENTS = each(
+    "gradients are right",
+    ("gradients",),
+    "Is every step from the input to the output one that autograd can follow?",
+)(require_gradients)
 
 
 @each(
