@@ -8,12 +8,13 @@ A property of one part is a function that says what it saw by raising `Fails`:
 The others are made here, from the names of the questions that show them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from vit_encoder.check.judging.misconceptions import Misconception, named
 from vit_encoder.check.judging.trials import (
     Fails,
     Trial,
@@ -142,6 +143,26 @@ def require_parameters(trial: Trial, optional: tuple[str, ...] = ()) -> None:
         text = f"Its {first} and its {second} are one and the same parameter."
         ask = "Which parts should learn apart from one another?"
         raise Fails(text, "shared-parameters", ask)
+
+
+def follows_order(question: str, moved: str, *, ask: str) -> Property:
+    """Tokens in another order give the same outputs in that order."""
+
+    @holds("the order of tokens does not matter", ask, core=True)
+    def test(trials: Trials) -> None:
+        before, after = trials[question].output, trials[moved].output
+        apart = (before.double()[:, :, None] - after.double()[:, None]).abs().amax(-1)
+        limit = tolerance_of(before)
+        if not ((apart.amin(-1) < limit).all() and (apart.amin(-2) < limit).all()):
+            raise Fails("When the tokens change places, the outputs change values.")
+
+    return test
+
+
+def shows(misconceptions: Iterable[Misconception], name: str) -> Fails:
+    """What a property raises that shows one of these misconceptions."""
+    (wrong,) = named(misconceptions, name)
+    return Fails(wrong.seen, wrong.name, wrong.ask)
 
 
 # What every part has, with the names of the questions that show it.
