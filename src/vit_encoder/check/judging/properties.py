@@ -237,6 +237,18 @@ def GRADIENTS(trial: Trial) -> None:  # noqa: N802
             raise Fails(f"The gradient of {place} differs.")
 
 
+@each(
+    "nan stays visible",
+    ("a nan",),
+    "What should a caller see if one number of the input is nan?",
+)
+def PASSES_NAN_ON(trial: Trial) -> None:  # noqa: N802
+    """Where the oracle gives nan, so does the answer."""
+    if (trial.expected[0].isnan() & ~trial.output.isnan()).any():
+        text = "A number of its input is nan, and the output hides it."
+        raise Fails(text, "nan-hidden")
+
+
 @holds("the seed is left alone", "Who else draws random numbers after your part?")
 def LEAVES_THE_SEED(trials: Trials) -> None:  # noqa: N802
     """It never seeds a generator."""
