@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from vit_encoder.check.hearing.data import Form, Question
 from vit_encoder.check.judging import oracle
 from vit_encoder.check.judging.chance import (
+    NOT_BY_CHANCE,
     gated,
     law_of,
     percent,
@@ -771,7 +772,7 @@ def drops_twice(trial: Trial) -> None:
     _, y = trial.output, trial.drawn[0]
     require_drops("outputs that come from one hidden unit", y[..., :HIDDEN], P, 2)
     require_drops("outputs that come from no hidden unit", y[..., HIDDEN:], P, 1)
-    raise Fails("In training the zeros do not lie as chance would have them.")
+    raise Fails(NOT_BY_CHANCE)
 
 
 @holds("dropout outside 0 to 1 is refused", "Which number is a probability?")

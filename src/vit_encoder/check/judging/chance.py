@@ -82,6 +82,9 @@ def gated(x: Tensor, p: float, generator: torch.Generator) -> Tensor:
     return x * kept / max(1 - p, 1e-9)
 
 
+NOT_BY_CHANCE = "In training the zeros do not lie as chance would have them."
+
+
 def require_drops(what: str, y: Tensor, p: float, times: int) -> None:
     """Fails if numbers that were all 1 did not meet dropout so many times.
 
@@ -97,3 +100,5 @@ def require_drops(what: str, y: Tensor, p: float, times: int) -> None:
             f"{start} become {law.factors} times as large where they do not become 0, "
             f"expected {1 / kept:.2f} times."
         )
+    if law.shared:
+        raise Fails(f"{start} have gates in common: one serves many.", "shared-gates")
