@@ -7,6 +7,7 @@ chapters/NN_name.md   → chapters/NN_name.ipynb, executed
 solutions/NN_name.md  → solutions/NN_name.ipynb, executed
                       → exercises/NN_name.ipynb, executed, without the answers
                       → src/vit_encoder/check/catalogue.json
+                      → src/vit_encoder/check/judging/predictions.json
 """
 
 import argparse
@@ -26,9 +27,11 @@ from nbformat import NotebookNode
 from address import ROOT, Address, read_address
 from book_context import make_context
 from plain_markdown import Context, MarkdownError, labels, number_equations, to_plain
+from predictions import COMMON, judged, public
 from sources import Source, SourceError, read_all, show
 
 PACKAGE = ROOT / "src" / "vit_encoder"
+GIVEN = ("id", "title", "kind", "points", "minutes")  # of an exercise, in notebooks
 CURE = "Edit the source, not what is made from it, and run `make sync`."
 
 
@@ -75,11 +78,13 @@ def sync(address: Address, *, check: bool, only: str = "") -> list[str]:
 
 
 def generated_texts(sources: list[Source]) -> dict[Path, str]:
-    """Path → text of the modules and of the catalogue."""
+    """Path → text of the modules, of the catalogue and of what is right."""
     chapters = [s for s in sources if s.path.parent.name == "chapters"]
     solutions = [s for s in sources if s.path.parent.name == "solutions"]
     texts = {PACKAGE / f"{s.module}.py": module_text(s) for s in chapters}
-    texts[PACKAGE / "check" / "catalogue.json"] = catalogue_text(solutions)
+    check = PACKAGE / "check"
+    texts[check / "catalogue.json"] = catalogue_text(solutions)
+    texts[check / "judging" / "predictions.json"] = predictions_text(solutions)
     return texts
 
 
@@ -103,20 +108,40 @@ def module_text(source: Source) -> str:
 def catalogue_text(solutions: list[Source]) -> str:
     """The list of all exercises, as the sources declare them.
 
-    notebook: where the exercise is. answer: the name that its check is called with.
-    version: changes with what a student is given.
+    again: the section to read again. notebook: where the exercise is. answer: the name
+    that its check is called with. version: changes with what a student is given.
+    prediction: what a student may know of one.
     """
     entries = [
         {
-            **cell.metadata["exercise"],
+            **{key: cell.metadata["exercise"][key] for key in COMMON},
             "notebook": source.path.stem,
             "answer": answer_name(source, cell),
             "version": version_of(cell),
+            **prediction_of(cell),
         }
         for source in solutions
         for cell in source.cells("exercise")
     ]
     return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
+
+
+def prediction_of(cell: NotebookNode) -> dict:
+    """What a student may know of a prediction; empty for another exercise."""
+    is_one = cell.metadata["exercise"]["kind"] == "predict"
+    return {"prediction": public(cell)} if is_one else {}
+
+
+def predictions_text(solutions: list[Source]) -> str:
+    """What is right in each prediction, and what explains each wrong answer."""
+    told = {"generated": "From solutions/*.md by `make sync`. Do not edit."}
+    told["predictions"] = {
+        cell.metadata["exercise"]["id"]: judged(cell)
+        for source in solutions
+        for cell in source.cells("exercise")
+        if cell.metadata["exercise"]["kind"] == "predict"
+    }
+    return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
 
 
 def answer_name(source: Source, cell: NotebookNode) -> str:
@@ -137,6 +162,7 @@ def version_of(cell: NotebookNode) -> str:
     exercise = cell.metadata["exercise"]
     given = [exercise["id"], exercise["kind"], str(exercise["points"])]
     given.append(without_solution(cell).source)
+    given += [json.dumps(part) for part in prediction_of(cell).values()]
     return hashlib.sha256("\0".join(given).encode()).hexdigest()[:8]
 
 
@@ -234,10 +260,14 @@ def plain_notebook(
 
 
 def code_cell(cell: NotebookNode, cell_id: str) -> NotebookNode:
-    """A code cell with the metadata that matters outside the book."""
+    """A code cell with the metadata that matters outside the book.
+
+    An exercise's options hold what is right, so a student gets some of them alone.
+    """
     kept = {k: v for k, v in cell.metadata.items() if k in ("tags", "exercise")}
     if "exercise" in kept:
-        kept["exercise"] = {**kept["exercise"], "version": version_of(cell)}
+        given = {key: kept["exercise"][key] for key in GIVEN}
+        kept["exercise"] = {**given, "version": version_of(cell)}
     return nbformat.v4.new_code_cell(cell.source, metadata=kept, id=cell_id)
 
 

@@ -11,6 +11,7 @@ from vit_encoder.check import progress
 from vit_encoder.check.hearing.guard import plain_torch
 from vit_encoder.check.hearing.students_tests import Bug, anonymous
 from vit_encoder.check.judging.misconceptions import Misconception
+from vit_encoder.check.predictions import Prediction, prediction
 from vit_encoder.check.report import Report, Row, ScoreCard
 from vit_encoder.check.tasks import CodeTask
 
@@ -45,8 +46,9 @@ def check(id: str, answer: object, seed: int = 0) -> Report:
 def catalogue() -> list[dict]:
     """Every exercise, in order: id, title, kind, points, minutes, notebook.
 
-    Also answer, the name that its notebook gives the answer, and version, which changes
-    with what a student is given.
+    Also again, the section to read again; answer, the name that its notebook gives the
+    answer; version, which changes with what a student is given; and for a prediction
+    what is known of it, such as the texts of its choices.
     """
     return [dict(entry) for entry in _catalogue()]
 
@@ -104,9 +106,12 @@ def _entry(id: str) -> dict:
     raise ValueError(f"No exercise {id!r}; expected one of {known}.")
 
 
-def task(id: str) -> CodeTask:
-    """The task of an exercise, from the module of its chapter."""
-    _entry(id)
+@cache
+def task(id: str) -> CodeTask | Prediction:
+    """The task of an exercise: a prediction, or code, from its chapter's module."""
+    entry = _entry(id)
+    if "prediction" in entry:
+        return prediction(entry)
     module, _, name = id.partition(".")
     return _module(module).TASKS[name]
 
@@ -124,6 +129,6 @@ def _module(name: str):
 def _row(entry: dict, report: Report | None) -> Row:
     """A task's line on the score card."""
     state = report.state if report else "not checked"
-    again = "" if report and report.passed else task(entry["id"]).again
+    again = "" if report and report.passed else entry["again"]
     points = report.points if report else 0
     return Row(entry["id"], entry["title"], points, entry["points"], state, again)
