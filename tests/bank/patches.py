@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import vit_encoder
-from vit_encoder.check import oracle
+from vit_encoder.check.judging import oracle
 
 # Right designs of patchify.
 

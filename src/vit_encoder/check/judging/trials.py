@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from vit_encoder.check.hearing.data import Problem, Question, Reply
+from vit_encoder.check.hearing.meanings import WHATEVER_COMES
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}  # absolute and relative
 ROUNDED = 1e-5  # what float64 still agrees to when it was float32 on the way
@@ -50,7 +51,7 @@ class Trial:
         if self.question.refused:
             return None
         problem = self.reply.problem
-        if problem and self.reply.errors:
+        if problem and self.reply.errors and problem.name not in WHATEVER_COMES:
             return replace(problem, text=f"For {self.sizes()}: {problem.text}")
         if problem:
             return problem
