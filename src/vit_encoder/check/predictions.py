@@ -7,7 +7,7 @@ in the exercises' sources; `make sync` makes the catalogue and the file read her
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import resources
 
@@ -21,6 +21,7 @@ ALIKE = 0.004  # two numbers have the same digits, whatever their size
 CLOSE = 0.025  # as much may be a slip, or a small part
 FACTORS = (2, 3, 4, 8)  # how often something is counted by mistake
 LEAST = 10  # a multiple of less may be chance
+FEW = 2  # numbers that a message names
 MANY = 8  # numbers, of which a single wrong one is a slip
 
 
@@ -101,8 +102,7 @@ class PredictNumbers(Prediction):
             text = f"These are the right numbers in another order.{which(self.names)}"
             return failing(Problem("another-order", text, self.asks[min(wrong)]))
         if left:
-            first, alone = min(left), len(wrong) == 1
-            found.append(self.first_wrong(first, given[first], alone))
+            found.append(self.first_wrong(given, min(left), alone=len(wrong) == 1))
         return verdict_of(found)
 
     def near(self, got: float, other: float) -> bool:
@@ -112,55 +112,89 @@ class PredictNumbers(Prediction):
     def recognise(
         self, given: list[float], wrong: set[int]
     ) -> tuple[list[Mistake], set[int]]:
-        """The known mistakes that explain wrong numbers; those that none explains.
+        """The known mistakes that explain wrong numbers; the places that none does.
 
-        A mistake with all its numbers comes first. With half of them it counts where
-        no other explains as many.
+        What explains most comes first. A mistake of which half the numbers are given
+        counts only if no other explains as many.
         """
-        found: list[Mistake] = []
-        left = set(wrong)
-        while left:
-            ranked: dict[tuple[bool, int], list[tuple[Mistake, set[int]]]] = {}
-            for numbers, mistake in self.wrong:
-                stated = {i for i, n in enumerate(numbers) if n is not None}
-                fits = {i for i in stated & wrong if self.near(given[i], numbers[i])}
-                if fits & left and 2 * len(fits) >= len(stated):
-                    rank = fits == stated, len(fits & left)
-                    ranked.setdefault(rank, []).append((mistake, fits))
-            if not ranked:
+        known = [self.compared(given, wrong, *pair) for pair in self.wrong]
+        found, left = [], set(wrong)
+        while likely := [match for match in known if match and match.places & left]:
+            ranks = [(match.whole, len(match.places & left)) for match in likely]
+            best = [
+                m for m, rank in zip(likely, ranks, strict=True) if rank == max(ranks)
+            ]
+            if not best[0].whole and len({match.mistake.name for match in best}) > 1:
                 break
-            whole, _ = best = max(ranked)
-            mistake, fits = ranked[best][0]
-            if not whole and any(
-                other.name != mistake.name for other, _ in ranked[best]
-            ):
-                break
-            found.append(mistake)
-            left -= fits
+            found.append(told(best[0], given))
+            left -= best[0].places
         return found, left
 
-    def first_wrong(self, place: int, got: float, alone: bool) -> Mistake:
+    def compared(
+        self,
+        given: list[float],
+        wrong: set[int],
+        numbers: tuple[float | None, ...],
+        mistake: Mistake,
+    ) -> "Match | None":
+        """The places where a known mistake gives what was given, if they say enough."""
+        stated = {i for i, number in enumerate(numbers) if number is not None}
+        places = {i for i in stated & wrong if self.near(given[i], numbers[i])}
+        if 2 * len(places) < len(stated):
+            return None
+        if len(stated) > len(places) == 1 and self.clear_slip(given, *places):
+            return None
+        return Match(mistake, frozenset(places), places == stated)
+
+    def clear_slip(self, given: list[float], place: int) -> bool:
+        """The number is the right one but for a slip."""
+        found = slip_in(given[place], self.right[place], self.tolerance)
+        return bool(found and found.clear)
+
+    def first_wrong(self, given: list[float], place: int, *, alone: bool) -> Mistake:
         """What can be said of a number that no known mistake explains.
 
         alone: all other numbers are right.
         """
-        right, ask = self.right[place], self.asks[place]
+        got, right, ask = given[place], self.right[place], self.asks[place]
         text = f"{sentence(self.names[place])} is not {got:.10g}."
-        for name, applies, remark in SLIPS:
-            if applies(got, right, self.tolerance):
-                return Mistake(name, f"{text} {remark}", ask)
+        slip = slip_in(got, right, self.tolerance)
+        if slip:
+            return Mistake(
+                slip.name, f"{text} {slip.remark}", "" if slip.clear else ask
+            )
         if alone and len(self.right) >= MANY:
             return Mistake("one-number-off", f"{text} All others are right.", ask)
         return Mistake("", text, ask)
+
+
+@dataclass(frozen=True)
+class Match:
+    """A known mistake, and where it gives the numbers that were given.
+
+    whole: it does so wherever it says something.
+    """
+
+    mistake: Mistake
+    places: frozenset[int]
+    whole: bool
+
+
+def told(match: Match, given: list[float]) -> Mistake:
+    """The mistake, with the numbers that show it where they are few of several."""
+    mistake = match.mistake
+    if len(match.places) > FEW or len(match.places) == len(given):
+        return mistake
+    numbers = ", ".join(f"{given[i]:.10g}" for i in sorted(match.places))
+    return replace(mistake, seen=f"{numbers}: {mistake.seen}")
 
 
 def verdict_of(found: list[Mistake]) -> Verdict:
     """No points: what was seen first, with its question, and what else was."""
     first, *others = found
     names = tuple(dict.fromkeys(mistake.name for mistake in found if mistake.name))
-    seen = dict.fromkeys(mistake.seen for mistake in others)
-    seen.pop(first.seen, None)
-    lines = [with_question(first.seen, first.ask), *(f"Also seen: {s}" for s in seen)]
+    lines = [with_question(first.seen, first.ask)]
+    lines += [f"Also seen: {mistake.seen}" for mistake in others]
     return Verdict(0, False, names, "\n".join(lines))
 
 
@@ -211,12 +245,12 @@ def is_multiple(got: float, right: float, _tolerance: float) -> bool:
 
 def is_part(got: float, right: float, _tolerance: float) -> bool:
     """The right number is this number some times."""
-    return got != 0 and is_multiple(right, got, 0) and is_whole(right)
+    return got != 0 and is_whole(right) and is_multiple(right, got, 0)
 
 
 def is_whole(number: float) -> bool:
     """It is a whole number."""
-    return number == int(number)
+    return float(number).is_integer()
 
 
 def digits_of(number: float) -> str:
@@ -229,15 +263,34 @@ def power_of(number: float) -> int:
     return math.floor(math.log10(abs(number))) if number else 0
 
 
+@dataclass(frozen=True)
+class Slip:
+    """How a number can be near the right one; clear: it needs no question."""
+
+    name: str
+    applies: Callable[[float, float, float], bool]
+    remark: str
+    clear: bool = False
+
+
 SLIPS = (
-    ("sign", has_wrong_sign, "Its size is right, its sign is not."),
-    ("percent", is_percent, "It seems to be in percent: 1 % is 0.01."),
-    ("too-coarse", is_too_coarse, "It needs more digits."),
-    ("shifted", is_shifted, "The digits are right, but not where the point stands."),
-    ("close", is_close, "It is close: is a small part missing, or a step rounded?"),
-    ("several-times", is_multiple, "Something is counted more than once."),
-    ("a-part-of-it", is_part, "Something is left out."),
+    Slip("sign", has_wrong_sign, "Its size is right, its sign is not.", True),
+    Slip("percent", is_percent, "It seems to be in percent: 1 % is 0.01.", True),
+    Slip("too-coarse", is_too_coarse, "It needs more digits.", True),
+    Slip(
+        "shifted", is_shifted, "Its digits are right, its decimal point is not.", True
+    ),
+    Slip("close", is_close, "It is close, off by less than 3 %."),
+    Slip("several-times", is_multiple, "Something is counted more than once."),
+    Slip("a-part-of-it", is_part, "Something is left out."),
 )
+
+
+def slip_in(got: float, right: float, tolerance: float) -> Slip | None:
+    """The slip that leads from the right number to this one."""
+    if not math.isfinite(got):
+        return None
+    return next((slip for slip in SLIPS if slip.applies(got, right, tolerance)), None)
 
 
 @dataclass(frozen=True)
