@@ -19,7 +19,8 @@ from sources import read_all
 from sync import generated_notebooks
 from vit_encoder import check as checks
 from vit_encoder.check import catalogue, progress, score_card
-from vit_encoder.check.tasks import BreakIt, Choose, Implement, PredictNumbers, Verdicts
+from vit_encoder.check.predictions import Choose, JudgeClaims, PredictNumbers
+from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.grade.mark import Marker
 from vit_encoder.grade.sandbox import Sandbox
 from vit_encoder.grade.submissions import find_submissions, read_submission
@@ -65,9 +66,9 @@ def wrong_answer(entry):
         case Choose():
             return f"{name} = {next(iter(task.wrong))!r}"
         case PredictNumbers():
-            numbers = task.wrong[0][0] if task.wrong else [0] * len(task.right)
-            return f"{name} = {list(numbers)!r}"
-        case Verdicts():
+            pairs = zip(task.wrong[0][0], task.right, strict=True)
+            return f"{name} = {[r if wrong is None else wrong for wrong, r in pairs]!r}"
+        case JudgeClaims():
             words = {n: next(iter(claim.others)) for n, claim in task.claims.items()}
             kept, *_ = words
             right = {kept: task.claims[kept].verdict}
@@ -75,7 +76,7 @@ def wrong_answer(entry):
         case BreakIt():
             return f"def {name}(part):\n    return True"
         case Implement():
-            known = next(m for m in task.bank if m != task.bug)
+            known = next(m for m in task.misconceptions if m != task.bug)
             return f"{IMPORTS}\n\n{known.code()}\n\n{name} = {known.right.__name__}"
     raise TypeError(task)
 
