@@ -65,9 +65,8 @@ def add(source: Path, folder: Path) -> str:
     try:
         notebook = json.loads(source.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise OSError(
-            0, f"This notebook of the course is damaged: {error}", source
-        ) from error
+        reason = f"The course's notebook is damaged: {error}"
+        raise OSError(0, reason, source) from error
     text = text_of(notebook)
     first = folder / source.name
     for path in places(first):
