@@ -154,7 +154,7 @@ class ScoreCard:
         Where the page is narrower, the table scrolls inside its region. That can have
         the focus, so that the arrow keys scroll it, too.
         """
-        titles = ("Task", "Points", "State", "Read again")
+        titles = ("Task", "Points", "State", "Section to read again")
         look = 'style="padding: 0.3em 0.8em; text-align: left"'
         head = "".join(f'<th scope="col" {look}>{title}</th>' for title in titles)
         body = "".join(
