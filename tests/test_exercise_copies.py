@@ -187,7 +187,7 @@ def test_a_folder_that_takes_no_more(mine, monkeypatch, capsys, problem):
     monkeypatch.setattr(Path, "write_text", half)
     assert main([str(mine)]) == 1
     said = capsys.readouterr().err
-    assert said == f"{mine}: {os.strerror(problem)}. What was there stays.\n"
+    assert said == f"{mine / FIRST}: {os.strerror(problem)}. What was there stays.\n"
     assert contents(mine) == before
 
 

@@ -164,8 +164,8 @@ def test_a_damaged_line_is_said_once_and_spoils_no_other(notebook, capsys, line,
     notebook.write_text(f"{good}\n{line}\n")
     assert score_card(NOTEBOOK).points == 1
     warned = capsys.readouterr().err
-    assert warned.startswith(f"{notebook.name} is damaged. It is left as it is")
-    assert "line 2: " in warned
+    said_first = f"{notebook.name} is damaged. Lines that do not count: 1. "
+    assert warned.startswith(f"{said_first}The first is line 2: ")
     assert said in warned
     check(ONE_QUERY, RIGHT)
     assert score_card(NOTEBOOK).points == 2
@@ -178,7 +178,7 @@ def test_a_file_of_something_else_is_kept(notebook, capsys):
     picture = bytes(range(256)) * 5
     notebook.write_bytes(picture)
     check(ONE_QUERY, RIGHT)
-    assert "other lines" in capsys.readouterr().err
+    assert "The first is line 1: " in capsys.readouterr().err
     assert row(ONE_QUERY).points == 1
     assert notebook.read_bytes().startswith(picture)
 

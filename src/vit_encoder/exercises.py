@@ -114,11 +114,13 @@ def copy_of(notebook: dict, name: str, text: str) -> str:
 
 
 def write_new(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all. OSError names the file."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_text(text, encoding="utf-8", newline="\n")
         part.rename(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
     finally:
         part.unlink(missing_ok=True)
 

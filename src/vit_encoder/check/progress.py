@@ -112,8 +112,10 @@ def read(path: Path) -> Results:
         except (ValueError, RecursionError) as error:
             faults.append(f"line {number}: {error}")
     if faults:
-        more = f" So are {len(faults) - 1} other lines." if len(faults) > 1 else ""
-        say(f"{path} is damaged. It is left as it is, without {faults[0]}.{more}")
+        say(
+            f"{path} is damaged. Lines that do not count: {len(faults)}. "
+            f"The first is {faults[0]}. The file is left as it is."
+        )
     return results
 
 
