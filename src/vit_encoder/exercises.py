@@ -76,7 +76,6 @@ def add(source: Path, folder: Path) -> str:
             write_new(path, copy_of(notebook, source.stem, text))
             beside = f"  ({first.name} is of another version, and stays)"
             return f"new   {path}{beside if path != first else ''}"
-    raise AssertionError("there is always a place")
 
 
 def places(path: Path) -> Iterator[Path]:
