@@ -24,6 +24,10 @@ book: .venv/ready ## build the book into _build/html
 serve: .venv/ready ## build the book, serve it on localhost, rebuild on change
 	$(RUN) tools/serve.py
 
+.PHONY: exercises
+exercises: .venv/ready ## copy the exercises into my_exercises, to work in
+	$(RUN) -m vit_encoder.exercises
+
 .PHONY: test
 test: .venv/ready ## everything that must hold: sources, notebooks, package, site
 	$(RUN) -m ruff check
@@ -89,7 +93,7 @@ lock: .venv/ready ## resolve the lock files anew from pyproject.toml
 	done
 
 .PHONY: clean
-clean: ## remove all that the commands made, environments too
+clean: ## remove all that the commands made, environments too; my_exercises stays
 	rm -rf .venv .venv-colab _build .jupyter_cache .pytest_cache .ruff_cache
 
 .venv/ready: requirements.lock pyproject.toml tools/environment.py

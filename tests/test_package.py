@@ -1,5 +1,6 @@
 """What `pip install` of the repository gives."""
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -33,7 +34,8 @@ def test_every_chapter_s_part_can_be_imported(address):
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def installed(tmp_path_factory):
+    """The folder that the wheel's files are in."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
     subprocess.run(
@@ -41,16 +43,33 @@ def wheel(tmp_path_factory):
     )
     (path,) = folder.glob("*.whl")
     with zipfile.ZipFile(path) as archive:
-        return set(archive.namelist())
+        archive.extractall(folder / "installed")
+    return folder / "installed"
 
 
-def test_wheel_holds_the_whole_package(wheel):
+def test_wheel_holds_the_package_and_the_exercises(installed):
     package = ROOT / "src"
     files = {
         path.relative_to(package).as_posix()
         for path in package.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert files <= wheel
-    extra = {name for name in wheel - files if ".dist-info/" not in name}
-    assert extra == set()
+    names = [path.name for path in (ROOT / "exercises").glob("*.ipynb")]
+    files |= {f"vit_encoder/notebooks/{name}" for name in names}
+    found = {
+        path.relative_to(installed).as_posix()
+        for path in installed.rglob("*")
+        if path.is_file() and ".dist-info" not in path.parent.name
+    }
+    assert {name for name in found if ".dist-info/" not in name} == files
+
+
+def test_an_installed_package_gives_the_exercises(installed, tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "vit_encoder.exercises"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(installed)},
+        check=True,
+    )
+    copies = sorted(path.name for path in (tmp_path / "my_exercises").iterdir())
+    assert copies == sorted(path.name for path in ROOT.glob("exercises/*.ipynb"))

@@ -61,6 +61,12 @@ def test_the_probe_leaves_no_name_behind(notebook, tmp_path):
     assert run(notebook(code, "[]\n"), tmp_path)["passed"]
 
 
+def test_a_run_leaves_nothing_beside_the_notebook(notebook, tmp_path):
+    path = notebook("print(open('progress', 'x').write('some'))", "4\n")
+    assert run(path, tmp_path / "runs")["passed"]
+    assert list(path.parent.iterdir()) == [path]
+
+
 FAULTS = {
     "too slow": ({"cpu_seconds": 121.0}, False, "its budget is 60 s"),
     "too large": ({"peak_megabytes": 4001.0}, False, "its budget is 2000 MB"),

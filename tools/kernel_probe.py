@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 START = time.process_time()
+PROBE = Path(os.environ["NOTEBOOK_PROBE"])
 
 
 def measure() -> dict:
@@ -33,8 +34,9 @@ def measure() -> dict:
 
 def write(*_) -> None:
     """Write what was used so far; the last cell's writing is what counts."""
-    path = Path(os.environ["NOTEBOOK_PROBE"])
-    path.write_text(json.dumps(measure()))
+    PROBE.write_text(json.dumps(measure()))
 
 
+# Where no progress of an earlier run lies, and a run leaves none beside the notebook.
+os.chdir(PROBE.parent)
 get_ipython().events.register("post_run_cell", write)  # noqa: F821
