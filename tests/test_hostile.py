@@ -23,7 +23,6 @@ from tests.hostile import answers, damage, messages
 from tests.hostile.kinds import FIRST, Hostile
 
 import vit_encoder
-from browser import bubblewrap
 from vit_encoder.check import catalogue
 from vit_encoder.grade.command import REFUSED, main
 from vit_encoder.grade.sandbox import Limits
@@ -188,7 +187,6 @@ class Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """One run over all submissions."""
-    bubblewrap()
     done = Run()
     folder = tmp_path_factory.mktemp("hostile")
     home, cwd, temporary = (folder / name for name in ("home", "cwd", "tmp"))
