@@ -26,15 +26,18 @@ STARTS = {"run", "Popen", "check_call", "check_output", "call", "attempt", "whic
 @pytest.fixture
 def machine(monkeypatch):
     """A machine without any program. What apt-get installs is there afterwards."""
-    made = SimpleNamespace(commands=set(), apt=[], root=True, distribution="debian")
+    made = SimpleNamespace(commands={"apt-get"}, apt=[], probes=[], root=True)
+    made.distribution, made.forbids = "debian", False
     brings = {p.package: p.commands[0] for p in NEEDED["test"]}
     brings[f"./{Path(CHROME).name}"] = "google-chrome"
 
     def run(command, **options):
-        made.apt.append([word for word in command if not word.startswith("-")])
+        started = made.apt if command[0] == "apt-get" else made.probes
+        started.append([word for word in command if not word.startswith("-")])
         if made.distribution == "offline":
             raise subprocess.CalledProcessError(100, command, stderr="no network")
         made.commands |= {brings[word] for word in command if word in brings}
+        return SimpleNamespace(returncode=int(made.forbids), stderr="No permission")
 
     patch = monkeypatch.setattr
     patch(system_packages, "READY", STEP)
@@ -43,7 +46,6 @@ def machine(monkeypatch):
     patch(system_packages, "os_name", lambda: made.distribution)
     patch(system_packages.subprocess, "run", run)
     patch(sys, "argv", ["", "test"])
-    made.commands |= {"apt-get"}
     return made
 
 
@@ -74,6 +76,16 @@ def test_root_without_a_network_is_told_what_failed(machine, capsys):
     machine.distribution = "offline"
     assert "sudo apt-get install bubblewrap" in refusal()
     assert "no network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_a_bubblewrap_that_is_forbidden_is_told(machine, root):
+    machine.commands |= {"bwrap", "setpriv", "google-chrome", "git", "java"}
+    machine.forbids, machine.root = True, root
+    assert "bubblewrap does not work here: No permission\n" in refusal()
+    ((*_, true),) = machine.probes
+    assert true == "true"
+    assert ("setpriv" in machine.probes[0]) == root
 
 
 def test_a_machine_that_is_no_debian(machine):

@@ -85,6 +85,11 @@ def main() -> None:
             print(failure, file=sys.stderr)
     if wanted:
         sys.exit(request(wanted))
+    if BUBBLEWRAP in NEEDED[command] and (said := bubblewrap_says()):
+        sys.exit(
+            f"bubblewrap does not work here: {said}\nUbuntu 24.04 and later, and most "
+            "containers, forbid what it needs. How to allow it: book/instructors.md."
+        )
 
 
 def missing(command: str) -> dict[str, str]:
@@ -101,6 +106,18 @@ def missing(command: str) -> dict[str, str]:
         if not any(map(shutil.which, program.commands)):
             wanted[program.name] = program.source()
     return wanted
+
+
+def bubblewrap_says() -> str:
+    """Why bubblewrap cannot make what the sandbox of the marking asks of it, or ""."""
+    command = ["bwrap", "--unshare-all", "--unshare-user", "--disable-userns"]
+    command += ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"]
+    if os.geteuid() == 0:  # root marks as nobody
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        rights = ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+        command = ["bwrap", "--dev-bind", "/", "/", *rights, *nobody, *command]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.stderr.strip() if done.returncode else ""
 
 
 def request(wanted: dict[str, str]) -> str:
@@ -131,7 +148,8 @@ def install(sources: list[str]) -> str:
                     shutil.copyfileobj(reply, file)
             apt([*APT, *map(as_apt_takes_it, sources)], folder)
         except subprocess.CalledProcessError as error:
-            return f"{shlex.join(error.cmd)}: {error.stderr.strip()}"
+            said = error.stderr.strip().splitlines()[-3:]
+            return "\n".join([f"{shlex.join(error.cmd)} failed:", *said])
         except OSError as error:
             return str(error)
     return ""
