@@ -14,6 +14,8 @@ COLAB := .venv-colab/bin/python
 
 export OMP_NUM_THREADS ?= 2
 export PYTHONHASHSEED := 0
+# Packages are compiled when they are first imported: keep what that gives.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
 help: ## list the commands
@@ -34,7 +36,7 @@ test: programs-test .venv/ready ## everything that must hold: sources, notebooks
 	$(MAKE) --no-print-directory check-sources
 	$(RUN) tools/run_notebooks.py
 	$(RUN) tools/book.py
-	$(RUN) -m pytest --numprocesses 2
+	$(RUN) -m pytest --numprocesses 2 --dist loadgroup
 
 .PHONY: test-colab
 test-colab: .venv-colab/ready ## run every notebook with the versions that Colab has
