@@ -9,8 +9,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 RUN := .venv/bin/python
 COLAB := .venv-colab/bin/python
 
+# What a target needs is made in the order in which it is named, even with --jobs.
+.NOTPARALLEL:
+
 export OMP_NUM_THREADS ?= 2
 export PYTHONHASHSEED := 0
+# Packages are compiled when they are first imported: keep what that gives.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
 help: ## list the commands
@@ -29,13 +34,13 @@ exercises: .venv/ready ## copy the exercises into my_exercises, to work in
 	$(RUN) -m vit_encoder.exercises
 
 .PHONY: test
-test: .venv/ready ## everything that must hold: sources, notebooks, package, site
+test: programs-test .venv/ready ## everything that must hold: sources, notebooks, package, site
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(MAKE) --no-print-directory check-sources
 	$(RUN) tools/run_notebooks.py
 	$(RUN) tools/book.py
-	$(RUN) -m pytest --numprocesses 2
+	$(RUN) -m pytest --numprocesses 2 --dist loadgroup
 
 .PHONY: test-colab
 test-colab: .venv-colab/ready ## run every notebook with the versions that Colab has
@@ -68,11 +73,11 @@ check-sources: .venv/ready ## chapters and exercises are well formed, nothing is
 	$(RUN) tools/sync.py --check
 
 .PHONY: lighthouse
-lighthouse: .venv/ready ## measure the built site with Lighthouse
+lighthouse: programs-lighthouse .venv/ready ## measure the built site with Lighthouse
 	$(RUN) tools/lighthouse.py
 
 .PHONY: pictures
-pictures: .venv/ready ## draw the social card and the README's screenshot anew
+pictures: programs-pictures .venv/ready ## draw the social card and the README's screenshot anew
 	$(RUN) tools/pictures.py
 
 .PHONY: compare
@@ -80,7 +85,7 @@ compare: .venv/ready ## measure anew how timm, torchvision and transformers diff
 	$(RUN) tools/compare_libraries.py
 
 .PHONY: benchmark-grading
-benchmark-grading: .venv/ready ## measure how fast submissions are marked
+benchmark-grading: programs-benchmark-grading .venv/ready ## measure how fast submissions are marked
 	$(RUN) benchmarks/grading.py --record
 
 .PHONY: lock
@@ -96,10 +101,15 @@ lock: .venv/ready ## resolve the lock files anew from pyproject.toml
 clean: ## remove all that the commands made, environments too; my_exercises stays
 	rm -rf .venv .venv-colab _build .jupyter_cache .pytest_cache .ruff_cache
 
-.venv/ready: requirements.lock pyproject.toml tools/environment.py
+# The programs that a command needs beside Python, asked for before anything long.
+programs-%:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.13 is needed."; exit 1; }
+	@$(PYTHON) tools/system_packages.py $*
+
+.venv/ready: requirements.lock pyproject.toml tools/environment.py
+	@$(MAKE) --no-print-directory programs-environment
 	$(PYTHON) tools/environment.py .venv requirements.lock --editable
 
 .venv-colab/ready: requirements-colab.lock pyproject.toml tools/environment.py
-	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.13 is needed."; exit 1; }
+	@$(MAKE) --no-print-directory programs-environment
 	$(PYTHON) tools/environment.py .venv-colab requirements-colab.lock

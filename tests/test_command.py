@@ -12,7 +12,6 @@ import subprocess
 import sys
 import termios
 import threading
-import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from csv import DictReader
@@ -23,6 +22,7 @@ import psutil
 import pytest
 import torch
 from distributed import KilledWorker, LocalCluster
+from tests.processes import wait_until, wait_until_ended
 
 from vit_encoder.check import catalogue
 from vit_encoder.grade import run, session
@@ -38,7 +38,6 @@ COMMAND = [sys.executable, "-m", "vit_encoder.grade.command", "grade"]
 SOLVED = json.loads((ROOT / "solutions" / "02_self_attention.ipynb").read_text())
 TASKS = [e["id"] for e in catalogue() if e["notebook"] == "02_self_attention"]
 POINTS = ["1", "3", "1", "3", "2", "2"]
-PATIENCE = 60  # seconds until something must have happened on a busy machine
 
 
 @pytest.fixture
@@ -80,14 +79,6 @@ def rows(table):
 def last_line(capsys):
     """What was printed last."""
     return capsys.readouterr().out.splitlines()[-1]
-
-
-def wait_until(true):
-    """Look again and again."""
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 # What is refused
@@ -358,7 +349,7 @@ def test_killed_and_stopped_it_goes_on_and_loses_nothing(
     assert any("bwrap" in line[0] for line in started.values())
     killed.kill()
     assert killed.communicate()[0] == ""
-    assert psutil.wait_procs(list(started), timeout=PATIENCE)[1] == []
+    wait_until_ended(started)
     assert known_to(diary) == ["ada.ipynb"]
     assert not table.exists()
     seed = session.seed_of(diary, None)
@@ -377,7 +368,7 @@ def test_killed_and_stopped_it_goes_on_and_loses_nothing(
             said = stopped.communicate(timeout=8)
     assert said == ("", "\nStopped. The same command goes on from here.\n")
     assert stopped.returncode == 130
-    assert psutil.wait_procs(list(started), timeout=PATIENCE)[1] == []
+    wait_until_ended(started)
     assert known_to(diary) == ["ada.ipynb"]
 
     handed_in("bo")
