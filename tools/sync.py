@@ -134,14 +134,16 @@ def prediction_of(cell: NotebookNode) -> dict:
 
 def predictions_text(solutions: list[Source]) -> str:
     """What is right in each prediction, and what explains each wrong answer."""
-    told = {"generated": "From solutions/*.md by `make sync`. Do not edit."}
-    told["predictions"] = {
+    told = {
         cell.metadata["exercise"]["id"]: judged(cell)
         for source in solutions
         for cell in source.cells("exercise")
         if cell.metadata["exercise"]["kind"] == "predict"
     }
-    return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+    remark = "From solutions/*.md by `make sync`. Do not edit."
+    lines = (f'"{id}": {json.dumps(t, ensure_ascii=False)}' for id, t in told.items())
+    body = ",\n".join(lines)
+    return f'{{"generated": "{remark}",\n"predictions": {{\n{body}\n}}}}\n'
 
 
 def answer_name(source: Source, cell: NotebookNode) -> str:
