@@ -3,8 +3,8 @@
 import pytest
 import torch
 from torch import nn
-from vit_encoder.check.adapter import Question
-from vit_encoder.check.questions import Normal
+from vit_encoder.check.hearing.data import Question
+from vit_encoder.check.judging.questions import Normal
 
 import vit_encoder
 from vit_encoder.check import oracle

@@ -224,7 +224,7 @@ def attention(q, k, v):
     Hostile(
         "torch_for_all_who_follow",
         """
-import vit_encoder.check.adapter as adapter
+import vit_encoder.check.hearing.asking as asking
 torch.softmax = torch.Tensor.softmax = None
 adapter.ask_all = adapter.read_numbers = None
 """,

@@ -266,7 +266,7 @@ Line.send = send_points
         "encode_patched",
         """
 from vit_encoder.check import adapter
-from vit_encoder.check.adapter import Hearing
+from vit_encoder.check.hearing.data import Hearing
 class Full(Hearing):
     points = 3
 adapter.ask_all = lambda *_, **__: Full({})

@@ -131,6 +131,15 @@ FIRST_DIFFERENCE = edits(
         "What is `layers[-1]` in Python?",
     ),
     edit(
+        "nothing-returned",
+        {
+            SHAPES: SHAPES.replace("return index", "return print(index)"),
+            NUMBERS: NUMBERS.replace("return index", "return print(index)"),
+        },
+        "It returns None, whatever the layers are.",
+        "Which value does the caller get: what is printed, or what is returned?",
+    ),
+    edit(
         "counted-from-one",
         {"strict=True)": "strict=True), 1"},
         "The layers are counted from 1.",
@@ -202,12 +211,14 @@ def difference_questions(seed: int) -> list[Question]:
     opposite[0, :2] = torch.tensor([3.0, -3.0])
     large, spoilt = 1e4 + 1e4 * right[1].abs(), right[1].clone()
     spoilt[1, 2] = torch.nan
+    zero = right[1].clone()
+    zero[1, 2] = 0  # which nan_to_num makes of nan
     faults = {
         "layer 1 with smaller numbers": (right[1] - 3, right[1]),
         "layer 1 with one wrong number of a thousand": (many + one_off, many),
         "a layer 1 that is off by 3 and by -3": (right[1] + opposite, right[1]),
         "a layer 1 of 1000 numbers off by 0.001": (many + 1e-3, many),
-        "a nan in layer 1": (spoilt, right[1]),
+        "a nan in layer 1": (spoilt, zero),
         "layer 1 of shape (1, 3) where (2, 3) is expected": (rows, rows.repeat(2, 1)),
         "a layer 1 above 10000 that is off by 0.05": (large + 0.05, large),
     }
