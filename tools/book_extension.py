@@ -4,8 +4,11 @@ Each exists because nothing that Sphinx ships does it; see CONTRIBUTING.md.
 """
 
 import re
+import socket
+import time
 from functools import cache
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 from docutils import nodes
 from PIL import Image
@@ -26,10 +29,30 @@ from specification import TABLES
 from test_runs import read_runs, runs_table
 from vit_encoder.figures import encoder_map
 
-# KaTeX's helper over a Unix socket may be asked before it listens; over the network it
-# is asked again. On a busy machine five seconds are too few.
-KaTeXServer.start_server_process = KaTeXServer.start_network_socket
+# On a busy machine five seconds are too few.
 katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60.0
+
+
+def start_katex(folder: Path, timeout: float) -> tuple[Popen, socket.socket]:
+    """Start KaTeX's helper, and connect to it as soon as it listens.
+
+    The package's own way over a Unix socket asks once, maybe before it listens. Its way
+    over the network asks again, but then each formula waits 80 ms for the kernel to
+    put small packets together.
+    """
+    path = folder / "katex.sock"
+    command = KaTeXServer.build_command(socket=path)
+    process = Popen(command, stdin=PIPE, stdout=PIPE, cwd=folder)
+    connection = socket.socket(socket.AF_UNIX)
+    end = time.monotonic() + timeout
+    while connection.connect_ex(str(path)):
+        if time.monotonic() > end:
+            raise KaTeXServer.timeout_error(timeout)
+        time.sleep(0.01)
+    return process, connection
+
+
+KaTeXServer.start_server_process = start_katex
 
 
 def setup(app: Sphinx) -> dict:
