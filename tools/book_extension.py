@@ -24,9 +24,9 @@ from library_differences import differences_table, read_differences
 from marking_speed import read_speed, speed_table
 from page_html import join_styles, move_widget_state, name_landmarks, tidy
 from plain_markdown import labels
+from recorded_runs import read_runs, runs_table
 from sources import read_all, with_setup
 from specification import TABLES
-from test_runs import read_runs, runs_table
 from vit_encoder.figures import encoder_map
 
 # On a busy machine five seconds are too few.
@@ -195,7 +195,7 @@ class TestRuns(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """One table a run, made from the data file."""
-        self.env.note_dependency(str(ROOT / "book" / "test_runs.json"))
+        self.env.note_dependency(str(ROOT / "book" / "recorded_runs.json"))
         return self.parse_text_to_nodes(runs_table(read_runs()))
 
 

@@ -10,7 +10,7 @@ ROUNDING = 1e-12  # what is smaller differs from machine to machine
 
 
 def read_differences(path: Path = FILE) -> dict:
-    """What tools/compare_libraries.py measured."""
+    """What studies/compare_libraries.py measured."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
