@@ -14,16 +14,6 @@ def read_differences(path: Path = FILE) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def differences_table(name: str, measured: dict) -> str:
-    """One of the tables, or the line of versions, as Markdown.
-
-    name: a key of TABLES. Raises ValueError for another.
-    """
-    if name not in TABLES:
-        raise ValueError(f"expected one of {', '.join(TABLES)}, got {name}")
-    return TABLES[name](measured)
-
-
 def versions_line(measured: dict) -> str:
     """The versions of the libraries that were measured."""
     return ", ".join(f"{name} {v}" for name, v in measured["versions"].items()) + "."

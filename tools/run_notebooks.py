@@ -55,7 +55,8 @@ def main() -> None:
 
 def run(notebook: Path, folder: Path) -> dict:
     """Run one notebook and compare its outputs; what it used, and pytest's words."""
-    probe = folder / f"{notebook.parent.name}-{notebook.stem}.json"
+    probe = folder / notebook.parent.name / notebook.stem / "probe.json"
+    probe.parent.mkdir(parents=True)
     command = [sys.executable, "-m", "pytest", "--quiet", "--nbval"]
     command += ["--nbval-current-env", "--nbval-cell-timeout", "600"]
     command += ["--nbval-sanitize-with", str(ROOT / "tests" / "sanitize.cfg")]
