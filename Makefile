@@ -82,11 +82,11 @@ pictures: programs-pictures .venv/ready ## draw the social card and the README's
 
 .PHONY: compare
 compare: .venv/ready ## measure anew how timm, torchvision and transformers differ
-	$(RUN) tools/compare_libraries.py
+	PYTHONPATH=tools $(RUN) studies/compare_libraries.py
 
 .PHONY: benchmark-grading
 benchmark-grading: programs-benchmark-grading .venv/ready ## measure how fast submissions are marked
-	$(RUN) benchmarks/grading.py --record
+	PYTHONPATH=tools $(RUN) studies/benchmark_grading.py --record
 
 .PHONY: lock
 lock: .venv/ready ## resolve the lock files anew from pyproject.toml

@@ -3,11 +3,11 @@
 import pytest
 import torch
 from torch import nn
-from vit_encoder.check.hearing.data import Question
-from vit_encoder.check.judging.questions import Normal
 
 import vit_encoder
 from vit_encoder.check import oracle
+from vit_encoder.check.hearing.data import Question
+from vit_encoder.check.judging.questions import Normal
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 

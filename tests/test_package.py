@@ -19,11 +19,28 @@ def run(code):
 
 
 def test_importing_brings_torch_and_nothing_else_that_is_heavy():
-    code = "import sys, vit_encoder; print(*sys.modules)"
+    code = "import sys; from vit_encoder import *; print(*sys.modules)"
     modules = set(run(code).split())
     heavy = {"matplotlib", "anywidget", "ipywidgets", "IPython", "safetensors"}
     assert "torch" in modules
     assert not heavy & modules
+
+
+def test_importing_a_part_leaves_the_others_alone():
+    code = "import sys; from vit_encoder import gelu; print(*sys.modules)"
+    ours = {name for name in run(code).split() if name.startswith("vit_encoder")}
+    assert ours == {"vit_encoder", "vit_encoder.arguments", "vit_encoder.mlp"}
+
+
+def test_parts_and_their_modules_are_found_by_name():
+    import vit_encoder
+
+    for name in vit_encoder.__all__:
+        assert getattr(vit_encoder, name).__name__ == name
+    assert vit_encoder.layer_norm.__name__ == "vit_encoder.layer_norm"
+    assert {*vit_encoder.__all__, "layer_norm"} <= {*dir(vit_encoder)}
+    with pytest.raises(AttributeError, match="no attribute 'softmin'"):
+        vit_encoder.softmin  # noqa: B018
 
 
 def test_every_chapter_s_part_can_be_imported(address):

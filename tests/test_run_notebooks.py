@@ -5,8 +5,8 @@ import sys
 import nbformat
 import pytest
 
+from recorded_runs import add_run, read_runs, runs_table
 from run_notebooks import faults_of, record, run
-from test_runs import add_run, read_runs, runs_table
 
 GOOD = {
     "name": "chapters/02_x.ipynb",

@@ -1,7 +1,7 @@
 """Run every notebook with nbval: it must still run and still print the same.
 
 With --cuda a GPU must be there and every chapter must use it. With --record NAME the
-run enters book/test_runs.json, which the page "Where this was tested" is made from.
+run enters book/recorded_runs.json, which the page "Where this was tested" is made from.
 Runs in any environment that has the course's package, nbval and pytest.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from test_runs import ROOT, add_run
+from recorded_runs import ROOT, add_run
 
 FOLDERS = ("chapters", "solutions", "exercises")
 CPU_BUDGET = 60  # seconds a notebook; the run fails at twice as much

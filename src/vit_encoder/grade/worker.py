@@ -94,8 +94,10 @@ def prepare() -> None:
     import vit_encoder
     import vit_encoder.check
     import vit_encoder.data
-    import vit_encoder.figures  # noqa: F401
+    import vit_encoder.figures
 
+    for part in vit_encoder.__all__:
+        getattr(vit_encoder, part)  # its module is imported now
     torch.set_num_threads(1)
     # A collection in a child would touch, and so copy, all that is loaded here.
     gc.collect()

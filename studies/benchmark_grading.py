@@ -25,6 +25,7 @@ from pathlib import Path
 
 import torch
 
+from run_notebooks import processor
 from vit_encoder.grade.mark import Marker
 from vit_encoder.grade.outcome import Outcome
 from vit_encoder.grade.run import Way, flow, local_workers
@@ -32,10 +33,6 @@ from vit_encoder.grade.sandbox import Sandbox
 from vit_encoder.grade.submissions import Entry, find_submissions, read_submission
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tools"))
-
-from run_notebooks import processor  # noqa: E402
-
 RECORD = ROOT / "book" / "marking_speed.json"
 CORES = 2
 WAY = Way(seed=2026)
