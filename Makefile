@@ -9,9 +9,6 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 RUN := .venv/bin/python
 COLAB := .venv-colab/bin/python
 
-# What a target needs is made in the order in which it is named, even with --jobs.
-.NOTPARALLEL:
-
 export OMP_NUM_THREADS ?= 2
 export PYTHONHASHSEED := 0
 # Packages are compiled when they are first imported: keep what that gives.
@@ -34,13 +31,17 @@ exercises: .venv/ready ## copy the exercises into my_exercises, to work in
 	$(RUN) -m vit_encoder.exercises
 
 .PHONY: test
-test: programs-test .venv/ready ## everything that must hold: sources, notebooks, package, site
+test: programs-test ## everything that must hold: sources, notebooks, package, site
+	@$(MAKE) --no-print-directory .venv/ready
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(MAKE) --no-print-directory check-sources
-	$(RUN) tools/run_notebooks.py
-	$(RUN) tools/book.py
+	$(MAKE) --no-print-directory --jobs 2 notebooks book
 	$(RUN) -m pytest --numprocesses 2 --dist loadgroup
+
+.PHONY: notebooks
+notebooks: .venv/ready
+	$(RUN) tools/run_notebooks.py
 
 .PHONY: test-colab
 test-colab: .venv-colab/ready ## run every notebook with the versions that Colab has
@@ -73,11 +74,13 @@ check-sources: .venv/ready ## chapters and exercises are well formed, nothing is
 	$(RUN) tools/sync.py --check
 
 .PHONY: lighthouse
-lighthouse: programs-lighthouse .venv/ready ## measure the built site with Lighthouse
+lighthouse: programs-lighthouse ## measure the built site with Lighthouse
+	@$(MAKE) --no-print-directory .venv/ready
 	$(RUN) tools/lighthouse.py
 
 .PHONY: pictures
-pictures: programs-pictures .venv/ready ## draw the social card and the README's screenshot anew
+pictures: programs-pictures ## draw the social card and the README's screenshot anew
+	@$(MAKE) --no-print-directory .venv/ready
 	$(RUN) tools/pictures.py
 
 .PHONY: compare
@@ -85,7 +88,8 @@ compare: .venv/ready ## measure anew how timm, torchvision and transformers diff
 	PYTHONPATH=tools $(RUN) studies/compare_libraries.py
 
 .PHONY: benchmark-grading
-benchmark-grading: programs-benchmark-grading .venv/ready ## measure how fast submissions are marked
+benchmark-grading: programs-benchmark-grading ## measure how fast submissions are marked
+	@$(MAKE) --no-print-directory .venv/ready
 	PYTHONPATH=tools $(RUN) studies/benchmark_grading.py --record
 
 .PHONY: lock

@@ -25,7 +25,7 @@ from distributed import KilledWorker, LocalCluster
 from tests.processes import wait_until, wait_until_ended
 
 from vit_encoder.check import catalogue
-from vit_encoder.grade import run, session
+from vit_encoder.grade import session, workers
 from vit_encoder.grade.command import main
 from vit_encoder.grade.journal import Journal
 from vit_encoder.grade.mark import Marker
@@ -285,9 +285,9 @@ def test_what_a_marking_process_had_when_it_was_killed_is_marked(handed_in):
         folder = handed_in(name)
     entries = [*find_submissions(folder).entries]
     entries.append(replace(entries[0], path="deadly.ipynb", item=Deadly()))
-    workers = functools.partial(run.local_workers, run.Way(seed=1), 1)
+    one = functools.partial(workers.local_workers, workers.Settings(seed=1), 1)
     outcomes = []
-    for outcome in run.mark_all(entries, workers):
+    for outcome in workers.mark_all(entries, one):
         if not outcomes:
             (process,) = multiprocessing.active_children()
             process.kill()
@@ -316,7 +316,7 @@ def in_the_sandbox(process):
     return [
         child
         for child, line in below(process).items()
-        if "vit_encoder.grade.worker" in line and "python" in line[0]
+        if "vit_encoder.grade.fork_server" in line and "python" in line[0]
     ]
 
 
@@ -539,7 +539,7 @@ def test_what_a_cluster_says():
         done, told = Future(), Future()
         for name, values in how.items():
             getattr(done, name)(*values)
-        run.pass_on(done, told)
+        workers.pass_on(done, told)
         return told.exception() or told.result()
 
     assert said(set_result=["marks"]) == "marks"

@@ -408,7 +408,7 @@ def test_without_a_sandbox_nothing_outside_is_touched(tmp_path, monkeypatch):
     try:
         output, limits = tmp_path / "marks.csv", Limits(seconds=5)
         _, honest = grade(
-            folders["submissions"], output, walls=False, limits=limits, workers=1
+            folders["submissions"], output, isolated=False, limits=limits, workers=1
         )
         assert bystander.poll() is None
     finally:

@@ -1,4 +1,4 @@
-"""Messages to the marking process that the worker would not send."""
+"""Messages to the marking process that an honest submission would not send."""
 
 from tests.hostile.kinds import LINE, Hostile
 
