@@ -621,7 +621,9 @@ class Wrapped(nn.Module):
 class FromTheOracle(Block):
     def forward(self, x):
         get = dict(self.named_parameters()).__getitem__
-        return vit_encoder.check.judging.oracle.encoder_block(x, get, self.attn.num_heads)
+        return vit_encoder.check.judging.oracle.encoder_block(
+            x, get, self.attn.num_heads
+        )
 
 
 WRONG_BLOCK = {
