@@ -99,13 +99,15 @@ def judged_numbers(exercise: dict, solution: object) -> dict:
         keys = ("numbers", *MISTAKE)
         require(entry, keys, keys, f"the wrong answer {entry.get('name')}")
         given = entry["numbers"]
-        for row in given if isinstance(given[0], list) else [given]:
-            stated = stated_in(row, right, tolerance, entry["name"])
-            if seen.setdefault(str(stated), entry["name"]) != entry["name"]:
+        rows = given if isinstance(given[0], list) else [given]
+        stated = [stated_in(row, right, tolerance, entry["name"]) for row in rows]
+        for row in map(str, stated):
+            if row in seen:
                 raise DeclarationError(
-                    f"{entry['name']} and {seen[str(stated)]} have the same numbers"
+                    f"{seen[row]} and {entry['name']} have the same numbers, {row}"
                 )
-            wrong.append({"numbers": stated, **mistake(entry)})
+            seen[row] = entry["name"]
+        wrong.append({"numbers": stated, **mistake(entry)})
     return {
         "right": right,
         "asks": [ask for _, ask in numbers],

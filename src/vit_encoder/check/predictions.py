@@ -7,7 +7,7 @@ in the exercises' sources; `make sync` makes the catalogue and the file read her
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import resources
 
@@ -18,6 +18,11 @@ from vit_encoder.check.judging.verdicts import Verdict, failing, with_question
 
 Listener = Callable[[object], Hearing]
 ALIKE = 0.004  # two numbers have the same digits, whatever their size
+CLOSE = 0.025  # as much may be a slip, or a small part
+FACTORS = (2, 3, 4, 8)  # how often something is counted by mistake
+LEAST = 10  # a multiple of less may be chance
+FEW = 2  # numbers that a message names
+MANY = 8  # numbers, of which a single wrong one is a slip
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class PredictNumbers(Prediction):
             text = f"These are the right numbers in another order.{which(self.names)}"
             return failing(Problem("another-order", text, self.asks[min(wrong)]))
         if left:
-            found.append(self.first_wrong(min(left), given[min(left)]))
+            found.append(self.first_wrong(given, min(left), alone=len(wrong) == 1))
         return verdict_of(found)
 
     def near(self, got: float, other: float) -> bool:
@@ -107,58 +112,145 @@ class PredictNumbers(Prediction):
     def recognise(
         self, given: list[float], wrong: set[int]
     ) -> tuple[list[Mistake], set[int]]:
-        """The known mistakes that explain wrong numbers; those that none explains.
+        """The known mistakes that explain wrong numbers; the places that none does.
 
-        A mistake with all its numbers comes first. With half of them it counts where
-        no other explains as many.
+        What explains most comes first. A mistake of which half the numbers are given
+        counts only if no other explains as many.
         """
-        found: list[Mistake] = []
-        left = set(wrong)
-        while left:
-            ranked: dict[tuple[bool, int], list[tuple[Mistake, set[int]]]] = {}
-            for numbers, mistake in self.wrong:
-                stated = {i for i, n in enumerate(numbers) if n is not None}
-                fits = {i for i in stated & wrong if self.near(given[i], numbers[i])}
-                if fits & left and 2 * len(fits) >= len(stated):
-                    rank = fits == stated, len(fits & left)
-                    ranked.setdefault(rank, []).append((mistake, fits))
-            if not ranked:
+        known = [self.compared(given, wrong, *pair) for pair in self.wrong]
+        found, left = [], set(wrong)
+        while likely := [match for match in known if match and match.places & left]:
+            ranks = [(match.whole, len(match.places & left)) for match in likely]
+            best = [
+                m for m, rank in zip(likely, ranks, strict=True) if rank == max(ranks)
+            ]
+            if not best[0].whole and len({match.mistake.name for match in best}) > 1:
                 break
-            whole, _ = best = max(ranked)
-            mistake, fits = ranked[best][0]
-            if not whole and any(
-                other.name != mistake.name for other, _ in ranked[best]
-            ):
-                break
-            found.append(mistake)
-            left -= fits
+            found.append(told(best[0], given))
+            left -= best[0].places
         return found, left
 
-    def first_wrong(self, place: int, got: float) -> Mistake:
-        """What can be said of a number that no known mistake explains."""
-        name, right, ask = self.names[place], self.right[place], self.asks[place]
-        text = f"{sentence(name)} is not {got:.10g}."
-        if self.near(-got, right):
-            return Mistake("sign", f"{text} Its size is right, its sign is not.", ask)
-        if 0 < right < 1 and self.near(got / 100, right):
-            ask = "What is 1 % as a number?"
-            return Mistake("percent", f"{text} That is in percent.", ask)
-        if too_coarse(got, right):
-            return Mistake("too-coarse", f"{text} It needs more digits.", "")
-        if shifted(got, right):
-            ask = "Is a zero missing, or is it in thousands or millions?"
-            return Mistake("shifted", f"{text} The digits are right.", ask)
+    def compared(
+        self,
+        given: list[float],
+        wrong: set[int],
+        numbers: tuple[float | None, ...],
+        mistake: Mistake,
+    ) -> "Match | None":
+        """The places where a known mistake gives what was given, if they say enough."""
+        stated = {i for i, number in enumerate(numbers) if number is not None}
+        places = {i for i in stated & wrong if self.near(given[i], numbers[i])}
+        if 2 * len(places) < len(stated):
+            return None
+        if len(stated) > len(places) == 1 and self.clear_slip(given, *places):
+            return None
+        return Match(mistake, frozenset(places), places == stated)
+
+    def clear_slip(self, given: list[float], place: int) -> bool:
+        """The number is the right one but for a slip."""
+        found = slip_in(given[place], self.right[place], self.tolerance)
+        return bool(found and found.clear)
+
+    def first_wrong(self, given: list[float], place: int, *, alone: bool) -> Mistake:
+        """What can be said of a number that no known mistake explains.
+
+        alone: all other numbers are right.
+        """
+        got, right, ask = given[place], self.right[place], self.asks[place]
+        text = f"{sentence(self.names[place])} is not {got:.10g}."
+        slip = slip_in(got, right, self.tolerance)
+        if slip:
+            return Mistake(
+                slip.name, f"{text} {slip.remark}", "" if slip.clear else ask
+            )
+        if alone and len(self.right) >= MANY:
+            return Mistake("one-number-off", f"{text} All others are right.", ask)
         return Mistake("", text, ask)
+
+
+@dataclass(frozen=True)
+class Match:
+    """A known mistake, and where it gives the numbers that were given.
+
+    whole: it does so wherever it says something.
+    """
+
+    mistake: Mistake
+    places: frozenset[int]
+    whole: bool
+
+
+def told(match: Match, given: list[float]) -> Mistake:
+    """The mistake, with the numbers that show it where they are few of several."""
+    mistake = match.mistake
+    if len(match.places) > FEW or len(match.places) == len(given):
+        return mistake
+    numbers = ", ".join(f"{given[i]:.10g}" for i in sorted(match.places))
+    return replace(mistake, seen=f"{numbers}: {mistake.seen}")
 
 
 def verdict_of(found: list[Mistake]) -> Verdict:
     """No points: what was seen first, with its question, and what else was."""
     first, *others = found
     names = tuple(dict.fromkeys(mistake.name for mistake in found if mistake.name))
-    seen = dict.fromkeys(mistake.seen for mistake in others)
-    seen.pop(first.seen, None)
-    lines = [with_question(first.seen, first.ask), *(f"Also seen: {s}" for s in seen)]
+    lines = [with_question(first.seen, first.ask)]
+    lines += [f"Also seen: {mistake.seen}" for mistake in others]
     return Verdict(0, False, names, "\n".join(lines))
+
+
+# Slips. Each test gets the number given, the right one, and the tolerance.
+
+
+def has_wrong_sign(got: float, right: float, tolerance: float) -> bool:
+    """Its size is right."""
+    return abs(got + right) <= tolerance
+
+
+def is_percent(got: float, right: float, tolerance: float) -> bool:
+    """It is a share in percent."""
+    return 0 < right < 1 and abs(got / 100 - right) <= tolerance
+
+
+def is_too_coarse(got: float, right: float, _tolerance: float) -> bool:
+    """It is the right number, rounded or cut to fewer digits."""
+    digits = len(digits_of(got))
+    unit = 10.0 ** (power_of(got) - digits + 1)  # what 1 in its last digit stands for
+    least = 2 if is_whole(right) else 1  # one digit of a whole number says little
+    missing = abs(right) - abs(got)
+    return (
+        got * right > 0
+        and least <= digits < len(digits_of(right))
+        and unit < abs(right)
+        and -unit / 2 <= missing < unit
+    )
+
+
+def is_shifted(got: float, right: float, _tolerance: float) -> bool:
+    """The digits are right, at least three of them, and the decimal point is not."""
+    if len(digits_of(right)) < 3 or got * right <= 0:
+        return False
+    places = math.log10(got / right)
+    return round(places) != 0 and abs(10 ** (places - round(places)) - 1) < ALIKE
+
+
+def is_close(got: float, right: float, _tolerance: float) -> bool:
+    """It is off by little, as where a small part is forgotten."""
+    return is_whole(right) and abs(got - right) < CLOSE * abs(right)
+
+
+def is_multiple(got: float, right: float, _tolerance: float) -> bool:
+    """It is the right number some times."""
+    return is_whole(right) and abs(right) >= LEAST and got / right in FACTORS
+
+
+def is_part(got: float, right: float, _tolerance: float) -> bool:
+    """The right number is this number some times."""
+    return got != 0 and is_whole(right) and is_multiple(right, got, 0)
+
+
+def is_whole(number: float) -> bool:
+    """It is a whole number."""
+    return float(number).is_integer()
 
 
 def digits_of(number: float) -> str:
@@ -166,27 +258,39 @@ def digits_of(number: float) -> str:
     return f"{abs(number):.10e}".split("e")[0].replace(".", "").strip("0")
 
 
-def too_coarse(got: float, right: float) -> bool:
-    """It is the right number, rounded or cut to fewer digits."""
-    if not (got and right and math.isfinite(got)):
-        return False
-    digits = len(digits_of(got))
-    unit = 10.0 ** (math.floor(math.log10(abs(got))) - digits + 1)  # of the last digit
-    least = 2 if right == int(right) else 1  # of one digit, a whole number says little
-    off = right - got if right > 0 else got - right
-    return (
-        least <= digits < len(digits_of(right))
-        and unit < abs(right)
-        and (-unit / 2 <= off < unit)
-    )
+def power_of(number: float) -> int:
+    """The power of ten of its first digit; 0 for 0."""
+    return math.floor(math.log10(abs(number))) if number else 0
 
 
-def shifted(got: float, right: float) -> bool:
-    """The digits are right, at least three of them, and the decimal point is not."""
-    if len(digits_of(right)) < 3 or not got / right > 0:
-        return False
-    places = math.log10(got / right)
-    return round(places) != 0 and abs(10 ** (places - round(places)) - 1) < ALIKE
+@dataclass(frozen=True)
+class Slip:
+    """How a number can be near the right one; clear: it needs no question."""
+
+    name: str
+    applies: Callable[[float, float, float], bool]
+    remark: str
+    clear: bool = False
+
+
+SLIPS = (
+    Slip("sign", has_wrong_sign, "Its size is right, its sign is not.", True),
+    Slip("percent", is_percent, "It seems to be in percent: 1 % is 0.01.", True),
+    Slip("too-coarse", is_too_coarse, "It needs more digits.", True),
+    Slip(
+        "shifted", is_shifted, "Its digits are right, its decimal point is not.", True
+    ),
+    Slip("close", is_close, "It is close, off by less than 3 %."),
+    Slip("several-times", is_multiple, "Something is counted more than once."),
+    Slip("a-part-of-it", is_part, "Something is left out."),
+)
+
+
+def slip_in(got: float, right: float, tolerance: float) -> Slip | None:
+    """The slip that leads from the right number to this one."""
+    if not math.isfinite(got):
+        return None
+    return next((slip for slip in SLIPS if slip.applies(got, right, tolerance)), None)
 
 
 @dataclass(frozen=True)
@@ -247,8 +351,9 @@ def prediction(entry: dict) -> Prediction:
         claims = {name: Claim(**told) for name, told in judged["claims"].items()}
         return JudgeClaims(tuple(known["words"]), claims)
     wrong = tuple(
-        (tuple(told["numbers"]), Mistake(told["name"], told["seen"], told["ask"]))
+        (tuple(numbers), Mistake(told["name"], told["seen"], told["ask"]))
         for told in judged["wrong"]
+        for numbers in told["numbers"]
     )
     return PredictNumbers(
         tuple(known["numbers"]),

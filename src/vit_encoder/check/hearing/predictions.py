@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from torch import Tensor
 
 from vit_encoder.check.hearing.data import Hearing, Problem, ProblemError
-from vit_encoder.check.hearing.errors import describe, not_answered, raised, unwritten
+from vit_encoder.check.hearing.errors import describe, not_answered, unwritten
+from vit_encoder.check.hearing.exceptions import raised
 from vit_encoder.check.hearing.guard import TimeUp, under_guard
 
 MOST = 1000  # numbers that are read
@@ -114,7 +115,11 @@ def numbers_in(thing: object, depth: int = 0) -> Iterator[float | None]:
         size = thing.numel() if isinstance(thing, Tensor) else thing.size
         if size > MOST:
             raise NoNumberError(f"{describe(thing)} with {size} entries")
-        thing = thing.tolist()
+        try:
+            thing = thing.tolist()
+        except (RuntimeError, NotImplementedError):  # meta, sparse, nested
+            text = f"{describe(thing)} whose numbers cannot be read"
+            raise NoNumberError(text) from None
     if isinstance(thing, dict):
         thing = [*thing.values()]
     if isinstance(thing, set | frozenset):
@@ -122,6 +127,8 @@ def numbers_in(thing: object, depth: int = 0) -> Iterator[float | None]:
     parts = None if isinstance(thing, type | bool | complex) else iterator(thing)
     if parts is None:
         yield number(thing)
+    elif parts is thing:
+        raise NoNumberError(f"{describe(thing)}, which can be read only once")
     elif depth == DEEPEST:
         raise NoNumberError(f"in more than {DEEPEST} lists")
     else:
@@ -140,7 +147,7 @@ def iterator(thing: object) -> Iterator | None:
 def number(thing: object) -> float:
     """A number of whatever type, as a float. NoNumberError if it is none."""
     if isinstance(thing, bool | complex):
-        raise NoNumberError(f"{thing}, and no such number is meant")
+        raise NoNumberError(f"{thing}")
     try:
         found = float(thing)
     except OverflowError:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vit_encoder.check.hearing import asking
+from vit_encoder.check.hearing.data import Form
 from vit_encoder.check.judging.misconceptions import Misconception, named
 from vit_encoder.check.judging.trials import (
     Fails,
@@ -64,10 +66,43 @@ def each(
 
 
 def returns_right_shapes(
-    name: str, *questions: str, ask: str, core: bool = True
+    name: str,
+    *questions: str,
+    ask: str,
+    core: bool = True,
+    form: Form | None = None,
+    known: tuple[Misconception, ...] = (),
 ) -> Property:
-    """The questions have answers of the expected shapes."""
-    return each(name, questions, ask, core=core)(lambda trial: trial.outputs)
+    """The questions have answers of the expected shapes.
+
+    known: wrong versions, called as `form` says. The first that returns the shape that
+    came gives it its name.
+    """
+
+    @each(name, questions, ask, core=core)
+    def test(trial: Trial) -> None:
+        problem = trial.problem()
+        if problem and problem.name == "wrong-shape":
+            shape = trial.reply.outputs[0].shape
+            for wrong in known:
+                outputs = asking.ask(wrong.wrong, form, trial.question).outputs
+                if outputs and outputs[0].shape == shape:
+                    raise Fails.like(wrong, f"{problem.text} {wrong.seen}")
+        if problem:
+            raise Fails.because(problem)
+
+    return test
+
+
+def runs(name: str, *questions: str, ask: str) -> Property:
+    """No exception stops it; the properties after this one need not ask."""
+
+    @each(name, questions, ask, core=True)
+    def test(trial: Trial) -> None:
+        if trial.reply.errors:
+            raise Fails.because(trial.problem())
+
+    return test
 
 
 def agrees(name: str, *questions: str, ask: str, core: bool = False) -> Property:
@@ -287,23 +322,37 @@ def LEAVES_THE_SEED(trials: Trials) -> None:  # noqa: N802
         raise Fails(text, "seed-set")
 
 
+def require_as_before(trials: Trials, question: str, text: str, name: str) -> None:
+    """Fails if this question is answered wrong, and the same one in a new module right.
+
+    Where both are wrong, another property says so. text, name: what to say of it.
+    """
+    trial = trials[question]
+    asked = trial.question
+    for other in trials.values():
+        new = other.question
+        alike = new.inputs[0] is asked.inputs[0] and new.parameters is asked.parameters
+        plain = not (new.training or new.rehearsals or new.refused)
+        if alike and plain and new.device == "cpu" and not other.right():
+            return
+    trial.require_right(text, name)
+
+
+@holds("a second call gives the same", "What does a call leave behind in your module?")
+def KEEPS_NO_STATE(trials: Trials) -> None:  # noqa: N802
+    """What a module computes does not depend on calls before."""
+    text = "Called a second time, a module gives other numbers."
+    require_as_before(trials, "called again", text, "state-kept")
+
+
 @holds(
     "training changes nothing",
     "Which step behaves in another way in training, and did the task ask for it?",
 )
 def SAME_IN_TRAINING(trials: Trials) -> None:  # noqa: N802
-    """A part without dropout does in training what it does after it.
-
-    Where it is wrong after it, too, another property says so.
-    """
-    trial = trials["in training"]
-    x, parameters = trial.question.inputs[0], trial.question.parameters
-    for other in trials.values():
-        asked = other.question
-        alike = asked.inputs[0] is x and asked.parameters is parameters
-        if alike and not asked.training and asked.device == "cpu" and not other.right():
-            return
-    trial.require_right("In training it gives other numbers.", "unasked-dropout")
+    """A part without dropout does in training what it does after it."""
+    text = "In training it gives other numbers."
+    require_as_before(trials, "in training", text, "unasked-dropout")
 
 
 @each(
