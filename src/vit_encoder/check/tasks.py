@@ -14,7 +14,14 @@ from functools import partial
 from torch import Tensor
 
 from vit_encoder.check.hearing import asking, students_tests
-from vit_encoder.check.hearing.data import Form, Hearing, Problem, Question, Reply
+from vit_encoder.check.hearing.data import (
+    Form,
+    Hearing,
+    Opinion,
+    Problem,
+    Question,
+    Reply,
+)
 from vit_encoder.check.hearing.errors import not_answered
 from vit_encoder.check.hearing.guard import repeatable
 from vit_encoder.check.judging import verdicts
@@ -22,9 +29,14 @@ from vit_encoder.check.judging.misconceptions import Misconception
 from vit_encoder.check.judging.pictures import Show, picture
 from vit_encoder.check.judging.properties import Property
 from vit_encoder.check.judging.trials import Trial, Trials
-from vit_encoder.check.judging.verdicts import Failure, Verdict, failing
+from vit_encoder.check.judging.verdicts import Failure, Verdict, failing, told
 
 Listener = Callable[[object], Hearing]
+UNWRITTEN = Problem(
+    "branch-unwritten",
+    "Here it is not written yet: a `...` or NotImplementedError is still in its place.",
+    "Which way do these inputs take through your code?",
+)
 
 
 @dataclass(frozen=True)
@@ -68,10 +80,12 @@ class Implement:
         """Compare with the oracle, then with the known wrong versions."""
         if hearing.problem:
             return failing(hearing.problem)
-        hearing = self.fitting(questions, named(hearing, questions))
-        trials = self.trials(questions, hearing)
-        if trials[questions[0].name].reply.problem == not_answered():
+        hearing = named(hearing, questions)
+        asked = [hearing.replies[q.name] for q in questions if not q.refused]
+        if all(reply.problem == not_answered() for reply in asked):
             return failing(not_answered())
+        hearing = self.fitting(questions, hearing)
+        trials = self.trials(questions, hearing)
         failures = verdicts.evaluate(self.properties, trials)
         if not failures:
             remarks = filter(None, (remark(trials) for remark in self.remarks))
@@ -90,6 +104,8 @@ class Implement:
 
         known: a trial of the same question, whose right outputs may serve again.
         """
+        if reply.problem == not_answered():  # and others were answered
+            reply = replace(reply, problem=UNWRITTEN, errors=("NotImplementedError",))
         if question.refused:
             return Trial(question, reply, (), {})
         drawn = reply.outputs
@@ -231,43 +247,38 @@ class BreakIt:
         if hearing.problem:
             return failing(hearing.problem)
         said = {n: hearing.replies[str(i)] for i, n in enumerate(questions)}
-        for name in self.right:
-            refusal = refused(said[name])
-            if refusal:
-                ask = (
-                    "What may a right version do that your test forbids, such as "
-                    "rounding in another way?"
-                )
-                return failing(Problem("test-rejects-right", refusal, ask))
-        missed = [m for m in self.wrong if accepted(said[m.name])]
+        for version in self.right:
+            if said[version].said == "no":
+                return self.too_strict(version, said[version])
+        missed = [m for m in self.wrong if said[m.name].said != "no"]
         if not missed:
             count = len(self.wrong)
             text = f"Your test passes right versions and fails {count} wrong ones."
             return Verdict(out_of, True, (), verdicts.with_remark(text, hearing))
         return self.too_kind(said, missed, out_of)
 
-    def too_kind(self, said: dict, missed: list[Misconception], out_of: int) -> Verdict:
+    def too_strict(self, version: str, opinion: Opinion) -> Verdict:
+        """The test does not pass a right version."""
+        does = "stopped on" if opinion.stopped else "says no to"
+        why = opinion.problem or Problem("", "")
+        lines = [f"Your test {does} a right version, {version}.", told(why).strip()]
+        ask = why.ask or "Is what this line claims true of every right version?"
+        text = "\n".join(filter(None, [*lines, opinion.calls]))
+        names = filter(None, ("test-rejects-right", why.name))
+        return Verdict(0, False, (*names,), verdicts.with_question(text, ask))
+
+    def too_kind(
+        self, said: dict[str, Opinion], missed: list[Misconception], out_of: int
+    ) -> Verdict:
         """The test passes a wrong version."""
         lines = [f"Your test also passes {m.name}: {m.seen}" for m in missed]
-        if set(said.values()) == {"silent"}:
-            lines.insert(0, "Your test neither returned a value nor raised.")
+        slips = {said[m.name].problem for m in missed}
+        slip = slips.pop() if len(slips) == 1 else None
+        names = ("test-accepts-wrong", slip.name) if slip else ("test-accepts-wrong",)
+        text = "\n".join([told(slip), *lines] if slip else lines)
+        text = verdicts.with_question(text, (slip and slip.ask) or self.ask)
         points = out_of * (len(self.wrong) - len(missed)) // len(self.wrong)
-        text = verdicts.with_question("\n".join(lines), self.ask)
-        return Verdict(points, False, ("test-accepts-wrong",), text)
-
-
-def accepted(said: str | Problem) -> bool:
-    """The test has nothing against this version."""
-    return said in ("yes", "silent")
-
-
-def refused(said: str | Problem) -> str:
-    """Why a test does not pass a right version; '' if it does."""
-    if accepted(said):
-        return ""
-    if isinstance(said, Problem):
-        return f"On a right version your test stopped. {said.text}"
-    return "Your test says no to a right version."
+        return Verdict(points, False, names, text)
 
 
 CodeTask = Implement | BreakIt

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 LOUD = 2000  # characters from which on printing is worth a remark
+MOST_AXES = 16  # of a tensor that is looked at
 TIME_LIMIT = 5.0  # seconds of computing for a check; a right answer takes 0.1
 
 
@@ -115,8 +116,25 @@ class Reply:
     problem: Problem | None = None
 
 
+@dataclass(frozen=True)
+class Opinion:
+    """What a student's test said of one version.
+
+    said: yes, no, or silent if it neither returned a value nor raised. An exception is
+        a no.
+    problem: why, with a name where it is a slip that people make.
+    stopped: it raised something else than an AssertionError.
+    calls: how it built or called the version at last, and what came back; a line each.
+    """
+
+    said: str
+    problem: Problem | None = None
+    stopped: bool = False
+    calls: str = ""
+
+
 # What may be said to one question: by a part, by a test, or as numbers and words.
-Said = Reply | Problem | str | list[float] | None
+Said = Reply | Opinion | str | list[float] | None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import io
+import random
 import signal
 import sys
 import threading
@@ -14,7 +15,7 @@ from types import CodeType
 import torch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
-from vit_encoder.check.hearing.data import LATE, TIME_LIMIT, Hearing
+from vit_encoder.check.hearing.data import LATE, TIME_LIMIT, Hearing, ProblemError
 
 # The meta device has no data and stands in for a GPU. Its first operation loads
 # modules for a second; here that second is part of the import, not of a check.
@@ -22,7 +23,13 @@ torch.empty(1, 1, device="meta") @ torch.empty(1, 1, device="meta") / 2
 
 PATIENCE = 3  # how many times its limit a check may last by the clock on the wall
 SWITCHES = ("setprofile", "start_new_thread")  # behind them Watch is blind
-SEEDS = ("manual_seed",)  # what seeds a generator of torch in the end
+SEEDS = ("manual_seed",)  # what seeds a generator of torch
+SEEDERS = (  # the same in Python; on a GPU that was not used yet nothing else is called
+    torch.manual_seed,
+    torch.cuda.manual_seed,
+    torch.cuda.manual_seed_all,
+    random.seed.__func__,
+)
 TICK = 0.01  # seconds between two looks at the clocks, at least
 
 
@@ -72,6 +79,7 @@ class Watch(TorchFunctionMode):
             for kind, parts in (
                 ("built-in-used", builtin_parts),
                 ("reference-used", reference),
+                ("seed", SEEDERS),
             )
             for part in parts
         }
@@ -117,7 +125,10 @@ class Watch(TorchFunctionMode):
             if event == "call":
                 code = frame.f_code  # a name is compared fast, the whole of it is not
                 if code.co_name in names and code in parts:
-                    seen.append(parts[code])
+                    if parts[code][0] == "seed":
+                        self.seeds += frame.f_locals.get("a", 0) is not None
+                    else:
+                        seen.append(parts[code])
             elif event == "c_call" and kinds[called.__name__] and not self.over:
                 if kinds[called.__name__] == "seed":
                     self.seeds += 1
@@ -286,7 +297,10 @@ def limit_by_thread(seconds: float) -> Iterator[None]:
 
 
 def under_guard(put_questions: Callable, replies: dict) -> Hearing:
-    """Run the questions under guard; replies is filled as far as they come."""
+    """Run the questions under guard; replies is filled as far as they come.
+
+    A ProblemError says that there is nothing to ask.
+    """
     sink = Sink()
     problem = None
     try:
@@ -294,4 +308,6 @@ def under_guard(put_questions: Callable, replies: dict) -> Hearing:
             put_questions()
     except TimeUp:
         problem = LATE
+    except ProblemError as error:
+        problem = error.problem
     return Hearing(replies, problem, sink.characters)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from vit_encoder.check.hearing.data import Problem, Question, Reply
+from vit_encoder.check.hearing.meanings import WHATEVER_COMES
+from vit_encoder.check.judging.misconceptions import Misconception
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}  # absolute and relative
 ROUNDED = 1e-5  # what float64 still agrees to when it was float32 on the way
@@ -30,6 +32,11 @@ class Fails(Exception):  # noqa: N818, it says what a property does
         failure.problem = problem
         return failure
 
+    @classmethod
+    def like(cls, wrong: Misconception, text: str = "") -> Self:
+        """It does not hold, as in a known wrong version. text: in place of its own."""
+        return cls(text or wrong.seen, wrong.name, wrong.ask)
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -50,7 +57,7 @@ class Trial:
         if self.question.refused:
             return None
         problem = self.reply.problem
-        if problem and self.reply.errors:
+        if problem and self.reply.errors and problem.name not in WHATEVER_COMES:
             return replace(problem, text=f"For {self.sizes()}: {problem.text}")
         if problem:
             return problem
