@@ -10,8 +10,8 @@ from bs4 import BeautifulSoup
 
 from address import ROOT
 from book import HTML
-from browser import java
 from node import install_checkers
+from system_packages import JAVA
 
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.rglob("*.html"))
 OURS = [p for p in PAGES if p not in ("genindex.html", "search.html", "404.html")]
@@ -86,7 +86,7 @@ def test_page(page, width, theme, visit):
 def test_html_is_valid():
     """The HTML of our pages passes the Nu checker."""
     jar = install_checkers() / "vnu-jar" / "build" / "dist" / "vnu.jar"
-    command = [java(), "-jar", jar, "--errors-only", "--format", "json"]
+    command = [JAVA.path(), "-jar", jar, "--errors-only", "--format", "json"]
     done = subprocess.run(
         [*command, *(HTML / page for page in OURS)], capture_output=True, text=True
     )

@@ -1,11 +1,14 @@
-"""The book's own part of Sphinx: setup cell, two roles, four directives, pictures.
+"""The book's own part of Sphinx: setup cell, two roles, a directive, pictures.
 
 Each exists because nothing that Sphinx ships does it; see CONTRIBUTING.md.
 """
 
 import re
+import socket
+import time
 from functools import cache
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 from docutils import nodes
 from PIL import Image
@@ -15,21 +18,37 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinxcontrib import katex
 from sphinxcontrib.katex import KaTeXServer
 
-from address import ROOT, read_address
+from address import read_address
 from book_context import anchor
-from library_differences import differences_table, read_differences
-from marking_speed import read_speed, speed_table
 from page_html import join_styles, move_widget_state, name_landmarks, tidy
 from plain_markdown import labels
 from sources import read_all, with_setup
-from specification import TABLES
-from test_runs import read_runs, runs_table
 from vit_encoder.figures import encoder_map
 
-# KaTeX's helper over a Unix socket may be asked before it listens; over the network it
-# is asked again. On a busy machine five seconds are too few.
-KaTeXServer.start_server_process = KaTeXServer.start_network_socket
+# On a busy machine five seconds are too few.
 katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60.0
+
+
+def start_katex(folder: Path, timeout: float) -> tuple[Popen, socket.socket]:
+    """Start KaTeX's helper, and connect to it as soon as it listens.
+
+    The package's own way over a Unix socket asks once, maybe before it listens. Its way
+    over the network asks again, but then each formula waits 80 ms for the kernel to
+    put small packets together.
+    """
+    path = folder / "katex.sock"
+    command = KaTeXServer.build_command(socket=path)
+    process = Popen(command, stdin=PIPE, stdout=PIPE, cwd=folder)
+    connection = socket.socket(socket.AF_UNIX)
+    end = time.monotonic() + timeout
+    while connection.connect_ex(str(path)):
+        if time.monotonic() > end:
+            raise KaTeXServer.timeout_error(timeout)
+        time.sleep(0.01)
+    return process, connection
+
+
+KaTeXServer.start_server_process = start_katex
 
 
 def setup(app: Sphinx) -> dict:
@@ -39,10 +58,6 @@ def setup(app: Sphinx) -> dict:
     app.add_role("proof", ProofRole())
     app.add_role("ja", JapaneseRole())
     app.add_directive("encoder-map", EncoderMap)
-    app.add_directive("specification", SpecificationTable)
-    app.add_directive("library-differences", LibraryDifferences)
-    app.add_directive("test-runs", TestRuns)
-    app.add_directive("marking-speed", MarkingSpeed)
     app.connect("config-inited", put_address)
     app.connect("source-read", put_setup_cell)
     app.connect("missing-reference", resolve_proof)
@@ -152,56 +167,6 @@ class EncoderMap(SphinxDirective):
         }
         drawing = encoder_map(links=links)
         return [nodes.raw("", drawing._repr_html_(), format="html")]
-
-
-class SpecificationTable(SphinxDirective):
-    """A table of the specification, computed from the parts: sizes, block, …"""
-
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        """The table of that name; an error that lists the names if there is none."""
-        name = self.arguments[0]
-        if name not in TABLES:
-            raise self.error(f"expected a table among {', '.join(TABLES)}; got {name}")
-        return self.parse_text_to_nodes(TABLES[name]())
-
-
-class TestRuns(SphinxDirective):
-    """The table of the runs that were recorded on real machines."""
-
-    def run(self) -> list[nodes.Node]:
-        """One table a run, made from the data file."""
-        self.env.note_dependency(str(ROOT / "book" / "test_runs.json"))
-        return self.parse_text_to_nodes(runs_table(read_runs()))
-
-
-class MarkingSpeed(SphinxDirective):
-    """The table of how fast submissions are marked, as it was measured."""
-
-    def run(self) -> list[nodes.Node]:
-        """One table, made from the data file."""
-        self.env.note_dependency(str(ROOT / "book" / "marking_speed.json"))
-        return self.parse_text_to_nodes(speed_table(read_speed()))
-
-
-class LibraryDifferences(SphinxDirective):
-    """A table of how libraries differ, as they were measured.
-
-    {library-differences} NAME, with a name of tools/library_differences.py.
-    """
-
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        """The table, marked so that its first column stays in sight on a phone."""
-        self.env.note_dependency(str(ROOT / "book" / "library_differences.json"))
-        text = differences_table(self.arguments[0], read_differences())
-        return [
-            nodes.container(
-                "", *self.parse_text_to_nodes(text), classes=["library-differences"]
-            )
-        ]
 
 
 def write_robots(app: Sphinx, error: Exception | None) -> None:

@@ -6,10 +6,11 @@ stand other ways of writing the same, and other faults.
 
 import torch
 import torch.nn.functional as F
+from tests.bank.variants import variants
 from torch import nn
 
 import vit_encoder
-from vit_encoder.check import oracle
+from vit_encoder.check.judging import oracle
 
 # Right designs of patchify.
 
@@ -101,6 +102,96 @@ def looks_at_numbers(images, patch_size):
     return with_tensor_unfold(images, patch_size)
 
 
+def with_einsum_as_in_mae(images, patch_size):
+    divides(images, patch_size)
+    p, (B, C) = patch_size, images.shape[:2]
+    h, w = images.shape[2] // p, images.shape[3] // p
+    x = images.reshape(shape=(B, C, h, p, w, p))
+    return torch.einsum("nchpwq->nhwcpq", x).reshape(shape=(B, h * w, p**2 * C))
+
+
+def with_contiguous_view(images, patch_size):
+    divides(images, patch_size)
+    x = images.unfold(2, patch_size, patch_size).unfold(3, patch_size, patch_size)
+    x = x.permute(0, 2, 3, 1, 4, 5).contiguous()
+    return x.view(len(images), -1, images.shape[1] * patch_size * patch_size)
+
+
+def with_strides(images, patch_size):
+    divides(images, patch_size)
+    images = images.contiguous()
+    (B, C, H, W), P = images.shape, patch_size
+    size, steps = (B, H // P, W // P, C, P, P), (C * H * W, P * W, P, H * W, W, 1)
+    return images.as_strided(size, steps).reshape(B, -1, C * P * P)
+
+
+def with_indices(images, patch_size):
+    divides(images, patch_size)
+    (H, W), P = images.shape[2:], patch_size
+    n = torch.arange(H // P * (W // P), device=images.device)
+    i = torch.arange(P, device=images.device)
+    y = (n // (W // P) * P)[:, None, None] + i[:, None]
+    x = (n % (W // P) * P)[:, None, None] + i
+    return images[:, :, y, x].transpose(1, 2).flatten(2)
+
+
+def image_by_image(images, patch_size):
+    divides(images, patch_size)
+    batch = []
+    for image in images:
+        patches = []
+        for i in range(image.shape[1] // patch_size):
+            for j in range(image.shape[2] // patch_size):
+                patch = image.narrow(1, i * patch_size, patch_size)
+                patch = patch.narrow(2, j * patch_size, patch_size)
+                patches.append(patch.reshape(-1))
+        batch.append(torch.stack(patches))
+    return torch.stack(batch)
+
+
+class OwnError(ValueError):
+    pass
+
+
+def with_own_error(images, patch_size: int = 16):
+    (h, r), (w, s) = (divmod(side, patch_size) for side in images.shape[2:])
+    if r + s:
+        raise OwnError(f"{r} rows and {s} columns left over")
+    x = images.reshape(len(images), -1, h, patch_size, w * patch_size)
+    x = x.transpose(1, 2).reshape(len(images), h, -1, patch_size, w, patch_size)
+    return torch.movedim(x, 4, 2).reshape(len(images), h * w, -1)
+
+
+def with_torchs_error_told_anew(images, patch_size):
+    B, C, H, W = images.shape
+    P = patch_size
+    try:
+        x = images.reshape(B, C, H // P, P, W // P, P)
+    except RuntimeError as error:
+        raise ValueError("the patches do not fill the image") from error
+    return x.swapaxes(3, 4).swapaxes(1, 2).swapaxes(2, 3).reshape(B, -1, C * P * P)
+
+
+def with_vmap(images, patch_size):
+    def cut(image):
+        x = image.unfold(1, patch_size, patch_size).unfold(2, patch_size, patch_size)
+        return x.permute(1, 2, 0, 3, 4).flatten(2).flatten(0, 1)
+
+    divides(images, patch_size)
+    return torch.vmap(cut)(images)
+
+
+def channel_by_channel(images, patch_size):
+    divides(images, patch_size)
+    x = F.unfold(images.flatten(0, 1)[:, None], patch_size, stride=patch_size)
+    return x.unflatten(0, images.shape[:2]).permute(0, 3, 1, 2).flatten(2)
+
+
+class WithCall:
+    def __call__(self, images, patch_size):
+        return with_split(images, patch_size).clone()
+
+
 RIGHT_PATCHIFY = [
     with_reshape,
     with_f_unfold,
@@ -113,6 +204,16 @@ RIGHT_PATCHIFY = [
     filled_in_place,
     AsModule(),
     looks_at_numbers,
+    with_einsum_as_in_mae,
+    with_contiguous_view,
+    with_strides,
+    with_indices,
+    image_by_image,
+    with_own_error,
+    with_torchs_error_told_anew,
+    with_vmap,
+    channel_by_channel,
+    WithCall(),
 ]
 
 # Right designs of PatchEmbedding.
@@ -204,18 +305,108 @@ class FilledInPlace(Linear):
 
 
 class Refusing(Linear):
-    """Refuses images of another size, with dropout that is off and a buffer."""
+    """Refuses images of another size, and has a buffer."""
 
     def __init__(self, image_size, patch_size, in_channels, dim):
         super().__init__(image_size, patch_size, in_channels, dim)
         self.shape = (in_channels, image_size, image_size)
-        self.drop = nn.Dropout(0.1)
         self.register_buffer("unused", torch.arange(3))
 
     def forward(self, images):
         if images.shape[1:] != self.shape:
             raise ValueError(f"expected images {self.shape}")
-        return self.drop(super().forward(images))
+        return super().forward(images)
+
+
+class AsInTimm(Convolution):
+    """With what is there for other uses and does nothing here."""
+
+    def __init__(self, img_size: int, patch_size: int, in_chans=3, embed_dim=768):
+        super().__init__(img_size, patch_size, in_chans, embed_dim)
+        self.norm, self.pos_drop = nn.Identity(), nn.Dropout(p=0.0)
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+
+    def forward(self, x):
+        x = self.norm(self.proj(x).flatten(2).transpose(1, 2))
+        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
+        return self.pos_drop(x + self.pos_embed[:, : x.shape[1]])
+
+
+class AsInTorchvision(Convolution):
+    def forward(self, x):
+        n, _, h, w = x.shape
+        p = self.patch_size
+        torch._assert(h % p == 0, "wrong height")
+        x = self.proj(x)
+        x = x.reshape(n, x.shape[1], (h // p) * (w // p)).permute(0, 2, 1)
+        x = torch.cat([self.cls_token.expand(n, -1, -1), x], dim=1)
+        x += self.pos_embed
+        return x
+
+
+class Padded(Linear):
+    def forward(self, images):
+        x = F.pad(self.patches(images), (0, 0, 1, 0))
+        return x + F.pad(self.cls_token, (0, 0, 0, x.shape[1] - 1)) + self.pos_embed
+
+
+class Stretched(Linear):
+    def forward(self, images):
+        x = vit_encoder.patchify(images, self.patch_size)
+        x = F.linear(x, self.proj.weight, self.proj.bias)
+        token = self.cls_token + x.new_zeros(len(x), 1, 1)
+        return torch.hstack([token, x]).add(self.pos_embed.expand(len(x), -1, -1))
+
+
+class OneImageAtATime(Linear):
+    def forward(self, images):
+        return torch.stack([self.tokens(image[None])[0] for image in images])
+
+    def tokens(self, image):
+        x = torch.concat([self.cls_token, self.patches(image)], dim=-2)
+        return torch.add(x, self.pos_embed)
+
+
+class WithUnfold(Linear):
+    def __init__(self, image_size, patch_size, in_channels, dim):
+        super().__init__(image_size, patch_size, in_channels, dim)
+        self.unfold = nn.Unfold(patch_size, stride=patch_size)
+        self.register_buffer("places", torch.arange(self.num_tokens), persistent=False)
+
+    @property
+    def num_tokens(self):
+        return self.pos_embed.shape[1]
+
+    def forward(self, images):
+        x = self.unfold(images).mT @ self.proj.weight.mT + self.proj.bias
+        x = torch.cat([self.cls_token.tile(len(x), 1, 1), x], 1)
+        return x + self.pos_embed[:, self.places]
+
+
+class Registered(nn.Module):
+    def __init__(
+        self, image_size=224, patch_size=16, in_channels=3, dim=768, bias=True
+    ):
+        nn.Module.__init__(self)
+        vit_encoder.patches.require_divides(patch_size, image_size, "P", "H")
+        P, N = (patch_size, patch_size), (image_size // patch_size) ** 2
+        self.proj = nn.Conv2d(
+            in_channels=in_channels,
+            out_channels=dim,
+            kernel_size=P,
+            stride=P,
+            bias=bias,
+        )
+        token = nn.Parameter(torch.empty(1, 1, dim).normal_())
+        self.register_parameter("cls_token", token)
+        self.pos_embed = nn.Parameter(torch.zeros(1, N + 1, dim), requires_grad=True)
+
+    def forward(self, images, mask=None):
+        assert images.shape[2] == images.shape[3], "square images only"
+        x = torch.einsum("bdhw->bhwd", self.proj(images))
+        x = x.reshape(len(x), -1, x.shape[-1])
+        first = self.cls_token.repeat(len(x), 1, 1)
+        return torch.cat((first, x), dim=1) + self.pos_embed
 
 
 RIGHT_PATCH_EMBEDDING = [
@@ -229,6 +420,13 @@ RIGHT_PATCH_EMBEDDING = [
     PositionsInTwoParts,
     FilledInPlace,
     Refusing,
+    AsInTimm,
+    AsInTorchvision,
+    Padded,
+    Stretched,
+    OneImageAtATime,
+    WithUnfold,
+    Registered,
 ]
 
 # Wrong answers of patchify: name → answers that must get exactly this name.
@@ -304,6 +502,12 @@ def step_forgotten(images, patch_size):
 def unfolded_only(images, patch_size):
     divides(images, patch_size)
     return F.unfold(images, patch_size, stride=patch_size)
+
+
+def unfolded_and_reshaped(images, patch_size):
+    divides(images, patch_size)
+    x = F.unfold(images, patch_size, stride=patch_size)
+    return x.reshape(len(images), -1, images.shape[1] * patch_size**2)
 
 
 def rest_ignored(images, patch_size):
@@ -401,40 +605,6 @@ def pixels_averaged(images, patch_size):
     return F.avg_pool2d(images, patch_size).flatten(2).mT
 
 
-WRONG_PATCHIFY = {
-    "bare-reshape": [lines_of_memory, grid_viewed],
-    "channels-not-moved": [windows_left_with_channels],
-    "column-by-column": [loops_the_other_way],
-    "patches-transposed": [patches_turned],
-    "image-turned": [width_first],
-    "channels-last": [colour_last],
-    "pixels-spread": [every_second_pixel],
-    "windows-overlap": [step_forgotten],
-    "patches-in-columns": [unfolded_only],
-    "edges-dropped": [rest_ignored],
-    "edges-not-refused": [rest_padded, only_height_checked],
-    "wrong-error": [reshape_complains, asserts],
-    "square-assumed": [width_for_both],
-    "device-fixed": [made_on_cpu],
-    "dtype-changed": [made_in_float32],
-    "computed-in-float32": [float32_and_back],
-    "input-changed": [cut_out],
-    "gradient-cut": [through_numpy, without_gradient],
-    "wrong-type": [as_numpy, list_of_patches],
-    "returns-none": [no_return],
-    "not-deterministic": [shuffles],
-    "wrong-shape": [one_image_alone, pixels_averaged],
-    "wrong-kind": [with_reshape(torch.ones(1, 1, 2, 2), 1), AsModule],
-    "reference-used": [
-        vit_encoder.patchify,
-        oracle.patchify,
-        lambda images, patch_size: vit_encoder.patchify(images, patch_size),
-    ],
-}
-
-# Nobody recorded these: they fail, and get no name.
-
-
 def snake(images, patch_size):
     divides(images, patch_size)
     rows = with_reshape(images, patch_size).unflatten(
@@ -466,14 +636,185 @@ def all_alike(images, patch_size):
     return patches[:, :1].expand_as(patches)
 
 
-UNRECORDED_PATCHIFY = [
-    snake,
-    last_patch_first,
-    blue_green_red,
-    patches_centred,
-    images_exchanged,
-    all_alike,
-]
+CHECK = "    divides(images, patch_size)\n"
+SPLIT = "images.reshape(B, C, H // P, P, W // P, P)"
+JOINED = ".reshape(B, -1, C * P * P)"
+PATCH = "images[:, :, y : y + P, x : x + P].flatten(1)"
+ROWS, COLUMNS = "range(0, images.shape[2], P)", "range(0, images.shape[3], P)"
+STACK = "torch.stack(rows, dim=1)"
+
+
+def checked(condition, then="raise ValueError('no')"):
+    """An edit: another condition in place of the right one."""
+    lines = f"    H, W = images.shape[2:]\n    if {condition}:\n        {then}\n"
+    return {CHECK: lines.replace("P", "patch_size")}
+
+
+REMAINDERS = "H % P or W % P"
+WRONG_PATCHIFY = {
+    "bare-reshape": [
+        lines_of_memory,
+        grid_viewed,
+        *variants(with_reshape, {"return x.permute(0, 2, 4, 1, 3, 5)": "return x"}),
+    ],
+    "channels-not-moved": [windows_left_with_channels],
+    "column-by-column": [
+        loops_the_other_way,
+        *variants(with_split, {"dim=2": "dim=3", "dim=3)]": "dim=2)]"}),
+    ],
+    "patches-transposed": [
+        patches_turned,
+        *variants(
+            with_tensor_unfold,
+            {".unfold(2, P, P).unfold(3": ".unfold(3, P, P).unfold(2"},
+        ),
+    ],
+    "image-turned": [width_first],
+    "channels-last": [colour_last],
+    "pixels-spread": [every_second_pixel],
+    "height-and-width-exchanged": variants(
+        with_reshape,
+        {"B, C, H, W = images": "B, C, W, H = images"},
+        {"H // P, P, W // P": "W // P, P, H // P"},
+    ),
+    "columns-reshaped": [unfolded_and_reshaped],
+    "steps-of-one-pixel": variants(
+        with_loops,
+        {ROWS: "range(images.shape[2] // P)", COLUMNS: "range(images.shape[3] // P)"},
+    ),
+    "windows-overlap": [
+        step_forgotten,
+        *variants(
+            with_tensor_unfold,
+            {"(2, P, P).unfold(3, P, P)": "(2, P, 1).unfold(3, P, 1)"},
+        ),
+    ],
+    "channels-apart": variants(with_reshape, {"C * P * P": "P * P"}),
+    "patches-in-columns": [unfolded_only],
+    "patches-before-images": variants(
+        with_loops, {STACK: "torch.stack(rows)"}, {"dim=1": "dim=0"}
+    ),
+    "grid-kept": variants(
+        with_reshape, {JOINED: ".reshape(B, H // P, W // P, C * P * P)"}
+    ),
+    "patches-not-flattened": [
+        *variants(with_reshape, {JOINED: ".reshape(B, -1, C, P, P)"}),
+        *variants(with_loops, {".flatten(1)": ""}),
+    ],
+    "patches-joined": [
+        *variants(with_reshape, {JOINED: ".reshape(B, -1)"}),
+        *variants(with_loops, {STACK: "torch.cat(rows, dim=1)"}),
+    ],
+    "images-joined": [
+        *variants(with_reshape, {JOINED: ".reshape(-1, C * P * P)"}),
+        *variants(with_loops, {STACK: "torch.cat(rows)"}),
+    ],
+    "count-and-size-exchanged": [
+        *variants(with_reshape, {JOINED: ".reshape(B, P * P, -1)"}),
+        *variants(
+            with_split, {"images.split": "images.chunk", "strip.split": "strip.chunk"}
+        ),
+    ],
+    "side-counted-once": variants(with_reshape, {"C * P * P": "C * P"}),
+    "channels-lost": [lambda images, P: with_reshape(images.mean(1, keepdim=True), P)],
+    "patches-reduced": [
+        pixels_averaged,
+        lambda images, P: F.max_pool2d(images, P).flatten(2).mT,
+        lambda images, P: images[:, :, ::P, ::P].flatten(2).mT,
+    ],
+    "one-row-of-patches": variants(
+        with_loops,
+        {f"    return {STACK}": f"        return {STACK}"},
+        {"        for x in": "        rows = []\n        for x in"},
+    ),
+    "last-patches-missing": variants(
+        with_loops,
+        {
+            ROWS: "range(0, images.shape[2] - P, P)",
+            COLUMNS: "range(0, images.shape[3] - P, P)",
+        },
+    ),
+    "patches-mixed": variants(
+        with_reshape,
+        {SPLIT: "images.reshape(B, C, P, H // P, P, W // P)"},
+        {"(0, 2, 4, 1, 3, 5)": "(0, 2, 3, 1, 4, 5)"},
+        {"(0, 2, 4, 1, 3, 5)": "(0, 5, 4, 3, 2, 1)"},
+    ),
+    "patches-in-another-order": [
+        snake,
+        last_patch_first,
+        *variants(
+            with_reshape,
+            {f"{SPLIT}": "images.flip(-1).reshape(B, C, H // P, P, W // P, P)"},
+            {f"{SPLIT}": "images.rot90(2, (2, 3)).reshape(B, C, H // P, P, W // P, P)"},
+        ),
+    ],
+    "values-in-another-order": [
+        blue_green_red,
+        *variants(with_reshape, {"(0, 2, 4, 1, 3, 5)": "(0, 2, 4, 3, 1, 5)"}),
+        lambda images, P: with_reshape(images, P).sort(-1).values,
+    ],
+    "images-mixed": [images_exchanged],
+    "numbers-missing": [all_alike],
+    "numbers-changed": [
+        patches_centred,
+        *variants(with_reshape, {"= images.reshape": "= (images / 255).reshape"}),
+    ],
+    "rounded": [lambda images, P: with_reshape((1000 * images).round() / 1000, P)],
+    "sizes-fixed": variants(
+        with_reshape, {"C * P * P": "3 * P * P"}, {"P = patch_size": "P = 4"}
+    ),
+    "axis-squeezed": variants(with_reshape, {JOINED: f"{JOINED}.squeeze()"}),
+    "nan-hidden": variants(with_reshape, {"x.permute": "x.nan_to_num().permute"}),
+    "seed-set": variants(with_reshape, {CHECK: f"{CHECK}    torch.manual_seed(0)\n"}),
+    "edges-dropped": [
+        rest_ignored,
+        *variants(
+            with_f_unfold,
+            checked("H % P and W % P"),
+            checked("H * W % P"),
+            checked("H * W % P**2"),
+            checked("P > H or P > W"),
+            {CHECK: "    assert (images.shape[2] % patch_size == 0, 'no')\n"},
+        ),
+    ],
+    "edges-not-refused": [rest_padded, only_height_checked],
+    "wrong-error": [
+        reshape_complains,
+        asserts,
+        *variants(
+            with_reshape,
+            checked("H % P and W % P"),
+            checked(REMAINDERS, "raise TypeError('no')"),
+            checked(REMAINDERS, "raise 'no'"),
+            checked(REMAINDERS, "print('no')"),
+            checked(REMAINDERS, "return None"),
+        ),
+    ],
+    "square-assumed": [
+        width_for_both,
+        *variants(with_reshape, checked(f"H != W or {REMAINDERS}")),
+    ],
+    "device-fixed": [made_on_cpu],
+    "dtype-changed": [made_in_float32],
+    "computed-in-float32": [float32_and_back],
+    "input-changed": [cut_out],
+    "gradient-cut": [through_numpy, without_gradient],
+    "wrong-type": [as_numpy, list_of_patches],
+    "returns-none": [no_return],
+    "not-deterministic": [shuffles],
+    "wrong-shape": [
+        one_image_alone,
+        *variants(with_reshape, {"C * P * P": "C * 2 * P"}),
+        lambda images, P: torch.cat([with_reshape(images, P)] * 2, 1),
+    ],
+    "wrong-kind": [with_reshape(torch.ones(1, 1, 2, 2), 1), AsModule],
+    "reference-used": [
+        vit_encoder.patchify,
+        oracle.patchify,
+        lambda images, patch_size: vit_encoder.patchify(images, patch_size),
+    ],
+}
 
 # Wrong answers of PatchEmbedding.
 
@@ -739,36 +1080,286 @@ class NoBatch(Linear):
         return super().forward(images)[0]
 
 
+class Whole(nn.Module):
+    def __init__(self, image_size, patch_size, in_channels, dim):
+        super().__init__()
+        if image_size % patch_size:
+            raise ValueError("the patches do not fill the image")
+        self.patch_size = patch_size
+        N = (image_size // patch_size) ** 2
+        self.proj = nn.Linear(in_channels * patch_size**2, dim)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, dim))
+        self.pos_embed = nn.Parameter(torch.randn(1, N + 1, dim))
+
+    def forward(self, images):
+        x = vit_encoder.patchify(images, self.patch_size)
+        x = self.proj(x)
+        first = self.cls_token.expand(len(x), -1, -1)
+        x = torch.cat([first, x], dim=1)
+        x = x + self.pos_embed
+        return x
+
+
+class WholeConvolution(nn.Module):
+    def __init__(self, image_size, patch_size, in_channels, dim):
+        super().__init__()
+        if image_size % patch_size:
+            raise ValueError("the patches do not fill the image")
+        N = (image_size // patch_size) ** 2
+        self.proj = nn.Conv2d(in_channels, dim, patch_size, stride=patch_size)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, dim))
+        self.pos_embed = nn.Parameter(torch.randn(1, N + 1, dim))
+
+    def forward(self, images):
+        x = self.proj(images).flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls_token.repeat(len(x), 1, 1), x], dim=1)
+        return x + self.pos_embed
+
+
+def linear(*changes):
+    """Variants of Whole."""
+    return variants(Whole, *changes)
+
+
+def convolution(*changes):
+    """Variants of WholeConvolution."""
+    return variants(WholeConvolution, *changes)
+
+
+IN, COUNT = "in_channels * patch_size**2", "(image_size // patch_size) ** 2"
+TOKEN = "nn.Parameter(torch.randn(1, 1, dim))"
+PLACES = "nn.Parameter(torch.randn(1, N + 1, dim))"
+FIRST = "self.cls_token.expand(len(x), -1, -1)"
+CUT, PROJECT = "vit_encoder.patchify(images, self.patch_size)", "x = self.proj(x)"
+JOIN, ADD = "x = torch.cat([first, x], dim=1)", "x = x + self.pos_embed"
+TEST = "if image_size % patch_size:"
+RAISE = 'raise ValueError("the patches do not fill the image")'
+LISTED, KERNEL = ".flatten(2).transpose(1, 2)", "patch_size, stride=patch_size"
+START = "self.patch_size = patch_size"
 WRONG_PATCH_EMBEDDING = {
-    "convolution-reshaped": [Reshaped, Viewed],
-    "raises": [NotTransposed, OverlappingWindows],
+    "convolution-reshaped": [
+        Reshaped,
+        Viewed,
+        *convolution(
+            {LISTED: ".view(len(images), -1, self.pos_embed.shape[-1])"},
+            {LISTED: ".flatten(2).reshape(len(images), -1, self.pos_embed.shape[-1])"},
+        ),
+    ],
+    "features-before-patches": [NotTransposed, *convolution({LISTED: ".flatten(2)"})],
+    "windows-overlap": [OverlappingWindows, *convolution({", stride=patch_size": ""})],
+    "grid-kept": convolution({LISTED: ""}, {LISTED: ".permute(0, 2, 3, 1)"}),
+    "patches-in-columns": linear(
+        {CUT: "F.unfold(images, self.patch_size, stride=self.patch_size)"}
+    ),
+    "columns-reshaped": linear(
+        {
+            CUT: "F.unfold(images, self.patch_size, stride=self.patch_size)",
+            PROJECT: "x = self.proj(x.reshape(len(x), x.shape[2], x.shape[1]))",
+        }
+    ),
     "column-by-column": [ColumnsFirst],
     "channels-last": [ColourLast],
-    "bare-reshape": [BareReshape],
+    "bare-reshape": [
+        BareReshape,
+        *linear({CUT: "images.reshape(len(images), -1, self.proj.in_features)"}),
+    ],
+    "image-turned": linear({CUT: CUT.replace("images,", "images.mT,")}),
+    "patches-out-of-place": linear(
+        {CUT: CUT.replace("images,", "images.flip(-1),")}, {CUT: f"{CUT}.flip(1)"}
+    ),
+    "values-in-another-order": linear({CUT: CUT.replace("images,", "images.flip(1),")}),
+    "projection-reversed": linear({f"{IN}, dim": f"dim, {IN}"}),
+    "channels-and-width-exchanged": [
+        *convolution({"in_channels, dim, patch": "dim, in_channels, patch"}),
+        *linear({"patch_size, in_channels, dim)": "patch_size, dim, in_channels)"}),
+    ],
+    "projection-of-one-channel": [
+        *linear({IN: "patch_size**2"}),
+        *convolution({"Conv2d(in_channels": "Conv2d(1"}),
+    ],
+    "projection-of-one-line": linear({IN: "in_channels * patch_size"}),
+    "projection-of-the-image": convolution({KERNEL: "image_size, stride=patch_size"}),
+    "projection-of-the-count": convolution(
+        {KERNEL: "image_size // patch_size, stride=patch_size"}
+    ),
+    "projection-bent": linear(
+        {PROJECT: "x = self.proj(x).relu()"},
+        {PROJECT: "x = F.gelu(self.proj(x))"},
+        {PROJECT: "x = torch.tanh(self.proj(x))"},
+    ),
+    "norm-of-the-sum": linear(
+        {"return x": "return F.layer_norm(x, x.shape[-1:])"},
+        {
+            START: f"{START}\n        self.norm = nn.LayerNorm(dim, eps=1e-6)",
+            "return x": "return self.norm(x)",
+        },
+    ),
+    "norm-of-the-projection": linear(
+        {PROJECT: f"{PROJECT}\n        x = F.layer_norm(x, x.shape[-1:], eps=1e-6)"}
+    ),
+    "norm-of-the-patches": linear(
+        {PROJECT: "x = self.proj(F.layer_norm(x, x.shape[-1:]))"}
+    ),
+    "embedding-scaled": [
+        RootOfWidth,
+        *linear({ADD: "x = x * x.shape[-1] ** 0.5 + self.pos_embed"}),
+    ],
+    "patches-scaled": linear(
+        {CUT: CUT.replace("images,", "images / 255,")},
+        {CUT: CUT.replace("images,", "(images - 0.5) / 0.5,")},
+        {PROJECT: "x = self.proj(x) * x.shape[-1] ** 0.5"},
+    ),
+    "bias-miscounted": linear(
+        {PROJECT: "x = x @ self.proj.weight.T"},
+        {PROJECT: "x = self.proj(x) + self.proj.bias"},
+    ),
+    "patches-not-projected": linear({PROJECT: "x = x"}),
     "one-position-for-all": [
         replaced("pos_embed", lambda D, N: learned(1, 1, D)),
         replaced("pos_embed", lambda D, N: learned(D)),
     ],
-    "no-positions": [NoPositionAnywhere, PositionsIgnored, FixedPosition],
+    "first-position-for-all": [
+        FirstPositionForAll,
+        *linear({ADD: "x = x + self.pos_embed[:, 0]"}),
+    ],
+    "positions-without-effect": linear({ADD: "x = x + self.pos_embed[:, -1:]"}),
+    "positions-of-one-side": linear({COUNT: "image_size // patch_size"}),
+    "positions-of-pixels": linear({COUNT: "image_size**2"}),
+    "positions-as-wide-as-patches": linear({"N + 1, dim": f"N + 1, {IN}"}),
+    "two-tokens-more": linear(
+        {"N + 1, dim": "N + 2, dim", JOIN: "x = torch.cat([first, first, x], dim=1)"}
+    ),
+    "no-positions": [
+        NoPositionAnywhere,
+        PositionsIgnored,
+        FixedPosition,
+        *linear({ADD: "x + self.pos_embed"}),
+    ],
     "positions-not-learned": [RandomBuffer, WaveBuffer, PositionsToDevice],
-    "positions-before-class-token": [PositionsOfPatchesAlone, PositionsOfPatchesTaken],
+    "positions-before-class-token": [
+        PositionsOfPatchesAlone,
+        PositionsOfPatchesTaken,
+        *linear({"N + 1, dim": "N, dim"}),
+        *linear({ADD: "x[:, 1:] = x[:, 1:] + self.pos_embed[:, 1:]"}),
+    ],
+    "positions-on-class-token-alone": linear(
+        {ADD: "x[:, 0] = x[:, 0] + self.pos_embed[:, 0]"}
+    ),
     "positions-added-twice": [PositionsTwice],
+    "positions-scaled": linear(
+        {ADD: "x = x + self.pos_embed + self.pos_embed"},
+        {FIRST: f"{FIRST} + self.pos_embed[:, :1]"},
+        {ADD: "x = x - self.pos_embed"},
+        {ADD: "x = x + 0.02 * self.pos_embed"},
+    ),
+    "positions-shifted": linear(
+        {ADD: "x = x + self.pos_embed.roll(-1, dims=1)"},
+        {ADD: "x = x + self.pos_embed.flip(1)"},
+        {ADD: "x[:, 1:] = x[:, 1:] + self.pos_embed[:, :-1]"},
+    ),
+    "positions-concatenated": linear(
+        {ADD: "x = torch.cat([x, self.pos_embed.expand(len(x), -1, -1)], dim=-1)"}
+    ),
+    "class-token-not-expanded": [
+        *linear({FIRST: "self.cls_token"}, {FIRST: "self.cls_token.expand(-1, 1, -1)"}),
+        *convolution({"self.cls_token.repeat(len(x), 1, 1)": "self.cls_token"}),
+    ],
     "class-token-last": [Last],
-    "no-class-token": [TokensAlone],
-    "class-token-from-image": [MeanInFront],
-    "class-token-not-learned": [ZerosInFront],
+    "no-class-token": [
+        TokensAlone,
+        *linear(
+            {JOIN: "x = x + first", ADD: "x = x + self.pos_embed[:, 1:]"},
+            {JOIN: "x[:, 0] = first[:, 0]", ADD: "x = x + self.pos_embed[:, 1:]"},
+            {"return x": "return x[:, 1:]"},
+        ),
+    ],
+    "class-token-from-image": [
+        MeanInFront,
+        *linear({FIRST: "x[:, :1]", f"self.cls_token = {TOKEN}": "pass"}),
+    ],
+    "class-token-varies": linear(
+        {FIRST: "x[:, :1]"}, {FIRST: "self.cls_token + x.mean(1, keepdim=True)"}
+    ),
+    "class-token-differs": linear(
+        {FIRST: "self.pos_embed[:, :1].expand(len(x), -1, -1)"}
+    ),
+    "class-token-not-learned": [
+        ZerosInFront,
+        *linear(
+            {
+                f"self.cls_token = {TOKEN}": "pass",
+                FIRST: "nn.Parameter(0 * x[:1, :1]).expand(len(x), -1, -1)",
+            }
+        ),
+    ],
     "class-token-per-image": [BatchOfEight],
-    "missing-parameters": [OtherNames, PositionsAsEmbedding],
-    "wrong-parameter-shape": [FlatPositions],
-    "sizes-not-checked": [NotChecked, ConvolutionNotChecked],
-    "wrong-error": [AssertedWhenBuilt],
-    "embedding-scaled": [RootOfWidth],
+    "class-token-alone": linear(
+        {"return x": "return x[:, 0]"}, {"return x": "return x.mean(1)"}
+    ),
+    "tokens-before-images": linear({"return x": "return x.transpose(0, 1)"}),
+    "features-before-tokens": linear({"return x": "return x.mT"}),
+    "missing-parameters": [
+        OtherNames,
+        PositionsAsEmbedding,
+        *linear(
+            {f"nn.Linear({IN}, dim)": f"nn.Sequential(nn.Linear({IN}, dim), nn.ReLU())"}
+        ),
+    ],
+    "wrong-parameter-shape": [
+        FlatPositions,
+        *linear(
+            {TOKEN: TOKEN.replace("1, 1, ", "1, ")},
+            {PLACES: PLACES.replace("1, N", "2, N")},
+            {COUNT: "image_size // patch_size**2"},
+            {IN: "in_channels"},
+        ),
+        *convolution({KERNEL: "1, stride=patch_size"}),
+    ],
+    "sizes-not-checked": [
+        NotChecked,
+        ConvolutionNotChecked,
+        *linear(
+            {RAISE: "print('no')"},
+            {TEST: "if image_size**2 % patch_size:"},
+            {
+                f"        {TEST}\n            {RAISE}\n": "",
+                f"x = {CUT}": "if images.shape[-1] % self.patch_size:\n"
+                f"            raise ValueError\n        x = {CUT}",
+            },
+        ),
+    ],
+    "wrong-error": [
+        AssertedWhenBuilt,
+        *linear({RAISE: "raise TypeError('no')"}, {RAISE: "return ValueError('no')"}),
+    ],
     "reference-used": [vit_encoder.PatchEmbedding, Inherited, Wrapped],
-    "gradient-cut": [Detached],
+    "gradient-cut": [
+        Detached,
+        *linear(
+            {PLACES: PLACES.replace("dim))", "dim), requires_grad=False)")},
+            {ADD: "x = x + self.pos_embed.data"},
+        ),
+    ],
     "device-fixed": [OnCpu],
+    "dtype-changed": linear({"return x": "return x.float()"}),
     "input-changed": [Centres],
+    "nan-hidden": linear({"return x": "return x.nan_to_num()"}),
+    "seed-set": linear(
+        {START: f"{START}\n        torch.manual_seed(0)"},
+        {PROJECT: f"torch.manual_seed(0)\n        {PROJECT}"},
+    ),
+    "state-kept": linear({"return x": "self.pos_embed.data += 0.01\n        return x"}),
+    "unasked-dropout": linear(
+        {"return x": "return F.dropout(x, 0.1, self.training)"},
+        {
+            START: f"{START}\n        self.drop = nn.Dropout(0.1)",
+            ADD: "x = x + self.drop(self.pos_embed)",
+        },
+    ),
     "not-deterministic": [WithDropout],
-    "wrong-shape": [NoBatch],
+    "axis-squeezed": linear({"return x": "return x.squeeze()"}),
+    "wrong-shape": [NoBatch, *linear({"return x": "return x.flatten(0, 1)"})],
+    "wrong-type": linear({"return x": "return x, first"}),
     "wrong-kind": [with_reshape, nn.Linear(2, 3)],
 }
 
@@ -777,40 +1368,6 @@ class TwoProjections(Linear):
     def patches(self, images):
         return super().patches(images) + super().patches(images.flip(1))
 
-
-class ActivationAfter(Linear):
-    def patches(self, images):
-        return super().patches(images).relu()
-
-
-class PositionsInReverse(Linear):
-    def forward(self, images):
-        x = self.patches(images)
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1)
-        return x + self.pos_embed.flip(1)
-
-
-class PositionsOffByOne(Linear):
-    def forward(self, images):
-        x = self.patches(images)
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1)
-        return x + self.pos_embed.roll(1, dims=1)
-
-
-class Normalised(Linear):
-    def forward(self, images):
-        x = super().forward(images)
-        return F.layer_norm(x, x.shape[-1:])
-
-
-UNRECORDED_PATCH_EMBEDDING = [
-    FirstPositionForAll,
-    TwoProjections,
-    ActivationAfter,
-    PositionsInReverse,
-    PositionsOffByOne,
-    Normalised,
-]
 
 # Tests that a student may write.
 
@@ -897,10 +1454,7 @@ RIGHT = {
     "find_the_bug": RIGHT_PATCHIFY,
 }
 WRONG = {"patchify": WRONG_PATCHIFY, "PatchEmbedding": WRONG_PATCH_EMBEDDING}
-NAMELESS = {
-    "patchify": UNRECORDED_PATCHIFY,
-    "PatchEmbedding": UNRECORDED_PATCH_EMBEDDING,
-}
+NAMELESS = {"PatchEmbedding": [TwoProjections]}
 GOOD_TESTS = {
     "lit_pixel": [
         every_pixel,

@@ -6,6 +6,7 @@ repeated; here stand other ways of writing the same, and other faults.
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -30,6 +31,50 @@ def with_einsum(q, k, v):
 def with_scaled_query(q, k, v):
     q = q / q.new_tensor(q.shape[-1]).sqrt()
     weights = (q @ k.transpose(-1, -2)).softmax(-1)
+    return weights @ v, weights
+
+
+def with_root_in_float32(q, k, v):
+    root = torch.sqrt(torch.tensor(q.shape[-1], dtype=torch.float32))
+    weights = (q @ k.mT / root).softmax(-1)
+    return weights @ v, weights
+
+
+def with_baddbmm(q, k, v):
+    """As in the annotated Transformers: the scale inside the product."""
+    shape = (*q.shape[:-1], k.shape[-2])
+    q, k = q.reshape(-1, *q.shape[-2:]), k.reshape(-1, *k.shape[-2:])
+    nothing = q.new_zeros(1, 1, 1)
+    scores = torch.baddbmm(nothing, q, k.mT, beta=0, alpha=q.shape[-1] ** -0.5)
+    weights = F.softmax(scores.reshape(shape), dim=-1)
+    return torch.matmul(weights, v), weights
+
+
+def with_numpy_root(q, k, v):
+    d_k = q.size(-1)
+    scores = torch.matmul(q, k.transpose(-2, -1)) / np.sqrt(d_k)
+    p_attn = scores.softmax(dim=-1)
+    return torch.matmul(p_attn, v), p_attn
+
+
+def with_both_scaled(q, k, v):
+    scale = q.shape[-1] ** -0.25
+    weights = ((q * scale) @ (k * scale).mT).softmax(-1)
+    return weights @ v, weights
+
+
+def with_swapaxes_and_flatten(q, k, v):
+    scores = torch.matmul(q, k.swapaxes(-1, -2)).mul(1 / math.sqrt(k.size(-1)))
+    weights = torch.exp(scores - torch.logsumexp(scores, dim=-1, keepdim=True))
+    output = torch.einsum("...ij,...jd->...id", weights, v)
+    return output, weights
+
+
+def with_softmax_in_float32(q, k, v):
+    """For half precision, as in many libraries; float64 stays what it is."""
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    wide = torch.promote_types(scores.dtype, torch.float32)
+    weights = scores.softmax(-1, dtype=wide).to(q.dtype)
     return weights @ v, weights
 
 
@@ -77,6 +122,12 @@ RIGHT_ATTENTION = [
     with_asserts_and_prints,
     with_loop_over_queries,
     looks_at_numbers,
+    with_root_in_float32,
+    with_baddbmm,
+    with_numpy_root,
+    with_both_scaled,
+    with_swapaxes_and_flatten,
+    with_softmax_in_float32,
     AsModule(),
     lambda q, k, v: with_matmul(q, k, v),
 ]

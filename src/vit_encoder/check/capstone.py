@@ -13,41 +13,37 @@ from vit_encoder.check import encoder as encoders
 from vit_encoder.check import encoder_block as blocks
 from vit_encoder.check import layer_norm as norms
 from vit_encoder.check import multi_head as heads
-from vit_encoder.check import oracle
 from vit_encoder.check import self_attention as single
-from vit_encoder.check.adapter import Form, Problem, ProblemError, Question
-from vit_encoder.check.judge import (
-    ROUNDED,
+from vit_encoder.check.hearing.data import Form, ProblemError, Question
+from vit_encoder.check.hearing.parameters import ALIASES, FUSED
+from vit_encoder.check.hearing.trained import TRAINED, line, split, trained, weights
+from vit_encoder.check.judging import oracle
+from vit_encoder.check.judging.misconceptions import edit, edits, inside, named
+from vit_encoder.check.judging.oracle import Get, oracle_of
+from vit_encoder.check.judging.pictures import Show
+from vit_encoder.check.judging.properties import (
+    EDGES,
+    KEEPS_INPUTS,
+    REPEATS,
+    SAME_IN_TRAINING,
+    UNEVEN_HEADS,
     Property,
-    Show,
-    Trial,
-    Trials,
     agrees,
+    each,
     has_parameters,
-    keeps_inputs,
+    holds,
     returns_right_shapes,
 )
-from vit_encoder.check.misconceptions import Misconception, against
-from vit_encoder.check.oracle import Get, oracle_of
-from vit_encoder.check.properties import EDGES, REPEATS, UNEVEN_HEADS
-from vit_encoder.check.questions import ALIASES, FUSED, Normal, finish, small
-from vit_encoder.check.tasks import (
-    BreakIt,
-    Claim,
-    Implement,
-    PredictNumbers,
-    Verdicts,
-    Wrong,
-)
-from vit_encoder.check.trained import TRAINED, line, split, trained, weights
+from vit_encoder.check.judging.questions import Normal, finish, small
+from vit_encoder.check.judging.trials import ROUNDED, Trial, Trials
+from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.data import read_line, text_encoder
 from vit_encoder.encoder import Encoder
-from vit_encoder.layer_norm import LayerNorm, layer_norm
+from vit_encoder.layer_norm import layer_norm
 from vit_encoder.loading import first_difference
 from vit_encoder.mlp import MLP
 from vit_encoder.self_attention import SelfAttention, attention
 
-OURS = "constructed for this course"
 PADDLE = (
     "https://www.paddlepaddle.org.cn/documentation/guides/model_convert/"
     "convert_from_pytorch/api_difference/functional/torch.nn.functional.linear.html"
@@ -56,155 +52,139 @@ EPS_IN_BLOCKS, EPS_AT_THE_END = 1e-5, 1e-6
 
 # A tool that says which layer differs first, and wrong versions of it.
 
-wrong_difference = against(first_difference)
-
-
-@wrong_difference(
-    seen="A layer with nan passes: nan is neither above nor below the tolerance.",
-    ask="What does Python say to nan > 0.1, and what to nan <= 0.1?",
-    source=OURS,
-)
-def nan_passes(layers, expected, tolerance):
-    for index, (layer, right) in enumerate(zip(layers, expected, strict=True)):
-        if layer.shape != right.shape:
+SHAPES = """        if layer.shape != right.shape:
             return index
-        if (layer - right).abs().max() > tolerance:
+"""
+NUMBERS = """        if not (layer - right).abs().max() <= tolerance:
             return index
-    return None
-
-
-@wrong_difference(
-    seen="Tensors of unlike shapes are stretched until they fit, and so may agree.",
-    ask="What does a minus make of the shapes (2, 3) and (1, 3)?",
-    source=OURS,
-)
-def shapes_broadcast(layers, expected, tolerance):
-    for index, (layer, right) in enumerate(zip(layers, expected, strict=True)):
-        if not (layer - right).abs().max() <= tolerance:
-            return index
-    return None
-
-
-@wrong_difference(
-    seen="It names the last layer that differs. All layers after a bug differ.",
-    ask="A bug in block 0 also changes block 1. Which of them do you want to know?",
-    source=OURS,
-)
-def last_difference(layers, expected, tolerance):
-    found = None
-    for index, (layer, right) in enumerate(zip(layers, expected, strict=True)):
-        if layer.shape != right.shape or not (layer - right).abs().max() <= tolerance:
-            found = index
-    return found
-
-
-@wrong_difference(
-    seen="A number that is too small by any amount passes.",
-    ask="Is -3 larger than a tolerance of 0.1?",
-    source=OURS,
-)
-def sign_kept(layers, expected, tolerance):
-    for index, (layer, right) in enumerate(zip(layers, expected, strict=True)):
-        if layer.shape != right.shape:
-            return index
-        if not (layer - right).max() <= tolerance:
-            return index
-    return None
-
-
-@wrong_difference(
-    seen="One wrong number among many right ones passes: the mean hides it.",
-    ask="What is the mean of a thousand zeros and a single 1?",
-    source=OURS,
-)
-def mean_hides_it(layers, expected, tolerance):
-    for index, (layer, right) in enumerate(zip(layers, expected, strict=True)):
-        if layer.shape != right.shape:
-            return index
-        if not (layer - right).abs().mean() <= tolerance:
-            return index
-    return None
-
-
-@wrong_difference(
-    seen="A difference in layer 0 is reported as None.",
-    ask="Is 0 true or false in Python, and what does `or` make of it?",
-    source=OURS,
-)
-def zero_taken_for_none(layers, expected, tolerance):
-    for index, (layer, right) in enumerate(zip(layers, expected, strict=True)):
-        if layer.shape != right.shape:
-            return index or None
-        if not (layer - right).abs().max() <= tolerance:
-            return index or None
-    return None
-
-
-@wrong_difference(
-    seen="The layers are counted from 1.",
-    ask="Which number does `layers[...]` need, so that it gives the layer you name?",
-    source=OURS,
-)
-def counted_from_one(layers, expected, tolerance):
-    for index, (layer, right) in enumerate(zip(layers, expected, strict=True), start=1):
-        if layer.shape != right.shape:
-            return index
-        if not (layer - right).abs().max() <= tolerance:
-            return index
-    return None
-
-
-@wrong_difference(
-    seen="Layers with large numbers may be off by more than the tolerance.",
-    ask="`torch.allclose` has two tolerances. What is the other one if you leave it "
-    "out?",
-    source=OURS,
-)
-def relative_tolerance_left_on(layers, expected, tolerance):
-    for index, (layer, right) in enumerate(zip(layers, expected, strict=True)):
-        if layer.shape != right.shape:
-            return index
-        if not torch.allclose(layer, right, atol=tolerance):
-            return index
-    return None
-
-
-@wrong_difference(
-    seen="It answers after layer 0, whatever the others are.",
-    ask="When may the loop end, if layer 0 agrees?",
-    source=OURS,
-)
-def only_layer_zero(layers, expected, tolerance):
-    for index, (layer, right) in enumerate(zip(layers, expected, strict=True)):
-        if layer.shape != right.shape:
-            return index
-        if not (layer - right).abs().max() <= tolerance:
-            return index
-        return None
-
-
-FIRST_DIFFERENCE = (
-    nan_passes,
-    shapes_broadcast,
-    last_difference,
-    sign_kept,
-    mean_hides_it,
-    zero_taken_for_none,
-    counted_from_one,
-    relative_tolerance_left_on,
-    only_layer_zero,
+"""
+FIRST_DIFFERENCE = edits(
+    first_difference,
+    edit(
+        "nan-passes",
+        {"not (layer - right).abs().max() <=": "(layer - right).abs().max() >"},
+        "A layer with nan passes: nan is neither above nor below the tolerance.",
+        "What does Python say to nan > 0.1, and what to nan <= 0.1?",
+    ),
+    edit(
+        "shapes-broadcast",
+        {SHAPES: ""},
+        "Tensors of unlike shapes are stretched until they fit, and so may agree.",
+        "What does a minus make of the shapes (2, 3) and (1, 3)?",
+    ),
+    edit(
+        "last-difference",
+        {
+            "    for index": "    found = None\n    for index",
+            SHAPES: SHAPES.replace("return index", "found = index"),
+            NUMBERS: NUMBERS.replace("if", "elif").replace(
+                "return index", "found = index"
+            ),
+            "return None": "return found",
+        },
+        "It names the last layer that differs. All layers after a bug differ.",
+        "A bug in block 0 also changes block 1. Which of them do you want to know?",
+    ),
+    edit(
+        "sign-kept",
+        {".abs().max()": ".max()"},
+        "A number that is too small by any amount passes.",
+        "Is -3 larger than a tolerance of 0.1?",
+    ),
+    edit(
+        "mean-hides-it",
+        {".abs().max()": ".abs().mean()"},
+        "One wrong number among many right ones passes: the mean hides it.",
+        "What is the mean of a thousand zeros and a single 1?",
+    ),
+    edit(
+        "sums-cancel",
+        {".abs().max()": ".sum().abs()"},
+        "Differences are added up before they are compared, and so may cancel.",
+        "What is the sum of 3 and -3?",
+    ),
+    edit(
+        "mean-cancels",
+        {".abs().max()": ".mean().abs()"},
+        "Differences are averaged with their signs, and so may cancel.",
+        "What is the mean of 3 and -3?",
+    ),
+    edit(
+        "differences-added",
+        {".abs().max()": ".abs().sum()"},
+        "Many differences below the tolerance are added up, and come out above it.",
+        "Which single number of a layer decides?",
+    ),
+    edit(
+        "zero-taken-for-none",
+        {
+            SHAPES: SHAPES.replace("index\n", "index or None\n"),
+            NUMBERS: NUMBERS.replace("index\n", "index or None\n"),
+        },
+        "A difference in layer 0 is reported as None.",
+        "Is 0 true or false in Python, and what does `or` make of it?",
+    ),
+    edit(
+        "minus-one-for-none",
+        {"return None": "return -1"},
+        "Where no layer differs it returns -1. That names the last layer of a list.",
+        "What is `layers[-1]` in Python?",
+    ),
+    edit(
+        "nothing-returned",
+        {
+            SHAPES: SHAPES.replace("return index", "return print(index)"),
+            NUMBERS: NUMBERS.replace("return index", "return print(index)"),
+        },
+        "It returns None, whatever the layers are.",
+        "Which value does the caller get: what is printed, or what is returned?",
+    ),
+    edit(
+        "counted-from-one",
+        {"strict=True)": "strict=True), 1"},
+        "The layers are counted from 1.",
+        "Which number does `layers[...]` need, so that it gives the layer you name?",
+    ),
+    edit(
+        "relative-tolerance-left-on",
+        {
+            "not (layer - right).abs().max() <= tolerance": "not "
+            "torch.allclose(layer, right, atol=tolerance)"
+        },
+        "Layers with large numbers may be off by more than the tolerance.",
+        "`torch.allclose` has two tolerances. What is the other one if you leave it "
+        "out?",
+    ),
+    edit(
+        "only-layer-zero",
+        {"    return None": "        return None"},
+        "It answers after layer 0, whatever the others are.",
+        "When may the loop end, if layer 0 agrees?",
+    ),
+    edit(
+        "shapes-alone",
+        {NUMBERS: ""},
+        "It compares the shapes of the layers, and no numbers.",
+        "Do two layers of one shape agree?",
+    ),
+    edit(
+        "equal-exactly",
+        {"(layer - right).abs().max() <= tolerance": "torch.equal(layer, right)"},
+        "It asks for equal numbers: what differs in the seventh digit is reported.",
+        "May two right programs round in different ways?",
+    ),
 )
 
 
 def call_with_lists(answer: Callable, inputs: list, _parameters: dict) -> Tensor:
-    """Give the layers as two lists; the index as a tensor, with -1 for None."""
+    """Give the layers as two lists; the index as a tensor, with nan for None."""
     *tensors, tolerance = inputs
     half = len(tensors) // 2
     found = answer(tensors[:half], tensors[half:], tolerance)
     if found is Ellipsis:
         return found
     try:
-        number = -1 if found is None else operator.index(found)
+        number = torch.nan if found is None else operator.index(found)
     except TypeError:
         number = None
     if number is None or isinstance(found, bool):
@@ -227,12 +207,18 @@ def difference_questions(seed: int) -> list[Question]:
     rows = normal(1, 3)
     many, one_off = normal(40, 25), torch.zeros(40, 25, dtype=torch.float64)
     one_off[7, 3] = 0.1
+    opposite = torch.zeros_like(right[1])
+    opposite[0, :2] = torch.tensor([3.0, -3.0])
     large, spoilt = 1e4 + 1e4 * right[1].abs(), right[1].clone()
     spoilt[1, 2] = torch.nan
+    zero = right[1].clone()
+    zero[1, 2] = 0  # which nan_to_num makes of nan
     faults = {
         "layer 1 with smaller numbers": (right[1] - 3, right[1]),
         "layer 1 with one wrong number of a thousand": (many + one_off, many),
-        "a nan in layer 1": (spoilt, right[1]),
+        "a layer 1 that is off by 3 and by -3": (right[1] + opposite, right[1]),
+        "a layer 1 of 1000 numbers off by 0.001": (many + 1e-3, many),
+        "a nan in layer 1": (spoilt, zero),
         "layer 1 of shape (1, 3) where (2, 3) is expected": (rows, rows.repeat(2, 1)),
         "a layer 1 above 10000 that is off by 0.05": (large + 0.05, large),
     }
@@ -265,86 +251,77 @@ def difference_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
         a.shape != b.shape or not bool(((a - b).abs() <= tolerance).all())
         for a, b in zip(tensors[:half], tensors[half:], strict=True)
     ]
-    found = wrong.index(True) if True in wrong else -1
+    found = wrong.index(True) if True in wrong else torch.nan
     return finish(question, {}, (torch.tensor([found], dtype=torch.float64),))
 
 
-def finds(*names: str) -> Callable[[Trials], Problem | None]:
+def finds(name: str, *questions: str, ask: str, core: bool = False) -> Property:
     """The index is right for these questions."""
 
-    def test(trials: Trials) -> Problem | None:
-        for trial in (trials[name] for name in names):
-            if trial.problem():
-                return trial.problem()
-            if not trial.right():
-                got, wanted = map(told, (trial.reply.outputs[0], trial.expected[0]))
-                text = f"It returns {got}, expected {wanted}, for {trial.question.name}"
-                tolerance = trial.question.inputs[-1]
-                return Problem("", f"{text} (tolerance {tolerance:g}).")
-        return None
+    @each(name, questions, ask, core=core)
+    def test(trial: Trial) -> None:
+        got, wanted = map(index_as_text, (trial.output, trial.expected[0]))
+        tolerance = trial.question.inputs[-1]
+        trial.require_right(
+            f"It returns {got}, expected {wanted}, for {trial.question.name} "
+            f"(tolerance {tolerance:g})."
+        )
 
     return test
 
 
-def told(number: Tensor) -> str:
+def index_as_text(number: Tensor) -> str:
     """An index as the student returned it."""
-    return "None" if number.item() == -1 else f"{number.item():.0f}"
+    return "None" if number.isnan() else f"{number.item():.0f}"
 
 
-NOTHING_SHOWN = Show((), (), {}, {})
 WRITE_FIRST_DIFFERENCE = Implement(
     form=Form(outputs=("index",), reference=(first_difference,), call=call_with_lists),
     ask_about=difference_questions,
     oracle=difference_oracle,
     properties=(
-        Property(
+        finds(
             "the first layer that differs is found",
-            finds(
+            *(
                 "layers 0 and 2 with larger numbers",
                 "layers 1 and 2 with larger numbers",
             ),
-            "When may your loop stop, and which number does it then return?",
+            ask="When may your loop stop, and which number does it then return?",
             core=True,
         ),
-        Property(
+        finds(
             "layers that agree have no difference",
-            finds("six layers that agree"),
-            "May two right programs differ in the seventh digit?",
+            *("six layers that agree", "a layer 1 of 1000 numbers off by 0.001"),
+            ask="May two right programs differ in the seventh digit?",
             core=True,
         ),
-        Property(
+        finds(
             "one wrong number is enough, in both directions",
-            finds(
-                "layer 1 with smaller numbers",
-                "layer 1 with one wrong number of a thousand",
-            ),
-            "Which single number of a layer decides?",
+            "layer 1 with smaller numbers",
+            "layer 1 with one wrong number of a thousand",
+            "a layer 1 that is off by 3 and by -3",
+            ask="Which single number of a layer decides?",
             core=True,
         ),
-        Property(
+        finds(
             "nan is a difference",
-            finds("a nan in layer 1"),
-            "What is every comparison with nan?",
+            "a nan in layer 1",
+            ask="What is every comparison with nan?",
         ),
-        Property(
+        finds(
             "another shape is a difference",
-            finds("layer 1 of shape (1, 3) where (2, 3) is expected"),
-            "What happens to unlike shapes before numbers are compared?",
+            "layer 1 of shape (1, 3) where (2, 3) is expected",
+            ask="What happens to unlike shapes before numbers are compared?",
         ),
-        Property(
+        finds(
             "the tolerance does not grow with the numbers",
-            finds("a layer 1 above 10000 that is off by 0.05"),
-            "Is your tolerance absolute?",
+            "a layer 1 above 10000 that is off by 0.05",
+            ask="Is your tolerance absolute?",
         ),
-        Property(
-            "the layers are not changed",
-            keeps_inputs,
-            "Which of your lines writes into a layer?",
-        ),
+        replace(KEEPS_INPUTS, name="the layers are not changed"),
     ),
-    bank=FIRST_DIFFERENCE,
-    show=NOTHING_SHOWN,
-    again="It reads",
+    misconceptions=FIRST_DIFFERENCE,
+    show=Show((), (), {}, {}),
 )
 
 # The text encoder: the course's parts with SiLU and two epsilons.
@@ -371,206 +348,89 @@ class TextEncoder(Encoder):
             block.norm1.eps = block.norm2.eps = 1e-5
 
 
-wrong_encoder = against(TextEncoder)
-
-
-@wrong_encoder(
-    seen="The MLPs still have GELU. These weights were trained with SiLU.",
-    ask="Which activation did the weights meet in training?",
-    source=OURS,
+ACTIVATION = "Which activation did the weights meet in training?"
+OWN = edits(
+    TextEncoder,
+    edit(
+        "gelu-kept",
+        {"            block.mlp = TextMLP(dim, mlp_dim)\n": ""},
+        "The MLPs still have GELU. These weights were trained with SiLU.",
+        ACTIVATION,
+    ),
+    edit(
+        "relu-instead",
+        {"(dim, mlp_dim)\n            ": "(dim, mlp_dim, F.relu)\n            "},
+        "The MLPs have ReLU. These weights were trained with SiLU.",
+        ACTIVATION,
+    ),
+    edit(
+        "sigmoid-alone",
+        {"(dim, mlp_dim)\n            ": "(dim, mlp_dim, torch.sigmoid)\n            "},
+        "The activation is the sigmoid alone: what it should weigh is missing.",
+        "SiLU is a product. Of which two factors?",
+    ),
+    edit(
+        "epsilon-of-vit",
+        {"            block.norm1.eps = block.norm2.eps = 1e-5\n": ""},
+        "Tokens of usual size come out almost right. In tokens with a tiny spread it "
+        "shows: the norms in the blocks have ε = 1e-6.",
+        "Which ε do the norms inside the blocks need here?",
+    ),
+    edit(
+        "one-epsilon-everywhere",
+        {"1e-5": "1e-5\n        self.norm.eps = 1e-5"},
+        "The final norm has the ε of the blocks, 1e-5.",
+        "Which of the norms has ε = 1e-6 here?",
+    ),
+    edit(
+        "epsilon-in-one-norm",
+        {"block.norm1.eps = block.norm2.eps": "block.norm1.eps"},
+        "The first norm of each block has ε = 1e-5, the second still 1e-6.",
+        "How many norms does a block have?",
+    ),
+    edit(
+        "first-block-adapted",
+        {"self.blocks": "self.blocks[:1]"},
+        "Only block 0 is adapted. Later blocks have GELU and ε = 1e-6.",
+        "Which blocks does your change reach?",
+    ),
 )
-class GeluKept(Encoder):
-    def __init__(self, depth, dim, num_heads, mlp_dim):
-        super().__init__(depth, dim, num_heads, mlp_dim)
-        for block in self.blocks:
-            block.norm1.eps = block.norm2.eps = 1e-5
-
-
-@wrong_encoder(
-    seen="The MLPs have ReLU. These weights were trained with SiLU.",
-    ask="Which activation did the weights meet in training?",
-    source=OURS,
-)
-class ReluInstead(Encoder):
-    def __init__(self, depth, dim, num_heads, mlp_dim):
-        super().__init__(depth, dim, num_heads, mlp_dim)
-        for block in self.blocks:
-            block.mlp = TextMLP(dim, mlp_dim, F.relu)
-            block.norm1.eps = block.norm2.eps = 1e-5
-
-
-@wrong_encoder(
-    seen="The activation is the sigmoid alone: what it should weigh is missing.",
-    ask="SiLU is a product. Of which two factors?",
-    source=OURS,
-)
-class SigmoidAlone(Encoder):
-    def __init__(self, depth, dim, num_heads, mlp_dim):
-        super().__init__(depth, dim, num_heads, mlp_dim)
-        for block in self.blocks:
-            block.mlp = TextMLP(dim, mlp_dim, torch.sigmoid)
-            block.norm1.eps = block.norm2.eps = 1e-5
-
-
-@wrong_encoder(
-    seen="Tokens of usual size come out almost right. In tokens with a tiny spread it "
-    "shows: the norms in the blocks have ε = 1e-6.",
-    ask="Which ε do the norms inside the blocks need here?",
-    source=OURS,
-)
-class EpsilonOfVit(Encoder):
-    def __init__(self, depth, dim, num_heads, mlp_dim):
-        super().__init__(depth, dim, num_heads, mlp_dim)
-        for block in self.blocks:
-            block.mlp = TextMLP(dim, mlp_dim)
-
-
-@wrong_encoder(
-    seen="The final norm has the ε of the blocks, 1e-5.",
-    ask="Which of the norms has ε = 1e-6 here?",
-    source=OURS,
-)
-class OneEpsilonEverywhere(Encoder):
-    def __init__(self, depth, dim, num_heads, mlp_dim):
-        super().__init__(depth, dim, num_heads, mlp_dim)
-        for block in self.blocks:
-            block.mlp = TextMLP(dim, mlp_dim)
-            block.norm1.eps = block.norm2.eps = 1e-5
-        self.norm.eps = 1e-5
-
-
-@wrong_encoder(
-    seen="The first norm of each block has ε = 1e-5, the second still 1e-6.",
-    ask="How many norms does a block have?",
-    source=OURS,
-)
-class EpsilonInOneNorm(Encoder):
-    def __init__(self, depth, dim, num_heads, mlp_dim):
-        super().__init__(depth, dim, num_heads, mlp_dim)
-        for block in self.blocks:
-            block.mlp = TextMLP(dim, mlp_dim)
-            block.norm1.eps = 1e-5
-
-
-@wrong_encoder(
-    seen="Only block 0 is adapted. Later blocks have GELU and ε = 1e-6.",
-    ask="Which blocks does your change reach?",
-    source=OURS,
-)
-class FirstBlockAdapted(Encoder):
-    def __init__(self, depth, dim, num_heads, mlp_dim):
-        super().__init__(depth, dim, num_heads, mlp_dim)
-        for block in self.blocks[:1]:
-            block.mlp = TextMLP(dim, mlp_dim)
-            block.norm1.eps = block.norm2.eps = 1e-5
-
-
-OWN = (
-    GeluKept,
-    ReluInstead,
-    SigmoidAlone,
-    EpsilonOfVit,
-    OneEpsilonEverywhere,
-    EpsilonInOneNorm,
-    FirstBlockAdapted,
-)
-
-
-def adapt(parts: nn.ModuleList, dim: int, mlp_dim: int) -> None:
-    """Give the blocks of a ViT what the text encoder has."""
-    for block in parts:
-        block.mlp = TextMLP(dim, mlp_dim)
-        block.norm1.eps = block.norm2.eps = EPS_IN_BLOCKS
-
-
-def around(misconception: Misconception) -> Misconception:
-    """A misconception of Encoder as it shows in TextEncoder."""
-
-    class Wrong(misconception.wrong):
-        def __init__(self, depth, dim, num_heads, mlp_dim):
-            super().__init__(depth, dim, num_heads, mlp_dim)
-            adapt(self.blocks, dim, mlp_dim)
-
-    return replace(misconception, wrong=Wrong, right=TextEncoder)
-
-
-def with_block(misconception: Misconception) -> Misconception:
-    """A misconception of EncoderBlock as it shows in TextEncoder."""
-
-    class Wrong(TextEncoder):
-        def __init__(self, depth, dim, num_heads, mlp_dim):
-            super().__init__(depth, dim, num_heads, mlp_dim)
-            self.blocks = nn.ModuleList(
-                misconception.wrong(dim, num_heads, mlp_dim) for _ in range(depth)
-            )
-            adapt(self.blocks, dim, mlp_dim)
-
-    return replace(misconception, wrong=Wrong, right=TextEncoder)
-
-
-def with_attention(misconception: Misconception) -> Misconception:
-    """A misconception of MultiHeadSelfAttention as it shows in TextEncoder."""
-
-    class Wrong(TextEncoder):
-        def __init__(self, depth, dim, num_heads, mlp_dim):
-            super().__init__(depth, dim, num_heads, mlp_dim)
-            for block in self.blocks:
-                block.attn = misconception.wrong(dim, num_heads)
-
-    return replace(misconception, wrong=Wrong, right=TextEncoder)
-
-
-def with_norm(misconception: Misconception) -> Misconception:
-    """A misconception of layer_norm as it shows in TextEncoder."""
-
-    class Norm(LayerNorm):
-        def forward(self, x):
-            return misconception.wrong(x, self.weight, self.bias, self.eps)
-
-    class Wrong(TextEncoder):
-        def __init__(self, depth, dim, num_heads, mlp_dim):
-            super().__init__(depth, dim, num_heads, mlp_dim)
-            for block in self.blocks:
-                block.norm1 = Norm(dim, EPS_IN_BLOCKS)
-                block.norm2 = Norm(dim, EPS_IN_BLOCKS)
-            self.norm = Norm(dim)
-
-    return replace(misconception, wrong=Wrong, right=TextEncoder)
-
-
-INHERITED = (
-    *map(
-        around,
-        (
-            encoders.OneBlockRepeated,
-            encoders.PlainListOfBlocks,
-            encoders.NoFinalNorm,
-            encoders.NormAfterEveryBlock,
-            encoders.NormBeforeTheBlocks,
-            encoders.EveryBlockFedTheInput,
-            encoders.ReturnInsideTheLoop,
-            encoders.ClassTokenAlone,
+INHERITED = inside(
+    TextEncoder,
+    (
+        *named(
+            encoders.MISCONCEPTIONS["Encoder"],
+            "one-block-repeated",
+            "plain-list-of-blocks",
+            "no-final-norm",
+            "norm-after-every-block",
+            "norm-before-the-blocks",
+            "every-block-fed-the-input",
+            "return-inside-the-loop",
+            "class-token-alone",
         ),
-    ),
-    *map(
-        with_block,
-        (
-            blocks.PostNorm,
-            blocks.NormOnTheSkip,
-            blocks.OneNormTwice,
-            blocks.MlpReadsTheInput,
-            blocks.NoFirstSkip,
-            blocks.NoSecondSkip,
-            blocks.MlpFirst,
+        *named(
+            blocks.MISCONCEPTIONS["EncoderBlock"],
+            "post-norm",
+            "norm-on-the-skip",
+            "one-norm-twice",
+            "mlp-reads-the-input",
+            "no-first-skip",
+            "no-second-skip",
+            "mlp-first",
         ),
-    ),
-    *map(
-        with_attention,
-        (heads.ScaledByDim, heads.NoOutputProjection, heads.QkvReadByHead),
-    ),
-    *map(
-        with_norm,
-        (norms.unbiased_variance, norms.epsilon_outside_root, norms.no_gain_and_bias),
+        *named(
+            heads.MISCONCEPTIONS["MultiHeadSelfAttention"],
+            "scaled-by-dim",
+            "no-output-projection",
+            "qkv-read-by-head",
+        ),
+        *named(
+            norms.MISCONCEPTIONS["layer_norm"],
+            "unbiased-variance",
+            "epsilon-outside-root",
+            "no-gain-and-bias",
+        ),
     ),
 )
 
@@ -585,7 +445,7 @@ BRANCHES = {
 }
 LAYERS = ("the skips and the final norm", *BRANCHES)
 SMALL_TOKENS = small([1, 0, 2, -1], [0, 3, 1, 0], [2, 1, 0, 0])[None]
-SMALL = {"depth": 2, "dim": 4, "num_heads": 2, "mlp_dim": 5}
+SMALL = {"depth": 2, "dim": 4, "num_heads": 4, "mlp_dim": 5}
 LINE = {  # question → what onnxruntime recorded before the final norm
     "the final norm, with trained weights": "tokens",
     "block 0, with trained weights": "block 0",
@@ -684,8 +544,11 @@ def encoder_questions(seed: int) -> list[Question]:
         *layers,
         *recorded,
         Question("three blocks", (x,), **common),
+        Question("in training", (x,), **common, training=True),
         Question("one token", (normal(3, 1, 6),), **common),
-        Question("heads that do not divide", (x,), **uneven, refused=True, aside=True),
+        Question(
+            "heads that do not divide", (x,), **uneven, refused=True, secondary=True
+        ),
         Question("float32", (y.float(),), SMALL, parameters),
         Question("float32 again", (y.float(),), SMALL, parameters),
         Question("gradients", (x,), **common, cotangent=normal(2, 5, 6)),
@@ -701,38 +564,43 @@ def first_wrong(
     return next(wrong, None)
 
 
-def layers_agree(trials: Trials) -> Problem | None:
+@holds(
+    "every layer agrees, one after the other",
+    "What does this layer read, and to what is its output added?",
+    core=True,
+)
+def layers_agree(trials: Trials) -> None:
     """Every branch adds what it should; those behind it are silent meanwhile."""
     trial = first_wrong(trials, LAYERS)
-    if not trial:
-        return None
-    return trial.problem() or Problem("", named(trial))
+    if trial:
+        trial.require_right(place_of(trial))
 
 
 def where(trials: Trials) -> str:
     """The first layer that differs, in whatever digit."""
     trial = first_wrong(trials, LAYERS, at_least=0)
-    return named(trial) if trial and not trial.problem() else ""
+    return place_of(trial) if trial and not trial.problem() else ""
 
 
-def named(trial: Trial) -> str:
+def place_of(trial: Trial) -> str:
     """A layer that differs."""
     behind = ", with all branches silent" if trial.question.name == LAYERS[0] else ""
     return f"The first layer that differs: {trial.question.name}{behind}."
 
 
-def line_agrees(trials: Trials) -> Problem | None:
+@holds(
+    "on the recorded line every layer agrees with onnxruntime",
+    "What do trained weights have that random ones do not?",
+    core=True,
+)
+def line_agrees(trials: Trials) -> None:
     """With the trained weights the numbers are those that onnxruntime recorded."""
     trial = first_wrong(trials, tuple(LINE))
-    if not trial:
-        return None
-    if trial.problem():
-        return trial.problem()
-    off = (trial.reply.outputs[0].double() - trial.expected[0]).abs().max().item()
-    text = (
-        f"The first layer that differs: {trial.question.name}. It is off by {off:.2g}"
-    )
-    return Problem("", f"{text} from what onnxruntime recorded.{reading(trials)}")
+    if trial:
+        trial.require_right(
+            f"The first layer that differs: {trial.question.name}. It is off"
+            f"{trial.by()} from what onnxruntime recorded.{reading(trials)}"
+        )
 
 
 def reading(trials: Trials) -> str:
@@ -751,66 +619,50 @@ def it_reads(trials: Trials) -> str:
     )
 
 
-ENCODER_FORM = Form(
-    outputs=("output",),
-    is_class=True,
-    fused=FUSED,
-    aliases=ALIASES,
-    reference=(text_encoder,),
-)
+AXES = {"output": ("token", "feature")}
 WRITE_TEXT_ENCODER = Implement(
-    form=ENCODER_FORM,
+    form=Form(
+        outputs=("output",),
+        is_class=True,
+        fused=FUSED,
+        aliases=ALIASES,
+        reference=(text_encoder,),
+    ),
     ask_about=encoder_questions,
     oracle=encoder_oracle,
     properties=(
         REPEATS,
-        Property(
+        encoders.HAS_BLOCKS_AND_NORM,
+        has_parameters(
             "all parameters are there",
-            has_parameters("three blocks"),
-            "Which parts does your module know?",
-            core=True,
+            "three blocks",
+            ask="Which parts does your module know?",
         ),
-        Property(
+        returns_right_shapes(
             "output (B, N, D) comes back",
-            returns_right_shapes("three blocks", "one token"),
-            "Which tokens leave the encoder?",
-            core=True,
+            *("three blocks", "one token"),
+            ask="Which tokens leave the encoder?",
         ),
-        Property(
-            "every layer agrees, one after the other",
-            layers_agree,
-            "What does this layer read, and to what is its output added?",
-            core=True,
-        ),
-        Property(
+        layers_agree,
+        agrees(
             "the numbers agree with the definition in float64",
-            agrees("three blocks", "one token"),
-            "Which of your numbers depends on sizes that it should not know?",
+            *("three blocks", "one token"),
+            ask="Which of your numbers depends on sizes that it should not know?",
             core=True,
         ),
-        Property(
+        agrees(
             "tokens with a tiny spread agree: each norm has its ε",
-            agrees("tokens with a tiny spread", "the same, silent branches"),
-            "Where does ε matter, and which ε has which norm?",
+            *("tokens with a tiny spread", "the same, silent branches"),
+            ask="Where does ε matter, and which ε has which norm?",
             core=True,
         ),
-        Property(
-            "on the recorded line every layer agrees with onnxruntime",
-            line_agrees,
-            "What do trained weights have that random ones do not?",
-            core=True,
-        ),
+        line_agrees,
+        SAME_IN_TRAINING,
         UNEVEN_HEADS,
         *EDGES,
     ),
-    bank=(*OWN, *INHERITED),
-    show=Show(
-        questions=LAYERS,
-        inputs=("x",),
-        order={"output": 0},
-        axes={"output": ("token", "feature")},
-    ),
-    again="It reads",
+    misconceptions=(*OWN, *INHERITED),
+    show=Show(LAYERS, ("x",), {"output": 0}, AXES),
     remarks=(it_reads,),
     locate=where,
 )
@@ -830,80 +682,57 @@ def load(encoder: nn.Module, stored: dict[str, Tensor]) -> None:
     encoder.load_state_dict(state)
 
 
-wrong_load = against(load)
-
-
-@wrong_load(
-    seen="A square matrix stays as it is in the file: no shape tells that it must be "
-    "turned.",
-    ask="Which weights of an encoder have as many rows as columns?",
-    source=PADDLE,
-)
-def square_matrices_not_turned(encoder, stored):
-    state = {}
-    for name, parameter in encoder.named_parameters():
-        value = stored[name]
-        if value.shape != parameter.shape:
-            value = value.T
-        state[name] = value
-    encoder.load_state_dict(state)
-
-
-@wrong_load(
-    seen="The biases of keys and values have changed places; their weights have not.",
-    ask="In which order do the weight and the bias of `qkv` hold their three parts?",
-    source=OURS,
-)
-def key_and_value_bias_swapped(encoder, stored):
-    state = {}
-    for name, parameter in encoder.named_parameters():
-        value = stored[name]
-        if parameter.ndim == 2:
-            value = value.T
-        if name.endswith("qkv.bias"):
+LOAD = edits(
+    load,
+    edit(
+        "square-matrices-not-turned",
+        {"parameter.ndim == 2": "value.shape != parameter.shape"},
+        "A square matrix stays as it is in the file: no shape tells that it must be "
+        "turned.",
+        "Which weights of an encoder have as many rows as columns?",
+        PADDLE,
+    ),
+    edit(
+        "key-and-value-bias-swapped",
+        {
+            "        state[name] = value": """        if name.endswith("qkv.bias"):
             query, key, value = value.chunk(3)
             value = torch.cat([query, value, key])
-        state[name] = value
-    encoder.load_state_dict(state)
-
-
-@wrong_load(
-    seen="The two norms of each block have changed places.",
-    ask="Which norm stands before the attention?",
-    source=OURS,
-)
-def norms_swapped(encoder, stored):
-    state = {}
-    for name, parameter in encoder.named_parameters():
-        other = {"norm1": "norm2", "norm2": "norm1"}
-        value = stored[".".join(other.get(part, part) for part in name.split("."))]
-        if parameter.ndim == 2:
+        state[name] = value"""
+        },
+        "The biases of keys and values have changed places; their weights have not.",
+        "In which order do the weight and the bias of `qkv` hold their three parts?",
+    ),
+    edit(
+        "norms-swapped",
+        {
+            "value = stored[name]": """other = {"norm1": "norm2", "norm2": "norm1"}
+        value = stored[".".join(other.get(part, part) for part in name.split("."))]"""
+        },
+        "The two norms of each block have changed places.",
+        "Which norm stands before the attention?",
+    ),
+    edit(
+        "biases-left-out",
+        {
+            "        state[name] = value": """        if not name.endswith("bias"):
+            state[name] = value""",
+            "(state)": "(state, strict=False)",
+        },
+        "The biases are not loaded: they keep the numbers that they started with.",
+        "Which parameters are no matrices?",
+    ),
+    edit(
+        "no-matrix-turned",
+        {
+            """        if parameter.ndim == 2:
             value = value.T
-        state[name] = value
-    encoder.load_state_dict(state)
-
-
-@wrong_load(
-    seen="The biases are not loaded: they keep the numbers that they started with.",
-    ask="Which parameters are no matrices?",
-    source=OURS,
-)
-def biases_left_out(encoder, stored):
-    state = {}
-    for name, parameter in encoder.named_parameters():
-        value = stored[name]
-        if parameter.ndim == 2:
-            value = value.T
-        if not name.endswith("bias"):
-            state[name] = value
-    encoder.load_state_dict(state, strict=False)
-
-
-LOAD = (
-    square_matrices_not_turned,
-    key_and_value_bias_swapped,
-    norms_swapped,
-    biases_left_out,
+""": "        value = value.reshape(parameter.shape)\n"
+        },
+        "The numbers of a matrix are filled in row by row, where its axes should "
+        "change places.",
+        "Where does a turned matrix have the number of row 0 and column 1?",
+    ),
 )
 
 
@@ -938,7 +767,7 @@ def load_questions(seed: int) -> list[Question]:
     return [
         Question("three blocks", (normal(2, 5, 6), 3), parameters=other),
         *(
-            Question(name, (SMALL_TOKENS, 2), parameters=silent(parameters, count))
+            Question(name, (SMALL_TOKENS, 4), parameters=silent(parameters, count))
             for count, name in enumerate(LAYERS)
         ),
     ]
@@ -957,28 +786,21 @@ REPAIR_LOAD = Implement(
     ask_about=load_questions,
     oracle=load_oracle,
     properties=(
-        Property(
-            "every layer of the encoder agrees",
+        replace(
             layers_agree,
-            "Which parameters does this layer read?",
-            core=True,
+            name="every layer of the encoder agrees",
+            ask="Which parameters does this layer read?",
         ),
-        Property(
+        agrees(
             "an encoder of other sizes agrees",
-            agrees("three blocks"),
-            "Does something in your code depend on a size?",
+            "three blocks",
+            ask="Does something in your code depend on a size?",
             core=True,
         ),
     ),
-    bank=LOAD,
-    show=Show(
-        questions=LAYERS,
-        inputs=("tokens", "num_heads"),
-        order={"output": 0},
-        axes={"output": ("token", "feature")},
-    ),
-    again="It reads",
-    bug=square_matrices_not_turned,
+    misconceptions=LOAD,
+    show=Show(LAYERS, ("tokens", "num_heads"), {"output": 0}, AXES),
+    bug=LOAD[0],
     locate=where,
 )
 
@@ -996,23 +818,20 @@ def as_encoder(build: Callable[[], nn.Module]) -> Callable[[Tensor], Tensor]:
     return encoder
 
 
-def filled(load: Callable) -> nn.Module:
-    """The text encoder, with the trained weights loaded by `load`."""
-    encoder = text_encoder()
-    load(encoder, as_stored(weights()))
-    return encoder
+def with_weights(wrong: type[nn.Module]) -> Callable[[Tensor], Tensor]:
+    """A wrong text encoder with the trained weights."""
+    return as_encoder(lambda: trained(wrong))
 
 
-def unlike(misconception: Misconception) -> Misconception:
-    """A wrong text encoder with trained weights."""
-    return replace(
-        misconception, wrong=as_encoder(lambda: trained(misconception.wrong))
-    )
+def misloaded(wrong: Callable) -> Callable[[Tensor], Tensor]:
+    """The text encoder, with weights that were loaded in a wrong way."""
 
+    def build() -> nn.Module:
+        encoder = text_encoder()
+        wrong(encoder, as_stored(weights()))
+        return encoder
 
-def misloaded(misconception: Misconception) -> Misconception:
-    """A text encoder with weights that were loaded in a wrong way."""
-    return replace(misconception, wrong=as_encoder(lambda: filled(misconception.wrong)))
+    return as_encoder(build)
 
 
 def without_key_bias() -> nn.Module:
@@ -1030,174 +849,52 @@ def in_float64(tokens: Tensor) -> Tensor:
     return compute(tokens.double(), values.__getitem__, **TRAINED).to(tokens)
 
 
+LOST = edits(
+    TextEncoder,
+    edit(
+        "a-nan-for-one-token",
+        {
+            "1e-5": """1e-5
+
+    def forward(self, x):
+        return super().forward(x).index_fill(1, torch.tensor([0]), torch.nan)"""
+        },
+        "What leaves for token 0 is nan.",
+        "What does a comparison say that meets nan?",
+    ),
+    edit(
+        "two-features-of-one-token-off",
+        {
+            "1e-5": """1e-5
+
+    def forward(self, x):
+        off = torch.zeros_like(x)
+        off[:, 3, 0], off[:, 3, 1] = 0.01, -0.01
+        return super().forward(x) + off"""
+        },
+        "One number is too large and another too small by the same amount.",
+        "What is left of 0.01 and -0.01 in a sum?",
+    ),
+)
 TEST_THE_READING = BreakIt(
-    right=(as_encoder(text_encoder), as_encoder(without_key_bias), in_float64),
+    right={
+        "the course's own": as_encoder(text_encoder),
+        "one without the bias of the keys, which changes no weight": as_encoder(
+            without_key_bias
+        ),
+        "one that computes in float64": in_float64,
+    },
     wrong=(
-        misloaded(square_matrices_not_turned),
-        misloaded(key_and_value_bias_swapped),
-        unlike(EpsilonOfVit),
+        *(replace(m, given_as=misloaded) for m in LOAD[:2]),
+        *(
+            replace(m, given_as=with_weights)
+            for m in (*named(OWN, "epsilon-of-vit"), *LOST)
+        ),
     ),
     ask="What was recorded beside the text, and how close do two right programs come?",
-    again="It reads",
-)
-
-# The prediction.
-
-PARAMETERS = PredictNumbers(
-    right=(58080, 57960, 233280),
-    names=("The count of one attention", "The count of one MLP", "The whole count"),
-    wrong=(
-        (
-            (58080, 115800, 348960),
-            Wrong(
-                "mlp-of-vit",
-                "Here the MLP is 4D wide, as in a ViT.",
-                "Which M does this encoder have?",
-            ),
-        ),
-        (
-            (57600, 57600, 230400),
-            Wrong(
-                "biases-and-norms-left-out",
-                "Here only the matrices are counted.",
-                "What does a linear layer add, and what does a LayerNorm learn?",
-            ),
-        ),
-        (
-            (58080, 57960, 232080),
-            Wrong(
-                "norms-left-out",
-                "Attentions and MLPs are counted right, and the norms are missing.",
-                "How many norms has a block, and what comes after the last one?",
-            ),
-        ),
-        (
-            (58080, 57960, 233040),
-            Wrong(
-                "final-norm-left-out",
-                "All is counted but 240 numbers.",
-                "What stands after the last block?",
-            ),
-        ),
-        (
-            (58080, 57960, 116760),
-            Wrong(
-                "one-block",
-                "That is one block and the final norm.",
-                "How many blocks are there, and do they share anything?",
-            ),
-        ),
-        (
-            (43560, 57960, 204240),
-            Wrong(
-                "no-output-projection",
-                "Each attention lacks a matrix and its bias.",
-                "What follows where the heads are joined?",
-            ),
-        ),
-        (
-            (464640, 57960, 1046400),
-            Wrong(
-                "heads-of-full-width",
-                "Here each of the eight heads is as wide as the token.",
-                "What is 120 divided by 8?",
-            ),
-        ),
-    ),
-    ask="Which matrices and which vectors does each part hold?",
-    again="Where the parameters are",
-    tolerance=0.5,
 )
 
 # The audit.
-
-WORDS = ("right", "imprecise", "wrong", "missing")
-IT_SAYS = "The article does say something here. Missing is what it leaves out."
-VERDICTS = Verdicts(
-    words=WORDS,
-    claims={
-        "input": Claim(
-            "wrong",
-            {
-                "right": "Query, key and value differ from their input and from one "
-                "another: three learned maps made them.",
-                "imprecise": "In no reading does it hold: not one of the three equals "
-                "the input.",
-                "missing": IT_SAYS,
-            },
-            "What stands between the input and the query?",
-        ),
-        "formula": Claim(
-            "right",
-            {
-                "imprecise": "The formula gives the weights that onnxruntime recorded.",
-                "wrong": "The formula gives the weights that onnxruntime recorded.",
-                "missing": IT_SAYS,
-            },
-            "What did the first difference say?",
-        ),
-        "split": Claim(
-            "imprecise",
-            {
-                "right": "It leaves open what is split. A head reads all features.",
-                "wrong": "Something is split among the heads: what the projections "
-                "give.",
-                "missing": IT_SAYS,
-            },
-            "Is the token split, or what is made from it?",
-        ),
-        "block": Claim(
-            "right",
-            {
-                "imprecise": "Built like this, block 0 gives what was recorded.",
-                "wrong": "Built like this, block 0 gives what was recorded.",
-                "missing": IT_SAYS,
-            },
-            "Which order of norm, part and sum was measured?",
-        ),
-        "variance": Claim(
-            "wrong",
-            {
-                "right": "Divided by the variance, ten times the token would give a "
-                "tenth of the output.",
-                "imprecise": "Variance and standard deviation are two numbers, unless "
-                "they are 0 or 1.",
-                "missing": IT_SAYS,
-            },
-            "If all features grow tenfold, what does the variance do?",
-        ),
-        "sequence": Claim(
-            "imprecise",
-            {
-                "right": "It looks at even less than the sequence: count the tokens "
-                "that changed.",
-                "wrong": "No other sequence has an influence, so in one reading it "
-                "holds.",
-                "missing": IT_SAYS,
-            },
-            "How much of its sequence does the norm of one token see?",
-        ),
-        "optimise": Claim(
-            "wrong",
-            {
-                "right": "Running the encoder changed no parameter.",
-                "imprecise": "Optimising changes parameters. Here none changed.",
-                "missing": IT_SAYS,
-            },
-            "What does an optimizer do, and when?",
-        ),
-        "end": Claim(
-            "missing",
-            {
-                "right": "It says nothing here. Without this part the line is lost.",
-                "imprecise": "There is no statement that could be read in two ways.",
-                "wrong": "It says nothing here, so nothing can be wrong.",
-            },
-            "What was left out before the line was lost?",
-        ),
-    },
-    again="What the common explanations get wrong",
-)
 
 
 class JoinedProjections(nn.Module):
@@ -1212,36 +909,48 @@ class JoinedProjections(nn.Module):
 
 
 TEST_THE_DIVISOR = BreakIt(
-    right=(layer_norm, oracle.layer_norm),
-    wrong=(norms.divided_by_variance, norms.root_of_deviation_minus_epsilon),
+    right={
+        "the course's own": layer_norm,
+        "one that rounds in another order": oracle.layer_norm,
+    },
+    wrong=named(
+        norms.MISCONCEPTIONS["layer_norm"],
+        *("divided-by-variance", "root-of-deviation-minus-epsilon"),
+    ),
     ask="What happens to the output if all numbers of a token grow tenfold?",
-    again="What the common explanations get wrong",
 )
 TEST_THE_PROJECTIONS = BreakIt(
-    right=(SelfAttention, JoinedProjections),
-    wrong=(single.NoProjections, single.ValueNotProjected),
+    right={
+        "the course's own": SelfAttention,
+        "one that joins the three in `qkv`": JoinedProjections,
+    },
+    wrong=named(
+        single.MISCONCEPTIONS["SelfAttention"],
+        *("no-projections", "value-not-projected"),
+    ),
     ask="Which parameters must have an effect on the output?",
-    again="What the common explanations get wrong",
 )
 TEST_WHAT_LEAVES = BreakIt(
-    right=(Encoder, TextEncoder),
-    wrong=(encoders.NoFinalNorm, encoders.ClassTokenAlone),
+    right={
+        "the course's own": Encoder,
+        "one with SiLU and another ε in its blocks": TextEncoder,
+    },
+    wrong=named(
+        encoders.MISCONCEPTIONS["Encoder"], *("no-final-norm", "class-token-alone")
+    ),
     ask="How many vectors leave, and what do their means and variances say?",
-    again="What the common explanations get wrong",
 )
 
 MISCONCEPTIONS = {
     "first_difference": FIRST_DIFFERENCE,
-    "TextEncoder": OWN,
+    "TextEncoder": (*OWN, *INHERITED),
     "load": LOAD,
 }
 TASKS = {
-    "parameters": PARAMETERS,
     "first_difference": WRITE_FIRST_DIFFERENCE,
     "TextEncoder": WRITE_TEXT_ENCODER,
     "find_the_bug": REPAIR_LOAD,
     "right_reading": TEST_THE_READING,
-    "verdicts": VERDICTS,
     "divisor": TEST_THE_DIVISOR,
     "projections": TEST_THE_PROJECTIONS,
     "what_leaves": TEST_WHAT_LEAVES,

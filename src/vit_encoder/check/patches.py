@@ -5,677 +5,544 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from vit_encoder.arguments import require_divides, require_images
-from vit_encoder.check import oracle
-from vit_encoder.check.adapter import Form, Problem, Question
-from vit_encoder.check.judge import (
-    Property,
-    Show,
-    Trial,
-    Trials,
-    agrees,
-    close,
+from vit_encoder.check.hearing import asking
+from vit_encoder.check.hearing.data import Form, Question
+from vit_encoder.check.judging import oracle
+from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, inside, named
+from vit_encoder.check.judging.oracle import Get, linear_parameters, oracle_of
+from vit_encoder.check.judging.pictures import Show
+from vit_encoder.check.judging.properties import (
+    EDGES,
+    KEEPS_NO_STATE,
+    PASSES_NAN_ON,
+    REPEATS,
+    SAME_IN_TRAINING,
+    each,
     has_parameters,
+    holds,
     refuses,
     returns_right_shapes,
+    runs,
 )
-from vit_encoder.check.misconceptions import Misconception, against
-from vit_encoder.check.oracle import Get, linear_parameters, oracle_of
-from vit_encoder.check.properties import EDGES, REPEATS
-from vit_encoder.check.questions import Normal, double, finish
-from vit_encoder.check.tasks import BreakIt, Choose, Implement, PredictNumbers, Wrong
+from vit_encoder.check.judging.questions import Normal, double, finish, with_nan
+from vit_encoder.check.judging.trials import Fails, Trial, Trials, close
+from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.patches import PatchEmbedding, patchify
 
-GITHUB = "https://github.com/"
 VASWANI = "https://arxiv.org/abs/1706.03762"
-OURS = "constructed for this course"
 
-# Misconceptions of patchify. Each is the course's version with one visible change.
+# Misconceptions of patchify.
 
-wrong_patchify = against(patchify)
-
-
-@wrong_patchify(
-    seen="A patch holds a run of numbers as they lie in memory: pieces of long rows of "
-    "one channel, not a square.",
-    ask="Paint one patch red. In how many rows of your result do you find it?",
-    source=GITHUB + "duoan/TorchCode/issues/21",
-)
-def bare_reshape(images, patch_size):
-    require_images(images)
-    P = patch_size
-    for side in images.shape[2:]:
+CHECKED = """    for side in images.shape[2:]:
         require_divides(P, side, "a patch_size", "the image's height and width")
-    return images.reshape(len(images), -1, images.shape[1] * P * P)
-
-
-@wrong_patchify(
-    seen="The channels stayed in front: a patch holds squares of one channel from "
-    "different places. With one channel nothing is wrong.",
-    ask="Where do the red, green and blue values of one pixel end up?",
-    source=GITHUB + "gupta-abhay/pytorch-vit/issues/7",
-)
-def channels_not_moved(images, patch_size):
-    require_images(images)
-    P = patch_size
-    for side in images.shape[2:]:
-        require_divides(P, side, "a patch_size", "the image's height and width")
-    x = images.unflatten(3, (-1, P)).unflatten(2, (-1, P))
-    x = x.permute(0, 1, 2, 4, 3, 5)
-    return x.reshape(len(images), -1, images.shape[1] * P * P)
-
-
-@wrong_patchify(
-    seen="The patches come column by column, not row by row.",
-    ask="Which patch comes second: the one to the right, or the one below?",
-    source=OURS,
-)
-def column_by_column(images, patch_size):
-    require_images(images)
-    P = patch_size
-    for side in images.shape[2:]:
-        require_divides(P, side, "a patch_size", "the image's height and width")
-    x = images.unflatten(3, (-1, P)).unflatten(2, (-1, P))
-    x = x.permute(0, 4, 2, 1, 3, 5)
-    return x.flatten(3).flatten(1, 2)
-
-
-@wrong_patchify(
-    seen="Inside a patch, rows and columns have changed places.",
-    ask="Which of the two axes of length P came from the image's height?",
-    source=OURS,
-)
-def patches_transposed(images, patch_size):
-    require_images(images)
-    P = patch_size
-    for side in images.shape[2:]:
-        require_divides(P, side, "a patch_size", "the image's height and width")
-    x = images.unflatten(3, (-1, P)).unflatten(2, (-1, P))
-    x = x.permute(0, 2, 4, 1, 5, 3)
-    return x.flatten(3).flatten(1, 2)
-
-
-@wrong_patchify(
-    seen="The values of a patch come in the order row, column, channel. That is a "
-    "valid order, but not the one of a convolution's weight in PyTorch.",
-    ask="In which order does the weight of nn.Conv2d hold its values?",
-    source=GITHUB + "google-research/vision_transformer/issues/93",
-)
-def channels_last(images, patch_size):
-    require_images(images)
-    P = patch_size
-    for side in images.shape[2:]:
-        require_divides(P, side, "a patch_size", "the image's height and width")
-    x = images.unflatten(3, (-1, P)).unflatten(2, (-1, P))
-    x = x.permute(0, 2, 4, 3, 5, 1)
-    return x.flatten(3).flatten(1, 2)
-
-
-@wrong_patchify(
-    seen="Pixels at the right and lower edge are dropped without a word.",
-    ask="What should happen to the pixels that fill no whole patch?",
-    source=OURS,
-)
-def edges_dropped(images, patch_size):
-    require_images(images)
-    P = patch_size
-    images = images[:, :, : images.shape[2] // P * P, : images.shape[3] // P * P]
-    x = images.unflatten(3, (-1, P)).unflatten(2, (-1, P))
-    x = x.permute(0, 2, 4, 1, 3, 5)
-    return x.flatten(3).flatten(1, 2)
-
-
-@wrong_patchify(
-    seen="A patch holds pixels that lie far apart, at equal distances. The axes were "
-    "split the other way round.",
-    ask="Which of the two new axes is P long: the one that runs fast, or the other?",
-    source=OURS,
-)
-def pixels_spread(images, patch_size):
-    require_images(images)
-    P = patch_size
-    for side in images.shape[2:]:
-        require_divides(P, side, "a patch_size", "the image's height and width")
-    x = images.unflatten(3, (P, -1)).unflatten(2, (P, -1))
-    x = x.permute(0, 3, 5, 1, 2, 4)
-    return x.flatten(3).flatten(1, 2)
-
-
-@wrong_patchify(
-    seen="Rows and columns have changed places everywhere: inside the patches, and in "
-    "their order.",
-    ask="Which axis of the images is the height, and which the width?",
-    source=OURS,
-)
-def image_turned(images, patch_size):
-    require_images(images)
-    P = patch_size
-    for side in images.shape[2:]:
-        require_divides(P, side, "a patch_size", "the image's height and width")
-    x = images.unflatten(3, (-1, P)).unflatten(2, (-1, P))
-    x = x.permute(0, 4, 2, 1, 5, 3)
-    return x.flatten(3).flatten(1, 2)
-
-
-@wrong_patchify(
-    seen="The window moves by one pixel, so patches overlap and there are too many.",
-    ask="How far must the window move so that each pixel is in exactly one patch?",
-    source=OURS,
-)
-def windows_overlap(images, patch_size):
-    require_images(images)
-    P = patch_size
-    for side in images.shape[2:]:
-        require_divides(P, side, "a patch_size", "the image's height and width")
-    x = images.unfold(2, P, 1).unfold(3, P, 1)
-    x = x.permute(0, 2, 3, 1, 4, 5)
-    return x.flatten(3).flatten(1, 2)
-
-
-@wrong_patchify(
-    seen="Each channel is cut by itself: a row holds one channel of a patch, and there "
-    "are C times too many rows.",
-    ask="How many rows should one patch become, and how many numbers has a patch?",
-    source=OURS,
-)
-def channels_apart(images, patch_size):
-    require_images(images)
-    P = patch_size
-    for side in images.shape[2:]:
-        require_divides(P, side, "a patch_size", "the image's height and width")
-    x = images.unflatten(3, (-1, P)).unflatten(2, (-1, P))
-    x = x.permute(0, 1, 2, 4, 3, 5)
-    return x.flatten(4).flatten(1, 3)
-
-
-@wrong_patchify(
-    seen="A patch is a column of the result, not a row.",
-    ask="Over which axis does a linear layer go, and what must stand there?",
-    source=OURS,
-)
-def patches_in_columns(images, patch_size):
-    require_images(images)
-    P = patch_size
-    for side in images.shape[2:]:
-        require_divides(P, side, "a patch_size", "the image's height and width")
-    x = images.unflatten(3, (-1, P)).unflatten(2, (-1, P))
-    x = x.permute(0, 2, 4, 1, 3, 5)
-    return x.flatten(3).flatten(1, 2).transpose(1, 2)
-
-
-@wrong_patchify(
-    seen="The patches still stand in a grid: rows and columns of patches are two axes.",
-    ask="Does the encoder take a grid of patches, or a list?",
-    source=OURS,
-)
-def grid_kept(images, patch_size):
-    require_images(images)
-    P = patch_size
-    for side in images.shape[2:]:
-        require_divides(P, side, "a patch_size", "the image's height and width")
-    x = images.unflatten(3, (-1, P)).unflatten(2, (-1, P))
-    x = x.permute(0, 2, 4, 1, 3, 5)
-    return x.flatten(3)
-
-
-PATCHIFY = (
-    bare_reshape,
-    channels_not_moved,
-    column_by_column,
-    patches_transposed,
-    image_turned,
-    channels_last,
-    pixels_spread,
-    windows_overlap,
-    channels_apart,
-    patches_in_columns,
-    grid_kept,
-    edges_dropped,
-)
-
-
-# Misconceptions of PatchEmbedding, written against the course's class.
-
-wrong_patch_embedding = against(PatchEmbedding)
-
-
-@wrong_patch_embedding(
-    seen="Each token mixes numbers of one output channel from several patches, because "
-    "channels stand before places in the result of a convolution.",
-    ask="Which axis of the convolution's result is D, and which axes are the grid?",
-    source=GITHUB + "ohtlab/headpose-fsanet-pytorch/issues/10",
-)
-class ConvolutionReshaped(nn.Module):
-    def __init__(self, image_size, patch_size, in_channels, dim):
-        super().__init__()
-        require_divides(patch_size, image_size, "a patch_size", "the image_size")
-        self.image_shape = (in_channels, image_size, image_size)
-        self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2
-        self.proj = nn.Linear(in_channels * patch_size**2, dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, N + 1, dim))
-
-    def forward(self, images):
-        require_images(images, *self.image_shape)
-        P = self.patch_size
-        weight = self.proj.weight.unflatten(1, (-1, P, P))
-        x = F.conv2d(images, weight, self.proj.bias, stride=P)
-        x = x.reshape(len(x), -1, x.shape[1])
-        cls_token = self.cls_token.expand(len(x), -1, -1)
-        x = torch.cat([cls_token, x], dim=1)
-        return x + self.pos_embed
-
-
-@wrong_patch_embedding(
-    seen="The same vector is added at every position, so it says nothing about places.",
-    ask="How many different positions are there, and how many vectors?",
-    source=GITHUB + "pytorch/examples/issues/1178",
-)
-class OnePositionForAll(nn.Module):
-    def __init__(self, image_size, patch_size, in_channels, dim):
-        super().__init__()
-        require_divides(patch_size, image_size, "a patch_size", "the image_size")
-        self.image_shape = (in_channels, image_size, image_size)
-        self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2  # noqa: F841
-        self.proj = nn.Linear(in_channels * patch_size**2, dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, 1, dim))
-
-    def forward(self, images):
-        require_images(images, *self.image_shape)
-        x = self.proj(patchify(images, self.patch_size))
-        cls_token = self.cls_token.expand(len(x), -1, -1)
-        x = torch.cat([cls_token, x], dim=1)
-        return x + self.pos_embed
-
-
-@wrong_patch_embedding(
-    seen="The position embeddings are there, but nothing is added.",
-    ask="How could a later layer tell where a patch lay?",
-    source=GITHUB + "lucidrains/DALLE2-pytorch/issues/252",
-)
-class NoPositions(nn.Module):
-    def __init__(self, image_size, patch_size, in_channels, dim):
-        super().__init__()
-        require_divides(patch_size, image_size, "a patch_size", "the image_size")
-        self.image_shape = (in_channels, image_size, image_size)
-        self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2
-        self.proj = nn.Linear(in_channels * patch_size**2, dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, N + 1, dim))
-
-    def forward(self, images):
-        require_images(images, *self.image_shape)
-        x = self.proj(patchify(images, self.patch_size))
-        cls_token = self.cls_token.expand(len(x), -1, -1)
-        x = torch.cat([cls_token, x], dim=1)
-        return x
-
-
-@wrong_patch_embedding(
-    seen="The class token gets no position embedding of its own.",
-    ask="To how many vectors does equation 1 add a position?",
-    source=GITHUB + "labmlai/annotated_deep_learning_paper_implementations/pull/221",
-)
-class PositionsBeforeClassToken(nn.Module):
-    def __init__(self, image_size, patch_size, in_channels, dim):
-        super().__init__()
-        require_divides(patch_size, image_size, "a patch_size", "the image_size")
-        self.image_shape = (in_channels, image_size, image_size)
-        self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2
-        self.proj = nn.Linear(in_channels * patch_size**2, dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, N + 1, dim))
-
-    def forward(self, images):
-        require_images(images, *self.image_shape)
-        x = self.proj(patchify(images, self.patch_size))
-        x = x + self.pos_embed[:, 1:]
-        cls_token = self.cls_token.expand(len(x), -1, -1)
-        x = torch.cat([cls_token, x], dim=1)
-        return x
-
-
-@wrong_patch_embedding(
-    seen="The position embeddings are no parameters: training leaves them as they are.",
-    ask="Who tells the module that it owns this tensor?",
-    source=GITHUB + "pytorch/examples/issues/1178",
-)
-class PositionsNotLearned(nn.Module):
-    def __init__(self, image_size, patch_size, in_channels, dim):
-        super().__init__()
-        require_divides(patch_size, image_size, "a patch_size", "the image_size")
-        self.image_shape = (in_channels, image_size, image_size)
-        self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2
-        self.proj = nn.Linear(in_channels * patch_size**2, dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.pos_embed = 0.02 * torch.randn(1, N + 1, dim)
-
-    def forward(self, images):
-        require_images(images, *self.image_shape)
-        x = self.proj(patchify(images, self.patch_size))
-        cls_token = self.cls_token.expand(len(x), -1, -1)
-        x = torch.cat([cls_token, x], dim=1)
-        return x + self.pos_embed
-
-
-@wrong_patch_embedding(
-    seen="The class token stands behind the patches, not before them.",
-    ask="In equation 1, which stands first: the class token or the patches?",
-    source=OURS,
-)
-class ClassTokenLast(nn.Module):
-    def __init__(self, image_size, patch_size, in_channels, dim):
-        super().__init__()
-        require_divides(patch_size, image_size, "a patch_size", "the image_size")
-        self.image_shape = (in_channels, image_size, image_size)
-        self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2
-        self.proj = nn.Linear(in_channels * patch_size**2, dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, N + 1, dim))
-
-    def forward(self, images):
-        require_images(images, *self.image_shape)
-        x = self.proj(patchify(images, self.patch_size))
-        cls_token = self.cls_token.expand(len(x), -1, -1)
-        x = torch.cat([x, cls_token], dim=1)
-        return x + self.pos_embed
-
-
-@wrong_patch_embedding(
-    seen="The class token depends on the image: it is the mean of the patches.",
-    ask="Is the class token computed from the image, or learned?",
-    source=OURS,
-)
-class ClassTokenFromImage(nn.Module):
-    def __init__(self, image_size, patch_size, in_channels, dim):
-        super().__init__()
-        require_divides(patch_size, image_size, "a patch_size", "the image_size")
-        self.image_shape = (in_channels, image_size, image_size)
-        self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2
-        self.proj = nn.Linear(in_channels * patch_size**2, dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, N + 1, dim))
-
-    def forward(self, images):
-        require_images(images, *self.image_shape)
-        x = self.proj(patchify(images, self.patch_size))
-        cls_token = x.mean(dim=1, keepdim=True)
-        x = torch.cat([cls_token, x], dim=1)
-        return x + self.pos_embed
-
-
-@wrong_patch_embedding(
-    seen="There are N tokens, one a patch. No token stands for the whole image.",
-    ask="Equation 1 has N + 1 rows. Which is the first?",
-    source=OURS,
-)
-class NoClassToken(nn.Module):
-    def __init__(self, image_size, patch_size, in_channels, dim):
-        super().__init__()
-        require_divides(patch_size, image_size, "a patch_size", "the image_size")
-        self.image_shape = (in_channels, image_size, image_size)
-        self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2
-        self.proj = nn.Linear(in_channels * patch_size**2, dim)
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, N + 1, dim))
-
-    def forward(self, images):
-        require_images(images, *self.image_shape)
-        x = self.proj(patchify(images, self.patch_size))
-        return x + self.pos_embed[:, 1:]
-
-
-@wrong_patch_embedding(
-    seen="There is a class token for each image of a batch, so it works with one batch "
-    "size alone, and each learns by itself.",
-    ask="How many class tokens does the model learn, and how many images use each?",
-    source=GITHUB + "ahmadchalhoub/research_implementations/issues/2",
-)
-class ClassTokenPerImage(nn.Module):
-    def __init__(self, image_size, patch_size, in_channels, dim):
-        super().__init__()
-        require_divides(patch_size, image_size, "a patch_size", "the image_size")
-        self.image_shape = (in_channels, image_size, image_size)
-        self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2
-        self.proj = nn.Linear(in_channels * patch_size**2, dim)
-        self.cls_token = nn.Parameter(torch.zeros(2, 1, dim))
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, N + 1, dim))
-
-    def forward(self, images):
-        require_images(images, *self.image_shape)
-        x = self.proj(patchify(images, self.patch_size))
-        x = torch.cat([self.cls_token, x], dim=1)
-        return x + self.pos_embed
-
-
-@wrong_patch_embedding(
-    seen="The class token is no parameter: training leaves it as it is.",
-    ask="Who tells the module that it owns this tensor?",
-    source=OURS,
-)
-class ClassTokenNotLearned(nn.Module):
-    def __init__(self, image_size, patch_size, in_channels, dim):
-        super().__init__()
-        require_divides(patch_size, image_size, "a patch_size", "the image_size")
-        self.image_shape = (in_channels, image_size, image_size)
-        self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2
-        self.proj = nn.Linear(in_channels * patch_size**2, dim)
-        self.cls_token = torch.zeros(1, 1, dim)
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, N + 1, dim))
-
-    def forward(self, images):
-        require_images(images, *self.image_shape)
-        x = self.proj(patchify(images, self.patch_size))
-        cls_token = self.cls_token.expand(len(x), -1, -1)
-        x = torch.cat([cls_token, x], dim=1)
-        return x + self.pos_embed
-
-
-@wrong_patch_embedding(
-    seen="The patches get their position twice.",
-    ask="How many times does equation 1 add the positions, and to what?",
-    source=OURS,
-)
-class PositionsAddedTwice(nn.Module):
-    def __init__(self, image_size, patch_size, in_channels, dim):
-        super().__init__()
-        require_divides(patch_size, image_size, "a patch_size", "the image_size")
-        self.image_shape = (in_channels, image_size, image_size)
-        self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2
-        self.proj = nn.Linear(in_channels * patch_size**2, dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, N + 1, dim))
-
-    def forward(self, images):
-        require_images(images, *self.image_shape)
-        x = self.proj(patchify(images, self.patch_size))
-        x = x + self.pos_embed[:, 1:]
-        cls_token = self.cls_token.expand(len(x), -1, -1)
-        x = torch.cat([cls_token, x], dim=1)
-        return x + self.pos_embed
-
-
-@wrong_patch_embedding(
-    seen="The tokens are multiplied by the position embeddings.",
-    ask="What would a position embedding of 0 leave of its token?",
-    source=OURS,
-)
-class PositionsMultiplied(nn.Module):
-    def __init__(self, image_size, patch_size, in_channels, dim):
-        super().__init__()
-        require_divides(patch_size, image_size, "a patch_size", "the image_size")
-        self.image_shape = (in_channels, image_size, image_size)
-        self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2
-        self.proj = nn.Linear(in_channels * patch_size**2, dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, N + 1, dim))
-
-    def forward(self, images):
-        require_images(images, *self.image_shape)
-        x = self.proj(patchify(images, self.patch_size))
-        cls_token = self.cls_token.expand(len(x), -1, -1)
-        x = torch.cat([cls_token, x], dim=1)
-        return x * self.pos_embed
-
-
-@wrong_patch_embedding(
-    seen="The position embeddings are fixed sines and cosines. Those are the first "
-    "Transformer's; the ViT learns its own.",
-    ask="Which of the two does the paper on ViT use?",
-    source=VASWANI,
-)
-class SinusoidalPositions(nn.Module):
-    def __init__(self, image_size, patch_size, in_channels, dim):
-        super().__init__()
-        require_divides(patch_size, image_size, "a patch_size", "the image_size")
-        self.image_shape = (in_channels, image_size, image_size)
-        self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2
-        self.proj = nn.Linear(in_channels * patch_size**2, dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        steps = torch.arange(N + 1)[:, None] / 10000 ** (torch.arange(0, dim, 2) / dim)
-        waves = torch.stack([steps.sin(), steps.cos()], dim=-1).flatten(1)
-        self.pos_embed = waves[None, :, :dim]
-
-    def forward(self, images):
-        require_images(images, *self.image_shape)
-        x = self.proj(patchify(images, self.patch_size))
-        cls_token = self.cls_token.expand(len(x), -1, -1)
-        x = torch.cat([cls_token, x], dim=1)
-        return x + self.pos_embed
-
-
-@wrong_patch_embedding(
-    seen="The patches are multiplied by √D before the positions are added, as in the "
-    "first Transformer.",
-    ask="Does equation 1 of the ViT paper have a factor before E?",
-    source=VASWANI,
-)
-class EmbeddingScaled(nn.Module):
-    def __init__(self, image_size, patch_size, in_channels, dim):
-        super().__init__()
-        require_divides(patch_size, image_size, "a patch_size", "the image_size")
-        self.image_shape = (in_channels, image_size, image_size)
-        self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2
-        self.proj = nn.Linear(in_channels * patch_size**2, dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, N + 1, dim))
-
-    def forward(self, images):
-        require_images(images, *self.image_shape)
-        x = self.proj(patchify(images, self.patch_size))
-        x = x * x.shape[-1] ** 0.5
-        cls_token = self.cls_token.expand(len(x), -1, -1)
-        x = torch.cat([cls_token, x], dim=1)
-        return x + self.pos_embed
-
-
-@wrong_patch_embedding(
-    seen="The flattened patches themselves are the tokens; `proj` is not used.",
-    ask="How many numbers has a flattened patch, and how many a token?",
-    source=OURS,
-)
-class PatchesNotProjected(nn.Module):
-    def __init__(self, image_size, patch_size, in_channels, dim):
-        super().__init__()
-        require_divides(patch_size, image_size, "a patch_size", "the image_size")
-        self.image_shape = (in_channels, image_size, image_size)
-        self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2
-        self.proj = nn.Linear(in_channels * patch_size**2, dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, N + 1, dim))
-
-    def forward(self, images):
-        require_images(images, *self.image_shape)
-        x = patchify(images, self.patch_size)
-        cls_token = self.cls_token.expand(len(x), -1, -1)
-        x = torch.cat([cls_token, x], dim=1)
-        return x + self.pos_embed
-
-
-@wrong_patch_embedding(
-    seen="It can be built for an image that its patches do not fill.",
-    ask="10 pixels, patches of 4: what becomes of the rest, and when can you tell?",
-    source=OURS,
-)
-class SizesNotChecked(nn.Module):
-    def __init__(self, image_size, patch_size, in_channels, dim):
-        super().__init__()
-        self.image_shape = (in_channels, None, None)
-        self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2
-        self.proj = nn.Linear(in_channels * patch_size**2, dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, N + 1, dim))
-
-    def forward(self, images):
-        require_images(images, *self.image_shape)
-        x = self.proj(patchify(images, self.patch_size))
-        cls_token = self.cls_token.expand(len(x), -1, -1)
-        x = torch.cat([cls_token, x], dim=1)
-        return x + self.pos_embed
-
-
-PATCH_EMBEDDING = (
-    ConvolutionReshaped,
-    OnePositionForAll,
-    NoPositions,
-    PositionsBeforeClassToken,
-    PositionsAddedTwice,
-    PositionsMultiplied,
-    SinusoidalPositions,
-    PositionsNotLearned,
-    NoClassToken,
-    ClassTokenLast,
-    ClassTokenFromImage,
-    ClassTokenPerImage,
-    ClassTokenNotLearned,
-    EmbeddingScaled,
-    PatchesNotProjected,
-    SizesNotChecked,
+"""
+SPLIT = "unflatten(3, (-1, P)).unflatten(2, (-1, P))"
+ORDER = "(0, 2, 4, 1, 3, 5)"
+JOINED = "x.flatten(3).flatten(1, 2)"
+AS_MANY = "images.shape[1] * P * P"
+REST = "What should happen to the pixels that fill no whole patch?"
+PATCHIFY = edits(
+    patchify,
+    edit(
+        "bare-reshape",
+        {
+            f"x = images.{SPLIT}": "",
+            f"x = x.permute{ORDER}": "",
+            JOINED: f"images.reshape(len(images), -1, {AS_MANY})",
+        },
+        "A patch holds a run of numbers as they lie in memory: pieces of long rows of "
+        "one channel, not a square.",
+        "Paint one patch red. In how many rows of your result do you find it?",
+        GITHUB + "duoan/TorchCode/issues/21",
+    ),
+    edit(
+        "channels-not-moved",
+        {
+            ORDER: "(0, 1, 2, 4, 3, 5)",
+            JOINED: f"x.reshape(len(images), -1, {AS_MANY})",
+        },
+        "The channels stayed in front: a patch holds squares of one channel from "
+        "different places. With one channel nothing is wrong.",
+        "Where do the red, green and blue values of one pixel end up?",
+        GITHUB + "gupta-abhay/pytorch-vit/issues/7",
+    ),
+    edit(
+        "column-by-column",
+        {ORDER: "(0, 4, 2, 1, 3, 5)"},
+        "The patches come column by column, not row by row.",
+        "Which patch comes second: the one to the right, or the one below?",
+    ),
+    edit(
+        "patches-transposed",
+        {ORDER: "(0, 2, 4, 1, 5, 3)"},
+        "Inside a patch, rows and columns have changed places.",
+        "Which of the two axes of length P came from the image's height?",
+    ),
+    edit(
+        "image-turned",
+        {ORDER: "(0, 4, 2, 1, 5, 3)"},
+        "Rows and columns have changed places everywhere: inside the patches, and in "
+        "their order.",
+        "Which axis of the images is the height, and which the width?",
+    ),
+    edit(
+        "channels-last",
+        {ORDER: "(0, 2, 4, 3, 5, 1)"},
+        "The values of a patch come in the order row, column, channel. That is a "
+        "valid order, but not the one of a convolution's weight in PyTorch.",
+        "In which order does the weight of nn.Conv2d hold its values?",
+        GITHUB + "google-research/vision_transformer/issues/93",
+    ),
+    edit(
+        "pixels-spread",
+        {SPLIT: SPLIT.replace("-1, P", "P, -1"), ORDER: "(0, 3, 5, 1, 2, 4)"},
+        "A patch holds pixels that lie far apart, at equal distances. The axes were "
+        "split the other way round.",
+        "Which of the two new axes is P long: the one that runs fast, or the other?",
+    ),
+    edit(
+        "height-and-width-exchanged",
+        {
+            f"images.{SPLIT}": "images.reshape(\n        *images.shape[:2], "
+            "images.shape[3] // P, P, images.shape[2] // P, P\n    )"
+        },
+        "Height and width have changed places: square images come out right, others "
+        "do not.",
+        "In which order does the shape of the images give height and width?",
+    ),
+    edit(
+        "columns-reshaped",
+        {JOINED: f"{JOINED}.mT.reshape(len(images), -1, {AS_MANY})"},
+        "Two axes had to change places, and a reshape was to do it. It cuts the same "
+        "run of numbers into other rows.",
+        "Which of `reshape` and `transpose` moves a number to another place?",
+    ),
+    edit(
+        "steps-of-one-pixel",
+        {
+            SPLIT: "unfold(2, P, 1).unfold(3, P, 1)\n"
+            "    x = x[:, :, : images.shape[2] // P, : images.shape[3] // P]",
+            ORDER: "(0, 2, 3, 1, 4, 5)",
+        },
+        "There are as many patches as there should be, but each lies one pixel beside "
+        "the one before it. Only a corner of the image is read.",
+        "At which pixel does the second patch begin?",
+    ),
+    # From here on another shape comes back.
+    edit(
+        "windows-overlap",
+        {SPLIT: "unfold(2, P, 1).unfold(3, P, 1)", ORDER: "(0, 2, 3, 1, 4, 5)"},
+        "The window moves by one pixel, so patches overlap and there are too many.",
+        "How far must the window move so that each pixel is in exactly one patch?",
+    ),
+    edit(
+        "channels-apart",
+        {ORDER: "(0, 1, 2, 4, 3, 5)", JOINED: "x.flatten(4).flatten(1, 3)"},
+        "Each channel is cut by itself: a row holds one channel of a patch, and there "
+        "are C times too many rows.",
+        "How many rows should one patch become, and how many numbers has a patch?",
+    ),
+    edit(
+        "patches-in-columns",
+        {JOINED: f"{JOINED}.transpose(1, 2)"},
+        "A patch is a column of the result, not a row.",
+        "Over which axis does a linear layer go, and what must stand there?",
+    ),
+    edit(
+        "patches-before-images",
+        {JOINED: f"{JOINED}.transpose(0, 1)"},
+        "The patches stand on the first axis, the images on the second.",
+        "Which axis of the result counts the images, and which the patches?",
+    ),
+    edit(
+        "grid-kept",
+        {JOINED: "x.flatten(3)"},
+        "The patches still stand in a grid: rows and columns of patches are two axes.",
+        "Does the encoder take a grid of patches, or a list?",
+    ),
+    edit(
+        "patches-not-flattened",
+        {JOINED: "x.flatten(1, 2)"},
+        "A patch is still a small image, with axes for channel, row and column.",
+        "What does a linear layer take: an image, or a list of numbers?",
+    ),
+    edit(
+        "patches-joined",
+        {JOINED: "x.flatten(1)"},
+        "All patches of an image stand in one row.",
+        "How many rows should an image have, and how long should each be?",
+    ),
+    edit(
+        "images-joined",
+        {JOINED: "x.flatten(3).flatten(0, 2)"},
+        "The patches of all images stand in one list: the axis of the images is gone.",
+        "How could a later layer tell which patches belong to one image?",
+    ),
+    edit(
+        "count-and-size-exchanged",
+        {SPLIT: SPLIT.replace("-1, P", "P, -1")},
+        "Each side of an image is cut into P pieces, not into pieces of P pixels.",
+        "Is P the number of patches along a side, or the length of one?",
+    ),
+    edit(
+        "side-counted-once",
+        {JOINED: f"x.reshape(len(images), -1, {AS_MANY.removesuffix(' * P')})"},
+        "A row has C · P numbers: as many as one line of a patch.",
+        "How many pixels has a square whose side is P?",
+    ),
+    edit(
+        "channels-lost",
+        {JOINED: "x.mean(3).flatten(3).flatten(1, 2)"},
+        "A row has P² numbers, one for each pixel: the channels are gone.",
+        "How many numbers describe one coloured pixel?",
+    ),
+    edit(
+        "patches-reduced",
+        {JOINED: "x.mean((4, 5)).flatten(1, 2)"},
+        "A patch has become a single number in each channel.",
+        "What should be left of the pixels of a patch?",
+    ),
+    edit(
+        "one-row-of-patches",
+        {JOINED: "x[:, 0].flatten(2)"},
+        "There are only as many patches as stand side by side.",
+        "How many rows of patches are there, and where do the others get lost?",
+    ),
+    edit(
+        "last-patches-missing",
+        {f"images.{SPLIT}": f"images[..., :-P, :-P].{SPLIT}"},
+        "The last row and the last column of patches are missing.",
+        "Where does the last patch begin, and do your loops reach it?",
+    ),
+    # And here, where nothing should come back.
+    edit(
+        "edges-dropped",
+        {
+            CHECKED: "    H, W = (side // P * P for side in images.shape[2:])\n"
+            "    images = images[:, :, :H, :W]\n"
+        },
+        "Pixels at the right and lower edge are dropped without a word.",
+        REST,
+    ),
 )
 
+# Misconceptions of PatchEmbedding.
 
-def inside(misconception: Misconception) -> Misconception:
-    """A misconception of patchify as it shows in PatchEmbedding."""
-
-    class Inside(PatchEmbedding):
-        def forward(self, images):
-            require_images(images, *self.image_shape)
-            x = self.proj(misconception.wrong(images, self.patch_size))
-            cls_token = self.cls_token.expand(len(x), -1, -1)
-            return torch.cat([cls_token, x], dim=1) + self.pos_embed
-
-    return replace(misconception, wrong=Inside, right=PatchEmbedding)
-
-
-# Those that keep the shape.
-INSIDE = (
-    bare_reshape,
-    channels_not_moved,
-    column_by_column,
-    patches_transposed,
-    image_turned,
-    channels_last,
-    pixels_spread,
+PROJECTED = "self.proj(patchify(images, self.patch_size))"
+SIZES = "nn.Linear(in_channels * patch_size**2, dim)"
+SUM = "return x + self.pos_embed"
+SHOWN = "self.cls_token.expand(len(x), -1, -1)"
+TOKEN = "nn.Parameter(torch.zeros(1, 1, dim))"
+PLACES = "nn.Parameter(0.02 * torch.randn(1, N + 1, dim))"
+NORM = "Does equation 1 have a norm, or does it stand in the encoder's blocks?"
+OWNER = "Who tells the module that it owns this tensor?"
+PATCH_EMBEDDING = edits(
+    PatchEmbedding,
+    edit(
+        "convolution-reshaped",
+        {
+            f"x = {PROJECTED}": "P = self.patch_size\n"
+            "        weight = self.proj.weight.unflatten(1, (-1, P, P))\n"
+            "        x = F.conv2d(images, weight, self.proj.bias, stride=P)\n"
+            "        x = x.reshape(len(x), -1, x.shape[1])"
+        },
+        "Each token mixes numbers of one output channel from several patches, because "
+        "channels stand before places in the result of a convolution.",
+        "Which axis of the convolution's result is D, and which axes are the grid?",
+        GITHUB + "ohtlab/headpose-fsanet-pytorch/issues/10",
+    ),
+    edit(
+        "features-before-patches",
+        {
+            f"x = {PROJECTED}": "P = self.patch_size\n"
+            "        weight = self.proj.weight.unflatten(1, (-1, P, P))\n"
+            "        x = F.conv2d(images, weight, self.proj.bias, stride=P).flatten(2)"
+        },
+        "The D features stand before the N patches, as a convolution leaves them.",
+        "Which axis of the convolution's result is D, and where does the class token "
+        "need it?",
+    ),
+    edit(
+        "projection-reversed",
+        {SIZES: "nn.Linear(dim, in_channels * patch_size**2)"},
+        "The projection takes D numbers and gives as many as a patch has.",
+        "What goes into the projection, and what comes out?",
+    ),
+    edit(
+        "channels-and-width-exchanged",
+        {SIZES: "nn.Linear(dim * patch_size**2, in_channels)"},
+        "Channels and width have changed places: the projection takes D channels and "
+        "gives C numbers.",
+        "Which of C and D does the image bring along, and which do you choose?",
+    ),
+    edit(
+        "projection-of-one-channel",
+        {"in_channels * patch_size**2, dim": "patch_size**2, dim"},
+        "The projection takes P² numbers. A patch of C channels has more.",
+        "How many numbers describe one coloured pixel?",
+    ),
+    edit(
+        "projection-of-one-line",
+        {"in_channels * patch_size**2, dim": "in_channels * patch_size, dim"},
+        "The projection takes C · P numbers: as many as one line of a patch.",
+        "How many pixels has a square whose side is P?",
+    ),
+    edit(
+        "projection-of-the-image",
+        {"in_channels * patch_size**2, dim": "in_channels * image_size**2, dim"},
+        "The projection takes all numbers of the image at once.",
+        "How many numbers of an image go into one token?",
+    ),
+    edit(
+        "projection-of-the-count",
+        {"in_channels * patch_size**2, dim": "in_channels * N, dim"},
+        "The projection takes as many pixels as there are patches.",
+        "Is it the number of patches that says how large one is?",
+    ),
+    edit(
+        "one-position-for-all",
+        {"randn(1, N + 1, dim)": "randn(1, 1, dim)"},
+        "The same vector is added at every position, so it says nothing about places.",
+        "How many different positions are there, and how many vectors?",
+        GITHUB + "pytorch/examples/issues/1178",
+    ),
+    edit(
+        "first-position-for-all",
+        {SUM: f"{SUM}[:, :1]"},
+        "Every token gets the first position, so it says nothing about places.",
+        "How many different positions are there, and which one does token 5 get?",
+    ),
+    edit(
+        "positions-of-one-side",
+        {"randn(1, N + 1, dim)": "randn(1, image_size // patch_size + 1, dim)"},
+        "There are positions for as many patches as stand side by side.",
+        "How many squares has a grid of 5 rows and 5 columns?",
+    ),
+    edit(
+        "positions-of-pixels",
+        {"randn(1, N + 1, dim)": "randn(1, image_size**2 + 1, dim)"},
+        "There is a position for each pixel.",
+        "What gets a position: a pixel, or a token?",
+    ),
+    edit(
+        "two-tokens-more",
+        {"randn(1, N + 1, dim)": "randn(1, N + 2, dim)"},
+        "There are positions for two tokens beside the patches, as in DeiT.",
+        "Which tokens does equation 1 have beside the patches?",
+    ),
+    edit(
+        "positions-as-wide-as-patches",
+        {"randn(1, N + 1, dim)": "randn(1, N + 1, in_channels * patch_size**2)"},
+        "A position has as many numbers as a flattened patch.",
+        "To what is a position added: to a patch, or to a token?",
+    ),
+    edit(
+        "no-positions",
+        {"x + self.pos_embed": "x"},
+        "No position is added to the tokens.",
+        "How could a later layer tell where a patch lay?",
+        GITHUB + "lucidrains/DALLE2-pytorch/issues/252",
+    ),
+    edit(
+        "positions-before-class-token",
+        {
+            "return x + self.pos_embed": "return x",
+            PROJECTED: f"{PROJECTED} + self.pos_embed[:, 1:]",
+        },
+        "The class token gets no position embedding of its own.",
+        "To how many vectors does equation 1 add a position?",
+        GITHUB + "labmlai/annotated_deep_learning_paper_implementations/pull/221",
+    ),
+    edit(
+        "positions-added-twice",
+        {PROJECTED: f"{PROJECTED} + self.pos_embed[:, 1:]"},
+        "The patches get their position twice.",
+        "How many times does equation 1 add the positions, and to what?",
+    ),
+    edit(
+        "positions-on-class-token-alone",
+        {SHOWN: f"{SHOWN} + self.pos_embed[:, :1]", SUM: "return x"},
+        "The class token gets its position, the patches get none.",
+        "To how many vectors does equation 1 add a position?",
+    ),
+    edit(
+        "positions-shifted",
+        {SUM: f"{SUM}.roll(1, dims=1)"},
+        "The class token gets the last position, and each patch that of the token "
+        "before it.",
+        "Which row of `pos_embed` belongs to token 0?",
+    ),
+    edit(
+        "positions-multiplied",
+        {"x + self.pos_embed": "x * self.pos_embed"},
+        "The tokens are multiplied by the position embeddings.",
+        "What would a position embedding of 0 leave of its token?",
+    ),
+    edit(
+        "positions-concatenated",
+        {
+            SUM: "places = self.pos_embed.expand(len(x), -1, -1)\n"
+            "        return torch.cat([x, places], dim=-1)"
+        },
+        "The positions stand beside the features, so a token is twice as wide.",
+        "Which step of equation 1 brings the positions in: a plus, or a bracket?",
+    ),
+    edit(
+        "sinusoidal-positions",
+        {
+            f"self.pos_embed = {PLACES}": "steps = torch.arange(N + 1)[:, None]\n"
+            "        waves = steps / 10000 ** (torch.arange(0, dim, 2) / dim)\n"
+            "        waves = torch.stack([waves.sin(), waves.cos()], dim=-1)\n"
+            "        self.pos_embed = waves.flatten(1)[:, :dim]"
+        },
+        "The position embeddings are fixed sines and cosines. Those are the first "
+        "Transformer's; the ViT learns its own.",
+        "Which of the two does the paper on ViT use?",
+        VASWANI,
+    ),
+    edit(
+        "positions-not-learned",
+        {PLACES: "0.02 * torch.randn(1, N + 1, dim)"},
+        "The position embeddings are no parameters: training leaves them as they are.",
+        OWNER,
+        GITHUB + "pytorch/examples/issues/1178",
+    ),
+    edit(
+        "no-class-token",
+        {
+            f"self.cls_token = {TOKEN}": "",
+            f"cls_token = {SHOWN}": "",
+            "x = torch.cat([cls_token, x], dim=1)": "",
+            "x + self.pos_embed": "x + self.pos_embed[:, 1:]",
+        },
+        "There are N tokens, one a patch. No token stands for the whole image.",
+        "Equation 1 has N + 1 rows. Which is the first?",
+    ),
+    edit(
+        "class-token-not-expanded",
+        {SHOWN: "self.cls_token"},
+        "One class token is put in front of several images. With a single image it "
+        "works.",
+        "How many class tokens does a batch of B images need, and how many are there?",
+    ),
+    edit(
+        "class-token-last",
+        {"[cls_token, x]": "[x, cls_token]"},
+        "The class token stands behind the patches, not before them.",
+        "In equation 1, which stands first: the class token or the patches?",
+    ),
+    edit(
+        "class-token-from-image",
+        {SHOWN: "x.mean(dim=1, keepdim=True)"},
+        "The class token is computed from the image, such as the mean of its patches.",
+        "Is the class token computed from the image, or learned?",
+    ),
+    edit(
+        "class-token-per-image",
+        {"zeros(1, 1, dim)": "zeros(2, 1, dim)", SHOWN: "self.cls_token"},
+        "There is a class token for each image of a batch, so it works with one batch "
+        "size alone, and each learns by itself.",
+        "How many class tokens does the model learn, and how many images use each?",
+        GITHUB + "ahmadchalhoub/research_implementations/issues/2",
+    ),
+    edit(
+        "class-token-not-learned",
+        {TOKEN: "torch.zeros(1, 1, dim)"},
+        "Token 0 starts from no parameter: training cannot change it.",
+        OWNER,
+    ),
+    edit(
+        "class-token-alone",
+        {SUM: f"{SUM.replace('x + self.pos_embed', '(x + self.pos_embed)[:, 0]')}"},
+        "One vector comes back for an image. The patches are gone.",
+        "How many tokens does the encoder read?",
+    ),
+    edit(
+        "tokens-before-images",
+        {SUM: "return (x + self.pos_embed).transpose(0, 1)"},
+        "The tokens stand on the first axis, the images on the second.",
+        "Which axis of the result counts the images, and which the tokens?",
+    ),
+    edit(
+        "features-before-tokens",
+        {SUM: "return (x + self.pos_embed).mT"},
+        "A token is a column of the result, not a row.",
+        "Which axis holds the D numbers of one token?",
+    ),
+    edit(
+        "norm-of-the-sum",
+        {SUM: "return F.layer_norm(x + self.pos_embed, x.shape[-1:])"},
+        "The tokens are normalised after the sum, as in BERT.",
+        NORM,
+    ),
+    edit(
+        "norm-of-the-projection",
+        {PROJECTED: f"{PROJECTED}\n        x = F.layer_norm(x, x.shape[-1:])"},
+        "The projected patches are normalised, as in Swin.",
+        NORM,
+    ),
+    edit(
+        "norm-of-the-patches",
+        {
+            PROJECTED: "patchify(images, self.patch_size)\n"
+            "        x = self.proj(F.layer_norm(x, x.shape[-1:]))"
+        },
+        "The flattened patches are normalised before the projection.",
+        NORM,
+    ),
+    edit(
+        "projection-bent",
+        {PROJECTED: f"{PROJECTED}.relu()"},
+        "A nonlinearity stands behind the projection.",
+        "Is there anything but a linear map between a patch and its token?",
+    ),
+    edit(
+        "embedding-scaled",
+        {PROJECTED: f"{PROJECTED} * self.proj.out_features**0.5"},
+        "The patches are multiplied by √D before the positions are added, as in the "
+        "first Transformer.",
+        "Does equation 1 of the ViT paper have a factor before E?",
+        VASWANI,
+    ),
+    edit(
+        "patches-not-projected",
+        {PROJECTED: "patchify(images, self.patch_size)"},
+        "The flattened patches themselves are the tokens; `proj` is not used.",
+        "How many numbers has a flattened patch, and how many a token?",
+    ),
+    edit(
+        "sizes-not-checked",
+        {
+            'require_divides(patch_size, image_size, "a patch_size", '
+            '"the image_size")': "",
+            "(in_channels, image_size, image_size)": "(in_channels, None, None)",
+        },
+        "It can be built for an image that its patches do not fill.",
+        "10 pixels, patches of 4: what becomes of the rest, and when can you tell?",
+    ),
 )
-MISCONCEPTIONS = {"patchify": PATCHIFY, "PatchEmbedding": PATCH_EMBEDDING}
+# Those of patchify that show in square images, and can be projected or stop it.
+INSIDE = named(
+    PATCHIFY,
+    "bare-reshape",
+    "channels-not-moved",
+    "column-by-column",
+    "patches-transposed",
+    "image-turned",
+    "channels-last",
+    "pixels-spread",
+    "columns-reshaped",
+    "steps-of-one-pixel",
+    "windows-overlap",
+    "patches-in-columns",
+    "grid-kept",
+)
+MISCONCEPTIONS = {
+    "patchify": PATCHIFY,
+    "PatchEmbedding": (*PATCH_EMBEDDING, *inside(PatchEmbedding, INSIDE)),
+}
 
 # The oracles.
 
@@ -698,8 +565,10 @@ patch_embedding_oracle = oracle_of(embed)
 # The questions. Sizes differ, so that a wrong axis cannot hide; where some are equal,
 # a wrong version must fail by its numbers.
 
-LIT = (1, 13, 9)  # channel, row and column of the number that changes
-LIT_PIXEL = "channel 1, row 13, column 9, counted from 0"
+LIT = (0, 13, 6)  # channel, row and column of the number that changes
+LIT_PIXEL = "channel 0, row 13, column 6, counted from 0"
+LIGHT = 3  # by how much
+LIT_TOKEN, LIT_VALUE = 17, 6  # the token of its patch, and its place in the patch
 
 
 def memory(*shape: int) -> Tensor:
@@ -708,9 +577,9 @@ def memory(*shape: int) -> Tensor:
 
 
 def lit(images: Tensor) -> Tensor:
-    """The same images; in the first one, one number is larger by 3."""
+    """The same images; in the first one, one number is larger."""
     images = images.clone()
-    images[(0, *LIT)] += 3
+    images[(0, *LIT)] += LIGHT
     return images
 
 
@@ -719,19 +588,20 @@ def patchify_questions(seed: int) -> list[Question]:
     normal = Normal(seed)
     images = normal(2, 3, 20, 28)
     return [
+        Question("an image", (images, 4)),
         Question("small image", (memory(1, 1, 4, 6), 2)),
         Question("small image, two channels", (memory(1, 2, 2, 4), 2)),
-        Question("an image", (images, 4)),
-        Question("one number changed", (lit(images), 4)),
-        Question("a square image", (normal(3, 3, 9, 9), 3)),
+        Question("a square image", (normal(4, 2, 15, 15), 3)),
         Question("one patch", (normal(3, 2, 5, 5), 5)),
         Question("patches of one pixel", (normal(2, 4, 3, 5), 1)),
         Question("float32", (images.float(), 4)),
         Question("float32 again", (images.float(), 4)),
+        Question("a nan", (with_nan(images), 4)),
         Question("gradients", (images, 4), cotangent=normal(2, 35, 48)),
         Question("another device", (images, 4), device="meta"),
-        Question("rows left over", (normal(1, 2, 7, 6), 3), refused=True),
-        Question("columns left over", (normal(1, 2, 6, 8), 3), refused=True),
+        # As many pixels as three whole patches have.
+        Question("rows left over", (normal(1, 2, 6, 8), 4), refused=True),
+        Question("columns left over", (normal(1, 2, 8, 6), 4), refused=True),
     ]
 
 
@@ -740,23 +610,26 @@ def patch_embedding_questions(seed: int) -> list[Question]:
     normal = Normal(seed)
     images = normal(2, 3, 20, 20)
     common = given(normal, 20, 4, 3, 7)
-    square = given(normal, 6, 2, 3, 12)
+    wide = given(normal, 8, 2, 3, 12)
     patch = normal(1, 3, 4, 4)
     left_over = given(normal, 10, 4, 3, 7)
     return [
-        Question("small image", (memory(1, 1, 4, 4),), **SMALL_GREY),
-        Question("small image, two channels", (memory(1, 2, 2, 2),), **SMALL_COLOUR),
         Question("an image", (images,), **common),
         Question("one number changed", (lit(images),), **common),
+        Question("small image", (memory(1, 1, 4, 4),), **SMALL_GREY),
+        Question("small image, two channels", (memory(1, 2, 2, 2),), **SMALL_COLOUR),
         Question("equal patches", (patch.tile(1, 1, 5, 5),), **common),
-        Question("as wide as a patch", (normal(4, 3, 6, 6),), **square),
+        Question("as wide as a patch", (normal(5, 3, 8, 8),), **wide),
         Question("one patch", (normal(3, 2, 5, 5),), **given(normal, 5, 5, 2, 8)),
+        Question("called again", (images,), **common, rehearsals=(False,)),
+        Question("in training", (images,), **common, training=True),
         Question("float32", (images.float(),), **common),
         Question("float32 again", (images.float(),), **common),
+        Question("a nan", (with_nan(images),), **common),
         Question("gradients", (images,), **common, cotangent=normal(2, 26, 7)),
         Question("another device", (images,), **common, device="meta"),
-        # The whole patches alone: nothing in the call itself is amiss.
-        Question("pixels left over", (normal(1, 3, 8, 8),), **left_over, refused=True),
+        # Two inputs: who can be called with them was built without an error.
+        Question("pixels left over", (images, images), **left_over, refused=True),
     ]
 
 
@@ -813,55 +686,132 @@ SMALL_COLOUR = {
     },
 }
 
-# The properties that are this chapter's own.
+# The properties that are this chapter's own: those of patchify.
+
+RANDOM = ("an image", "a square image", "one patch", "patches of one pixel")
+MOVED = "Does your code only move numbers, or does it also compute with them?"
 
 
-def lights_one(row: str, place: int):
-    """One number of an image changes one row of the result, the right one.
+@holds(
+    "height and width may differ",
+    "How many patches stand side by side, and how many above one another?",
+    core=True,
+)
+def works_oblong(trials: Trials) -> None:
+    """Images need not be square."""
+    oblong = trials["an image"]
+    if trials["a square image"].right() and not oblong.right():
+        text = f"Square images work, others do not. {what_is_wrong(oblong)}"
+        raise Fails(text, "square-assumed")
 
-    row: what a row is. place: where the lit number belongs.
-    """
 
-    def test(trials: Trials) -> Problem | None:
-        before, after = trials["an image"], trials["one number changed"]
-        if before.problem() or after.problem():
-            return before.problem() or after.problem()
-        change = after.reply.outputs[0].double() - before.reply.outputs[0].double()
-        found = (change.abs().amax(-1) > 1e-9).nonzero().tolist()  # [image, row]
-        if found == [[0, place]]:
-            return None
-        rows = [number for image, number in found if image == 0]
-        seen = ", ".join(map(str, rows[:8])) + (", …" if len(rows) > 8 else "")
+@holds(
+    "images and patches of any size work",
+    "Which numbers in your code should come from the images, or from `patch_size`?",
+    core=True,
+)
+def fits_all_sizes(trials: Trials) -> None:
+    """No size is a constant of the code."""
+    first, *others = (trials[name] for name in RANDOM)
+    wrong = next((trial for trial in others if not trial.right()), None)
+    squeezed = wrong and wrong.problem() and wrong.problem().name == "axis-squeezed"
+    if first.right() and wrong and not squeezed:
+        text = f"It works for {first.sizes()}, but not always. {what_is_wrong(wrong)}"
+        raise Fails(text, "sizes-fixed")
+
+
+def what_is_wrong(trial: Trial) -> str:
+    """Why an answer to a question is not right, in a sentence."""
+    problem = trial.problem()
+    return problem.text if problem else f"The numbers differ for {trial.sizes()}."
+
+
+@each("each number of an image comes out once", RANDOM, MOVED, core=True)
+def keeps_all_numbers(trial: Trial) -> None:
+    """The numbers of an image, put in order, are those of its patches."""
+    got, right = trial.output.double(), trial.expected[0]
+    if same_numbers(got, right):
+        return
+    trial.require_no_rounding()
+    if same_numbers(got[None], right[None]):
+        text = "Numbers of one image are found in the patches of another."
+        ask = "Which axis must stay first, whatever you do with the others?"
+        raise Fails(text, "images-mixed", ask)
+    in_order, got = right.flatten().sort().values, got.flatten()
+    place = torch.searchsorted(in_order, got + 1e-6) - 1  # the largest not above it
+    if ((in_order[place.clamp_min(0)] - got).abs() < 1e-5).all():
+        text = "Some numbers of an image are missing, and others are there twice."
+        raise Fails(text, "numbers-missing")
+    raise Fails("Numbers come out that are in none of the images.", "numbers-changed")
+
+
+@each(
+    "a row holds one patch, and each patch is in its place",
+    RANDOM,
+    "In which row and column of patches does a pixel lie?",
+    core=True,
+)
+def holds_one_patch(trial: Trial) -> None:
+    """Row n holds numbers of patch n and of no other."""
+    got, right = trial.output.double(), trial.expected[0]
+    if close(got.sort().values, right.sort().values) or not same_numbers(got, right):
+        return
+    patches = from_which_patch(got, right)
+    mixed = (patches.amin(-1) < patches.amax(-1)).any()
+    for row, found in enumerate(patches[0]):
+        there = found.unique().tolist()
+        if there == [row]:
+            continue
+        shown = ", ".join(map(str, there[:6])) + (", …" if len(there) > 6 else "")
         text = (
-            f"One number of image 0 was changed: {LIT_PIXEL}. "
-            f"{row.capitalize()} {place} should change and no other. "
-            f"In image 0, what changed is {row} {seen or '(none)'}."
+            f"Row {row} holds numbers of patch {shown}, expected those of patch {row} "
+            f"alone, for {trial.sizes()}. Rows and patches are counted from 0."
         )
-        if len(rows) < len(found):
-            text += " Image 1 changed, too."
-        return Problem("", text)
-
-    return test
+        raise Fails(text, "patches-mixed" if mixed else "patches-in-another-order")
 
 
-def works_oblong(trials: Trials) -> Problem | None:
-    """Height and width may differ."""
-    square, oblong = trials["a square image"], trials["an image"]
-    if square.right() and oblong.problem():
-        text = f"Square images work, others do not. {oblong.problem().text}"
-        return Problem("square-assumed", text)
-    return None
+def same_numbers(got: Tensor, right: Tensor) -> bool:
+    """Each image has its own numbers, in any order."""
+    return close(got.flatten(1).sort().values, right.flatten(1).sort().values)
 
 
-def keeps_all_numbers(trials: Trials) -> Problem | None:
-    """Each number of an image comes out once."""
-    trial = trials["an image"]
-    if trial.problem():
-        return trial.problem()
-    before = trial.question.inputs[0].flatten(1).sort().values
-    if close(trial.reply.outputs[0].flatten(1).sort().values, before):
-        return None
-    return Problem("", "Some numbers of an image are missing, changed, or there twice.")
+def from_which_patch(got: Tensor, right: Tensor) -> Tensor:
+    """The patch (B, N, C·P·P) from which each number came, if none is missing."""
+    patches = right.flatten(1).argsort() // right.shape[-1]
+    places = got.flatten(1).argsort()
+    return torch.empty_like(places).scatter(1, places, patches).view_as(got)
+
+
+@each(
+    "the values of a patch come as channel, row, column",
+    RANDOM,
+    "Read the values of one patch aloud. Which index changes fastest?",
+    core=True,
+)
+def has_order_of_convolution(trial: Trial) -> None:
+    """A row times a filter of a convolution, made flat, is what it computes."""
+    if trial.right():
+        return
+    trial.require_no_rounding()
+    text = "A row holds the numbers of its patch in another order."
+    raise Fails(text, "values-in-another-order")
+
+
+# Those of PatchEmbedding.
+
+FORM = Form(
+    outputs=("tokens",),
+    is_class=True,
+    reference=(PatchEmbedding, oracle.patch_embedding),
+)
+EMBEDDINGS = MISCONCEPTIONS["PatchEmbedding"]
+WHICH_AXIS = "Which axis of each tensor is which: image, channel, row, column, patch?"
+
+
+def known(name: str, text: str = "") -> Fails:
+    """It is this misconception of PatchEmbedding. text: in place of what is seen."""
+    (wrong,) = named(PATCH_EMBEDDING, name)
+    return Fails.like(wrong, text)
 
 
 def patch_count(trial: Trial) -> int:
@@ -870,22 +820,39 @@ def patch_count(trial: Trial) -> int:
     return (sizes["image_size"] // sizes["patch_size"]) ** 2
 
 
-def class_token_is_learned(trials: Trials) -> Problem | None:
-    """One learned class token, the same for all images and any number of them."""
-    trial = trials["an image"]
+@holds(
+    "one image and several work",
+    "Which of your tensors knows nothing of how many images there are?",
+    core=True,
+)
+def takes_several_images(trials: Trials) -> None:
+    """The size of the batch is free."""
+    several, one = trials["an image"], trials["equal patches"]
+    if one.right() and several.reply.errors:
+        text = f"It works with one image, and stops with two. {several.problem().text}"
+        raise Fails(text, "one-image-alone")
+
+
+@each(
+    "there is one learned class token",
+    ("an image",),
+    "Which parameter is the first row of equation 1, and how many images share it?",
+    core=True,
+)
+def class_token_is_learned(trial: Trial) -> None:
+    """It is the same for all images and any number of them."""
     shapes, outputs = trial.reply.parameters, trial.reply.outputs
     N, D = patch_count(trial), trial.question.arguments["dim"]
     if len(shapes.get("cls_token", ())) == 3 and shapes["cls_token"][0] > 1:
-        return Problem(ClassTokenPerImage.name, ClassTokenPerImage.seen)
+        raise known("class-token-per-image")
     if any(len(s) > 1 and math.prod(s) == D for s in shapes.values()):
-        return None  # it is there, perhaps under another name
+        return  # it is there, perhaps under another name
     if shapes.get("pos_embed", ())[-2:-1] == (N,) or has_tokens(trial, N):
-        return Problem(NoClassToken.name, NoClassToken.seen)
-    if not has_tokens(trial, N + 1):
-        return None
-    first, second = outputs[0][:, 0]
-    found = ClassTokenNotLearned if close(first, second) else ClassTokenFromImage
-    return Problem(found.name, found.seen)
+        raise known("no-class-token")
+    if has_tokens(trial, N + 1):
+        first, second = outputs[0][:, 0]
+        learned = close(first, second)
+        raise known(f"class-token-{'not-learned' if learned else 'from-image'}")
 
 
 def has_tokens(trial: Trial, count: int) -> bool:
@@ -894,314 +861,330 @@ def has_tokens(trial: Trial, count: int) -> bool:
     return bool(outputs) and outputs[0].shape[:-1] == (2, count)
 
 
-def positions_are_learned(trials: Trials) -> Problem | None:
-    """A learned position for each of the N + 1 tokens."""
+@holds(
+    "there is a learned position for each token",
+    "Which parameter holds a position for each of the N + 1 tokens?",
+    core=True,
+)
+def positions_are_learned(trials: Trials) -> None:
+    """N + 1 of them are parameters."""
     trial = trials["an image"]
     shapes, N = trial.reply.parameters, patch_count(trial)
     if "pos_embed" in shapes:
         rows = (1, *shapes["pos_embed"])[-2]
-        found = {1: OnePositionForAll, N: PositionsBeforeClassToken}.get(rows)
-        return Problem(found.name, found.seen) if found else None
+        found = {1: "one-position-for-all", N: "positions-before-class-token"}
+        if rows in found:
+            raise known(found[rows])
+        return
     if any(N in shape or N + 1 in shape for shape in shapes.values()):
-        return None  # they are there, under another name
+        return  # they are there, under another name
     equal = trials["equal patches"]
     if equal.problem():
-        return None
-    patches = equal.reply.outputs[0][0, 1:]
-    if close(patches, patches[:1].expand_as(patches)):
-        return Problem(NoPositions.name, "Equal patches give equal tokens everywhere.")
-    return Problem(PositionsNotLearned.name, PositionsNotLearned.seen)
+        return
+    raise known("no-positions" if places_alike(equal) else "positions-not-learned")
 
 
-def class_token_ignores_images(trials: Trials) -> Problem | None:
-    """Token 0 is the same for every image."""
-    trial = trials["an image"]
-    if trial.problem():
-        return trial.problem()
-    tokens = trial.reply.outputs[0]
-    if close(tokens[0, 0], tokens[1, 0]):
-        return None
-    if close(tokens[0, -1], tokens[1, -1]):
-        return Problem(ClassTokenLast.name, ClassTokenLast.seen)
-    return Problem("", "Token 0 differs from image to image.")
+def places_alike(trial: Trial) -> bool:
+    """All patches have the same token."""
+    patches = trial.output[0, 1:]
+    return close(patches, patches[:1].expand_as(patches))
 
 
-WHICH_AXIS = "Which axis of each tensor is which: image, channel, row, column, patch?"
+@each(
+    "equal patches in different places have different tokens",
+    ("equal patches",),
+    "How could a later layer tell where a patch lay?",
+    core=True,
+)
+def places_differ(trial: Trial) -> None:
+    """The positions have an effect."""
+    if places_alike(trial):
+        text = "Equal patches give equal tokens, wherever they lie."
+        raise Fails(text, "positions-without-effect")
+
+
+@each(
+    "each parameter has the right shape",
+    ("an image",),
+    "Which of C, D, N and P says how long each axis of this parameter is?",
+    core=True,
+)
+def parameters_have_right_shapes(trial: Trial) -> None:
+    """As in the text of the task; a convolution's weight has four axes."""
+    problem = trial.problem()
+    if not problem or problem.name != "wrong-parameter-shape":
+        return
+    sizes = trial.question.arguments
+    P = sizes["patch_size"]
+    right = {n: tuple(value.shape) for n, value in trial.question.parameters.items()}
+    came = trial.reply.parameters
+    if len(came.get("proj.weight", ())) == 4:
+        right["proj.weight"] = (sizes["dim"], sizes["in_channels"], P, P)
+    name, shape = next((n, came[n]) for n in right if came.get(n, right[n]) != right[n])
+    text = f"Its parameter `{name}` has shape {shape}, expected {right[name]}."
+    for wrong in PATCH_EMBEDDING:
+        parameters = asking.ask(wrong.wrong, FORM, trial.question).parameters
+        if flat(parameters.get(name, ())) == flat(shape):
+            raise Fails.like(wrong, f"{text} {wrong.seen}")
+    raise Fails(text, problem.name)
+
+
+def flat(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a convolution's weight as that of a linear layer's."""
+    return (shape[0], math.prod(shape[1:])) if len(shape) == 4 else shape
+
+
+@each(
+    "the class token is the same for every image",
+    ("an image",),
+    "Is the class token computed from the image, or learned?",
+    core=True,
+)
+def class_token_ignores_images(trial: Trial) -> None:
+    """Token 0 of two images is one and the same."""
+    first, second = trial.output
+    if close(first[0], second[0]):
+        return
+    if close(first[-1], second[-1]):
+        raise known("class-token-last")
+    raise Fails("Token 0 differs from image to image.", "class-token-varies")
+
+
+@holds(
+    "one number lights one token, the right one",
+    "In which row and column of patches does this pixel lie?",
+    core=True,
+)
+def lights_one_token(trials: Trials) -> None:
+    """One number of an image changes the token of its patch."""
+    before, after = trials["an image"].output, trials["one number changed"].output
+    change = (after.double() - before.double()).abs().amax(-1)
+    found = (change > 1e-9).nonzero().tolist()  # [image, token]
+    if found == [[0, LIT_TOKEN]]:
+        return
+    tokens = [number for image, number in found if image == 0]
+    seen = ", ".join(map(str, tokens[:8])) + (", …" if len(tokens) > 8 else "")
+    text = (
+        f"One number of image 0 was changed: {LIT_PIXEL}. Token {LIT_TOKEN} should "
+        f"change and no other. In image 0, what changed is token {seen or '(none)'}."
+    )
+    if len(tokens) < len(found):
+        raise Fails(f"{text} Image 1 changed, too.", "images-mixed")
+    raise Fails(text, "patches-mixed" if len(tokens) > 1 else "patches-out-of-place")
+
+
+@holds(
+    "the values of a patch meet the weights of channel, row, column",
+    "In which order does `proj.weight` expect the numbers of a patch?",
+    core=True,
+)
+def meets_its_weights(trials: Trials) -> None:
+    """A number of an image is multiplied by the weights of its place in the patch."""
+    before, after = trials["an image"], trials["one number changed"]
+    change = (after.output.double() - before.output.double())[0, LIT_TOKEN]
+    weights = before.question.parameters["proj.weight"].T  # a row for each value
+    alike = torch.isclose(weights * LIGHT, change).all(-1).nonzero().flatten().tolist()
+    if alike not in ([], [LIT_VALUE]):
+        text = (
+            f"Number {LIT_VALUE} of a patch is multiplied by the weights of number "
+            f"{alike[0]}. The numbers stand in another order."
+        )
+        raise Fails(text, "values-in-another-order")
+
+
+@each(
+    "the numbers agree with equation 1 in float64",
+    ("an image", "equal patches", "as wide as a patch", "one patch"),
+    "Compare token 0, then token 1, with equation 1. Which term differs?",
+    core=True,
+)
+def agrees_with_equation_1(trial: Trial) -> None:
+    """What differs is looked for term by term."""
+    if trial.right():
+        return
+    trial.require_no_rounding()
+    got, right = trial.output.double(), trial.expected[0]
+    places = trial.question.parameters["pos_embed"]
+    require_positions(got - right + places, places)
+    if close(got[:, 1:], right[:, 1:]):
+        raise Fails("Token 0 differs, and the others are right.", "class-token-differs")
+    require_patches(trial, (got - places)[:, 1:], (right - places)[:, 1:])
+    trial.require_right()
+
+
+def require_positions(added: Tensor, places: Tensor) -> None:
+    """Fails if the tokens differ by their positions alone.
+
+    added: what an answer added to the tokens (B, N + 1, D), were all else right.
+    """
+    times = (added * places).sum(-1) / places.square().sum(-1)
+    if close(added, times[..., None] * places):
+        token = int((times[0] - 1).abs().argmax())
+        text = f"The position of token {token} is added {float(times[0, token]):.3g} "
+        raise Fails(f"{text}times, expected once.", "positions-scaled")
+    rows = torch.cat([places[0], torch.zeros_like(places[0, :1])])  # the last is none
+    apart, taken = torch.cdist(added, rows).min(-1)
+    if apart.max() < 1e-6:
+        wrong = (taken[0] != torch.arange(len(taken[0]))).nonzero()[0]
+        row = int(taken[0, wrong])
+        which = (
+            "no position" if row == len(taken[0]) else f"the position of token {row}"
+        )
+        raise Fails(f"Token {int(wrong)} gets {which}.", "positions-shifted")
+
+
+BENDS = (F.relu, F.gelu, torch.tanh, torch.sigmoid, F.silu)
+
+
+def require_patches(trial: Trial, got: Tensor, right: Tensor) -> None:
+    """Fails if what the patches bring in was bent, normalised, stretched or shifted.
+
+    got, right: the tokens of the patches without their positions, (B, N, D).
+    """
+    if any(close(got, bend(right)) for bend in BENDS):
+        raise known("projection-bent")
+    for tokens, name in ((trial.output, "sum"), (got, "projection")):
+        variance, mean = torch.var_mean(tokens.double(), -1, correction=0)
+        if mean.abs().max() < 1e-3 and (variance - 1).abs().max() < 1e-3:
+            raise known(f"norm-of-the-{name}")
+    spread, right_spread = (x - x.mean((0, 1)) for x in (got, right))
+    factor = float((spread * right_spread).sum() / right_spread.square().sum())
+    if not close(spread, factor * right_spread):
+        return
+    if abs(factor - 1) > 1e-5:
+        if abs(factor - right.shape[-1] ** 0.5) < 1e-5:
+            raise known("embedding-scaled")
+        text = f"The patches bring in {factor:.3g} times what they should."
+        raise Fails(
+            text, "patches-scaled", "What is done to a patch but to project it?"
+        )
+    bias, more = trial.question.parameters["proj.bias"], (got - right)[0, 0]
+    times = next((n for n in (-1, 1) if close(more, n * bias)), 0)
+    text, ask = "The same vector is added to each patch's token.", "Where is it from?"
+    if times:
+        text = f"The bias of the projection is added {1 + times} times."
+        ask = "Which of the terms of `proj` do you compute yourself?"
+    raise Fails(text, "vector-added" if not times else "bias-miscounted", ask)
+
+
+@each(
+    "sizes that do not divide are refused when it is built",
+    ("pixels left over",),
+    "10 pixels, patches of 4: what becomes of the rest, and when can you tell?",
+)
+def refuses_when_built(trial: Trial) -> None:
+    """The error comes from `__init__`."""
+    if trial.right():
+        return
+    problem = trial.reply.problem
+    if not problem or "positional argument" in problem.text:  # it was called
+        raise known("sizes-not-checked")
+    built = ", ".join(f"{n} {value}" for n, value in trial.question.arguments.items())
+    raise Fails(
+        f"Built with {built} it should raise a ValueError. {problem.text}",
+        "wrong-error",
+        "Which error says that an argument has a value that does not fit?",
+    )
+
+
+PATCHIFY_FORM = Form(outputs=("patches",), reference=(patchify, oracle.patchify))
 PATCHIFY_PROPERTIES = (
     REPEATS,
-    Property(
-        "height and width may differ",
-        works_oblong,
-        "How many patches stand side by side, and how many above one another?",
-        core=True,
-    ),
-    Property(
+    works_oblong,
+    fits_all_sizes,
+    returns_right_shapes(
         "patches (B, N, C·P·P) come back",
-        returns_right_shapes("an image", "small image, two channels", "one patch"),
-        WHICH_AXIS,
-        core=True,
+        *("an image", "small image, two channels", "one patch"),
+        ask=WHICH_AXIS,
+        form=PATCHIFY_FORM,
+        known=PATCHIFY,
     ),
-    Property(
-        "each number of an image comes out once",
-        keeps_all_numbers,
-        "Does your code only move numbers, or does it also compute with them?",
-        core=True,
-    ),
-    Property(
-        "one number lights one row, the right one",
-        lights_one("row", 23),
-        "In which row and column of patches does this pixel lie?",
-        core=True,
-    ),
-    Property(
-        "the values of a patch come as channel, row, column",
-        agrees("an image", "a square image", "one patch", "patches of one pixel"),
-        "Read the values of one patch aloud. Which index changes fastest?",
-        core=True,
-    ),
+    keeps_all_numbers,
+    holds_one_patch,
+    has_order_of_convolution,
+    PASSES_NAN_ON,
     *EDGES,
-    Property(
+    refuses(
         "sizes that do not divide are refused",
-        refuses("edges-not-refused", "rows left over", "columns left over"),
-        "What should happen to the pixels that fill no whole patch?",
+        "edges-not-refused",
+        *("rows left over", "columns left over"),
+        ask=REST,
     ),
 )
 PATCH_EMBEDDING_PROPERTIES = (
     REPEATS,
-    Property(
-        "there is one learned class token",
-        class_token_is_learned,
-        "Which parameter is the first row of equation 1, and how many images share it?",
-        core=True,
-    ),
-    Property(
-        "there is a learned position for each token",
-        positions_are_learned,
-        "Which parameter holds a position for each of the N + 1 tokens?",
-        core=True,
-    ),
-    Property(
+    takes_several_images,
+    runs("images become tokens", "an image", ask=WHICH_AXIS),
+    class_token_is_learned,
+    positions_are_learned,
+    parameters_have_right_shapes,
+    has_parameters(
         "projection, class token and positions are there",
-        has_parameters("an image", optional=(".bias",)),
-        "What is learned here?",
-        core=True,
+        "an image",
+        ask="What is learned here?",
+        optional=(".bias",),
     ),
-    Property(
+    returns_right_shapes(
         "tokens (B, N + 1, D) come back",
-        returns_right_shapes("an image", "small image", "one patch"),
-        WHICH_AXIS,
-        core=True,
+        *("an image", "small image", "one patch"),
+        ask=WHICH_AXIS,
+        form=FORM,
+        known=EMBEDDINGS,
     ),
-    Property(
-        "the class token is the same for every image",
-        class_token_ignores_images,
-        ClassTokenFromImage.ask,
-        core=True,
-    ),
-    Property(
-        "one number lights one token, the right one",
-        lights_one("token", 18),
-        "In which row and column of patches does this pixel lie?",
-        core=True,
-    ),
-    Property(
-        "the numbers agree with equation 1 in float64",
-        agrees("an image", "equal patches", "as wide as a patch", "one patch"),
-        "Compare token 0, then token 1, with equation 1. Which term differs?",
-        core=True,
-    ),
+    class_token_ignores_images,
+    places_differ,
+    lights_one_token,
+    meets_its_weights,
+    agrees_with_equation_1,
+    KEEPS_NO_STATE,
+    SAME_IN_TRAINING,
+    PASSES_NAN_ON,
     *EDGES,
-    Property(
-        "sizes that do not divide are refused when it is built",
-        refuses(SizesNotChecked.name, "pixels left over"),
-        SizesNotChecked.ask,
-    ),
+    refuses_when_built,
 )
 
 # The tasks.
 
 WRITE_PATCHIFY = Implement(
-    form=Form(outputs=("patches",), reference=(patchify, oracle.patchify)),
+    form=PATCHIFY_FORM,
     ask_about=patchify_questions,
     oracle=patchify_oracle,
     properties=PATCHIFY_PROPERTIES,
-    bank=PATCHIFY,
+    misconceptions=PATCHIFY,
     show=Show(
         questions=("small image", "small image, two channels"),
         inputs=("images", "patch_size"),
         order={"patches": 0},
         axes={"patches": ("patch", "value")},
     ),
-    again="Code",
 )
 WRITE_PATCH_EMBEDDING = Implement(
-    form=Form(
-        outputs=("tokens",),
-        is_class=True,
-        reference=(PatchEmbedding, oracle.patch_embedding),
-    ),
+    form=FORM,
     ask_about=patch_embedding_questions,
     oracle=patch_embedding_oracle,
     properties=PATCH_EMBEDDING_PROPERTIES,
-    bank=(*PATCH_EMBEDDING, *map(inside, INSIDE)),
+    misconceptions=EMBEDDINGS,
     show=Show(
         questions=("small image", "small image, two channels"),
         inputs=("images",),
         order={"tokens": 0},
         axes={"tokens": ("token", "feature")},
     ),
-    again="Code",
-)
-
-# RGB images of 96 × 160 pixels, P = 16, D = 64.
-COUNT_THE_TOKENS = PredictNumbers(
-    right=(60, 768, 61, 64),
-    names=(
-        "The number of patches",
-        "The count of numbers in a flattened patch",
-        "The number of tokens",
-        "The count of numbers in a token",
-    ),
-    wrong=(
-        (
-            (60, 768, 60, 64),
-            Wrong(
-                "class-token-not-counted",
-                "There is a token for each patch here, and no other.",
-                "Which token comes from no patch?",
-            ),
-        ),
-        (
-            (61, 768, 61, 64),
-            Wrong(
-                "class-token-called-a-patch",
-                "Here the class token counts as a patch.",
-                "Into how many squares is the image cut?",
-            ),
-        ),
-        (
-            (60, 256, 61, 64),
-            Wrong(
-                "channels-not-counted",
-                "A patch has 16 · 16 = 256 pixels. Each pixel holds more than one "
-                "number.",
-                "How many numbers describe one coloured pixel?",
-            ),
-        ),
-        (
-            (60, 768, 61, 768),
-            Wrong(
-                "token-as-wide-as-a-patch",
-                "Here a token has as many numbers as a flattened patch.",
-                "What stands between the flattened patch and the token?",
-            ),
-        ),
-        (
-            (16, 768, 17, 64),
-            Wrong(
-                "sides-added",
-                "6 patches above one another and 10 side by side were added up.",
-                "How many squares has a grid of 6 rows and 10 columns?",
-            ),
-        ),
-        (
-            (15360, 768, 15361, 64),
-            Wrong(
-                "pixels-counted",
-                "There are 96 · 160 = 15360 pixels. A patch holds many of them.",
-                "How many pixels does one patch cover?",
-            ),
-        ),
-    ),
-    ask="How many patches stand above one another, and how many side by side?",
-    again="The equation",
-)
-
-# Two channels, 4 rows, 6 columns; the numbers are their places in memory; P = 2.
-IN_MEMORY = memory(1, 2, 4, 6)
-
-
-def second_row(cut) -> tuple[float, ...]:
-    """Row 1 of the patches that a version cuts."""
-    return tuple(cut(IN_MEMORY, 2)[0, 1].tolist())
-
-
-IN_A_ROW = second_row(bare_reshape.wrong)
-ROWS_AS_CUT = (
-    replace(
-        bare_reshape,
-        seen="Both rows are runs of numbers as they lie in memory.",
-        ask="Which two of these numbers lie below one another in the image?",
-    ),
-    column_by_column,
-    patches_transposed,
-    channels_last,
-    replace(
-        channels_not_moved,
-        seen="This row mixes squares of one channel from different places.",
-    ),
-    pixels_spread,
-    image_turned,
-)
-FIRST_ROWS = Wrong(
-    "counted-from-one",
-    "These are the rows 0, the first ones.",
-    "From which number does Python count?",
-)
-PREDICT_ROWS = PredictNumbers(
-    right=(*IN_A_ROW, *second_row(oracle.patchify)),
-    names=tuple(
-        f"Value {i} of row 1 of the {what}"
-        for what in ("reshaped images", "patches")
-        for i in range(8)
-    ),
-    wrong=(
-        *(((*IN_A_ROW, *second_row(m.wrong)), m) for m in ROWS_AS_CUT),
-        ((*range(8), 0, 1, 6, 7, 24, 25, 30, 31), FIRST_ROWS),
-    ),
-    ask="Which 2 × 2 square of channel 0 belongs to this row, and which of channel 1?",
-    again="Code",
-)
-PREDICT_SHUFFLE = Choose(
-    right="A",
-    because="Without positions the encoder gets the same set of tokens. The patches' "
-    "outputs follow their patches, and the class token sees no difference.",
-    wrong={
-        "B": Wrong(
-            "order-known-without-positions",
-            "Then something would have to tell the encoder where each patch lay. "
-            "Nothing does.",
-            "What in a token without position depends on the place of its patch?",
-        ),
-        "C": Wrong(
-            "outputs-stay-in-place",
-            "The output of a patch token starts from that token. If the token stands "
-            "elsewhere in the list, so does its output.",
-            "Follow one patch through the encoder. Where does its output stand?",
-        ),
-        "D": Wrong(
-            "class-token-never-changes",
-            "The class token is the same for every image where it enters. On its way "
-            "it collects from the patches, so it leaves different for other images.",
-            "How could the class token serve to tell a cat from a dog?",
-        ),
-    },
-    again="Look",
 )
 TEST_WITH_ONE_PIXEL = BreakIt(
-    right=(patchify, oracle.patchify),
-    wrong=(bare_reshape, channels_not_moved, column_by_column, pixels_spread),
+    right={"the course's own": patchify, "one made with F.unfold": oracle.patchify},
+    wrong=named(
+        PATCHIFY,
+        *("bare-reshape", "channels-not-moved", "column-by-column", "pixels-spread"),
+    ),
     ask="Which row must change with a pixel in row y and column x? Try more pixels "
     "than one, in every channel, and an image that is not square.",
-    again="Break it",
 )
+(BUG,) = named(PATCHIFY, "patches-transposed")
 
 TASKS = {
-    "count_tokens": COUNT_THE_TOKENS,
-    "rows_in_memory": PREDICT_ROWS,
     "patchify": WRITE_PATCHIFY,
-    "shuffled_patches": PREDICT_SHUFFLE,
     "PatchEmbedding": WRITE_PATCH_EMBEDDING,
     "lit_pixel": TEST_WITH_ONE_PIXEL,
-    "find_the_bug": replace(WRITE_PATCHIFY, bug=patches_transposed, again="Check"),
+    "find_the_bug": replace(WRITE_PATCHIFY, bug=BUG),
 }

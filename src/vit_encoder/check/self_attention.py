@@ -13,16 +13,26 @@ from vit_encoder.check.judging.oracle import Get, exact, oracle_of, single_head
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
+    PASSES_NAN_ON,
     REPEATS,
     SAME_IN_TRAINING,
     Property,
     agrees,
     each,
+    follows_order,
     holds,
     returns_right_shapes,
+    shows,
     stays_finite,
 )
-from vit_encoder.check.judging.questions import Normal, batch, double, finish, small
+from vit_encoder.check.judging.questions import (
+    Normal,
+    batch,
+    double,
+    finish,
+    small,
+    with_nan,
+)
 from vit_encoder.check.judging.trials import Fails, Trial, Trials, close, tolerance_of
 from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.self_attention import SelfAttention, attention
@@ -74,11 +84,33 @@ ATTENTION = edits(
     ),
     edit(
         "softmax-over-everything",
-        {
-            "scores.softmax(dim=-1)": "scores.flatten(-2).softmax(dim=-1).view_as(scores)"
-        },
+        {".softmax(dim=-1)": ".flatten(-2).softmax(dim=-1).view_as(scores)"},
         "The weights of all queries together add up to 1, not those of each.",
         "How much attention does one query have to hand out?",
+    ),
+    edit(
+        "softmax-without-axis",
+        {"scores.softmax(dim=-1)": "F.softmax(scores)"},
+        "Softmax was given no axis, so PyTorch picked one by the number of axes.",
+        FROM_THE_END,
+    ),
+    edit(
+        "softmax-twice",
+        {"softmax(dim=-1)": "softmax(dim=-1).softmax(dim=-1)"},
+        "Softmax was taken of weights that softmax had made: they are nearly even.",
+        "How far apart can two numbers be that lie between 0 and 1?",
+    ),
+    edit(
+        "log-weights",
+        {"softmax(dim=-1)": "log_softmax(dim=-1)"},
+        "The weights are logarithms: none is above 0.",
+        "Which function gives shares, and which gives their logarithms?",
+    ),
+    edit(
+        "sigmoid-for-softmax",
+        {"softmax(dim=-1)": "sigmoid()"},
+        "Each weight lies between 0 and 1, but those of one query do not add up to 1.",
+        "Does the share of one key have to depend on the scores of the others?",
     ),
     edit(
         "no-scale",
@@ -109,6 +141,18 @@ ATTENTION = edits(
         "What does `//` or `int` make of √8?",
     ),
     edit(
+        "halved-for-root",
+        {"math.sqrt(q.shape[-1])": "(q.shape[-1] ** 1 / 2)"},
+        "The scores are divided by half of D_h, not by its root.",
+        "Which does Python do first in `d ** 1 / 2`: the power or the division?",
+    ),
+    edit(
+        "power-before-division",
+        {"math.sqrt(q.shape[-1])": "q.shape[-1] ** 1 / 2"},
+        "The scores are divided by D_h and then by 2, not by the root of D_h.",
+        "In which order does Python work through `/ d ** 1 / 2`?",
+    ),
+    edit(
         "divided-by-key-count",
         {"q.shape[-1]": "k.shape[-2]"},
         "The scale depends on how many keys there are, not on D_h.",
@@ -124,6 +168,12 @@ ATTENTION = edits(
         "divided-by-value-width",
         {"q.shape[-1]": "v.shape[-1]"},
         "The scale depends on D_v, the width of the values, not on D_h.",
+        TERMS,
+    ),
+    edit(
+        "divided-by-batch-size",
+        {"q.shape[-1]": "len(q)"},
+        "The scale depends on the first axis of q, not on D_h.",
         TERMS,
     ),
     edit(
@@ -174,6 +224,18 @@ ATTENTION = edits(
         "What does a key serve for, and what is handed on in the end?",
     ),
     edit(
+        "keys-and-values-exchanged",
+        {"q @ k.transpose": "q @ v.transpose", "weights @ v": "weights @ k"},
+        "Keys and values have changed places: queries are compared with values.",
+        "Which of the three arguments is compared with the queries?",
+    ),
+    edit(
+        "averaged-twice",
+        {"weights @ v": "weights @ v / v.shape[-2]"},
+        "The output is divided by the number of keys, though the weights are shares.",
+        "What do the weights of one query add up to already?",
+    ),
+    edit(
         "softmax-overflows",
         {"scores.softmax(dim=-1)": "scores.exp() / scores.exp().sum(-1, True)"},
         "With large scores it returns nan: the exponential left the number range.",
@@ -222,6 +284,12 @@ ATTENTION = edits(
             "torch.full_like(scores, -torch.inf).triu(1)\n    ).softmax"
         },
         "A query sees no key that comes after it.",
+        "Is there a reason why a patch may not look at the patches that follow?",
+    ),
+    edit(
+        "later-weights-cut",
+        {"softmax(dim=-1)": "softmax(dim=-1).tril()"},
+        "The weights of later keys are set to 0, so those left do not add up to 1.",
         "Is there a reason why a patch may not look at the patches that follow?",
     ),
 )
@@ -300,6 +368,22 @@ SELF_ATTENTION = edits(
         "Which projection makes what is compared, and which what is handed on?",
     ),
     edit(
+        "query-and-value-swapped",
+        {THREE: "self.value(x), self.key(x), self.query(x)"},
+        "Queries and values have changed places.",
+        "Which projection makes what is compared, and which what is handed on?",
+    ),
+    edit(
+        "projections-bent",
+        {
+            "self.query(x)": "self.query(x).relu()",
+            "self.key(x)": "self.key(x).relu()",
+            "self.value(x)": "self.value(x).relu()",
+        },
+        "A nonlinearity stands behind the projections.",
+        "Is there anything but a linear map between a token and its query?",
+    ),
+    edit(
         "scaled-by-dim",
         {
             "output, _ = attention(q, k, v)": "scores = q @ k.transpose(-2, -1) / "
@@ -336,6 +420,7 @@ SELF_ATTENTION = edits(
 HIDDEN = (
     "softmax-over-axis-1",
     "softmax-over-axis-2",
+    "softmax-without-axis",
     "divided-by-query-count",
     "divided-by-value-width",
     "axes-1-and-2-swapped",
@@ -343,6 +428,7 @@ HIDDEN = (
     "scores-returned",
     "weights-not-returned",
     "pair-swapped",
+    "keys-and-values-exchanged",
 )
 INSIDE = inside(SelfAttention, (m for m in ATTENTION if m.name not in HIDDEN))
 MISCONCEPTIONS = {
@@ -399,6 +485,7 @@ def attention_questions(seed: int) -> list[Question]:
         Question("float32", (q.float(), k.float(), v.float())),
         Question("float32 again", (q.float(), k.float(), v.float())),
         Question("large scores", large),
+        Question("a nan", (with_nan(q), k, v)),
         Question("gradients", (q, k, v), cotangent=normal(2, 5, 4)),
         Question("another device", (q, k, v), device="meta"),
     ]
@@ -437,6 +524,7 @@ def self_attention_questions(seed: int) -> list[Question]:
         Question("float32", (x.float(),), **common),
         Question("float32 again", (x.float(),), **common),
         Question("large scores", (large,), **tiny),
+        Question("a nan", (with_nan(x),), **common),
         Question("gradients", (x,), **common, cotangent=normal(2, 5, 4)),
         Question("another device", (x,), **common, device="meta"),
     ]
@@ -483,8 +571,7 @@ def rows_sum_to_one(trial: Trial) -> None:
     if adds_up_to_one(weights, -1):
         return
     if adds_up_to_one(weights, -2):
-        (wrong,) = named(ATTENTION, "softmax-over-queries")
-        raise Fails(wrong.seen, wrong.name)
+        raise shows(ATTENTION, "softmax-over-queries")
     trial.require_no_rounding()
     sums = weights.double().sum(-1).flatten()
     worst = float(sums[(sums - 1).abs().argmax()])
@@ -507,20 +594,6 @@ def averages_equal_values(trial: Trial) -> None:
     """If all keys carry the same value, that value comes out."""
     if not close(trial.output, trial.expected[0]):
         raise Fails("All values are equal, and yet another vector comes out.")
-
-
-@holds(
-    "the order of tokens does not matter",
-    "Does anything in your code depend on where a token stands?",
-    core=True,
-)
-def follows_order(trials: Trials) -> None:
-    """Tokens in another order give the same outputs in that order."""
-    before, after = trials["three axes"].output, trials["another order"].output
-    apart = (before.double()[:, :, None] - after.double()[:, None]).abs().amax(-1)
-    limit = tolerance_of(before)
-    if not ((apart.amin(-1) < limit).all() and (apart.amin(-2) < limit).all()):
-        raise Fails("When the tokens change places, the outputs change values.")
 
 
 @holds(
@@ -577,8 +650,7 @@ def has_three_projections(trial: Trial) -> None:
 def one_for_two(first: str, second: str) -> Fails:
     """Two projections are one and the same."""
     if (first, second) == ("query.weight", "key.weight"):
-        (wrong,) = named(SELF_ATTENTION, "query-is-key")
-        return Fails(wrong.seen, wrong.name, wrong.ask)
+        return shows(SELF_ATTENTION, "query-is-key")
     text = f"Its {first} and its {second} are one and the same parameter."
     return Fails(text, "missing-parameters", "")
 
@@ -609,7 +681,10 @@ ATTENTION_PROPERTIES: tuple[Property, ...] = (
     ),
     rows_sum_to_one,
     averages_equal_values,
-    follows_order,
+    follows_order(
+        *("three axes", "another order"),
+        ask="Does anything in your code depend on where a token stands?",
+    ),
     spread_ignores_width,
     agrees(
         "the numbers agree with the definition in float64",
@@ -623,6 +698,7 @@ ATTENTION_PROPERTIES: tuple[Property, ...] = (
         ask="Which axes do you name, and from which end do you count?",
     ),
     LARGE_SCORES,
+    PASSES_NAN_ON,
     *EDGES,
 )
 SELF_ATTENTION_PROPERTIES: tuple[Property, ...] = (
@@ -642,6 +718,7 @@ SELF_ATTENTION_PROPERTIES: tuple[Property, ...] = (
     ),
     SAME_IN_TRAINING,
     LARGE_SCORES,
+    PASSES_NAN_ON,
     *EDGES,
 )
 

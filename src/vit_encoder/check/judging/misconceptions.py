@@ -19,11 +19,12 @@ import difflib
 import inspect
 import linecache
 import math
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 import torch.nn.functional as F
@@ -44,8 +45,8 @@ class Misconception:
     seen: what it looks like from outside, in a sentence or two.
     ask: the question that leads out of it.
     source: where it was met.
-    parts: name → what stands under it in place of what `right` calls.
-    part: the same misconception in the small part that `right` calls, if it is one.
+    part: the misconception of a small part, if `right` is a larger one that calls it.
+    given_as: the wrong version → what is handed in in its place.
     """
 
     name: str
@@ -54,36 +55,39 @@ class Misconception:
     seen: str
     ask: str
     source: str = OURS
-    parts: Mapping[str, Callable] | None = None
     part: "Misconception | None" = None
+    given_as: Callable[[Callable], Callable] | None = None
 
     @cached_property
     def wrong(self) -> Callable:
         """The wrong version, a whole function or class."""
-        scope = {**KNOWN, **vars(sys.modules[self.right.__module__])}
-        scope |= self.parts or {}
-        path = f"<{self.right.__name__}: {self.name}>"
-        lines = self.text.splitlines(keepends=True)
-        linecache.cache[path] = (len(self.text), None, lines, path)  # for getsource
-        exec(compile(self.text, path, "exec"), scope)
-        return scope[self.right.__name__]
+        inner = self.part
+        parts = swapped(self.right, inner.right, inner.wrong) if inner else {}
+        wrong = made(self.right, self.text, parts, self.name)
+        return self.given_as(wrong) if self.given_as else wrong
 
-    @cached_property
+    @property
     def text(self) -> str:
         """The source of the wrong version, with the right version's comments.
 
-        Raises ValueError if an old text does not stand exactly once in the right one.
+        Raises ValueError if an old text does not stand exactly once in the right one,
+        or two overlap.
         """
-        source = textwrap.dedent(inspect.getsource(self.right))
+        source = source_of(self.right)
         for old in self.changes:
             if source.count(old) != 1:
                 raise ValueError(
                     f"{self.name}: expected {old!r} once in {self.right.__name__}, "
                     f"found it {source.count(old)} times"
                 )
-        for old, new in self.changes.items():
-            source = source.replace(old, new, 1)
-        return source
+        if not self.changes:
+            return source
+        # All at once, so that no edit meets what another has written.
+        olds = "|".join(map(re.escape, self.changes))
+        text, count = re.subn(olds, lambda old: self.changes[old[0]], source)
+        if count != len(self.changes):
+            raise ValueError(f"{self.name}: old texts overlap in {self.right.__name__}")
+        return text
 
     def code(self) -> str:
         """The wrong version as code, the wrong small part before what calls it."""
@@ -94,7 +98,7 @@ class Misconception:
         """What is wrong: lines with - and +, one line around them."""
         if self.part:
             return self.part.diff()
-        right = plain(textwrap.dedent(inspect.getsource(self.right)))
+        right = plain(source_of(self.right))
         lines = difflib.unified_diff(
             right.splitlines(), self.code().splitlines(), lineterm="", n=1
         )
@@ -114,24 +118,16 @@ def edit(
     }
 
 
-def edits(
-    right: Callable, *wrong: dict, **parts: Callable
-) -> tuple[Misconception, ...]:
-    """Wrong versions of a part, the more telling first.
-
-    parts: names that the edits use and the module of `right` does not know.
-    """
-    return tuple(Misconception(right=right, parts=parts, **given) for given in wrong)
+def edits(right: Callable, *wrong: dict) -> tuple[Misconception, ...]:
+    """Wrong versions of a part, the more telling first."""
+    return tuple(Misconception(right=right, **given) for given in wrong)
 
 
 def inside(
     right: Callable, misconceptions: Iterable[Misconception]
 ) -> tuple[Misconception, ...]:
-    """Misconceptions of a small part as they show in a larger one that calls it."""
-    return tuple(
-        replace(m, right=right, changes={}, parts={m.right.__name__: m.wrong}, part=m)
-        for m in misconceptions
-    )
+    """Misconceptions of a part as they show in a larger one that is built from it."""
+    return tuple(replace(m, right=right, changes={}, part=m) for m in misconceptions)
 
 
 def named(
@@ -163,3 +159,47 @@ def plain(source: str) -> str:
             # As people write it: `return a, b`, with no brackets around.
             node.value = ast.Name(", ".join(map(ast.unparse, node.value.elts)))
     return ast.unparse(tree)
+
+
+def made(
+    right: Callable, text: str, parts: Mapping[str, Callable], name: str
+) -> Callable:
+    """A version of `right` from its text, with other parts under the names it calls."""
+    scope = {**KNOWN, **vars(sys.modules[right.__module__]), **parts}
+    path = f"<{right.__name__}: {name}>"
+    lines = text.splitlines(keepends=True)
+    linecache.cache[path] = (len(text), None, lines, path)  # for inspect.getsource
+    exec(compile(text, path, "exec"), scope)
+    return scope[right.__name__]
+
+
+def swapped(whole: Callable, old: Callable, new: Callable) -> dict[str, Callable]:
+    """Name → what stands under it in `whole`, once `new` is in the place of `old`."""
+    parts = {}
+    for name, part in parts_of(whole).items():
+        if part is old:
+            parts[name] = new
+        elif deeper := swapped(part, old, new):
+            parts[name] = made(part, source_of(part), deeper, new.__name__)
+    return parts
+
+
+@cache
+def parts_of(whole: Callable) -> dict[str, Callable]:
+    """The course's own functions and classes whose names stand in the code of one."""
+    known = vars(sys.modules[whole.__module__])
+    nodes = ast.walk(ast.parse(source_of(whole)))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return {
+        name: known[name]
+        for name in sorted(names & set(known))
+        if name != whole.__name__
+        and inspect.isroutine(known[name]) | inspect.isclass(known[name])
+        and known[name].__module__.startswith("vit_encoder.")
+    }
+
+
+@cache
+def source_of(right: Callable) -> str:
+    """The source of a function or class, from its own margin."""
+    return textwrap.dedent(inspect.getsource(right))

@@ -8,12 +8,15 @@ A property of one part is a function that says what it saw by raising `Fails`:
 The others are made here, from the names of the questions that show them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from vit_encoder.check.hearing import asking
+from vit_encoder.check.hearing.data import Form
+from vit_encoder.check.judging.misconceptions import Misconception, named
 from vit_encoder.check.judging.trials import (
     Fails,
     Trial,
@@ -63,10 +66,43 @@ def each(
 
 
 def returns_right_shapes(
-    name: str, *questions: str, ask: str, core: bool = True
+    name: str,
+    *questions: str,
+    ask: str,
+    core: bool = True,
+    form: Form | None = None,
+    known: tuple[Misconception, ...] = (),
 ) -> Property:
-    """The questions have answers of the expected shapes."""
-    return each(name, questions, ask, core=core)(lambda trial: trial.outputs)
+    """The questions have answers of the expected shapes.
+
+    known: wrong versions, called as `form` says. The first that returns the shape that
+    came gives it its name.
+    """
+
+    @each(name, questions, ask, core=core)
+    def test(trial: Trial) -> None:
+        problem = trial.problem()
+        if problem and problem.name == "wrong-shape":
+            shape = trial.reply.outputs[0].shape
+            for wrong in known:
+                outputs = asking.ask(wrong.wrong, form, trial.question).outputs
+                if outputs and outputs[0].shape == shape:
+                    raise Fails.like(wrong, f"{problem.text} {wrong.seen}")
+        if problem:
+            raise Fails.because(problem)
+
+    return test
+
+
+def runs(name: str, *questions: str, ask: str) -> Property:
+    """No exception stops it; the properties after this one need not ask."""
+
+    @each(name, questions, ask, core=True)
+    def test(trial: Trial) -> None:
+        if trial.reply.errors:
+            raise Fails.because(trial.problem())
+
+    return test
 
 
 def agrees(name: str, *questions: str, ask: str, core: bool = False) -> Property:
@@ -138,10 +174,34 @@ def require_parameters(trial: Trial, optional: tuple[str, ...] = ()) -> None:
         text = f"It has no {shown}. Its parameters are: {has}."
         raise Fails(text, "missing-parameters", "")
     if trial.reply.shared:
-        first, second = trial.reply.shared[0]
-        text = f"Its {first} and its {second} are one and the same parameter."
-        ask = "Which parts should learn apart from one another?"
-        raise Fails(text, "shared-parameters", ask)
+        raise one_and_the_same(*trial.reply.shared[0])
+
+
+def one_and_the_same(first: str, second: str) -> Fails:
+    """What a property raises where two names stand for one parameter."""
+    text = f"Its {first} and its {second} are one and the same parameter."
+    ask = "Which parts should learn apart from one another?"
+    return Fails(text, "shared-parameters", ask)
+
+
+def follows_order(question: str, moved: str, *, ask: str) -> Property:
+    """Tokens in another order give the same outputs in that order."""
+
+    @holds("the order of tokens does not matter", ask, core=True)
+    def test(trials: Trials) -> None:
+        before, after = trials[question].output, trials[moved].output
+        apart = (before.double()[:, :, None] - after.double()[:, None]).abs().amax(-1)
+        limit = tolerance_of(before)
+        if not ((apart.amin(-1) < limit).all() and (apart.amin(-2) < limit).all()):
+            raise Fails("When the tokens change places, the outputs change values.")
+
+    return test
+
+
+def shows(misconceptions: Iterable[Misconception], name: str) -> Fails:
+    """What a property raises that shows one of these misconceptions."""
+    (wrong,) = named(misconceptions, name)
+    return Fails(wrong.seen, wrong.name, wrong.ask)
 
 
 # What every part has, with the names of the questions that show it.
@@ -155,17 +215,21 @@ def REPEATS(trials: Trials) -> None:  # noqa: N802, a constant as the others are
         raise Fails("Two equal calls give different numbers.", "not-deterministic")
 
 
-@each(
-    "float32 and float64 are kept",
-    ("float32", "gradients"),
-    "Where does a number of another type enter?",
-)
-def KEEPS_DTYPE(trial: Trial) -> None:  # noqa: N802
-    """The outputs have the dtype of the inputs."""
+def require_dtype(trial: Trial) -> None:
+    """Fails if the outputs have not the dtype of the inputs."""
     wanted = trial.question.inputs[0].dtype  # the first input is a tensor
     for got in trial.reply.outputs:
         if got.dtype != wanted:
             raise Fails(f"For {wanted} inputs it returns {got.dtype}.", "dtype-changed")
+
+
+def keeps_dtype(name: str, *questions: str) -> Property:
+    """The outputs of these questions have the dtype of the inputs."""
+    ask = "Where does a number of another type enter?"
+    return each(name, questions, ask)(require_dtype)
+
+
+KEEPS_DTYPE = keeps_dtype("float32 and float64 are kept", "float32", "gradients")
 
 
 @each("float64 keeps its digits", ("gradients",), "Is something rounded on the way?")
@@ -220,13 +284,8 @@ def KEEPS_INPUTS(trials: Trials) -> None:  # noqa: N802
                 raise Fails(text, "input-changed")
 
 
-@each(
-    "gradients are right",
-    ("gradients",),
-    "Is every step from the input to the output one that autograd can follow?",
-)
-def GRADIENTS(trial: Trial) -> None:  # noqa: N802
-    """The gradients of inputs and parameters are the oracle's."""
+def require_gradients(trial: Trial) -> None:
+    """Fails if the gradients of inputs and parameters are not the oracle's."""
     output = trial.output
     for place, expected in trial.gradients.items():
         got = trial.reply.gradients.get(place)
@@ -237,6 +296,28 @@ def GRADIENTS(trial: Trial) -> None:  # noqa: N802
             raise Fails(f"The gradient of {place} differs.")
 
 
+GRADIENTS = each(
+    "gradients are right",
+    ("gradients",),
+    "Is every step from the input to the output one that autograd can follow?",
+)(require_gradients)
+
+
+@each(
+    "nan stays visible",
+    ("a nan",),
+    "What should a caller see if one number of the input is nan?",
+)
+def PASSES_NAN_ON(trial: Trial) -> None:  # noqa: N802
+    """Where the oracle gives nan, so does the answer, unless it refuses the input."""
+    if trial.problem():
+        return
+    hidden = trial.expected[0].isnan() & ~trial.output.isnan()
+    if hidden.any() and close(trial.output[~hidden], trial.expected[0][~hidden]):
+        text = "A number of its input is nan, and the output hides it."
+        raise Fails(text, "nan-hidden")
+
+
 @holds("the seed is left alone", "Who else draws random numbers after your part?")
 def LEAVES_THE_SEED(trials: Trials) -> None:  # noqa: N802
     """It never seeds a generator."""
@@ -245,14 +326,37 @@ def LEAVES_THE_SEED(trials: Trials) -> None:  # noqa: N802
         raise Fails(text, "seed-set")
 
 
-@each(
+def require_as_before(trials: Trials, question: str, text: str, name: str) -> None:
+    """Fails if this question is answered wrong, and the same one in a new module right.
+
+    Where both are wrong, another property says so. text, name: what to say of it.
+    """
+    trial = trials[question]
+    asked = trial.question
+    for other in trials.values():
+        new = other.question
+        alike = new.inputs[0] is asked.inputs[0] and new.parameters is asked.parameters
+        plain = not (new.training or new.rehearsals or new.refused)
+        if alike and plain and new.device == "cpu" and not other.right():
+            return
+    trial.require_right(text, name)
+
+
+@holds("a second call gives the same", "What does a call leave behind in your module?")
+def KEEPS_NO_STATE(trials: Trials) -> None:  # noqa: N802
+    """What a module computes does not depend on calls before."""
+    text = "Called a second time, a module gives other numbers."
+    require_as_before(trials, "called again", text, "state-kept")
+
+
+@holds(
     "training changes nothing",
-    ("in training",),
     "Which step behaves in another way in training, and did the task ask for it?",
 )
-def SAME_IN_TRAINING(trial: Trial) -> None:  # noqa: N802
+def SAME_IN_TRAINING(trials: Trials) -> None:  # noqa: N802
     """A part without dropout does in training what it does after it."""
-    trial.require_right("In training it gives other numbers.", "unasked-dropout")
+    text = "In training it gives other numbers."
+    require_as_before(trials, "in training", text, "unasked-dropout")
 
 
 @each(

@@ -34,6 +34,13 @@ def batch(x: Tensor) -> Tensor:
     return torch.stack([x, 2 * x.flip(0)])
 
 
+def with_nan(x: Tensor) -> Tensor:
+    """A copy whose last number is nan."""
+    x = x.clone()
+    x.view(-1)[-1] = torch.nan
+    return x
+
+
 def double(tensor: Tensor) -> Tensor:
     """A float64 copy that takes a gradient."""
     return tensor.detach().clone().double().requires_grad_()

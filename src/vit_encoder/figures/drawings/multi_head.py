@@ -8,7 +8,6 @@ computed here, so that what is drawn is true.
 import math
 from random import Random
 
-from vit_encoder.figures.attention_drawing import product, transposed
 from vit_encoder.figures.colours import KEY, QUERY, VALUE, WEIGHTS
 from vit_encoder.figures.drawing import (
     GREY,
@@ -21,6 +20,7 @@ from vit_encoder.figures.drawing import (
     sub,
     text,
 )
+from vit_encoder.figures.drawings.attention import product, transposed
 
 HEADS, TOKENS, HEAD_WIDTH = 2, 4, 3
 WIDTH = HEADS * HEAD_WIDTH  # D, the width of a token

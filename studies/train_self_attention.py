@@ -6,7 +6,7 @@ is left of it, by a linear map, plus a linear read-out of single-head self-atten
 So attention learns to find patches that show what the hidden half may look like.
 Two models without learned attention are trained on the same batches, to compare.
 
-    python tools/train_self_attention.py
+    python studies/train_self_attention.py
 
 takes about a minute on one CPU thread and needs scikit-image, whose photographs it
 trains on. The course's own photograph is not among them: it is held out. The printed

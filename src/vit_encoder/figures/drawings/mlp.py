@@ -7,7 +7,6 @@ that is computed here, so that what is drawn is true.
 import math
 import random
 
-from vit_encoder.figures.attention_drawing import product
 from vit_encoder.figures.colours import HIDDEN
 from vit_encoder.figures.drawing import (
     GREY,
@@ -19,6 +18,7 @@ from vit_encoder.figures.drawing import (
     matrix,
     text,
 )
+from vit_encoder.figures.drawings.attention import product
 
 N, D, M = 4, 3, 12  # tokens, their width, the hidden width
 P = 0.25  # the probability of dropout

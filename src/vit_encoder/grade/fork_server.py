@@ -35,7 +35,7 @@ LIMITS = {  # for each process of a submission
     resource.RLIMIT_CORE: 0,
 }
 ACL = "system.posix_acl_default"  # the rights that files to come will have
-WALLS = "walls"  # the argument that says that nothing else runs beside this process
+ISOLATED = "isolated"  # the argument that says that nothing else runs beside it
 TOO_LARGE = Problem("too-large", "What it returned is too large to be looked at.")
 NOT_DUMPABLE = (4, 0)  # prctl: no other process may look into this one
 
@@ -43,7 +43,7 @@ NOT_DUMPABLE = (4, 0)  # prctl: no other process may look into this one
 def main() -> None:
     """Serve submissions until the marking process is gone."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    walls = sys.argv[2] == WALLS
+    isolated = sys.argv[2] == ISOLATED
     ctypes.CDLL(None).prctl(*NOT_DUMPABLE, 0, 0, 0)
     prepare()
     before = standing()
@@ -60,9 +60,9 @@ def main() -> None:
         channel.close()
         if control.recv(5) != b"end":
             return
-        clean(child, walls)
+        clean(child, isolated)
         same = standing() == before
-        Line(control).send({"clean": same and is_clean(walls)})
+        Line(control).send({"clean": same and is_clean(isolated)})
 
 
 def standing() -> tuple:
@@ -94,8 +94,10 @@ def prepare() -> None:
     import vit_encoder
     import vit_encoder.check
     import vit_encoder.data
-    import vit_encoder.figures  # noqa: F401
+    import vit_encoder.figures
 
+    for part in vit_encoder.__all__:
+        getattr(vit_encoder, part)  # its module is imported now
     torch.set_num_threads(1)
     # A collection in a child would touch, and so copy, all that is loaded here.
     gc.collect()
@@ -205,9 +207,9 @@ def one_line(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def clean(child: int, walls: bool) -> None:
+def clean(child: int, isolated: bool) -> None:
     """Kill all that a submission started, and remove what it wrote."""
-    everything = walls and sandboxed()
+    everything = isolated and sandboxed()
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1 if everything else child, signal.SIGKILL)
     if not everything:
@@ -237,11 +239,11 @@ def make_removable(folder: Path) -> None:
                 os.chmod(os.path.join(path, name), 0o700)
 
 
-def is_clean(walls: bool) -> bool:
+def is_clean(isolated: bool) -> bool:
     """No process but this one and the sandbox's own, and no file."""
     if any(scratch().iterdir()) or ACL in os.listxattr(scratch()):
         return False
-    if not walls:
+    if not isolated:
         return True
     for _ in range(50):  # a killed process of another parent is gone in a moment
         others = [p for p in os.listdir("/proc") if p.isdigit()]

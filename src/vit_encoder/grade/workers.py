@@ -25,7 +25,7 @@ from vit_encoder.grade.submissions import Entry, read_submission
 
 AHEAD = 4  # submissions for each worker that wait in its queue
 DIE_WITH_PARENT = (1, 9)  # prctl: SIGKILL when the process that started this one ends
-MARKERS: dict["Way", Marker] = {}  # of this process; one at most
+MARKERS: dict["Settings", Marker] = {}  # of this process; one at most
 LOCK = threading.Lock()  # torch's random numbers and threads belong to the process
 
 Submit = Callable[[Entry], Future]
@@ -33,14 +33,14 @@ Workers = tuple[Submit, int]  # with how many submissions to keep under way
 
 
 @dataclass(frozen=True)
-class Way:
+class Settings:
     """How a run marks: all that a marking process must know.
 
-    seed: of the random inputs. walls: mark in a sandbox. limits: of each submission.
+    seed: of the random inputs. isolated: mark in a sandbox. limits: of each submission.
     """
 
     seed: int
-    walls: bool = True
+    isolated: bool = True
     limits: Limits = USUAL
 
 
@@ -101,7 +101,7 @@ def flow(
 
 
 @contextlib.contextmanager
-def local_workers(way: Way, count: int) -> Iterator[Workers]:
+def local_workers(settings: Settings, count: int) -> Iterator[Workers]:
     """Processes of this machine, each with a sandbox of its own.
 
     An error in the block, or Ctrl-C, ends them at once.
@@ -116,7 +116,7 @@ def local_workers(way: Way, count: int) -> Iterator[Workers]:
 
     def submit(entry: Entry) -> Future:
         with no_ctrl_c():  # this may start a process
-            return executor.submit(read_and_mark, entry, way)
+            return executor.submit(read_and_mark, entry, settings)
 
     try:
         yield submit, AHEAD * count
@@ -129,7 +129,7 @@ def local_workers(way: Way, count: int) -> Iterator[Workers]:
 
 
 @contextlib.contextmanager
-def dask_workers(way: Way, address: str) -> Iterator[Workers]:
+def dask_workers(settings: Settings, address: str) -> Iterator[Workers]:
     """The workers of a Dask cluster that runs, each with a sandbox of its own.
 
     A submission is read here, so that the workers need none of its files. What a worker
@@ -148,7 +148,7 @@ def dask_workers(way: Way, address: str) -> Iterator[Workers]:
 
         def submit(entry: Entry) -> Future:
             told = Future()
-            done = executor.submit(mark_read, read_submission(entry), way)
+            done = executor.submit(mark_read, read_submission(entry), settings)
             done.add_done_callback(functools.partial(pass_on, told=told))
             return told
 
@@ -190,38 +190,38 @@ def end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def read_and_mark(entry: Entry, way: Way) -> Outcome:
+def read_and_mark(entry: Entry, settings: Settings) -> Outcome:
     """Read and mark one submission."""
-    return mark_read(read_submission(entry), way)
+    return mark_read(read_submission(entry), settings)
 
 
-def mark_read(submission: Submission, way: Way) -> Outcome:
+def mark_read(submission: Submission, settings: Settings) -> Outcome:
     """Mark a submission in this process, in a sandbox that it keeps.
 
     An Outcome comes back whatever happens. SandboxError if no sandbox starts.
     """
     with LOCK:
         try:
-            return marker(way).mark(submission)
+            return marker(settings).mark(submission)
         except SandboxError:
             raise
         except Exception as error:
             return lost(submission, f"The marking failed: {type(error).__name__}.")
 
 
-def marker(way: Way) -> Marker:
+def marker(settings: Settings) -> Marker:
     """The marker of this process; its sandbox ends with the process.
 
     One at a time: a process of a cluster sees many runs.
     """
-    if way not in MARKERS:
+    if settings not in MARKERS:
         end_markers()
         torch.set_num_threads(1)
-        sandbox = Sandbox(walls=way.walls, limits=way.limits)
+        sandbox = Sandbox(isolated=settings.isolated, limits=settings.limits)
         sandbox.start()
-        MARKERS[way] = Marker(way.seed, sandbox)
+        MARKERS[settings] = Marker(settings.seed, sandbox)
         Finalize(None, end_markers, exitpriority=10)
-    return MARKERS[way]
+    return MARKERS[settings]
 
 
 def end_markers() -> None:

@@ -1,7 +1,7 @@
 """The drawing of what reshape and permute do to the order of a tensor's numbers."""
 
 from vit_encoder.figures.drawing import Drawing, drawing, text
-from vit_encoder.figures.patches_drawing import numbered
+from vit_encoder.figures.drawings.patches import numbered
 
 HEIGHT = 176
 CELL = 24
