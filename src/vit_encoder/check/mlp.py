@@ -9,6 +9,7 @@ from vit_encoder.check.hearing.data import Form, Question
 from vit_encoder.check.judging import oracle
 from vit_encoder.check.judging.chance import (
     NOT_BY_CHANCE,
+    Law,
     gated,
     law_of,
     percent,
@@ -21,17 +22,28 @@ from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
     GRADIENTS,
+    KEEPS_DTYPE,
+    PASSES_NAN_ON,
     REPEATS,
     SAME_IN_TRAINING,
     agrees,
     each,
     has_parameters,
     holds,
+    keeps_dtype,
     refuses,
     returns_right_shapes,
+    shows,
     stays_finite,
 )
-from vit_encoder.check.judging.questions import Normal, batch, double, finish, small
+from vit_encoder.check.judging.questions import (
+    Normal,
+    batch,
+    double,
+    finish,
+    small,
+    with_nan,
+)
 from vit_encoder.check.judging.trials import Fails, Trial, Trials, close, tolerance_of
 from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.mlp import MLP, dropout, gelu
@@ -39,6 +51,7 @@ from vit_encoder.mlp import MLP, dropout, gelu
 # Misconceptions of gelu.
 
 ALL, ERF = "0.5 * x * (1 + torch.erf(x / math.sqrt(2)))", "torch.erf(x / math.sqrt(2))"
+FROM_ERF = "How does Φ follow from erf?"
 GELU = edits(
     gelu,
     edit(
@@ -79,7 +92,43 @@ GELU = edits(
         "no-root-of-two",
         {" / math.sqrt(2)": ""},
         "The gate rises too steeply: x is not divided by √2 inside erf.",
-        "How does Φ follow from erf?",
+        FROM_ERF,
+    ),
+    edit(
+        "multiplied-by-root",
+        {"x / math": "x * math"},
+        "The gate rises too steeply: x is multiplied by √2 inside erf.",
+        FROM_ERF,
+    ),
+    edit(
+        "halved-for-root",
+        {"math.sqrt(2)": "2"},
+        "The gate rises too slowly: inside erf, x is divided by 2, not by its root.",
+        FROM_ERF,
+    ),
+    edit(
+        "power-before-division",
+        {"math.sqrt(2)": "2 ** 1 / 2"},
+        "The gate rises too slowly: inside erf, x is divided by 2 twice.",
+        "In which order does Python work through `x / 2 ** 1 / 2`?",
+    ),
+    edit(
+        "root-outside-erf",
+        {"x / math.sqrt(2))": "x) / math.sqrt(2)"},
+        "The gate does not run from 0 to 1: erf itself is divided by √2, not x in it.",
+        "Between which numbers does erf lie, and what does its argument change?",
+    ),
+    edit(
+        "erfc-for-erf",
+        {"torch.erf": "torch.erfc"},
+        "The gate falls from 1.5 to 0.5: erfc(x) is 1 - erf(x).",
+        "Which of the two rises: erf or erfc?",
+    ),
+    edit(
+        "brackets-forgotten",
+        {"(1 + torch.erf(x / math.sqrt(2)))": "1 + torch.erf(x / math.sqrt(2))"},
+        "Half of x and erf are added up: x is multiplied by the 1 alone.",
+        "Which comes first in Python, `*` or `+`, and what can change that?",
     ),
     edit(
         "gate-alone",
@@ -128,6 +177,16 @@ GELU = edits(
         {"return": "inner = x + 0.044715 * x**3\n    return", ERF: "torch.tanh(inner)"},
         "This is the tanh formula without its factor √(2/π).",
         "How steep is Φ at 0?",
+    ),
+    edit(
+        "tanh-root-on-x-alone",
+        {
+            "return": "inner = math.sqrt(2 / math.pi) * x + 0.044715 * x**3\n"
+            "    return",
+            ERF: "torch.tanh(inner)",
+        },
+        "This is the tanh formula with its factor √(2/π) on x alone, not on x³.",
+        "Two formulas are called GELU. Which one is asked for, and where are brackets?",
     ),
 )
 
@@ -197,6 +256,12 @@ DROPOUT = edits(
         "How many zeros do you expect with p = 0.2?",
     ),
     edit(
+        "normal-for-uniform",
+        {"torch.rand(": "torch.randn("},
+        "The random numbers come from the bell curve, so half of them are below 0.",
+        "Which function of torch draws every number from 0 to 1 equally often?",
+    ),
+    edit(
         "multiplied-in-training",
         {SCALE: "1 - p"},
         "What is kept is multiplied by 1 - p in training, and so becomes smaller.",
@@ -218,7 +283,7 @@ DROPOUT = edits(
     edit(
         "never-on",
         {" * kept * scale": ""},
-        "It drops nothing, not in training either.",
+        "It drops nothing in training.",
         "When should numbers become 0, and when not?",
     ),
     edit(
@@ -421,11 +486,13 @@ def gelu_questions(seed: int) -> list[Question]:
     large = small([-1e4, -100, -40, -12], [12, 40, 100, 1e4])
     return [
         Question("small numbers", (SMALL_GELU,)),
-        Question("from -6 to 6", (hundredths,)),
+        Question("from -6 to 6", (torch.stack([hundredths, -hundredths]),)),
         Question("three axes", (x,)),
+        Question("a part of it", (x[:1, 2:, 3:],)),
         Question("four axes", (normal(2, 3, 1, 4),)),
         Question("far from zero", (large,)),
         Question("large numbers", (large.float(),)),
+        Question("a nan", (with_nan(x),)),
         Question("float32", (x.float(),)),
         Question("float32 again", (x.float(),)),
         Question("gradients", (x,), cotangent=normal(2, 5, 7)),
@@ -450,6 +517,7 @@ def dropout_questions(seed: int) -> list[Question]:
         Question(THREE_AXES, (three, 0.7, True)),
         Question("after training", (three, 0.7, False)),
         Question("after training, p = 1", (all_axes, 1.0, False)),
+        Question("a nan", (with_nan(three), 0.7, False)),
         Question("p = 0", (all_axes, 0.0, True)),
         Question("p = 1", (all_axes, 1.0, True)),
         Question("p = 1, gradients", (two, 1.0, True), cotangent=normal(60, 50)),
@@ -543,9 +611,54 @@ def mlp_parameters(normal: Normal, dim: int, mlp_dim: int) -> dict[str, Tensor]:
 # The properties of gelu.
 
 
+@holds(
+    "each number is on its own",
+    "Does Φ of one number depend on the others?",
+    core=True,
+)
+def keeps_numbers_apart(trials: Trials) -> None:
+    """A part of a tensor gives the same alone."""
+    whole, part = trials["three axes"].output, trials["a part of it"].output
+    if not close(whole[:1, 2:, 3:], part):
+        text = "A number gives something else among other numbers."
+        raise Fails(text, "numbers-mixed")
+
+
+@each(
+    "far from zero it is 0 or x",
+    ("far from zero",),
+    "What is Φ of a very negative number, and what of a very large one?",
+    core=True,
+)
+def right_far_from_zero(trial: Trial) -> None:
+    """Nothing passes on the left, everything on the right."""
+    if not trial.right():
+        raise Fails(worst(trial), "wrong-far-from-zero")
+
+
+@each(
+    "Φ(x) and Φ(-x) add up to 1",
+    ("from -6 to 6",),
+    "Φ(x) is the probability of a number below x. What is that of one above it?",
+    core=True,
+)
+def is_symmetric(trial: Trial) -> None:
+    """Then f(x) - f(-x) is x."""
+    x, y = trial.question.inputs[0], trial.output.double()
+    off = (y[0] - y[1] - x[0]).abs().nan_to_num(torch.inf)
+    if off.max() > tolerance_of(trial.output):
+        at, left, right = (float(t[off.argmax()]) for t in (x[0], y[1], y[0]))
+        at, left, right, apart = map(number, (at, left, right, right - left))
+        raise Fails(
+            f"At x = {at} it gives {right}, at -x it gives {left}. They are {apart} "
+            f"apart, expected {at}.",
+            "gate-not-symmetric",
+        )
+
+
 @each(
     "the numbers are x Φ(x)",
-    ("small numbers", "from -6 to 6", "three axes", "four axes", "far from zero"),
+    ("small numbers", "from -6 to 6", "three axes", "four axes"),
     "Which probability is Φ(x), and which function of PyTorch gives it exactly?",
     core=True,
 )
@@ -553,27 +666,55 @@ def equals_definition(trial: Trial) -> None:
     """The numbers are x Φ(x); if not, the worst of them is told."""
     if trial.right():
         return
-    x, got, right = trial.question.inputs[0], trial.output.double(), trial.expected[0]
     trial.require_no_rounding()
-    worst = (got - right).abs().nan_to_num(torch.inf).argmax()
-    x, got, right = (float(t.flatten()[worst]) for t in (x, got, right))
-    raise Fails(f"At x = {x:.4g} it gives {got:.6f}, expected {right:.6f}.")
+    off = (trial.output - trial.expected[0]).abs().max()
+    if off < 2e-3:
+        ask = "Which constants are in your formula, and how many of their digits?"
+        raise Fails(worst(trial), "too-few-digits", ask)
+    raise Fails(worst(trial), "another-activation")
+
+
+def worst(trial: Trial) -> str:
+    """The number that is most off."""
+    x, got, right = trial.question.inputs[0], trial.output.double(), trial.expected[0]
+    place = (got - right).abs().nan_to_num(torch.inf).argmax()
+    x, got, right = (float(t.flatten()[place]) for t in (x, got, right))
+    return f"At x = {x:g} it gives {number(got)}, expected {number(right)}."
+
+
+def number(value: float) -> str:
+    """Six places at most, and no sign before 0."""
+    return f"{round(value, 6) + 0:g}"
 
 
 # The properties of dropout.
+
+
+def drawn_law(trial: Trial) -> Law:
+    """The law of what was drawn. Fails if nothing of that shape was."""
+    return law_of(trial.question.inputs[0], (trial.output, *trial.drawn)[1])
 
 
 def returns_input(trial: Trial) -> None:
     """Fails if x does not come back as it is."""
     if trial.right():
         return
-    _ = trial.output
-    x, p, training = trial.question.inputs
-    law = law_of(x, trial.drawn[0])
+    _, p, training = trial.question.inputs
+    if p in (0, 1):
+        require_border(trial)
+    law = drawn_law(trial)
     text = f"With p = {p:g} and training = {training}, x should come back."
+    name = "changed-with-p-0" if training else "changed-after-training"
     if law.zeros:
-        raise Fails(f"{text} {percent(law.zeros)} of it became 0.")
-    raise Fails(f"{text} It came back times {law.factors}.")
+        raise Fails(f"{text} {percent(law.zeros)} of it became 0.", name)
+    raise Fails(f"{text} It came back times {law.factors}.", name)
+
+
+def require_border(trial: Trial) -> None:
+    """Fails if p = 0 or p = 1 is refused."""
+    if "ValueError" in trial.reply.errors:
+        ask = "Is something that never happens, or always, a probability?"
+        raise Fails(trial.problem().text, "border-refused", ask)
 
 
 @holds(
@@ -589,48 +730,7 @@ def has_gates_of_their_own(trials: Trials) -> None:
     scaled = laws[0].zeros == 0 and abs(laws[0].low - 1 / (1 - p)) < 1e-4
     at_once = scaled or {law.zeros for law in laws} == {0, 1}
     if at_once or any(law.shared for law in laws):
-        (wrong,) = named(DROPOUT, "shared-gates")
-        raise Fails(wrong.seen, wrong.name)
-
-
-def drawn_law(trial: Trial):
-    """The law of what was drawn. Fails if nothing of that shape was."""
-    _ = trial.output
-    return law_of(trial.question.inputs[0], trial.drawn[0])
-
-
-@each(
-    "a share p becomes 0",
-    BY_CHANCE,
-    "What is the probability that `torch.rand` gives a number below p?",
-    core=True,
-)
-def drops_the_share(trial: Trial) -> None:
-    """About a share p becomes 0."""
-    x, p, _ = trial.question.inputs
-    zeros = drawn_law(trial).zeros
-    if abs(zeros - p) > 0.05:
-        raise Fails(
-            f"With p = {p:g} in training, {percent(zeros)} of {x.numel()} numbers "
-            f"became 0, expected about {percent(p)}."
-        )
-
-
-@each(
-    "what is kept is divided by 1 - p",
-    BY_CHANCE,
-    "By what must the rest be multiplied so that the mean stays?",
-    core=True,
-)
-def scales_what_is_kept(trial: Trial) -> None:
-    """What is kept is divided by 1 - p."""
-    p, law = trial.question.inputs[1], drawn_law(trial)
-    wanted = 1 / (1 - p)
-    if not abs(law.low - wanted) + abs(law.high - wanted) < 1e-4:
-        raise Fails(
-            f"With p = {p:g} in training, what is kept is multiplied by "
-            f"{law.factors}, expected {wanted:.2f}."
-        )
+        raise shows(DROPOUT, "shared-gates")
 
 
 @holds(
@@ -641,8 +741,7 @@ def scales_what_is_kept(trial: Trial) -> None:
 def draws_anew(trials: Trials) -> None:
     """Two calls drop other numbers, and not always equally many."""
     drawn = [trials[n] for n in (TWO_AXES, "gradients", THREE_AXES) if trials[n].drawn]
-    _ = trials[TWO_AXES].output
-    if trials["gradients"].problem():
+    if not drawn_law(trials[TWO_AXES]).zeros or trials["gradients"].problem():
         return
     if torch.equal(*(trial.drawn[0] != 0 for trial in drawn[:2])):
         text = "Two calls on the same x drop the same numbers."
@@ -657,6 +756,46 @@ def draws_anew(trials: Trials) -> None:
 
 
 @each(
+    "a share p becomes 0",
+    BY_CHANCE,
+    "What is the probability that `torch.rand` gives a number below p?",
+    core=True,
+)
+def drops_the_share(trial: Trial) -> None:
+    """About a share p becomes 0."""
+    (x, p, _), law = trial.question.inputs, drawn_law(trial)
+    if not law.zeros:
+        text = f"With p = {p:g} in training no number became 0."
+        raise Fails(text, "nothing-becomes-0", "What is a number that was dropped?")
+    if abs(law.zeros - p) > 0.05:
+        raise Fails(
+            f"With p = {p:g} in training, {percent(law.zeros)} of {x.numel()} numbers "
+            f"became 0, expected about {percent(p)}.",
+            "another-share",
+        )
+
+
+@each(
+    "what is kept is divided by 1 - p",
+    BY_CHANCE,
+    "By what must the rest be multiplied so that the mean stays?",
+    core=True,
+)
+def scales_what_is_kept(trial: Trial) -> None:
+    """What is kept is divided by 1 - p."""
+    p, law = trial.question.inputs[1], drawn_law(trial)
+    wanted = 1 / (1 - p)
+    if abs(law.low - wanted) + abs(law.high - wanted) < 1e-4:
+        return
+    text = f"With p = {p:g} in training, what is kept is multiplied by"
+    if abs(law.low * (1 - law.zeros) - 1) + abs(law.high - law.low) < 1e-4:
+        ask = "Is the share that was kept this time the same as 1 - p?"
+        text = f"{text} {law.low:.4f}, another number in each call."
+        raise Fails(text, "scaled-by-count", ask)
+    raise Fails(f"{text} {law.factors}, expected {wanted:.2f}.", "another-scale")
+
+
+@each(
     "chance alone decides",
     BY_CHANCE,
     "Does the gate of one number depend on another number?",
@@ -664,7 +803,9 @@ def draws_anew(trials: Trials) -> None:
 )
 def draws_by_law(trial: Trial) -> None:
     """Neighbours are dropped together as often as chance has it."""
-    trial.require_right("The zeros do not lie as chance would have them.")
+    trial.require_right(
+        "The zeros do not lie as chance would have them.", "by-no-chance"
+    )
 
 
 @each("p = 1 drops everything", ("p = 1",), "What remains if every number is dropped?")
@@ -672,9 +813,11 @@ def drops_everything(trial: Trial) -> None:
     """With p = 1 in training zeros come back, and no nan."""
     failed = "ZeroDivisionError" in trial.reply.errors
     if failed or (not trial.problem() and not trial.drawn[0].isfinite().all()):
-        (wrong,) = named(DROPOUT, "divided-by-zero")
-        raise Fails(wrong.seen, wrong.name)
-    trial.require_right("With p = 1 in training, not everything becomes 0.")
+        raise shows(DROPOUT, "divided-by-zero")
+    require_border(trial)
+    trial.require_right(
+        "With p = 1 in training, not everything becomes 0.", "not-all-0"
+    )
 
 
 @each(
@@ -688,7 +831,8 @@ def stops_every_gradient(trial: Trial) -> None:
     if trial.reply.problem or got is None or not got.any():
         return
     what = "nan" if got.isnan().any() else "not 0"
-    raise Fails(f"With p = 1 in training, the gradient of x is {what}.")
+    text = f"With p = 1 in training, the gradient of x is {what}."
+    raise Fails(text, "gradient-of-what-is-dropped")
 
 
 @each(
@@ -705,7 +849,8 @@ def passes_gradient_of_gates(trial: Trial) -> None:
     slope = trial.drawn[0].double() / trial.question.inputs[0]
     if not close(got, trial.question.cotangent * slope, tolerance_of(trial.drawn[0])):
         raise Fails(
-            "The gradient of x is not the gradient of the output times the same gates."
+            "The gradient of x is not the gradient of the output times the same gates.",
+            "gradient-not-gated",
         )
 
 
@@ -729,8 +874,7 @@ def bends(trials: Trials) -> None:
     names = ("twice the input", "a wide hidden layer", "zeros")
     twice, once, zero = (trials[name].output.double() for name in names)
     if close(twice - once, once - zero):
-        (wrong,) = named(OWN, "no-activation")
-        raise Fails(wrong.seen, wrong.name)
+        raise shows(OWN, "no-activation")
 
 
 @each(
@@ -779,7 +923,7 @@ def drops_twice(trial: Trial) -> None:
 def refuses_what_is_no_probability(trials: Trials) -> None:
     """Dropout of 1.5 raises a ValueError, unless its number is ignored altogether."""
     came, trial = trials["p = 1.5"].reply.problem, trials["dropout in training"]
-    if came and came.name != "raises":
+    if came and not trials["p = 1.5"].reply.errors:
         return
     if trial.problem() or (trial.drawn[0] != trial.drawn[0][:1, :1]).any():
         REFUSES.test(trials)
@@ -788,7 +932,6 @@ def refuses_what_is_no_probability(trials: Trials) -> None:
 NOT_CHECKED = ("p outside 0 to 1 is refused", "probability-not-checked", "p = 1.5")
 REFUSES = refuses(*NOT_CHECKED, ask="Which number is a probability?")
 SHAPE = "What shape comes in, and what shape must come out?"
-KEPT = tuple(found for found in EDGES if found is not GRADIENTS)
 GELU_PROPERTIES = (
     REPEATS,
     returns_right_shapes(
@@ -796,12 +939,16 @@ GELU_PROPERTIES = (
         *("small numbers", "three axes", "four axes"),
         ask=SHAPE,
     ),
+    keeps_numbers_apart,
+    right_far_from_zero,
+    is_symmetric,
     equals_definition,
     stays_finite(
         "large numbers stay finite",
         "large numbers",
         "Which step leaves the range of float32 when x is 10 000?",
     ),
+    PASSES_NAN_ON,
     *EDGES,
 )
 DROPOUT_PROPERTIES = (
@@ -812,20 +959,26 @@ DROPOUT_PROPERTIES = (
     ),
     each(
         "after training x comes back",
-        ("after training", "after training, p = 1"),
+        ("after training",),
         "What should a trained model answer if you ask it twice?",
         core=True,
     )(returns_input),
     has_gates_of_their_own,
+    draws_anew,
     drops_the_share,
     scales_what_is_kept,
-    draws_anew,
     draws_by_law,
-    each("p = 0 drops nothing", ("p = 0",), "What is 1 - p if p is 0?")(returns_input),
+    each(
+        "p = 0 drops nothing, and p = 1 nothing after training",
+        ("p = 0", "after training, p = 1"),
+        "What is 1 - p if p is 0?",
+    )(returns_input),
     drops_everything,
     stops_every_gradient,
     refuses(*NOT_CHECKED, "p = -0.1", ask="Which p is a probability?"),
-    *KEPT,
+    PASSES_NAN_ON,
+    keeps_dtype("float32 and float64 are kept", "float32", "gradients", "p = 1"),
+    *(found for found in EDGES if found not in (KEEPS_DTYPE, GRADIENTS)),
     passes_gradient_of_gates,
 )
 MLP_PROPERTIES = (

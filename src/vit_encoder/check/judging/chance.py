@@ -29,7 +29,7 @@ class Law(NamedTuple):
     @property
     def shared(self) -> bool:
         """Along some axis all numbers have one gate."""
-        return 0 < self.zeros < 1 and max(self.alike) > 0.999
+        return 0.01 < self.zeros < 0.99 and max(self.alike) > 0.999
 
     @property
     def factors(self) -> str:
