@@ -101,6 +101,11 @@ SPOILT = {
     "exercise without points": (EXERCISE, ("points: ", "marks: "), "has no `points`"),
     "points that are no number": (EXERCISE, ("points: ", "points: -"), "whole number"),
     "exercise of no kind": (EXERCISE, ("kind: ", "kind: un"), "known are"),
+    "prediction with an explained solution": (
+        EXERCISE,
+        ("because: >-", "seen: >-"),
+        "choice B, the solution, has `seen`",
+    ),
     "exercise without tag": (
         EXERCISE,
         ("tags: [exercise]", "tags: [task]"),

@@ -9,7 +9,7 @@ chapters/NN_name.md   → chapters/NN_name.ipynb, executed
 solutions/NN_name.md  → solutions/NN_name.ipynb, executed
                       → exercises/NN_name.ipynb, executed, without the answers
                       → src/vit_encoder/check/catalogue.json
-                      → src/vit_encoder/check/judging/predictions.json
+                      → src/vit_encoder/check/judging/predictions/name.json
 book/*.json, the parts → book/generated/*.md, the tables of pages
 """
 
@@ -113,10 +113,10 @@ def package_texts(sources: list[Source]) -> dict[Path, str]:
     solutions = [s for s in sources if s.path.parent.name == "solutions"]
     texts = {PACKAGE / f"{s.module}.py": seal_text(module_text(s)) for s in chapters}
     check = PACKAGE / "check"
-    for path, text in (
-        (check / "catalogue.json", catalogue_text(solutions)),
-        (check / "judging" / "predictions.json", predictions_text(solutions)),
-    ):
+    made = {check / "catalogue.json": catalogue_text(solutions)}
+    for name, text in predictions_texts(solutions).items():
+        made[check / "judging" / "predictions" / f"{name}.json"] = text
+    for path, text in made.items():
         texts |= {path: text, path.with_suffix(".seal"): seal(text) + "\n"}
     return texts
 
@@ -173,18 +173,28 @@ def prediction_of(cell: NotebookNode) -> dict:
     return {"prediction": public(cell)} if is_one else {}
 
 
-def predictions_text(solutions: list[Source]) -> str:
-    """What is right in each prediction, and what explains each wrong answer."""
-    told = {
-        cell.metadata["exercise"]["id"]: judged(cell)
-        for source in solutions
-        for cell in source.cells("exercise")
-        if cell.metadata["exercise"]["kind"] == "predict"
+def predictions_texts(solutions: list[Source]) -> dict[str, str]:
+    """Chapter's module → what is right in its predictions, and what explains the rest.
+
+    A file for each, so that an edit runs the notebooks of one chapter again.
+    """
+    told: dict[str, dict] = {}
+    for source in solutions:
+        for cell in source.cells("exercise"):
+            exercise = cell.metadata["exercise"]
+            if exercise["kind"] == "predict":
+                module, _, name = exercise["id"].partition(".")
+                made = told.setdefault(module, {"generated": generated_from(source)})
+                made[name] = judged(cell)
+    return {
+        module: json.dumps(made, indent=1, ensure_ascii=False) + "\n"
+        for module, made in told.items()
     }
-    remark = "From solutions/*.md by `make sync`. Do not edit."
-    lines = (f'"{id}": {json.dumps(t, ensure_ascii=False)}' for id, t in told.items())
-    body = ",\n".join(lines)
-    return f'{{"generated": "{remark}",\n"predictions": {{\n{body}\n}}}}\n'
+
+
+def generated_from(source: Source) -> str:
+    """The remark in a generated file that is no code."""
+    return f"From {show(source.path)} by `make sync`. Do not edit."
 
 
 def answer_name(source: Source, cell: NotebookNode) -> str:
@@ -276,7 +286,7 @@ def plain_notebook(
             },
             "language_info": {"name": "python"},
             "vit_encoder": {
-                "generated": f"From {show(source.path)} by `make sync`. Do not edit."
+                "generated": generated_from(source),
             },
         },
     )
