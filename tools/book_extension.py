@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from subprocess import PIPE, Popen
 
+import pybtex.plugin
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -51,6 +52,8 @@ def start_katex(folder: Path, timeout: float) -> tuple[Popen, socket.socket]:
 
 
 KaTeXServer.start_server_process = start_katex
+# It reads the descriptions of all installed packages, for each citation.
+pybtex.plugin.find_plugin = cache(pybtex.plugin.find_plugin)
 logger = logging.getLogger(__name__)
 written = []  # the names of the pages that this build has written
 
