@@ -19,7 +19,7 @@ from sphinxcontrib import katex
 from sphinxcontrib.katex import KaTeXServer
 
 import node
-from address import read_address
+from address import ROOT, read_address
 from book_context import anchor
 from outputs import fill_cache, require_nothing_ran
 from page_html import RULES, Site, finish
@@ -67,6 +67,7 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("encoder-map", EncoderMap)
     app.connect("config-inited", put_address)
     app.connect("builder-inited", fill_cache)
+    app.connect("env-get-outdated", restyle)
     app.connect("source-read", put_setup_cell)
     app.connect("missing-reference", resolve_proof)
     app.connect("html-page-context", add_to_page)
@@ -92,6 +93,20 @@ def put_address(app: Sphinx, config) -> None:
         "source_branch": address.branch,
         "source_directory": "",
     }
+
+
+def restyle(app: Sphinx, env, added, changed, removed) -> set[str]:
+    """All pages, if what shapes every page is newer than the build before this one."""
+    before = Path(app.doctreedir, "environment.pickle")
+    shaping = [
+        path
+        for folder in ("book/_static", "book/_templates", "tools")
+        for path in (ROOT / folder).iterdir()
+        if path.is_file()
+    ]
+    newest = max(path.stat().st_mtime for path in shaping)
+    is_new = before.exists() and newest > before.stat().st_mtime
+    return set(env.found_docs) if is_new else set()
 
 
 def put_setup_cell(app: Sphinx, docname: str, source: list[str]) -> None:

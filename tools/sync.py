@@ -31,7 +31,13 @@ from nbformat import NotebookNode
 
 from address import ROOT, Address, read_address
 from book_context import make_context
-from dependencies import PACKAGE, digest_of, files_read, package_digests
+from dependencies import (
+    PACKAGE,
+    digest_of,
+    files_read,
+    package_digests,
+    require_own,
+)
 from plain_markdown import Context, MarkdownError, labels, number_equations, to_plain
 from predictions import COMMON, judged, public
 from run_notebooks import start_up
@@ -65,7 +71,8 @@ def sync(address: Address, *, check: bool, only: str = "") -> list[str]:
     """
     sources = read_all(address)
     faults = sync_texts(package_texts(sources), check=check)
-    faults += sync_texts(page_texts(), check=check)
+    tables = page_texts()
+    faults += sync_texts(tables, check=check) + left_over(tables)
     package = package_digests()
     for path, source, notebook in generated_notebooks(sources, address):
         if path.name.startswith(only):
@@ -92,7 +99,7 @@ def write(path: Path, text: str) -> None:
     """Write a generated file; what somebody wrote into it is kept beside it."""
     if path.exists() and is_edited(path):
         copy = keep_edit(path)
-        print(f"{show(path)} was edited. The edit is kept in {show(copy)}.", flush=True)
+        print(f"{show(path)} was edited; the edit is kept: {show(copy)}", flush=True)
     path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8", newline="\n")
 
@@ -124,8 +131,10 @@ def package_texts(sources: list[Source]) -> dict[Path, str]:
 def page_texts() -> dict[Path, str]:
     """Path → text of the tables that pages include."""
     # They are computed from the parts, which must be up to date when imported.
+    import vit_encoder
     from tables import all_tables
 
+    require_own(Path(vit_encoder.__file__))
     return {path: seal_text(text) for path, text in all_tables().items()}
 
 
@@ -318,6 +327,15 @@ def caption_cell(
     except MarkdownError as error:
         raise SourceError(f"{show(source.path)}: a caption: {error}") from None
     return nbformat.v4.new_markdown_cell(f"**Figure.** {text}", id=cell_id)
+
+
+def left_over(texts: dict[Path, str]) -> list[str]:
+    """The faults of files that stand beside generated ones and are none of them."""
+    found = {p for path in texts for p in path.parent.glob(f"*{path.suffix}")}
+    return [
+        f"{show(path)} is made from nothing any more. Delete it."
+        for path in sorted(found - set(texts))
+    ]
 
 
 def sync_notebook(
