@@ -7,7 +7,7 @@ import torch
 from tests.bank import capstone as bank
 
 from address import ROOT
-from vit_encoder.check import capstone, check
+from vit_encoder.check import capstone, check, task
 from vit_encoder.data import read_line, text_line
 
 TEXT = "An image is worth 16x16 words"
@@ -120,22 +120,16 @@ def test_the_verdicts_are_those_of_the_page():
     page = (ROOT / "book" / "misreadings.md").read_text(encoding="utf-8")
     pattern = r"^\((claim-[a-z-]+)\)=\n:::\{admonition\} \*\*(\w+)\*\*"
     verdicts = dict(re.findall(pattern, page, re.M))
-    assert capstone.VERDICTS.claims.keys() == LABELS.keys()
-    for name, claim in capstone.VERDICTS.claims.items():
+    claims = task("capstone.verdicts").claims
+    assert claims.keys() == LABELS.keys()
+    for name, claim in claims.items():
         assert verdicts[LABELS[name]].lower() == claim.verdict
 
 
-def test_the_predicted_counts_are_those_of_the_file():
-    counts = {name: value.numel() for name, value in capstone.weights().items()}
-    parts = [
-        sum(n for name, n in counts.items() if name.startswith(f"blocks.0.{part}"))
-        for part in ("attn", "mlp")
-    ]
-    assert (*parts, sum(counts.values())) == capstone.PARAMETERS.right
-
-
 def test_only_words_that_are_asked_for_count_as_verdicts():
-    right = {name: claim.verdict for name, claim in capstone.VERDICTS.claims.items()}
+    right = {
+        name: claim.verdict for name, claim in task("capstone.verdicts").claims.items()
+    }
     for answer in (["right"] * 8, right | {"end": "x"}, {"no": "right"}, 3):
         report = check("capstone.verdicts", answer)
         assert report.misconceptions == ("wrong-kind",)
