@@ -39,6 +39,9 @@ from vit_encoder.arguments import *"""
 WAYS = ("solved", "wrong", "untouched", "raises", "mended", "spoilt")
 
 
+pytestmark = pytest.mark.xdist_group("parity")  # one sandbox for all
+
+
 @pytest.fixture(scope="module")
 def made():
     """Folder → name → a notebook as it is handed out now, not executed."""
@@ -219,7 +222,9 @@ def test_a_kernel_of_jupyter(made, marks_of, tmp_path):
     export = f'score_card("{name}").export("card.json")'
     notebook.cells.append(nbformat.v4.new_code_cell(export))
     resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, allow_errors=True, resources=resources).execute()
+    NotebookClient(
+        notebook, allow_errors=True, startup_timeout=600, resources=resources
+    ).execute()
     card = json.loads((tmp_path / "card.json").read_text())
     reports = reports_of(notebook)
     assert {r["id"]: r["points"] for r in card["rows"]} == {
