@@ -1,4 +1,4 @@
-"""The tables of book/generated: every one is on a page, and says what it is made from."""
+"""The tables of book/generated: each is on a page, and says what it is made from."""
 
 import re
 
