@@ -3,6 +3,7 @@
 import copy
 import inspect
 import json
+import linecache
 from collections import defaultdict
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
@@ -142,10 +143,13 @@ def reports_of(notebook):
 
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()):
         patch.setattr(progress, "remember", remember)
-        for cell in notebook.cells:
-            if cell.cell_type == "code":
-                with suppress(Exception):
-                    exec(python(cell.source), known)
+        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        for number, cell in enumerate(cells, 1):
+            source, place = python(cell.source), f"<cell {number}>"
+            lines = source.splitlines(keepends=True)
+            linecache.cache[place] = (len(source), None, lines, place)  # as in marking
+            with suppress(Exception):
+                exec(compile(source, place, "exec"), known)
     plt.close("all")
     return reports
 
