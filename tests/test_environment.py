@@ -1,5 +1,6 @@
 """The environment is made by uv where it can be, else by pip, and never half."""
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -42,14 +43,15 @@ def made(monkeypatch, tmp_path):
 
 
 def test_uv_comes_from_the_lock_and_installs_the_rest(made, tmp_path):
-    venv, smi, torch, *others = (c for c in made() if "--require-hashes" not in c)
+    venv, pip, smi, torch, *others = (c for c in made() if "--require-hashes" not in c)
     locked = [c for c in made() if "--require-hashes" in c]
-    assert venv.endswith(f"-m venv {tmp_path}/made")
+    assert venv.endswith(f"-m venv --without-pip {tmp_path}/made")
+    assert re.search(r"bin/uv .* install .* --no-deps .*/pip-\S*\.whl$", pip)
     pin = (tmp_path / "made" / "uv.txt").read_text()
     assert pin.startswith("uv==")
     assert pin.count("==") == 1
     assert pin.count("--hash=sha256:") > 5
-    assert " -m pip " in locked[0]
+    assert re.search(r"/pip-\S*\.whl/pip install ", locked[0])
     assert locked[0].endswith(f"--no-deps -r {tmp_path}/made/uv.txt")
     assert locked[1].startswith(f"{tmp_path}/made/bin/uv --directory=/ pip install")
     assert locked[1].endswith(f"--no-deps -r {environment.LOCK}")
@@ -66,6 +68,7 @@ def test_where_uv_fails_pip_installs_the_same(made, fails):
     commands = made(*fails)
     (by_pip,) = (c for c in commands if " -m pip " in c and str(environment.LOCK) in c)
     assert "--require-hashes --no-deps" in by_pip
+    assert commands[commands.index(by_pip) - 1].endswith("-m ensurepip")
     assert " -m pip " in commands[-1]
     assert "--editable" in commands[-1]
 

@@ -9,17 +9,20 @@ only pip was told of a mirror, pip does the same more slowly.
 """
 
 import argparse
+import ensurepip
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
 # Python compiles what is imported. To compile all of torch takes longer than the rest.
-PIP = ["-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile"]
+INSTALL = ["install", "--disable-pip-version-check", "--quiet", "--no-compile"]
+PIP = ["-m", "pip", *INSTALL]
 LOCKED = ["--require-hashes", "--no-deps"]  # nothing may bring along a torch of its own
 
 
@@ -54,19 +57,30 @@ def make_empty(environment: Path) -> Path:
     if environment.exists():
         (environment / "ready").unlink(missing_ok=True)
         shutil.rmtree(environment)
-    run(sys.executable, "-m", "venv", str(environment))
+    run(sys.executable, "-m", "venv", "--without-pip", environment)
     return environment / "bin" / "python"
 
 
 def install_locked(python: Path, environment: Path, lock: Path) -> None:
-    """Install what the lock file fixes, and the uv that requirements.lock does."""
+    """Install pip, the uv that requirements.lock fixes, and what the lock file does.
+
+    Python brings pip as a wheel. It runs from there, and uv installs it: ensurepip
+    would compile all of it first.
+    """
+    folder = (
+        sysconfig.get_config_var("WHEEL_PKG_DIR") or f"{ensurepip.__path__[0]}/_bundled"
+    )
+    pip = next(Path(folder).glob("pip-*.whl"), folder)
     wanted = environment / "uv.txt"
     wanted.write_text(re.search(r"^uv==(.*\\\n)+.*\n", LOCK.read_text(), re.M)[0])
+    install = uv(python, environment)
     if not (
-        attempt(python, *PIP, *LOCKED, "-r", wanted)
-        and attempt(*uv(python, environment), *LOCKED, "-r", lock)
+        attempt(python, f"{pip}/pip", *INSTALL, *LOCKED, "-r", wanted)
+        and attempt(*install, "--no-deps", pip)
+        and attempt(*install, *LOCKED, "-r", lock)
     ):
         print("uv could not install the packages; pip does it.", flush=True)
+        run(python, "-m", "ensurepip")
         run(python, *PIP, *LOCKED, "-r", lock)
 
 
