@@ -101,10 +101,9 @@ def test_style_sheets_become_one(site):
     (site.static / "a").mkdir()
     (site.static / "a" / "a.css").write_text("/* no */p { background: url(b.png) }")
     (site.static / "c.css").write_text("i { color: red }")
-    links = [
-        f'<link rel="stylesheet" href="../_static/{n}">' for n in ("a/a.css", "c.css")
-    ]
-    html, times = join_styles(site, f"<head>{''.join(links)}</head>")
+    link = '<link rel="stylesheet" href="../_static/{}">'
+    links = link.format("a/a.css") + link.format("c.css")
+    html, times = join_styles(site, f"<head>{links}</head>")
     assert times == 2
     (name,) = re.findall(r'href="\.\./_static/(styles-\w+\.css)"', html)
     text = (site.static / name).read_text()

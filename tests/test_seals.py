@@ -99,9 +99,8 @@ def test_no_copy_is_ever_overwritten(folder):
 def test_an_edited_text_is_kept_and_told_of(folder, capsys):
     path = folder / "generated" / "mlp.py"
     new = {path: seal_text(MODULE)}
-    assert sync_texts(new, check=True) == [
-        "generated/mlp.py is stale. Run `make sync`."
-    ]
+    (fault,) = sync_texts(new, check=True)
+    assert fault == "generated/mlp.py is stale. Run `make sync`."
     assert sync_texts(new, check=False) == []
     assert sync_texts(new, check=True) == []
     path.write_text(path.read_text().replace("x = 1", "x = 2"))

@@ -289,8 +289,8 @@ def test_classes_have_the_signatures_on_the_page():
 def test_the_example_makes_the_tokens_that_it_says():
     code = re.search(r"```python\n(embedding = .*?)```", TEXT, re.S)[1]
     with torch.device("meta"):
-        names = {**vars(vit_encoder), "images": torch.empty(5, 3, 224, 224)}
-        exec(code, names)
+        names = {"images": torch.empty(5, 3, 224, 224)}
+        exec(f"from vit_encoder import *\n{code}", names)
     assert names["tokens"].shape == (5, 197, 768)
     assert count(names["encoder"]) == count(build_on_meta(BY_NAME["B/16"])["encoder"])
 

@@ -223,10 +223,8 @@ def test_an_edited_notebook_is_kept_and_made_anew(course, runs, change, capsys):
     assert runs == ["01.ipynb"]
     kept = course.path.with_name("01.ipynb.edited-1")
     assert kept.read_bytes() == edited
-    said = (
-        "exercises/01.ipynb was edited; the edit is kept: exercises/01.ipynb.edited-1"
-    )
-    assert said in capsys.readouterr().out
+    said = "01.ipynb was edited; the edit is kept: exercises/01.ipynb.edited-1\n"
+    assert f"exercises/{said}" in capsys.readouterr().out
 
 
 def test_an_error_in_a_notebook_leaves_the_old_one_as_it_was(course):

@@ -18,8 +18,7 @@ def test_every_table_is_on_one_page():
 def test_every_table_says_in_its_first_line_what_it_is_made_from():
     for path, text in all_tables().items():
         assert path.parent == FOLDER
-        source = re.match(
-            r"% Generated from (.+) by `make sync`\. Do not edit\.\n", text
-        )
+        line = r"% Generated from (.+) by `make sync`\. Do not edit\.\n"
+        source = re.match(line, text)
         named = source[1].removeprefix("the parts in ")
         assert (ROOT / named).exists(), named
