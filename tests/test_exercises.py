@@ -180,10 +180,15 @@ def test_a_misconception_is_a_small_visible_change(wrong):
     assert '"""' not in diff
     while wrong.part:
         wrong = wrong.part
-    # It is the edit that is shown, and the whole of it.
-    right = "".join(plain(source_of(wrong.right)).split())
-    for line in changed:
-        assert ("".join(line[1:].split()) in right) == (line[0] == "-")
+    # It is the edit itself that is shown.
+    right, own = (
+        set(plain(text).splitlines()) for text in (source_of(wrong.right), wrong.text)
+    )
+    removed = {line[1:] for line in changed if line[0] == "-"}
+    added = {line[1:] for line in changed if line[0] == "+"}
+    assert removed <= right
+    assert added <= own
+    assert removed - own or added - right, diff
 
 
 def test_names_are_unique_in_an_exercise():
