@@ -7,8 +7,8 @@ import torch
 from tests.bank import capstone as bank
 
 from address import ROOT
-from vit_encoder.check import capstone, check, task
-from vit_encoder.data import read_line, text_line
+from vit_encoder.check import capstone, check, misconception, task
+from vit_encoder.data import read_line, text_encoder, text_line
 
 TEXT = "An image is worth 16x16 words"
 LABELS = {  # claim of the exercise → its label on the page of all claims
@@ -90,13 +90,14 @@ def test_the_first_layer_that_differs_is_named(layer):
 
 
 def test_a_recognised_mistake_is_located_too():
-    for wrong, layer in (
-        (capstone.EpsilonOfVit, "the attention of block 0"),
-        (capstone.GeluKept, "the MLP of block 0"),
-        (capstone.FirstBlockAdapted, "the attention of block 1"),
-        (capstone.OneEpsilonEverywhere, "the skips and the final norm"),
+    for name, layer in (
+        ("epsilon-of-vit", "the attention of block 0"),
+        ("gelu-kept", "the MLP of block 0"),
+        ("first-block-adapted", "the attention of block 1"),
+        ("one-epsilon-everywhere", "the skips and the final norm"),
     ):
-        message = check("capstone.TextEncoder", wrong.wrong).message
+        wrong = misconception("capstone.TextEncoder", name).wrong
+        message = check("capstone.TextEncoder", wrong).message
         assert f"The first layer that differs: {layer}" in message
 
 
@@ -113,7 +114,9 @@ def test_real_weights_decide_where_made_up_ones_agree():
 
 def test_the_bug_shows_behind_the_attention_weights_of_block_0():
     line = text_line()
-    encoder = capstone.filled(capstone.square_matrices_not_turned.wrong)
+    encoder = text_encoder()
+    wrong = misconception("capstone.load", "square-matrices-not-turned").wrong
+    wrong(encoder, capstone.as_stored(capstone.weights()))
     with torch.no_grad():
         block = encoder.blocks[0]
         q, k, _ = block.attn.qkv(block.norm1(line["tokens"])).chunk(3, dim=-1)

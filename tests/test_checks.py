@@ -306,7 +306,7 @@ def test_stubs_are_not_answered_yet(id, answer):
 
 BROKEN = {
     "returns-none": lambda q, k, v: [].sort(),
-    "key-not-found": lambda q, k, v: {}[0],
+    "no-such-key": lambda q, k, v: {}[0],
     "wrong-type": lambda q, k, v: [q, k],
     "wrong-shape": lambda q, k, v: (q, k),
     "wrong-kind": [1, 2],
@@ -495,7 +495,8 @@ def test_questions_are_not_changed_by_an_answer():
     )
     for question, copy in zip(questions, copies, strict=True):
         if question.device == "cpu":
-            assert all(map(torch.equal, question.inputs, copy))
+            pairs = zip(question.inputs, copy, strict=True)
+            assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs)
 
 
 ELSEWHERE = """

@@ -191,7 +191,14 @@ LOADED = {  # right numbers once weights are loaded; wrong in how the blocks are
 }
 
 
-@pytest.mark.parametrize("wrong", ENCODER, ids=lambda m: m.name)
+OF_THE_SAME_FORM = [  # which can hold the parameters of a right one
+    m
+    for m in ENCODER
+    if m.name not in ("depth-and-heads-exchanged", "all-layers-returned")
+]
+
+
+@pytest.mark.parametrize("wrong", OF_THE_SAME_FORM, ids=lambda m: m.name)
 def test_wrong_version_differs_in_what_it_says(wrong, rng):
     right = with_random_parameters(rng, 3, 12, 4, 20)
     encoder = wrong.wrong(3, 12, 4, 20)

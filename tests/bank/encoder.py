@@ -546,15 +546,16 @@ WRONG_ENCODER = {
     "shared-parameters": [SharedAttention],
     "missing-parameters": [OtherNames],
     "not-deterministic": [BlocksMadeInForward, DropsInEvaluation],
-    "wrong-type": [ListOfLayers, WithLayers, AsNumpy],
+    "wrong-type": [ListOfLayers, WithLayers],
+    "numpy-returned": [AsNumpy],
     "returns-none": [NothingReturned],
-    "wrong-shape": [Squeezed],
+    "axis-squeezed": [Squeezed],
     "wrong-parameter-shape": [BlockSizesSwapped],
     "dtype-changed": [InFloat32],
     "input-changed": [WritesIntoTheInput],
     "gradient-cut": [WithoutGradient, StreamCut],
     "device-fixed": [ZerosOnTheCpu],
-    "raises": [WithoutDropout],
+    "wrong-signature": [WithoutDropout],
     "wrong-kind": [function, Plain(1, 4, 2, 3)],
     "built-in-used": [BuiltIn],
     "reference-used": [Inherited, Wrapped, vit_encoder.Encoder],
@@ -615,7 +616,6 @@ UNRECORDED_ENCODER = [
     AverageOfStreams,
     NormTwice,
     EverySecondBlock,
-    ReluBlocks,
     ImagesNormalisedTogether,
     TokensFlipped,
 ]
@@ -775,10 +775,12 @@ RIGHT = {
     "image_vector": [with_dictionary, with_split, from_the_whole_sum, with_loop],
     "find_the_bug": RIGHT_ENCODER,
 }
+WRONG_ENCODER |= {"relu-in-the-mlp": [ReluBlocks]}
 WRONG = {
     "Encoder": WRONG_ENCODER,
     "image_vector": {
         "last-token-taken": [token_by_minus_one],
+        "largest-of-the-patches": [largest_patch],
         "class-token-in-the-mean": [mean_of_all],
         "token-axis-kept": [sliced],
         "choices-swapped": [swapped],
@@ -788,13 +790,13 @@ WRONG = {
         "input-changed": [class_token_erased],
         "device-fixed": [shares_on_the_cpu],
         "wrong-type": [both],
-        "wrong-shape": [axis_of_mean_kept],
+        "mean-axis-kept": [axis_of_mean_kept],
         "reference-used": [calls_reference],
     },
 }
 NAMELESS = {
     "Encoder": UNRECORDED_ENCODER,
-    "image_vector": [largest_patch, normalised_again],
+    "image_vector": [normalised_again],
 }
 GOOD_TESTS = {
     "wrong_stack": [count_and_gradients, against_the_course, objects_rows_and_gradients]

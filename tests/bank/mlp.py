@@ -366,7 +366,7 @@ WRONG_GELU = {
     "no-half": [twice],
     "no-root-of-two": [erf_of_x],
     "gate-reversed": [upper_tail],
-    "density": [bell],
+    "wrong-far-from-zero": [bell],
     "computed-in-float32": [with_float32],
     "dtype-changed": [to_float32],
     "input-changed": [into_x],
@@ -598,13 +598,13 @@ WRONG_DROPOUT = {
     "divided-by-p": [divided_by_p],
     "kept-with-p": [kept_and_scaled_with_p],
     "gate-turned": [bernoulli_of_p],
-    "always-on": [mode_forgotten],
-    "modes-swapped": [mode_turned],
+    "changed-after-training": [mode_forgotten],
+    ("never-on", "changed-after-training"): [mode_turned],
     "never-on": [does_nothing],
     "scaled-twice": [scaled_after],
     "scaled-after-training": [as_in_2014],
     "divided-by-zero": [divides_tensors, divides_numbers],
-    "input-changed": [writes_into_x],
+    ("input-changed", "gradient-not-gated"): [writes_into_x],
     "shared-gates": [
         gate_for_a_token,
         gate_for_a_feature,
@@ -623,7 +623,7 @@ WRONG_DROPOUT = {
     "reference-used": [calls_course, vit_encoder.dropout],
     "wrong-shape": [only_kept],
     "wrong-type": [gate_too],
-    "raises": [two_arguments],
+    "wrong-signature": [two_arguments],
 }
 
 # Wrong answers of MLP.
@@ -841,11 +841,13 @@ class Wrapped(nn.Module):
 WRONG_MLP = {
     "activation-at-the-end": [GeluLast],
     "no-activation": [NoBend],
-    "relu": [Relu, ReluWithoutDropout],
+    "relu": [Relu],
+    ("relu", "not-all-0"): [ReluWithoutDropout],
     "silu": [Silu],
     "tanh-formula": [Tanh],
     "residual-inside": [AddsInput],
-    "tokens-mixed": [SeesTheMean, SeesTheTokenBefore, SeesAllImages],
+    "tokens-mixed": [SeesTheMean, SeesTheTokenBefore],
+    ("normal-for-uniform", "tokens-mixed"): [SeesAllImages],
     "hidden-width-ignored": [WidthOfToken],
     "wrong-parameter-shape": [FourTimes, StaysWide],
     "missing-parameters": [OneLayer, OtherNames],
@@ -1044,25 +1046,20 @@ RIGHT = {
     "find_the_bug": RIGHT_MLP,
 }
 WRONG = {"gelu": WRONG_GELU, "dropout": WRONG_DROPOUT, "MLP": WRONG_MLP}
-NAMELESS = {
-    "gelu": [softplus, elu, mish, shifted, polynomial],
-    "dropout": [
-        gaussian_noise,
-        randn_below,
-        noise_added,
-        whole_scale,
-        root_scale,
-    ],
-    "MLP": [
-        Softplus,
-        Normalised,
-        Scaled,
-        Squared,
-        LayersShareABias,
-        DropsUnasked,
-        BatchNormInside,
-    ],
+WRONG_GELU |= {
+    "another-activation": [softplus, polynomial],
+    "wrong-far-from-zero": [bell, elu, mish, shifted],
 }
+WRONG_DROPOUT |= {
+    "nothing-becomes-0": [gaussian_noise, noise_added],
+    ("normal-for-uniform", "changed-with-p-0"): [randn_below],
+    "another-scale": [whole_scale, root_scale],
+}
+WRONG_MLP |= {
+    "not-all-0": [LayersShareABias],
+    "unasked-dropout": [DropsUnasked, BatchNormInside],
+}
+NAMELESS = {"MLP": [Softplus, Normalised, Scaled, Squared]}
 GOOD_TESTS = {"alone_and_bent": [good_test, against_torch, with_asserts]}
 WEAK_TESTS = {
     "alone_and_bent": [

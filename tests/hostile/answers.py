@@ -174,7 +174,7 @@ def found():
         for value in list(frame.f_locals.values()):
             for thing in value if isinstance(value, (list, tuple)) else [value]:
                 if type(thing).__name__ == "Question":
-                    if thing.refused or thing.aside or not thing.name.isdigit():
+                    if thing.refused or thing.secondary or not thing.name.isdigit():
                         return True
     return False
 """,

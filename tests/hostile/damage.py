@@ -226,7 +226,7 @@ def attention(q, k, v):
         """
 import vit_encoder.check.hearing.asking as asking
 torch.softmax = torch.Tensor.softmax = None
-adapter.ask_all = adapter.read_numbers = None
+asking.ask_all = asking.ask = None
 """,
         "raised|not callable",
         earned={"one_query": 1},

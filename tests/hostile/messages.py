@@ -265,11 +265,11 @@ Line.send = send_points
     Hostile(
         "encode_patched",
         """
-from vit_encoder.check import adapter
+from vit_encoder.check.hearing import asking
 from vit_encoder.check.hearing.data import Hearing
 class Full(Hearing):
     points = 3
-adapter.ask_all = lambda *_, **__: Full({})
+asking.ask_all = lambda *_, **__: Full({})
 """,
         "no plain data",
     ),
@@ -289,8 +289,8 @@ def attention(q, k, v):
     Hostile(
         "comparison_patched_in_the_checks",
         """
-from vit_encoder.check import adapter
-adapter.plain = lambda tensor: torch.zeros(())
+from vit_encoder.check.hearing import asking
+asking.plain = lambda tensor: torch.zeros(())
 def attention(q, k, v):
     return v, k
 """,
