@@ -222,7 +222,7 @@ def test_a_kernel_of_jupyter(made, marks_of, tmp_path):
     name = "02_self_attention"
     mix = Mix(made["exercises"][name], made["solutions"][name], 1)
     notebook = mix.notebook()
-    outcome = marks_of(notebook)
+    outcome, reports = marks_of(notebook), reports_of(notebook)
     export = f'score_card("{name}").export("card.json")'
     notebook.cells.append(nbformat.v4.new_code_cell(export))
     resources = {"metadata": {"path": str(tmp_path)}}
@@ -230,7 +230,6 @@ def test_a_kernel_of_jupyter(made, marks_of, tmp_path):
         notebook, allow_errors=True, startup_timeout=600, resources=resources
     ).execute()
     card = json.loads((tmp_path / "card.json").read_text())
-    reports = reports_of(notebook)
     assert {r["id"]: r["points"] for r in card["rows"]} == {
         mark.id: best(reports, mark.id) for mark in outcome.marks
     }
