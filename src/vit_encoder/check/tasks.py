@@ -7,9 +7,9 @@ judge(questions, hearing, out_of) → Verdict
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 from torch import Tensor
 
@@ -174,29 +174,63 @@ class Implement:
     ) -> Trials:
         """What a known wrong version says; nothing if it is not what the answer said.
 
-        Most part ways at one question, and at the same one every time: it comes first.
+        Most part ways at one question, and are asked no more.
         """
         said: Trials = {}
-        first = PARTED.get(misconception)
-        for place, question in sorted(
-            enumerate(questions), key=lambda entry: entry[1].name != first
-        ):
+        for place in self.most_telling_first(misconception, questions):
+            question = questions[place]
             trial = trials[question.name]
             if question.device != "cpu" and runs_elsewhere(trial.reply):
                 said[question.name] = trial  # slow to ask, and nothing to explain
                 continue
             reply = kept.said(misconception, self.form, question, place)
             wrong = said[question.name] = self.trial(question, reply)
-            if question.device != "cpu" or question.secondary or wrong.right():
+            if question.device != "cpu" or wrong.right():
+                continue
+            if question.secondary and not wrong_aside(self, misconception):
                 continue
             if not verdicts.same(wrong.reply, trial.reply):
-                PARTED[misconception] = question.name
+                PARTED[misconception] = place
                 return {}
         return said
 
+    def most_telling_first(
+        self, misconception: Misconception, questions: list[Question]
+    ) -> Iterator[int]:
+        """The places of the questions, those first where it and an answer may part.
 
-# Where a known wrong version and an answer last parted: the name of the question.
-PARTED: dict[Misconception, str] = {}
+        Where it is kept what is said there, that costs nothing: on the small questions,
+        which are the same for every seed.
+        """
+        last, small = PARTED.get(misconception), self.show.questions
+        known = [
+            kept.is_said(misconception, self.form, question, place)
+            for place, question in enumerate(questions)
+        ]
+        places = range(len(questions))
+        early = [
+            i for i in places if known[i] or i == last or questions[i].name in small
+        ]
+        yield from sorted(early, key=lambda i: (not known[i], i != last))
+        aside = wrong_aside(self, misconception)
+        yield from sorted(
+            (i for i in places if i not in early),
+            key=lambda i: aside and not questions[i].secondary,
+        )
+
+
+# Where a known wrong version and an answer last parted: the place of the question.
+PARTED: dict[Misconception, int] = {}
+
+
+@cache
+def wrong_aside(task: Implement, misconception: Misconception) -> bool:
+    """A known wrong version is right but for what is asked aside, such as dropout."""
+    return all(
+        task.trial(q, kept.said(misconception, task.form, q, place)).right()
+        for place, q in enumerate(task.questions(0))
+        if q.device == "cpu" and not q.secondary
+    )
 
 
 def runs_elsewhere(reply: Reply) -> bool:

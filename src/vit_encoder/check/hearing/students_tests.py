@@ -100,13 +100,24 @@ def ask_test(test: object, versions: list[Callable]) -> Hearing:
 def asked_again(opinion: Opinion, test: Callable, version: Callable) -> Opinion:
     """A refusal that may have another reason than the version: chance, or memory."""
     before = seen(kept_by, test)
-    again = opinion_of(test, version)
+    again = says_no(test, version)
     where = opinion.problem.where if opinion.problem else ""
     if seen(kept_by, test) != before:
         return replace(opinion, problem=replace(KEEPS, where=where))
-    if again.said != "no":
+    if not again:
         return replace(opinion, problem=replace(CHANCE, where=where))
     return opinion
+
+
+def says_no(test: Callable, version: Callable) -> bool:
+    """The test has something against the version, for whatever reason."""
+    try:
+        came = test(version)
+        return came is not None and not came
+    except (TimeUp, KeyboardInterrupt):
+        raise
+    except BaseException:
+        return True
 
 
 def seen(look: Callable, *at: object) -> object:
