@@ -11,6 +11,8 @@ COLAB := .venv-colab/bin/python
 
 export OMP_NUM_THREADS ?= 2
 export PYTHONHASHSEED := 0
+# Packages are compiled when they are first imported: keep what that gives.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
 help: ## list the commands
@@ -22,16 +24,28 @@ book: .venv/ready ## build the book into _build/html
 
 .PHONY: serve
 serve: .venv/ready ## build the book, serve it on localhost, rebuild on change
-	$(RUN) tools/serve.py
+	rm -rf _build/serve
+	$(RUN) -m sphinx_autobuild --pre-build '$(RUN) tools/sync.py' \
+		--ignore _build --ignore my_exercises --ignore .venv-colab \
+		--ignore '*.ipynb' --ignore '*/__pycache__/*' \
+		--quiet --fail-on-warning --keep-going --nitpicky . _build/serve
+
+.PHONY: exercises
+exercises: .venv/ready ## copy the exercises into my_exercises, to work in
+	$(RUN) -m vit_encoder.exercises
 
 .PHONY: test
-test: .venv/ready ## everything that must hold: sources, notebooks, package, site
+test: programs-test ## everything that must hold: sources, notebooks, package, site
+	@$(MAKE) --no-print-directory .venv/ready
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(MAKE) --no-print-directory check-sources
+	$(MAKE) --no-print-directory --jobs 2 notebooks book
+	$(RUN) -m pytest --numprocesses 2 --dist loadgroup
+
+.PHONY: notebooks
+notebooks: .venv/ready
 	$(RUN) tools/run_notebooks.py
-	$(RUN) tools/book.py
-	$(RUN) -m pytest --numprocesses 2
 
 .PHONY: test-colab
 test-colab: .venv-colab/ready ## run every notebook with the versions that Colab has
@@ -64,20 +78,23 @@ check-sources: .venv/ready ## chapters and exercises are well formed, nothing is
 	$(RUN) tools/sync.py --check
 
 .PHONY: lighthouse
-lighthouse: .venv/ready ## measure the built site with Lighthouse
+lighthouse: programs-lighthouse ## measure the built site with Lighthouse
+	@$(MAKE) --no-print-directory .venv/ready
 	$(RUN) tools/lighthouse.py
 
 .PHONY: pictures
-pictures: .venv/ready ## draw the social card and the README's screenshot anew
+pictures: programs-pictures ## draw the social card and the README's screenshot anew
+	@$(MAKE) --no-print-directory .venv/ready
 	$(RUN) tools/pictures.py
 
 .PHONY: compare
 compare: .venv/ready ## measure anew how timm, torchvision and transformers differ
-	$(RUN) tools/compare_libraries.py
+	PYTHONPATH=tools $(RUN) studies/compare_libraries.py
 
 .PHONY: benchmark-grading
-benchmark-grading: .venv/ready ## measure how fast submissions are marked
-	$(RUN) benchmarks/grading.py --record
+benchmark-grading: programs-benchmark-grading ## measure how fast submissions are marked
+	@$(MAKE) --no-print-directory .venv/ready
+	PYTHONPATH=tools $(RUN) studies/benchmark_grading.py --record
 
 .PHONY: lock
 lock: .venv/ready ## resolve the lock files anew from pyproject.toml
@@ -89,13 +106,18 @@ lock: .venv/ready ## resolve the lock files anew from pyproject.toml
 	done
 
 .PHONY: clean
-clean: ## remove all that the commands made, environments too
+clean: ## remove all that the commands made, environments too; my_exercises stays
 	rm -rf .venv .venv-colab _build .jupyter_cache .pytest_cache .ruff_cache
 
-.venv/ready: requirements.lock pyproject.toml tools/environment.py
+# The programs that a command needs beside Python, asked for before anything long.
+programs-%:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.13 is needed."; exit 1; }
+	@$(PYTHON) tools/system_packages.py $*
+
+.venv/ready: requirements.lock pyproject.toml tools/environment.py
+	@$(MAKE) --no-print-directory programs-environment
 	$(PYTHON) tools/environment.py .venv requirements.lock --editable
 
 .venv-colab/ready: requirements-colab.lock pyproject.toml tools/environment.py
-	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.13 is needed."; exit 1; }
+	@$(MAKE) --no-print-directory programs-environment
 	$(PYTHON) tools/environment.py .venv-colab requirements-colab.lock

@@ -1,11 +1,10 @@
 """What several tests share: the built site, a browser, the address."""
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from address import read_address
 from book import HTML
-from browser import ARGUMENTS, chromium
+from browser import chromium
 from site_server import serving
 
 
@@ -27,7 +26,5 @@ def site(address):
 @pytest.fixture(scope="session")
 def browser():
     """A headless Chromium."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+    with chromium() as browser:
         yield browser
-        browser.close()

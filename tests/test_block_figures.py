@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from vit_encoder.figures import show_branches
-from vit_encoder.figures.block_drawing import START, example, post_norm, pre_norm
+from vit_encoder.figures.drawings.block import START, example, post_norm, pre_norm
 
 
 @pytest.mark.parametrize("norm_first", [True, False])

@@ -7,9 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,14 +20,27 @@ from torch import nn
 
 from address import ROOT
 from vit_encoder import SelfAttention, attention
-from vit_encoder.check import bug, check, misconception, score_card, self_attention
+from vit_encoder.check import (
+    bug,
+    check,
+    misconception,
+    progress,
+    score_card,
+    self_attention,
+)
 from vit_encoder.check.hearing import asking, guard
 from vit_encoder.check.hearing.data import LATE, Form, Question, Reply
 from vit_encoder.check.hearing.parameters import ALIASES, FUSED, held_as
 from vit_encoder.check.judging.misconceptions import edit, edits
 from vit_encoder.check.judging.pictures import Show
-from vit_encoder.check.judging.properties import KEEPS_INPUTS, agrees, refuses
+from vit_encoder.check.judging.properties import (
+    KEEPS_INPUTS,
+    Property,
+    agrees,
+    refuses,
+)
 from vit_encoder.check.judging.trials import Fails, Trial
+from vit_encoder.check.judging.verdicts import Failure, points_for
 from vit_encoder.check.tasks import Implement, without_biases
 
 ATTENTION = "self_attention.attention"
@@ -67,6 +80,25 @@ def test_two_mistakes_are_both_named():
 
     report = check(ATTENTION, both)
     assert set(report.misconceptions) == {"no-scale", "input-changed"}
+
+
+@pytest.mark.parametrize(
+    ("core", "edges", "out_of", "points"),
+    [
+        (False, 0, 3, 3),
+        (False, 1, 3, 2),
+        (False, 2, 3, 1),
+        (False, 5, 3, 1),  # the core is worth a point, whatever else fails
+        (False, 1, 1, 0),  # of a single point, none is left
+        (True, 0, 3, 0),
+        (True, 2, 3, 0),
+    ],
+)
+def test_points_of_what_fails(core, edges, out_of, points):
+    edge = Property("an edge", Trial.right, "Why?")
+    failures = [Failure(edge, LATE)] * edges
+    failures += [Failure(replace(edge, core=True), LATE)] * core
+    assert points_for(failures, out_of) == points
 
 
 # Messages
@@ -173,10 +205,6 @@ def test_the_scale_is_asked_about_only_where_it_shows():
         assert "With D_h = 16" not in check(ATTENTION, answer).message
 
 
-def unknown_name(q, k, v):
-    return scores @ v, weights  # noqa: F821
-
-
 class TooWide(SelfAttention):
     def __init__(self, dim, head_dim):
         super().__init__(dim, 2 * head_dim)
@@ -185,7 +213,6 @@ class TooWide(SelfAttention):
 @pytest.mark.parametrize(
     ("id", "answer"),
     [
-        (ATTENTION, unknown_name),
         (ATTENTION, lambda q, k, v: [q, k]),
         (ATTENTION, lambda q, k, v: [].sort()),
         (MODULE, bank.OtherNames),
@@ -279,7 +306,7 @@ def test_stubs_are_not_answered_yet(id, answer):
 
 BROKEN = {
     "returns-none": lambda q, k, v: [].sort(),
-    "raises": lambda q, k, v: 1 / 0,
+    "key-not-found": lambda q, k, v: {}[0],
     "wrong-type": lambda q, k, v: [q, k],
     "wrong-shape": lambda q, k, v: (q, k),
     "wrong-kind": [1, 2],
@@ -296,27 +323,10 @@ def test_broken_answers_get_one_line(name):
     assert all(line.startswith("Question: ") for line in rest)
 
 
-@pytest.mark.parametrize(
-    "result",
-    [
-        np.zeros((2, 3)),
-        (np.zeros((2, 3)), np.zeros((2, 2))),
-        "text",
-        {"output": 1},
-        (),
-        (torch.zeros(2), None),
-        torch.zeros(()),
-        (torch.eye(3).to_sparse(), torch.eye(3)),
-    ],
-    ids=repr,
-)
-def test_other_things_returned_are_named(result):
+@pytest.mark.parametrize("result", [torch.zeros(()), torch.zeros(2, 3)], ids=repr)
+def test_one_tensor_for_two_is_named(result):
     report = check(ATTENTION, lambda q, k, v: result)
-    if isinstance(result, torch.Tensor):
-        assert report.misconceptions == ("weights-not-returned",)
-    else:
-        assert report.misconceptions == ("wrong-type",)
-        assert "It returned" in report.message
+    assert report.misconceptions == ("weights-not-returned",)
 
 
 def leave(q, k, v):
@@ -359,12 +369,10 @@ class NoSuperInit(nn.Module):
         (MODULE, nn.ModuleDict, "It has no `forward`."),
         (MODULE, nn.Linear, "It has no query.weight, key.weight, value.weight."),
         (ENTROPY, "Z", "Give one of the letters A, B, C, D in quotes."),
-        (ENTROPY, 2, "Give one of the letters A, B, C, D in quotes."),
-        (ONE_QUERY, "0.5", "Give 3 numbers in a list, not an object of type str."),
+        (ENTROPY, 2, "Give one of the letters A, B, C, D in quotes, not"),
         (ONE_QUERY, [1, 2], "Give 3 numbers in a list, not 2 of them."),
         (ONE_QUERY, [], "Give 3 numbers in a list, not 0 of them."),
-        (ONE_QUERY, ["0.25", 0.75, 7], "in a list, not all entries are numbers."),
-        (ONE_QUERY, (0.25, ..., 7), "in a list, not all entries are numbers."),
+        (ONE_QUERY, (0.25, ..., 7), "Still open: the weight of key 1."),
         (AXIS, 5, "Give a function, not an object of type int."),
     ],
 )
@@ -481,7 +489,9 @@ def test_questions_are_not_changed_by_an_answer():
     questions = self_attention.attention_questions(0)
     copies = [tuple(x.clone() for x in q.inputs) for q in questions]
     asking.ask_all(
-        lambda q, k, v: (q.zero_(), k.zero_()), self_attention.ATTENTION_FORM, questions
+        lambda q, k, v: (q.zero_(), k.zero_()),
+        self_attention.WRITE_ATTENTION.form,
+        questions,
     )
     for question, copy in zip(questions, copies, strict=True):
         if question.device == "cpu":
@@ -514,37 +524,6 @@ def test_checks_are_loaded_and_run_where_another_device_is_the_default():
 # Predictions
 
 
-def test_one_query():
-    assert check(ONE_QUERY, [0.25, 0.75, 7]).passed
-    assert check(ONE_QUERY, torch.tensor([0.25, 0.75, 7.0])).passed
-    assert check(ONE_QUERY, ((0.252, 0.748), 7.0)).passed
-    report = check(ONE_QUERY, [0.1, 0.9, 7.6])
-    assert (report.points, report.misconceptions) == (0, ("no-scale",))
-    report = check(ONE_QUERY, [0.25, 0.75, 6])
-    assert report.misconceptions == ()
-    assert "The output is not 6." in report.message
-    assert "is not 1234567." in check(ONE_QUERY, [1234567, 0, 0]).message
-    assert "The weight of key 0 is not 0.75." in check(ONE_QUERY, [0.75] * 3).message
-
-
-@pytest.mark.parametrize("wrong", self_attention.PREDICT_ONE_QUERY.wrong)
-def test_wrong_numbers_explain_themselves(wrong):
-    numbers, misconception = wrong
-    report = check(ONE_QUERY, list(numbers))
-    assert not report.passed
-    assert report.misconceptions == (misconception.name,)
-    assert "D_h: the" not in report.message  # one query has one width
-    assert "grow" not in report.message
-
-
-def test_every_wrong_choice_explains_itself():
-    names = {check(ENTROPY, letter).misconceptions for letter in "ACD"}
-    assert len(names) == 3
-    for letter in "ACD":
-        assert "Question: " in check(ENTROPY, letter).message
-    assert check(ENTROPY, " b ").passed
-
-
 def test_the_right_choice_is_true():
     generator = torch.Generator().manual_seed(0)
     measured = []
@@ -568,12 +547,6 @@ def test_a_test_that_says_nothing_is_told_so():
     text = "Your test neither returned a value nor raised."
     assert text in check(AXIS, silent).message
     assert text not in check(AXIS, lambda attention: True).message
-
-
-def test_a_refusal_does_not_guess_at_its_cause():
-    first, ask = check(AXIS, lambda attention: False).message.splitlines()
-    assert first == "Your test says no to a right version."
-    assert "rounding" in ask
 
 
 # Misconceptions, the bug, the score card, the catalogue
@@ -600,7 +573,7 @@ def test_a_changed_chapter_makes_an_edit_fail_loudly():
     with pytest.raises(ValueError, match="expected 'no such line' once in attention"):
         assert gone.wrong
     (twice,) = edits(attention, edit("twice", {"weights": "w"}, "Seen.", "Why?"))
-    with pytest.raises(ValueError, match="found it 3 times"):
+    with pytest.raises(ValueError, match="found it 5 times"):
         assert twice.wrong
 
 
@@ -633,6 +606,7 @@ def test_the_bug_runs_shows_its_code_and_hides_its_name():
 
 
 def test_score_card_adds_up_and_says_what_to_read():
+    progress.forget()
     check(ONE_QUERY, [0.25, 0.75, 7])
     check(ATTENTION, bank.with_matmul)
     check(ENTROPY, None)
@@ -642,7 +616,8 @@ def test_score_card_adds_up_and_says_what_to_read():
     card = score_card("02_self_attention")
     assert (card.points, card.out_of) == (7, 12)
     text = repr(card)
-    assert 'not answered yet; read again: "Break it"' in text
+    assert "Entropy without the scale            0 of 1  not answered yet\n" in text
+    assert text.count('; read again: "') == 2
     assert "Total: 7 of 12 points." in text
     page = card._repr_html_()
     assert '<th scope="col"' in page
@@ -769,13 +744,6 @@ def test_a_parameter_of_another_shape_leaves_the_shapes_known():
     reply = asking.ask(Bare, Form(("output",), is_class=True), question)
     assert reply.problem.name == "wrong-parameter-shape"
     assert reply.parameters == {"proj": (4, 4)}
-
-
-def test_gradients_leave_plain_values_alone():
-    question = Question("x", (torch.ones(2, 3), 5), cotangent=torch.ones(2, 3))
-    reply = asking.ask(lambda x, n: n * x, Form(("output",)), question)
-    assert list(reply.gradients) == ["input 0"]
-    assert torch.equal(reply.gradients["input 0"], torch.full((2, 3), 5.0))
 
 
 # What chance decides

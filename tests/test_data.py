@@ -103,7 +103,7 @@ def test_readme_names_every_file():
 
 
 def test_readme_names_every_photograph_of_the_training():
-    script = FOLDER.parents[2] / "tools" / "train_self_attention.py"
+    script = FOLDER.parents[2] / "studies" / "train_self_attention.py"
     block = re.search(r"PHOTOGRAPHS = \{.*?^\}", script.read_text(), re.S | re.M)
     used = set(re.findall(r'"(\w+)":', block.group()))
     named = set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE))

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from vit_encoder import EncoderBlock
-from vit_encoder.check.encoder_block import PREDICT_SILENT, WIRING, PostNorm
+from vit_encoder.check import misconception, task
+from vit_encoder.check.encoder_block import WIRING
 
 EXACT = {"rtol": 0, "atol": 1e-10}
 SIZES = [(12, 3, 20), (10, 1, 7), (15, 5, 33)]  # dim, num_heads, mlp_dim
@@ -103,9 +104,9 @@ def test_block_with_silent_branches_is_exactly_the_identity(rng):
 
 def test_silent_blocks_give_the_numbers_of_the_exercise(rng):
     token = torch.tensor([[[7.0, 3, 7, 3]]], dtype=torch.float64)
-    for version, number in zip(
-        (EncoderBlock, PostNorm.wrong), PREDICT_SILENT.right, strict=True
-    ):
+    post_norm = misconception("encoder_block.EncoderBlock", "post-norm").wrong
+    right = task("encoder_block.silent").right
+    for version, number in zip((EncoderBlock, post_norm), right, strict=True):
         ours = block(rng, 4, 2, 6, version=version)
         silence(ours.attn.proj, ours.mlp.fc2)
         for norm in (ours.norm1, ours.norm2):

@@ -15,7 +15,7 @@ from vit_encoder.figures import (
 
 
 def test_drawing_shows_the_sizes_of_its_own_example():
-    module = import_module("vit_encoder.figures.encoder_drawing")
+    module = import_module("vit_encoder.figures.drawings.encoder")
     with torch.no_grad():
         encoder, z = module.small_example()
         for number, block in enumerate(encoder.blocks, start=1):

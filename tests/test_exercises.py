@@ -221,7 +221,7 @@ def test_good_tests_pass(id, test):
 )
 def test_weak_tests_are_found_out(id, points, name, test):
     report = check(id, test)
-    assert (report.points, report.misconceptions) == (points, (name,)), report
+    assert (report.points, report.misconceptions[0]) == (points, name), report
     assert "Question: " in report.message
 
 

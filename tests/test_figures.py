@@ -20,8 +20,15 @@ from vit_encoder.figures import (
     show_tokens,
 )
 from vit_encoder.figures.colours import KEY, QUERY, RAMP, VALUE
-from vit_encoder.figures.encoder_map import BOXES, HEIGHT, INK, LIT, PARTS, WIDTH
-from vit_encoder.figures.patches_drawing import IMAGE, P, cut
+from vit_encoder.figures.drawings.encoder_map import (
+    BOXES,
+    HEIGHT,
+    INK,
+    LIT,
+    PARTS,
+    WIDTH,
+)
+from vit_encoder.figures.drawings.patches import IMAGE, P, cut
 from vit_encoder.figures.self_attention import DIGITS, LEVELS
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -13,7 +13,7 @@ from vit_encoder.figures.heads import TOKEN_COLOURS
 
 SVG = "{http://www.w3.org/2000/svg}"
 NUMBERS = (10 * torch.arange(3)[:, None] + torch.arange(8))[None]  # (1, 3, 8)
-example = import_module("vit_encoder.figures.multi_head_drawing").example
+example = import_module("vit_encoder.figures.drawings.multi_head").example
 
 
 def texts(drawing):

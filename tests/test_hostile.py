@@ -20,19 +20,26 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.hostile import answers, damage, messages
-from tests.hostile.kinds import FIRST, Hostile
+from tests.hostile.kinds import ATTACKED, FIRST, Hostile
+from tests.processes import wait_until_ended
 
 import vit_encoder
-from browser import bubblewrap
 from vit_encoder.check import catalogue
+from vit_encoder.grade import sandbox
 from vit_encoder.grade.command import REFUSED, main
-from vit_encoder.grade.sandbox import Limits
+from vit_encoder.grade.mark import Marker
+from vit_encoder.grade.sandbox import Limits, Sandbox
 from vit_encoder.grade.session import grade
+from vit_encoder.grade.submissions import find_submissions, read_submission
+from vit_encoder.grade.wire import Line
 
 REPOSITORY = Path(__file__).parents[1]
 NAME = "02_self_attention.ipynb"
 EXERCISE = json.loads((REPOSITORY / "exercises" / NAME).read_text())
 SOLUTION = (REPOSITORY / "solutions" / NAME).read_bytes()
+CODE = [cell for cell in EXERCISE["cells"] if cell["cell_type"] == "code"]
+TASKS = [cell["metadata"].get("exercise", {}).get("id", "") for cell in CODE]
+ATTACK_BEGINS = 1 + TASKS.index(f"self_attention.{ATTACKED}")  # with this cell
 FULL = {e["id"]: e["points"] for e in catalogue() if e["notebook"] == NAME[:-6]}
 HOSTILE = [
     *messages.SENT,
@@ -44,7 +51,9 @@ HOSTILE = [
     *damage.FILLING,
     *damage.AFTER_ME,
 ]
-LIMITS = Limits(seconds=4, memory=2**30, processes=40, cleaning=2)
+ENDLESS = [*messages.ENDLESS, *damage.ENDLESS]
+LIMITS = Limits(seconds=600, memory=2**30, processes=40, cleaning=2)
+pytestmark = pytest.mark.xdist_group("hostile")
 HONEST_EVERY = 15  # hostile submissions an honest one stands between
 
 
@@ -160,17 +169,9 @@ class Witness(threading.Thread):
         while not self.over.wait(0.1):
             self.seen.update(psutil.Process().children(recursive=True))
 
-    def alive(self) -> list[psutil.Process]:
-        """Those that still run, but for a helper that stays with the tests."""
-        return [p for p in self.seen if runs(p) and "resource_tracker" not in line(p)]
-
-
-def runs(process: psutil.Process) -> bool:
-    """It has not ended. One that has may wait for the machine's first process."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    def without_helper(self) -> list[psutil.Process]:
+        """All of them, but for a helper that stays with the tests."""
+        return [p for p in self.seen if "resource_tracker" not in line(p)]
 
 
 def line(process: psutil.Process) -> str:
@@ -188,7 +189,6 @@ class Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """One run over all submissions."""
-    bubblewrap()
     done = Run()
     folder = tmp_path_factory.mktemp("hostile")
     home, cwd, temporary = (folder / name for name in ("home", "cwd", "tmp"))
@@ -218,9 +218,7 @@ def run(tmp_path_factory):
         patch.setenv("SECRET", "points = 3")
         witness = Witness()
         witness.start()
-        start = time.monotonic()
         outcomes = grade(submissions, output, seed=7, workers=2, limits=LIMITS)
-        done.seconds = time.monotonic() - start
         witness.over.set()
         try:
             server.accept()
@@ -237,9 +235,8 @@ def points(outcome) -> dict[str, int]:
     return {mark.id.split(".")[1]: mark.points for mark in outcome.marks if mark.points}
 
 
-@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.name)
-def test_it_earns_what_it_earned(run, hostile):
-    outcome = run.outcomes[f"{HOSTILE.index(hostile):03} {hostile.name}/{NAME}"]
+def assert_it_earns_what_it_earned(hostile, outcome):
+    """No more than what was right before the attack; and it is told what happened."""
     assert points(outcome) == hostile.earned
     marks = {mark.id.split(".")[1]: mark for mark in outcome.marks}
     tasks = [hostile.task, *hostile.others]
@@ -249,6 +246,38 @@ def test_it_earns_what_it_earned(run, hostile):
     assert re.search(hostile.says, "\n".join(said), re.IGNORECASE), said
     if outcome.status != "marked":
         assert outcome.note
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.name)
+def test_an_attack_earns_nothing(run, hostile):
+    outcome = run.outcomes[f"{HOSTILE.index(hostile):03} {hostile.name}/{NAME}"]
+    assert_it_earns_what_it_earned(hostile, outcome)
+
+
+class Hurried(Line):
+    """A connection whose time is over a second after the attack has begun."""
+
+    def receive(self):
+        message = super().receive()
+        if message.get("cell", 0) >= ATTACK_BEGINS:
+            self.deadline = min(self.deadline, time.monotonic() + 1)
+        return message
+
+
+@pytest.fixture(scope="module")
+def warm():
+    """A sandbox in which submissions that never end are marked, one after the other."""
+    with Sandbox(limits=LIMITS) as started:
+        yield started
+
+
+@pytest.mark.parametrize("hostile", ENDLESS, ids=lambda hostile: hostile.name)
+def test_what_never_ends_is_ended(warm, hostile, tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox, "Line", Hurried)
+    write(tmp_path / NAME, of(hostile, {}))
+    (entry,) = find_submissions(tmp_path).entries
+    outcome = Marker(7, warm).mark(read_submission(entry))
+    assert_it_earns_what_it_earned(hostile, outcome)
 
 
 def test_honest_submissions_get_their_marks(run):
@@ -317,10 +346,7 @@ def test_the_network_was_not_reached(run):
 
 def test_no_process_is_left(run):
     assert len(run.witness.seen) > 10
-    deadline = time.monotonic() + 10
-    while run.witness.alive() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert run.witness.alive() == []
+    wait_until_ended(run.witness.without_helper())
 
 
 def test_no_file_is_left(run):
@@ -380,9 +406,9 @@ def test_without_a_sandbox_nothing_outside_is_touched(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(folders["tmp"]))
     bystander = subprocess.Popen(["sleep", "600"])
     try:
-        output, limits = tmp_path / "marks.csv", Limits(seconds=5)
+        output, limits = tmp_path / "marks.csv", Limits(seconds=600)
         _, honest = grade(
-            folders["submissions"], output, walls=False, limits=limits, workers=1
+            folders["submissions"], output, isolated=False, limits=limits, workers=1
         )
         assert bystander.poll() is None
     finally:

@@ -12,7 +12,8 @@ from html.parser import HTMLParser
 import pytest
 
 from vit_encoder.check import catalogue
-from vit_encoder.grade import whole
+from vit_encoder.grade import atomic
+from vit_encoder.grade.atomic import write_atomically
 from vit_encoder.grade.feedback import (
     OURS,
     feedback_name,
@@ -23,7 +24,6 @@ from vit_encoder.grade.feedback import (
 from vit_encoder.grade.journal import Journal, JournalError
 from vit_encoder.grade.outcome import Mark, Outcome
 from vit_encoder.grade.table import note_repeats, summary, write_table
-from vit_encoder.grade.whole import write_whole
 
 TASKS = [e["id"] for e in catalogue() if e["notebook"] == "02_self_attention"]
 HEADER = {"seed": 7, "depends_on": "abc"}
@@ -118,7 +118,7 @@ def test_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "marks.csv"
     write_table(path, [outcome()])
     before = path.read_bytes()
-    monkeypatch.setattr(whole.os, "fsync", fail)
+    monkeypatch.setattr(atomic.os, "fsync", fail)
     with pytest.raises(OSError, match="No space left"):
         write_table(path, [FAILED])
     assert path.read_bytes() == before
@@ -132,7 +132,7 @@ def fail(*_):
 
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
-        write_whole(tmp_path / "none" / "marks.csv", "text")
+        write_atomically(tmp_path / "none" / "marks.csv", "text")
 
 
 def test_two_files_of_one_student_for_one_notebook():

@@ -14,7 +14,7 @@ from vit_encoder.figures import (
     show_photos,
 )
 from vit_encoder.figures.colours import TOGETHER, WRONG
-from vit_encoder.figures.layer_norm_drawing import (
+from vit_encoder.figures.drawings.layer_norm import (
     CENTRE,
     TOKENS,
     UNIT,

@@ -6,8 +6,8 @@ from torch import nn
 
 import vit_encoder
 from vit_encoder.check import oracle
-from vit_encoder.check.adapter import Question
-from vit_encoder.check.questions import Normal
+from vit_encoder.check.hearing.data import Question
+from vit_encoder.check.judging.questions import Normal
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 

@@ -1,5 +1,6 @@
 """What `pip install` of the repository gives."""
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -18,11 +19,28 @@ def run(code):
 
 
 def test_importing_brings_torch_and_nothing_else_that_is_heavy():
-    code = "import sys, vit_encoder; print(*sys.modules)"
+    code = "import sys; from vit_encoder import *; print(*sys.modules)"
     modules = set(run(code).split())
     heavy = {"matplotlib", "anywidget", "ipywidgets", "IPython", "safetensors"}
     assert "torch" in modules
     assert not heavy & modules
+
+
+def test_importing_a_part_leaves_the_others_alone():
+    code = "import sys; from vit_encoder import gelu; print(*sys.modules)"
+    ours = {name for name in run(code).split() if name.startswith("vit_encoder")}
+    assert ours == {"vit_encoder", "vit_encoder.arguments", "vit_encoder.mlp"}
+
+
+def test_parts_and_their_modules_are_found_by_name():
+    import vit_encoder
+
+    for name in vit_encoder.__all__:
+        assert getattr(vit_encoder, name).__name__ == name
+    assert vit_encoder.layer_norm.__name__ == "vit_encoder.layer_norm"
+    assert {*vit_encoder.__all__, "layer_norm"} <= {*dir(vit_encoder)}
+    with pytest.raises(AttributeError, match="no attribute 'softmin'"):
+        vit_encoder.softmin  # noqa: B018
 
 
 def test_every_chapter_s_part_can_be_imported(address):
@@ -33,7 +51,8 @@ def test_every_chapter_s_part_can_be_imported(address):
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def installed(tmp_path_factory):
+    """The folder that the wheel's files are in."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
     subprocess.run(
@@ -41,16 +60,34 @@ def wheel(tmp_path_factory):
     )
     (path,) = folder.glob("*.whl")
     with zipfile.ZipFile(path) as archive:
-        return set(archive.namelist())
+        archive.extractall(folder / "installed")
+    return folder / "installed"
 
 
-def test_wheel_holds_the_whole_package(wheel):
+def test_wheel_holds_the_package_and_the_exercises(installed):
     package = ROOT / "src"
     files = {
         path.relative_to(package).as_posix()
         for path in package.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
+        if ".edited-" not in path.name  # what `make sync` has kept
     }
-    assert files <= wheel
-    extra = {name for name in wheel - files if ".dist-info/" not in name}
-    assert extra == set()
+    names = [path.name for path in (ROOT / "exercises").glob("*.ipynb")]
+    files |= {f"vit_encoder/notebooks/{name}" for name in names}
+    found = {
+        path.relative_to(installed).as_posix()
+        for path in installed.rglob("*")
+        if path.is_file() and ".dist-info" not in path.parent.name
+    }
+    assert {name for name in found if ".dist-info/" not in name} == files
+
+
+def test_an_installed_package_gives_the_exercises(installed, tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "vit_encoder.exercises"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(installed)},
+        check=True,
+    )
+    copies = sorted(path.name for path in (tmp_path / "my_exercises").iterdir())
+    assert copies == sorted(path.name for path in ROOT.glob("exercises/*.ipynb"))

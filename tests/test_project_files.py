@@ -99,6 +99,7 @@ def test_every_job_has_a_timeout(path: Path) -> None:
 
 def test_workflows_are_found() -> None:
     assert {path.stem for path in WORKFLOWS} == {
+        "bare",
         "colab",
         "deploy",
         "gpu",

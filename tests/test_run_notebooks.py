@@ -5,8 +5,8 @@ import sys
 import nbformat
 import pytest
 
+from recorded_runs import add_run, read_runs, runs_table
 from run_notebooks import faults_of, record, run
-from test_runs import add_run, read_runs, runs_table
 
 GOOD = {
     "name": "chapters/02_x.ipynb",
@@ -59,6 +59,12 @@ def test_the_device_may_differ(notebook, tmp_path):
 def test_the_probe_leaves_no_name_behind(notebook, tmp_path):
     code = "print([n for n in dir() if n in ('json', 'os', 'sys', 'time', 'write')])"
     assert run(notebook(code, "[]\n"), tmp_path)["passed"]
+
+
+def test_a_run_leaves_nothing_beside_the_notebook(notebook, tmp_path):
+    path = notebook("print(open('progress', 'x').write('some'))", "4\n")
+    assert run(path, tmp_path / "runs")["passed"]
+    assert list(path.parent.iterdir()) == [path]
 
 
 FAULTS = {

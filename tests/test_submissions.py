@@ -248,7 +248,7 @@ def test_every_file_gets_a_row_in_order(tmp_path):
 
 def test_by_products_are_counted(tmp_path):
     (tmp_path / "ada.ipynb").write_bytes(NOTEBOOK)
-    for name in (".DS_Store", "Thumbs.db", "._ada.ipynb", "02.progress.json"):
+    for name in (".DS_Store", "Thumbs.db", "._ada.ipynb", "02.progress.jsonl"):
         (tmp_path / name).touch()
     for name in (".ipynb_checkpoints", "__MACOSX"):
         (tmp_path / name).mkdir()
@@ -794,7 +794,7 @@ def test_folders_in_which_nothing_was_handed_in_have_a_row(tmp_path):
     for name in (
         "ada/02_self_attention.ipynb",
         "bob/.git/config",
-        "cy/a.progress.json",
+        "cy/a.progress.jsonl",
     ):
         path = tmp_path / "class" / name
         path.parent.mkdir(parents=True)

@@ -1,35 +1,61 @@
-"""The book's own part of Sphinx: setup cell, two roles, four directives, pictures.
+"""The book's own part of Sphinx: setup cell, two roles, a directive, pictures.
 
 Each exists because nothing that Sphinx ships does it; see CONTRIBUTING.md.
 """
 
-import re
+import socket
+import time
 from functools import cache
 from pathlib import Path
+from subprocess import PIPE, Popen
 
+import pybtex.plugin
 from docutils import nodes
-from PIL import Image
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinxcontrib import katex
 from sphinxcontrib.katex import KaTeXServer
 
+import node
 from address import ROOT, read_address
 from book_context import anchor
-from library_differences import differences_table, read_differences
-from marking_speed import read_speed, speed_table
-from page_html import join_styles, move_widget_state, name_landmarks, tidy
+from outputs import fill_cache, require_nothing_ran
+from page_html import RULES, Site, finish
 from plain_markdown import labels
 from sources import read_all, with_setup
-from specification import TABLES
-from test_runs import read_runs, runs_table
 from vit_encoder.figures import encoder_map
 
-# KaTeX's helper over a Unix socket may be asked before it listens; over the network it
-# is asked again. On a busy machine five seconds are too few.
-KaTeXServer.start_server_process = KaTeXServer.start_network_socket
+katex.NODEJS_BINARY = str(node.BIN / "node")
+# On a busy machine five seconds are too few.
 katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60.0
+
+
+def start_katex(folder: Path, timeout: float) -> tuple[Popen, socket.socket]:
+    """Start KaTeX's helper, and connect to it as soon as it listens.
+
+    The package's own way over a Unix socket asks once, maybe before it listens. Its way
+    over the network asks again, but then each formula waits 80 ms for the kernel to
+    put small packets together.
+    """
+    path = folder / "katex.sock"
+    command = KaTeXServer.build_command(socket=path)
+    process = Popen(command, stdin=PIPE, stdout=PIPE, cwd=folder)
+    connection = socket.socket(socket.AF_UNIX)
+    end = time.monotonic() + timeout
+    while connection.connect_ex(str(path)):
+        if time.monotonic() > end:
+            raise KaTeXServer.timeout_error(timeout)
+        time.sleep(0.01)
+    return process, connection
+
+
+KaTeXServer.start_server_process = start_katex
+# It reads the descriptions of all installed packages, for each citation.
+pybtex.plugin.find_plugin = cache(pybtex.plugin.find_plugin)
+logger = logging.getLogger(__name__)
+written = []  # the names of the pages that this build has written
 
 
 def setup(app: Sphinx) -> dict:
@@ -39,18 +65,16 @@ def setup(app: Sphinx) -> dict:
     app.add_role("proof", ProofRole())
     app.add_role("ja", JapaneseRole())
     app.add_directive("encoder-map", EncoderMap)
-    app.add_directive("specification", SpecificationTable)
-    app.add_directive("library-differences", LibraryDifferences)
-    app.add_directive("test-runs", TestRuns)
-    app.add_directive("marking-speed", MarkingSpeed)
     app.connect("config-inited", put_address)
+    app.connect("builder-inited", fill_cache)
+    app.connect("env-get-outdated", restyle)
     app.connect("source-read", put_setup_cell)
     app.connect("missing-reference", resolve_proof)
-    # After Furo, which makes the navigation.
-    app.connect("html-page-context", add_to_page, priority=900)
+    app.connect("html-page-context", add_to_page)
     app.connect("build-finished", finish_pages, priority=900)  # after Furo's last
     app.connect("build-finished", write_robots)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    app.connect("build-finished", require_nothing_ran)
+    return {"parallel_read_safe": True, "parallel_write_safe": False}
 
 
 def put_address(app: Sphinx, config) -> None:
@@ -71,9 +95,25 @@ def put_address(app: Sphinx, config) -> None:
     }
 
 
+def restyle(app: Sphinx, env, added, changed, removed) -> set[str]:
+    """All pages, if what shapes every page is newer than the build before this one."""
+    before = Path(app.doctreedir, "environment.pickle")
+    shaping = [
+        path
+        for folder in ("book/_static", "book/_templates", "tools")
+        for path in (ROOT / folder).iterdir()
+        if path.is_file()
+    ]
+    newest = max(path.stat().st_mtime for path in shaping)
+    is_new = before.exists() and newest > before.stat().st_mtime
+    return set(env.found_docs) if is_new else set()
+
+
 def put_setup_cell(app: Sphinx, docname: str, source: list[str]) -> None:
     """The page shows the cell that every notebook starts with."""
     if docname.startswith("chapters/"):
+        # Its outputs come from there.
+        app.env.note_dependency(app.env.doc2path(docname).replace(".md", ".ipynb"))
         source[0] = with_setup(source[0], read_address())
 
 
@@ -154,56 +194,6 @@ class EncoderMap(SphinxDirective):
         return [nodes.raw("", drawing._repr_html_(), format="html")]
 
 
-class SpecificationTable(SphinxDirective):
-    """A table of the specification, computed from the parts: sizes, block, …"""
-
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        """The table of that name; an error that lists the names if there is none."""
-        name = self.arguments[0]
-        if name not in TABLES:
-            raise self.error(f"expected a table among {', '.join(TABLES)}; got {name}")
-        return self.parse_text_to_nodes(TABLES[name]())
-
-
-class TestRuns(SphinxDirective):
-    """The table of the runs that were recorded on real machines."""
-
-    def run(self) -> list[nodes.Node]:
-        """One table a run, made from the data file."""
-        self.env.note_dependency(str(ROOT / "book" / "test_runs.json"))
-        return self.parse_text_to_nodes(runs_table(read_runs()))
-
-
-class MarkingSpeed(SphinxDirective):
-    """The table of how fast submissions are marked, as it was measured."""
-
-    def run(self) -> list[nodes.Node]:
-        """One table, made from the data file."""
-        self.env.note_dependency(str(ROOT / "book" / "marking_speed.json"))
-        return self.parse_text_to_nodes(speed_table(read_speed()))
-
-
-class LibraryDifferences(SphinxDirective):
-    """A table of how libraries differ, as they were measured.
-
-    {library-differences} NAME, with a name of tools/library_differences.py.
-    """
-
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        """The table, marked so that its first column stays in sight on a phone."""
-        self.env.note_dependency(str(ROOT / "book" / "library_differences.json"))
-        text = differences_table(self.arguments[0], read_differences())
-        return [
-            nodes.container(
-                "", *self.parse_text_to_nodes(text), classes=["library-differences"]
-            )
-        ]
-
-
 def write_robots(app: Sphinx, error: Exception | None) -> None:
     """Tell search engines where the list of pages is."""
     if not error:
@@ -212,41 +202,26 @@ def write_robots(app: Sphinx, error: Exception | None) -> None:
 
 
 def add_to_page(app: Sphinx, pagename: str, template: str, context: dict, doctree):
-    """The Colab button, and pictures that reserve their space and load late."""
+    """What the Colab button and the line below the text lead to."""
     address = read_address()
     context["repository_url"] = address.repository
     if pagename.split("/")[0] in ("chapters", "exercises"):
         context["colab_url"] = address.colab(f"{pagename}.ipynb")
         context["notebook_url"] = address.file(f"{pagename}.ipynb")
-    if "body" in context:
-        context["body"] = size_images(app, tidy(context["body"]))
-    if "furo_navigation_tree" in context:
-        context["furo_navigation_tree"] = tidy(context["furo_navigation_tree"])
-
-
-def size_images(app: Sphinx, body: str) -> str:
-    """Give every picture of the book its width and height in pixels."""
-    paths = {name: path for path, name in app.builder.images.items()}
-
-    def sized(match: re.Match) -> str:
-        name = match[2].strip('"').rsplit("/", 1)[-1]
-        path = Path(app.srcdir, paths.get(name, ""))
-        if "width=" in match[0] or path.suffix not in (".png", ".jpg"):
-            return match[0]
-        with Image.open(path) as image:
-            width, height = image.size
-        size = f'width="{width}" height="{height}" loading="lazy"'
-        return f"{match[1]} {size} src={match[2]}{match[3]}"
-
-    return re.sub(r'(<img\b[^>]*?) src=("[^"]+")([^>]*>)', sized, body)
+    written.append(pagename)
 
 
 def finish_pages(app: Sphinx, error: Exception | None) -> None:
-    """Mend each page, and take out of its head and text what delays the first paint."""
+    """Mend and lighten each page that was written."""
     if error or app.builder.format != "html":
         return
-    static = Path(app.outdir) / "_static"
-    for page in Path(app.outdir).rglob("*.html"):
-        html = name_landmarks(page.read_text(encoding="utf-8"))
-        html = move_widget_state(static, join_styles(static, html))
-        page.write_text(html, encoding="utf-8")
+    out = Path(app.outdir)
+    pictures = {
+        name: Path(app.srcdir, path) for path, name in app.builder.images.items()
+    }
+    names = set(written)
+    pages = [out / app.builder.get_target_uri(name) for name in sorted(names)]
+    whole = app.env.found_docs <= names
+    for fault in finish(Site(out / "_static", pictures), pages, RULES, whole=whole):
+        # An exception here would make Sphinx tell of another one.
+        logger.warning("%s, in tools/page_html.py", fault)

@@ -3,10 +3,13 @@
 The lock file fixes every package but torch, which is installed by its own step: on
 Linux its default build brings gigabytes of CUDA packages, so a machine without an
 NVIDIA GPU gets the CPU build wherever one can be had.
+
+uv installs what the lock file fixes. Where uv cannot be had, or reaches no index, since
+only pip was told of a mirror, pip does the same more slowly.
 """
 
 import argparse
-import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +17,10 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PIP = ["-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+LOCK = ROOT / "requirements.lock"
+# Python compiles what is imported. To compile all of torch takes longer than the rest.
+PIP = ["-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile"]
+LOCKED = ["--require-hashes", "--no-deps"]  # nothing may bring along a torch of its own
 
 
 def main() -> None:
@@ -29,31 +35,39 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    require_python()
-    print(f"Making {args.environment.name} (a few minutes the first time)", flush=True)
-    python = make_empty(args.environment)
-    # The lock names every package but torch, so that nothing may bring along its own.
-    run(python, *PIP, "--require-hashes", "--no-deps", "-r", str(args.lock))
-    install_torch(python, args.environment)
-    if args.editable:
-        package = ["--no-build-isolation", "--no-deps", "--editable", str(ROOT)]
-        run(python, *PIP, *package)
-    (args.environment / "ready").touch()
-
-
-def require_python() -> None:
-    """Stop with the cure if this Python cannot make the environment."""
     if not (3, 11) <= sys.version_info < (3, 14):
         sys.exit(f"Python 3.11 to 3.13 is needed; this is {sys.version.split()[0]}.")
-    if importlib.util.find_spec("ensurepip") is None:
-        sys.exit("Python lacks venv. On Debian: apt-get install python3-venv")
+    print(f"Making {args.environment.name}", flush=True)
+    environment = args.environment.absolute()
+    python = make_empty(environment)
+    install_locked(python, environment, args.lock.absolute())
+    install_torch(python, environment)
+    if args.editable:
+        package = ["--no-build-isolation", "--no-deps", "--editable", str(ROOT)]
+        if not attempt(*uv(python, environment), *package):
+            run(python, *PIP, *package)
+    (environment / "ready").touch()
 
 
 def make_empty(environment: Path) -> Path:
     """Make the environment from nothing and give the path of its Python."""
-    shutil.rmtree(environment, ignore_errors=True)
+    if environment.exists():
+        (environment / "ready").unlink(missing_ok=True)
+        shutil.rmtree(environment)
     run(sys.executable, "-m", "venv", str(environment))
     return environment / "bin" / "python"
+
+
+def install_locked(python: Path, environment: Path, lock: Path) -> None:
+    """Install what the lock file fixes, and the uv that requirements.lock does."""
+    wanted = environment / "uv.txt"
+    wanted.write_text(re.search(r"^uv==(.*\\\n)+.*\n", LOCK.read_text(), re.M)[0])
+    if not (
+        attempt(python, *PIP, *LOCKED, "-r", wanted)
+        and attempt(*uv(python, environment), *LOCKED, "-r", lock)
+    ):
+        print("uv could not install the packages; pip does it.", flush=True)
+        run(python, *PIP, *LOCKED, "-r", lock)
 
 
 def install_torch(python: Path, environment: Path) -> None:
@@ -67,22 +81,32 @@ def install_torch(python: Path, environment: Path) -> None:
     if attempt(python, *PIP, f"{pin}+cpu"):
         return
     # ... and uv knows where PyTorch publishes it.
-    uv = environment / "bin" / "uv"
-    options = ["--quiet", "--python", str(python), "--torch-backend", "cpu"]
-    if uv.exists() and attempt(uv, "pip", "install", *options, pin):
+    if attempt(*uv(python, environment), "--torch-backend", "cpu", pin):
         return
     print(f"No CPU build of {pin} could be had: taking the default build.", flush=True)
     run(python, *PIP, pin)
 
 
+def uv(python: Path, environment: Path) -> list[str | Path]:
+    """The command with which uv installs.
+
+    Away from here, where pyproject.toml tells it to leave torch out.
+    """
+    program = environment / "bin" / "uv"
+    return [program, "--directory=/", "pip", "install", "--quiet", "--python", python]
+
+
 def has_gpu() -> bool:
     """Whether an NVIDIA driver with a GPU answers."""
-    return shutil.which("nvidia-smi") is not None and attempt("nvidia-smi", "-L")
+    return attempt("nvidia-smi", "-L")
 
 
 def attempt(*command: str | Path) -> bool:
-    """Run a command quietly; whether it succeeded."""
-    return subprocess.run(command, capture_output=True).returncode == 0
+    """Run a command quietly; whether it could be run and succeeded."""
+    try:
+        return subprocess.run(command, capture_output=True).returncode == 0
+    except OSError:
+        return False
 
 
 def run(*command: str | Path) -> None:

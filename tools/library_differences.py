@@ -10,18 +10,8 @@ ROUNDING = 1e-12  # what is smaller differs from machine to machine
 
 
 def read_differences(path: Path = FILE) -> dict:
-    """What tools/compare_libraries.py measured."""
+    """What studies/compare_libraries.py measured."""
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def differences_table(name: str, measured: dict) -> str:
-    """One of the tables, or the line of versions, as Markdown.
-
-    name: a key of TABLES. Raises ValueError for another.
-    """
-    if name not in TABLES:
-        raise ValueError(f"expected one of {', '.join(TABLES)}, got {name}")
-    return TABLES[name](measured)
 
 
 def versions_line(measured: dict) -> str:

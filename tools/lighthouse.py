@@ -12,9 +12,10 @@ import tempfile
 from pathlib import Path
 
 from book import HTML
-from browser import ARGUMENTS, chromium
+from browser import ARGUMENTS
 from node import BIN, environment, install_checkers
 from site_server import serving
+from system_packages import CHROMIUM
 
 PAGES = ("index.html", "chapters/02_self_attention.html")
 WANTED = {"performance": 97, "accessibility": 100, "best-practices": 100, "seo": 100}
@@ -51,7 +52,7 @@ def measure(cli: Path, url: str) -> dict[str, float]:
                 f"--output-path={report}",
                 f"--chrome-flags=--headless {' '.join(ARGUMENTS)}",
             ],
-            env=environment() | {"CHROME_PATH": chromium()},
+            env=environment() | {"CHROME_PATH": CHROMIUM.path()},
             check=True,
         )
         result = json.loads(report.read_text())

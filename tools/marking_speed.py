@@ -8,7 +8,7 @@ FILE = ROOT / "book" / "marking_speed.json"
 
 
 def read_speed(path: Path = FILE) -> dict:
-    """What benchmarks/grading.py recorded."""
+    """What studies/benchmark_grading.py recorded."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -4,11 +4,11 @@ import io
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from address import ROOT
 from book import HTML
-from browser import ARGUMENTS, chromium
+from browser import chromium
 from site_server import serving
 from vit_encoder.figures import encoder_map
 
@@ -27,11 +27,9 @@ Build it by hand, in PyTorch, part by part. Prove every part right.</main>
 
 def main() -> None:
     """Write both pictures."""
-    with sync_playwright() as playwright, serving(HTML) as site:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+    with chromium() as browser, serving(HTML) as site:
         shoot_card(browser, STATIC / "card.png")
         shoot_page(browser, f"{site}chapters/02_self_attention.html")
-        browser.close()
 
 
 def shoot_card(browser: Browser, path: Path) -> None:

@@ -68,6 +68,7 @@ def parse(text: str) -> list[Token]:
     return parser().parse(text)
 
 
+@cache
 def labels(text: str) -> set[str]:
     """The labels that a text defines: `(label)=` and labelled equations."""
     return {

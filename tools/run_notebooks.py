@@ -1,7 +1,7 @@
 """Run every notebook with nbval: it must still run and still print the same.
 
 With --cuda a GPU must be there and every chapter must use it. With --record NAME the
-run enters book/test_runs.json, which the page "Where this was tested" is made from.
+run enters book/recorded_runs.json, which the page "Where this was tested" is made from.
 Runs in any environment that has the course's package, nbval and pytest.
 """
 
@@ -20,11 +20,14 @@ from pathlib import Path
 
 import torch
 
-from test_runs import ROOT, add_run
+from recorded_runs import ROOT, add_run
 
 FOLDERS = ("chapters", "solutions", "exercises")
+AT_ONCE = 2  # as many notebooks run
 CPU_BUDGET = 60  # seconds a notebook; the run fails at twice as much
 MEMORY_BUDGET = 2000  # MB of resident memory; likewise
+# No plugin but nbval's, and no threads beside the notebooks that run at the same time.
+ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "OMP_NUM_THREADS": "1"}
 PACKAGES = ("torch", "numpy", "matplotlib", "ipython", "ipykernel", "ipywidgets")
 
 
@@ -42,7 +45,7 @@ def main() -> None:
     if not paths:
         sys.exit("There is no notebook to run. Make them with `make sync`.")
 
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(AT_ONCE) as pool:
         results = list(pool.map(lambda path: run(path, Path(folder)), paths))
     for result in results:
         print(summary(result), flush=True)
@@ -55,13 +58,16 @@ def main() -> None:
 
 def run(notebook: Path, folder: Path) -> dict:
     """Run one notebook and compare its outputs; what it used, and pytest's words."""
-    probe = folder / f"{notebook.parent.name}-{notebook.stem}.json"
-    command = [sys.executable, "-m", "pytest", "--quiet", "--nbval"]
-    command += ["--nbval-current-env", "--nbval-cell-timeout", "600"]
+    probe = folder / notebook.parent.name / notebook.stem / "probe.json"
+    probe.parent.mkdir(parents=True)
+    command = [sys.executable, "-m", "pytest", "--quiet", "-p", "nbval.plugin"]
+    command += ["--nbval", "--nbval-current-env", "--nbval-cell-timeout", "600"]
+    command += ["--nbval-kernel-startup-timeout", "600"]
     command += ["--nbval-sanitize-with", str(ROOT / "tests" / "sanitize.cfg")]
+    ours = {"IPYTHONDIR": start_up(folder), "NOTEBOOK_PROBE": str(probe)}
     done = subprocess.run(
         [*command, "--rootdir", str(ROOT), "-p", "no:cacheprovider", str(notebook)],
-        env=os.environ | {"IPYTHONDIR": start_up(folder), "NOTEBOOK_PROBE": str(probe)},
+        env=os.environ | ALONE | ours,
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from nbformat import NotebookNode
 
 from address import ROOT, Address
 from plain_markdown import parse, parser
+from predictions import COMMON, DeclarationError, judged, put_lists, require
 
 SECTIONS = [
     "What you will build",
@@ -126,8 +127,12 @@ def read_source(path: Path, address: Address) -> Source:
     source = Source(path, text, notebook)
     if path.parent.name == "chapters":
         check_sections(source)
-    else:
-        check_exercises(source)
+        return source
+    check_exercises(source)
+    try:
+        put_lists(notebook.cells)
+    except DeclarationError as fault:
+        raise SourceError(f"{show(path)}: {fault}.") from None
     return source
 
 
@@ -136,10 +141,13 @@ def parser_config():
     return parser().options["myst_config"]
 
 
+@cache
 def read_all(address: Address, root: Path = ROOT) -> list[Source]:
-    """All chapters, then all exercises, in order."""
+    """All chapters, then all exercises, in order. Read once: leave them unchanged."""
     paths = [*sorted(root.glob("chapters/*.md")), *sorted(root.glob("solutions/*.md"))]
-    return [read_source(path, address) for path in paths]
+    sources = [read_source(path, address) for path in paths]
+    check_headings(sources, root)
+    return sources
 
 
 def show(path: Path) -> str:
@@ -174,14 +182,21 @@ def check_front_matter(path: Path, text: str) -> None:
         )
 
 
+def headings(texts: list[str]) -> list[tuple[str, str]]:
+    """The level and the text of each heading, such as ("h2", "Summary")."""
+    return [
+        (opening.tag, inline.content)
+        for text in texts
+        for opening, inline in pairwise(parse(text))
+        if opening.type == "heading_open"
+    ]
+
+
 def check_sections(source: Source) -> None:
     """A chapter has one title and the ten sections, in their order."""
     titles: dict[str, list[str]] = {"h1": [], "h2": []}
-    for text in source.prose:
-        tokens = parse(text)
-        for opening, inline in pairwise(tokens):
-            if opening.type == "heading_open" and opening.tag in titles:
-                titles[opening.tag].append(inline.content)
+    for level, title in headings(source.prose):
+        titles.setdefault(level, []).append(title)
     if len(titles["h1"]) != 1:
         raise SourceError(
             f"{show(source.path)}: {len(titles['h1'])} headings of level 1. "
@@ -215,11 +230,11 @@ def check_exercises(source: Source) -> None:
                 raise SourceError(f"{where} lacks `tags: [exercise]`.")
             continue
         exercise = cell.metadata.get("exercise", {})
-        for key in ("id", "title", "kind", "points", "minutes"):
+        for key in COMMON:
             if key not in exercise:
                 raise SourceError(
                     f"{where} has no `{key}`. Write `exercise: {{id: …, title: …, "
-                    "kind: …, points: …, minutes: …}` in its options."
+                    "kind: …, points: …, minutes: …, again: …}` in its options."
                 )
         if exercise["kind"] not in KINDS:
             raise SourceError(
@@ -237,3 +252,40 @@ def check_exercises(source: Source) -> None:
         if exercise["id"] in seen:
             raise SourceError(f"{where}: the id {exercise['id']} is there twice.")
         seen.add(exercise["id"])
+        try:
+            if exercise["kind"] == "predict":
+                judged(cell)
+            else:
+                require(exercise, COMMON, COMMON, "the exercise")
+        except DeclarationError as fault:
+            raise SourceError(
+                f'{where}: {fault}. See "Write an exercise" in CONTRIBUTING.md.'
+            ) from None
+
+
+def check_headings(sources: list[Source], root: Path) -> None:
+    """What to read `again` is a heading of a page that the exercises link to."""
+    texts = {source.docname: source.prose for source in sources}
+    for source in sources:
+        if not source.cells("exercise"):
+            continue
+        pages = re.findall(r"\{doc\}`(?:[^`<]*<)?/([^`>]+)", "".join(source.prose))
+        known = {
+            title
+            for page in pages
+            for _, title in headings(texts.get(page) or [text_of(root, page)])
+        }
+        for cell in source.cells("exercise"):
+            exercise = cell.metadata["exercise"]
+            if exercise["again"] not in known:
+                raise SourceError(
+                    f"{show(source.path)}: `again: {exercise['again']}` of "
+                    f"{exercise['id']} is no heading of {' or '.join(pages)}. Name a "
+                    "section there, or link with {doc} to the page that has it."
+                )
+
+
+def text_of(root: Path, page: str) -> str:
+    """The text of a page of the book; empty if there is none."""
+    path = root / f"{page}.md"
+    return path.read_text(encoding="utf-8") if path.exists() else ""

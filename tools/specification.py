@@ -65,6 +65,7 @@ def build_on_meta(size: Size) -> nn.ModuleDict:
 # What the page counts.
 
 
+@cache
 def parameters_by_part(size: Size) -> dict[str, int]:
     """How many numbers training changes, part by part."""
     model = build_on_meta(size)

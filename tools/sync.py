@@ -1,19 +1,25 @@
 """Regenerate all that is generated: `sync.py`; or fail if anything is stale: `--check`.
 
-`sync.py 04` regenerates the notebooks of chapter 04 alone.
+`sync.py 04` regenerates the notebooks of chapter 04 alone. A notebook runs again only
+if its code changed, or a file of the package that it read. What somebody wrote into a
+generated file is kept beside it.
 
 chapters/NN_name.md   → chapters/NN_name.ipynb, executed
                       → src/vit_encoder/name.py, from the cells tagged `part`
 solutions/NN_name.md  → solutions/NN_name.ipynb, executed
                       → exercises/NN_name.ipynb, executed, without the answers
                       → src/vit_encoder/check/catalogue.json
+                      → src/vit_encoder/check/judging/predictions/name.json
+book/*.json, the parts → book/generated/*.md, the tables of pages
 """
 
 import argparse
 import hashlib
 import json
+import os
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,11 +31,20 @@ from nbformat import NotebookNode
 
 from address import ROOT, Address, read_address
 from book_context import make_context
+from dependencies import (
+    PACKAGE,
+    digest_of,
+    files_read,
+    package_digests,
+    require_own,
+)
 from plain_markdown import Context, MarkdownError, labels, number_equations, to_plain
+from predictions import COMMON, judged, public
+from run_notebooks import start_up
+from seals import is_edited, keep_edit, seal, seal_notebook, seal_text
 from sources import Source, SourceError, read_all, show
 
-PACKAGE = ROOT / "src" / "vit_encoder"
-CURE = "Edit the source, not what is made from it, and run `make sync`."
+GIVEN = ("id", "title", "kind", "points", "minutes")  # of an exercise, in notebooks
 
 
 def main() -> None:
@@ -55,32 +70,72 @@ def sync(address: Address, *, check: bool, only: str = "") -> list[str]:
     only: how the names of the notebooks begin that are made or checked, such as 04.
     """
     sources = read_all(address)
-    faults = []
-    for path, text in generated_texts(sources).items():
-        if path.exists() and path.read_text(encoding="utf-8") == text:
-            continue
-        if check:
-            faults.append(stale(path))
-        else:
-            path.write_text(text, encoding="utf-8")
-            print(f"wrote  {show(path)}", flush=True)
-    digest = package_digest()
+    faults = sync_texts(package_texts(sources), check=check)
+    tables = page_texts()
+    faults += sync_texts(tables, check=check) + left_over(tables)
+    package = package_digests()
     for path, source, notebook in generated_notebooks(sources, address):
-        if not path.name.startswith(only):
-            continue
-        notebook.metadata["vit_encoder"]["digest"] = digest_of(notebook, digest)
-        faults += sync_notebook(path, notebook, check=check)
-        faults += image_faults(source, notebook)
+        if path.name.startswith(only):
+            faults += sync_notebook(path, notebook, package, check=check)
+            faults += image_faults(source, notebook)
     return faults
 
 
-def generated_texts(sources: list[Source]) -> dict[Path, str]:
-    """Path → text of the modules and of the catalogue."""
+def sync_texts(texts: dict[Path, str], *, check: bool) -> list[str]:
+    """Write those texts that changed; or the faults of those that would."""
+    faults = []
+    for path, text in texts.items():
+        if path.exists() and path.read_bytes() == text.encode():
+            continue
+        if check:
+            faults.append(fault_of(path))
+        else:
+            write(path, text)
+            print(f"wrote  {show(path)}", flush=True)
+    return faults
+
+
+def write(path: Path, text: str) -> None:
+    """Write a generated file; what somebody wrote into it is kept beside it."""
+    if path.exists() and is_edited(path):
+        copy = keep_edit(path)
+        print(f"{show(path)} was edited; the edit is kept: {show(copy)}", flush=True)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def fault_of(path: Path) -> str:
+    """The line for a file that differs from what its source gives."""
+    if path.exists() and is_edited(path):
+        return (
+            f"{show(path)} was edited. Edit its source instead; `make sync` makes the "
+            "file anew and keeps your edit beside it."
+        )
+    return f"{show(path)} is stale. Run `make sync`."
+
+
+def package_texts(sources: list[Source]) -> dict[Path, str]:
+    """Path → text of the modules, of the catalogue and of what is right."""
     chapters = [s for s in sources if s.path.parent.name == "chapters"]
     solutions = [s for s in sources if s.path.parent.name == "solutions"]
-    texts = {PACKAGE / f"{s.module}.py": module_text(s) for s in chapters}
-    texts[PACKAGE / "check" / "catalogue.json"] = catalogue_text(solutions)
+    texts = {PACKAGE / f"{s.module}.py": seal_text(module_text(s)) for s in chapters}
+    check = PACKAGE / "check"
+    made = {check / "catalogue.json": catalogue_text(solutions)}
+    for name, text in predictions_texts(solutions).items():
+        made[check / "judging" / "predictions" / f"{name}.json"] = text
+    for path, text in made.items():
+        texts |= {path: text, path.with_suffix(".seal"): seal(text) + "\n"}
     return texts
+
+
+def page_texts() -> dict[Path, str]:
+    """Path → text of the tables that pages include."""
+    # They are computed from the parts, which must be up to date when imported.
+    import vit_encoder
+    from tables import all_tables
+
+    require_own(Path(vit_encoder.__file__))
+    return {path: seal_text(text) for path, text in all_tables().items()}
 
 
 def module_text(source: Source) -> str:
@@ -103,20 +158,52 @@ def module_text(source: Source) -> str:
 def catalogue_text(solutions: list[Source]) -> str:
     """The list of all exercises, as the sources declare them.
 
-    notebook: where the exercise is. answer: the name that its check is called with.
-    version: changes with what a student is given.
+    again: the section to read again. notebook: where the exercise is. answer: the name
+    that its check is called with. version: changes with what a student is given.
+    prediction: what a student may know of one.
     """
     entries = [
         {
-            **cell.metadata["exercise"],
+            **{key: cell.metadata["exercise"][key] for key in COMMON},
             "notebook": source.path.stem,
             "answer": answer_name(source, cell),
             "version": version_of(cell),
+            **prediction_of(cell),
         }
         for source in solutions
         for cell in source.cells("exercise")
     ]
     return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
+
+
+def prediction_of(cell: NotebookNode) -> dict:
+    """What a student may know of a prediction; empty for another exercise."""
+    is_one = cell.metadata["exercise"]["kind"] == "predict"
+    return {"prediction": public(cell)} if is_one else {}
+
+
+def predictions_texts(solutions: list[Source]) -> dict[str, str]:
+    """Chapter's module → what is right in its predictions, and what explains the rest.
+
+    A file for each, so that an edit runs the notebooks of one chapter again.
+    """
+    told: dict[str, dict] = {}
+    for source in solutions:
+        for cell in source.cells("exercise"):
+            exercise = cell.metadata["exercise"]
+            if exercise["kind"] == "predict":
+                module, _, name = exercise["id"].partition(".")
+                made = told.setdefault(module, {"generated": generated_from(source)})
+                made[name] = judged(cell)
+    return {
+        module: json.dumps(made, indent=1, ensure_ascii=False) + "\n"
+        for module, made in told.items()
+    }
+
+
+def generated_from(source: Source) -> str:
+    """The remark in a generated file that is no code."""
+    return f"From {show(source.path)} by `make sync`. Do not edit."
 
 
 def answer_name(source: Source, cell: NotebookNode) -> str:
@@ -137,27 +224,8 @@ def version_of(cell: NotebookNode) -> str:
     exercise = cell.metadata["exercise"]
     given = [exercise["id"], exercise["kind"], str(exercise["points"])]
     given.append(without_solution(cell).source)
+    given += [json.dumps(part) for part in prediction_of(cell).values()]
     return hashlib.sha256("\0".join(given).encode()).hexdigest()[:8]
-
-
-def package_digest() -> str:
-    """A digest of the package: what it changes, every notebook may show.
-
-    Without the marking, which no notebook imports.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(p for p in PACKAGE.rglob("*") if p.is_file()):
-        place = path.relative_to(PACKAGE)
-        if "__pycache__" not in place.parts and place.parts[0] != "grade":
-            digest.update(place.as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def digest_of(notebook: NotebookNode, package: str) -> str:
-    """A digest of all that a notebook's outputs depend on."""
-    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    return hashlib.sha256("\0".join([package, *code]).encode()).hexdigest()[:16]
 
 
 def generated_notebooks(
@@ -227,17 +295,21 @@ def plain_notebook(
             },
             "language_info": {"name": "python"},
             "vit_encoder": {
-                "generated": f"From {show(source.path)} by `make sync`. Do not edit."
+                "generated": generated_from(source),
             },
         },
     )
 
 
 def code_cell(cell: NotebookNode, cell_id: str) -> NotebookNode:
-    """A code cell with the metadata that matters outside the book."""
+    """A code cell with the metadata that matters outside the book.
+
+    An exercise's options hold what is right, so a student gets some of them alone.
+    """
     kept = {k: v for k, v in cell.metadata.items() if k in ("tags", "exercise")}
     if "exercise" in kept:
-        kept["exercise"] = {**kept["exercise"], "version": version_of(cell)}
+        given = {key: kept["exercise"][key] for key in GIVEN}
+        kept["exercise"] = {**given, "version": version_of(cell)}
     return nbformat.v4.new_code_cell(cell.source, metadata=kept, id=cell_id)
 
 
@@ -257,23 +329,33 @@ def caption_cell(
     return nbformat.v4.new_markdown_cell(f"**Figure.** {text}", id=cell_id)
 
 
-def sync_notebook(path: Path, notebook: NotebookNode, *, check: bool) -> list[str]:
-    """Write a notebook, run only if what it depends on changed; or compare it."""
-    old = read_notebook(path)
-    if old is not None:
-        keep_outputs(old, notebook)
-    done = all(c.execution_count for c in notebook.cells if c.cell_type == "code")
-    if check:
-        if old is None or nbformat.writes(old) != nbformat.writes(notebook):
-            return [stale(path)]
-        if not done:
-            return [f"{show(path)} was never executed. Run `make sync`."]
+def left_over(texts: dict[Path, str]) -> list[str]:
+    """The faults of files that stand beside generated ones and are none of them."""
+    found = {p for path in texts for p in path.parent.glob(f"*{path.suffix}")}
+    return [
+        f"{show(path)} is made from nothing any more. Delete it."
+        for path in sorted(found - set(texts))
+    ]
+
+
+def sync_notebook(
+    path: Path, notebook: NotebookNode, package: dict[str, str], *, check: bool
+) -> list[str]:
+    """Write a notebook, run only if what it depends on changed; or compare it.
+
+    package: the digests of the package's files, as they stood before anything ran.
+    """
+    old = None if is_edited(path) else read_notebook(path)
+    done = old is not None and keep_outputs(old, notebook, package)
+    if not done and not check:
+        execute(path, notebook, package)
+    seal_notebook(notebook)
+    if done and nbformat.writes(old) == nbformat.writes(notebook):
         return []
-    if not done:
-        execute(path, notebook)
-    if old is None or nbformat.writes(old) != nbformat.writes(notebook):
-        nbformat.write(notebook, path)
-        print(f"{'wrote' if done else 'ran'}  {show(path)}", flush=True)
+    if check:
+        return [fault_of(path)]
+    write(path, nbformat.writes(notebook) + "\n")
+    print(f"{'wrote' if done else 'ran'}  {show(path)}", flush=True)
     return []
 
 
@@ -285,40 +367,44 @@ def read_notebook(path: Path) -> NotebookNode | None:
         return None
 
 
-def keep_outputs(old: NotebookNode, new: NotebookNode) -> None:
-    """Take over the outputs, if nothing that they depend on has changed."""
-    digest = new.metadata["vit_encoder"]["digest"]
-    if old.metadata.get("vit_encoder", {}).get("digest") != digest:
-        return
+def keep_outputs(old: NotebookNode, new: NotebookNode, package: dict[str, str]) -> bool:
+    """Take over the outputs if nothing that they depend on has changed; whether so."""
+    about = old.metadata["vit_encoder"]
+    files = about.get("files")
+    if files is None or about["digest"] != digest_of(new, files, package):
+        return False
     code = [[c for c in nb.cells if c.cell_type == "code"] for nb in (old, new)]
-    if len(code[0]) != len(code[1]):
-        return
     for before, after in zip(*code, strict=True):
-        if before.source == after.source:
-            after.outputs = before.outputs
-            after.execution_count = before.execution_count
+        after.outputs = before.outputs
+        after.execution_count = before.execution_count
+    new.metadata["vit_encoder"] |= {"files": files, "digest": about["digest"]}
     if "widgets" in old.metadata:
         new.metadata["widgets"] = old.metadata["widgets"]
+    return True
 
 
-def execute(path: Path, notebook: NotebookNode) -> None:
-    """Run a notebook from top to bottom, on the CPU or whatever device is there."""
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+def execute(path: Path, notebook: NotebookNode, package: dict[str, str]) -> None:
+    """Run a notebook from top to bottom, and note what it read of the package."""
     language = notebook.metadata["language_info"]
     client = NotebookClient(
         notebook,
         timeout=600,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,  # or a busy machine would cut them in other places
         extra_arguments=["--log-level=ERROR"],
-        resources={"metadata": {"path": str(path.parent)}},
     )
-    try:
-        client.execute()
-    except CellExecutionError as error:
-        raise SourceError(f"{show(path)}: {error}") from None
+    with tempfile.TemporaryDirectory() as folder:
+        probe = Path(folder) / "run" / "probe.json"
+        probe.parent.mkdir()
+        settings = {"IPYTHONDIR": start_up(Path(folder)), "NOTEBOOK_PROBE": str(probe)}
+        try:
+            client.execute(env=os.environ | settings)
+        except CellExecutionError as error:
+            raise SourceError(f"{show(path)}: {error}") from None
+        files = files_read(probe, package)
+    digest = digest_of(notebook, files, package)
+    notebook.metadata["vit_encoder"] |= {"files": files, "digest": digest}
     # The versions of the kernel that ran are no part of the source.
     notebook.metadata["language_info"] = language
     settle_widget_ids(notebook)
@@ -356,11 +442,6 @@ def image_faults(source: Source, notebook: NotebookNode) -> list[str]:
                     "cell's options."
                 )
     return faults
-
-
-def stale(path: Path) -> str:
-    """The line for a file that differs from what its source gives."""
-    return f"{show(path)} is stale or was edited by hand. {CURE}"
 
 
 if __name__ == "__main__":

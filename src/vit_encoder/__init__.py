@@ -1,35 +1,45 @@
 """The parts of the Vision Transformer's encoder, as the course's chapters build them.
 
 `vit_encoder.figures`, `vit_encoder.data` and `vit_encoder.check` hold what the
-notebooks need around the parts; they are imported only where they are used.
+notebooks need around the parts. All modules, those of the parts too, are imported when
+they are first asked for: a notebook depends on those alone.
 """
 
 import warnings
+from importlib import import_module
 
-from vit_encoder.encoder import Encoder
-from vit_encoder.encoder_block import EncoderBlock
-from vit_encoder.layer_norm import LayerNorm
-from vit_encoder.mlp import MLP, dropout, gelu
-from vit_encoder.multi_head import MultiHeadSelfAttention, merge_heads, split_heads
-from vit_encoder.patches import PatchEmbedding, patchify
-from vit_encoder.self_attention import SelfAttention, attention
+_HOMES = {
+    "Encoder": "encoder",
+    "EncoderBlock": "encoder_block",
+    "LayerNorm": "layer_norm",
+    "MLP": "mlp",
+    "MultiHeadSelfAttention": "multi_head",
+    "PatchEmbedding": "patches",
+    "SelfAttention": "self_attention",
+    "attention": "self_attention",
+    "dropout": "mlp",
+    "gelu": "mlp",
+    "merge_heads": "multi_head",
+    "patchify": "patches",
+    "split_heads": "multi_head",
+}
 
-__all__ = [
-    "MLP",
-    "Encoder",
-    "EncoderBlock",
-    "LayerNorm",
-    "MultiHeadSelfAttention",
-    "PatchEmbedding",
-    "SelfAttention",
-    "attention",
-    "dropout",
-    "gelu",
-    "merge_heads",
-    "patchify",
-    "split_heads",
-]
+__all__ = [*_HOMES]
 
 # On a GPU, torch says so at the first backward pass that begins with a matrix product.
 # It means nothing to a reader: https://github.com/pytorch/pytorch/issues/195256
 warnings.filterwarnings("ignore", message="Attempting to run cuBLAS")
+
+
+def __getattr__(name: str) -> object:
+    """Find a part in its chapter's module, or that module, which is imported now."""
+    if name in _HOMES.values():
+        return import_module(f"{__name__}.{name}")
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What can be imported, for an editor that completes names."""
+    return sorted({*globals(), *_HOMES, *_HOMES.values()})

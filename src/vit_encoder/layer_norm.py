@@ -1,6 +1,7 @@
 """Layer normalization: what chapter 04_layer_norm builds."""
 
 # Generated from chapters/04_layer_norm.md by `make sync`. Do not edit.
+# Seal: 941953cc2641ecfc
 
 import torch
 from torch import nn

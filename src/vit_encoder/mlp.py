@@ -1,6 +1,7 @@
 """The MLP: what chapter 05_mlp builds."""
 
 # Generated from chapters/05_mlp.md by `make sync`. Do not edit.
+# Seal: 9e166fd08e3dd1ff
 
 import math
 

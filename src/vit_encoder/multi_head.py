@@ -1,6 +1,7 @@
 """Multi-head self-attention: what chapter 03_multi_head_self_attention builds."""
 
 # Generated from chapters/03_multi_head_self_attention.md by `make sync`. Do not edit.
+# Seal: 83102109624bbb88
 
 import torch
 from torch import nn

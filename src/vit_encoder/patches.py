@@ -1,6 +1,7 @@
 """Patches and positions: what chapter 01_patches_and_positions builds."""
 
 # Generated from chapters/01_patches_and_positions.md by `make sync`. Do not edit.
+# Seal: a63bee42b27b7989
 
 import torch
 from torch import nn

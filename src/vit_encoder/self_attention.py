@@ -1,6 +1,7 @@
 """Self-attention: what chapter 02_self_attention builds."""
 
 # Generated from chapters/02_self_attention.md by `make sync`. Do not edit.
+# Seal: 784e0a7d49fa0960
 
 import math
 

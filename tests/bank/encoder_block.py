@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import vit_encoder
-import vit_encoder.check.oracle
+import vit_encoder.check.judging.oracle
 from vit_encoder import MLP, LayerNorm, MultiHeadSelfAttention, dropout
 from vit_encoder.check.encoder_block import AttentionHalf
 
@@ -621,7 +621,9 @@ class Wrapped(nn.Module):
 class FromTheOracle(Block):
     def forward(self, x):
         get = dict(self.named_parameters()).__getitem__
-        return vit_encoder.check.oracle.encoder_block(x, get, self.attn.num_heads)
+        return vit_encoder.check.judging.oracle.encoder_block(
+            x, get, self.attn.num_heads
+        )
 
 
 WRONG_BLOCK = {

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import vit_encoder
-import vit_encoder.check.oracle
+import vit_encoder.check.judging.oracle
 
 # Right designs of gelu.
 
@@ -338,7 +338,7 @@ def calls_reference(x):
 
 
 def calls_oracle(x):
-    return vit_encoder.check.oracle.gelu(x)
+    return vit_encoder.check.judging.oracle.gelu(x)
 
 
 def returned_nothing(x):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import vit_encoder
-from vit_encoder.check.oracle import multi_head
+from vit_encoder.check.judging.oracle import multi_head
 
 
 def need_no_remainder(num_heads, dim):

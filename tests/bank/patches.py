@@ -1323,8 +1323,8 @@ WRONG_PATCH_EMBEDDING = {
             {TEST: "if image_size**2 % patch_size:"},
             {
                 f"        {TEST}\n            {RAISE}\n": "",
-                f"x = {CUT}": "if images.shape[-1] % self.patch_size:\n            raise ValueError\n"
-                f"        x = {CUT}",
+                f"x = {CUT}": "if images.shape[-1] % self.patch_size:\n"
+                f"            raise ValueError\n        x = {CUT}",
             },
         ),
     ],

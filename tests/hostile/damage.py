@@ -10,14 +10,37 @@ KILLING = (
     Hostile("kills_its_parent", "import os\nos.kill(os.getppid(), 9)", "."),
     Hostile("kills_all", "import os\nos.kill(-1, 9)", "."),
     Hostile(
-        "stops_itself",
-        "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)",
-        "did not finish within",
-    ),
-    Hostile(
         "stops_its_parent",
         "import os, signal\nos.kill(os.getppid(), signal.SIGSTOP)",
         ".",
+    ),
+    Hostile(
+        "threads_that_go_on",
+        """
+import threading, time
+def go_on():
+    while True: time.sleep(0.01)
+for _ in range(20): threading.Thread(target=go_on).start()
+""",
+        ".",
+    ),
+    Hostile(
+        "fork_bomb",
+        """
+import os
+while True:
+    try: os.fork()
+    except OSError: pass
+""",
+        "more than 40 processes",
+    ),
+)
+
+ENDLESS = (  # their time alone ends them
+    Hostile(
+        "stops_itself",
+        "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)",
+        "did not finish within",
     ),
     Hostile(
         "daemons_that_hold_the_line",
@@ -37,16 +60,6 @@ os._exit(0)
         "did not finish within|more than 500 messages",
     ),
     Hostile(
-        "threads_that_go_on",
-        """
-import threading, time
-def go_on():
-    while True: time.sleep(0.01)
-for _ in range(20): threading.Thread(target=go_on).start()
-""",
-        ".",
-    ),
-    Hostile(
         "never_ends_and_hears_no_signal",
         """
 import itertools, signal
@@ -59,16 +72,6 @@ sum(itertools.count())
         "an_answer_that_never_ends",
         "def attention(q, k, v):\n    while True: pass",
         "did not finish within",
-    ),
-    Hostile(
-        "fork_bomb",
-        """
-import os
-while True:
-    try: os.fork()
-    except OSError: pass
-""",
-        "more than 40 processes",
     ),
 )
 
@@ -221,7 +224,7 @@ def attention(q, k, v):
     Hostile(
         "torch_for_all_who_follow",
         """
-import vit_encoder.check.adapter as adapter
+import vit_encoder.check.hearing.asking as asking
 torch.softmax = torch.Tensor.softmax = None
 adapter.ask_all = adapter.read_numbers = None
 """,

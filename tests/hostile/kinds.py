@@ -32,13 +32,14 @@ def right(q, k, v):
 
 # Earns points if the attack before it has found what it looked for, and only then.
 EARNS_IF_FOUND = """
+FOUND = []
 def attention(q, k, v):
-    scale = math.sqrt(q.shape[-1]) if found() else 1
+    if not FOUND: FOUND.append(found())
+    scale = math.sqrt(q.shape[-1]) if FOUND[0] else 1
     weights = (q @ k.transpose(-2, -1) / scale).softmax(-1)
     return weights @ v, weights
 """
-# So the check names it where nothing was found, or time was over before.
-NOT_FOUND = "no-scale|did not finish"
+NOT_FOUND = "no-scale"  # so the check names it where nothing was found
 
 # The connection to the marking process, found among the open files.
 LINE = """

@@ -1,4 +1,4 @@
-"""Messages to the marking process that the worker would not send."""
+"""Messages to the marking process that an honest submission would not send."""
 
 from tests.hostile.kinds import LINE, Hostile
 
@@ -170,15 +170,6 @@ os._exit(0)
         "more bytes than an answer can have",
     ),
     forged(
-        "questions_whose_answers_are_never_read",
-        """
-import time
-for _ in range(400): tell({"listen": "self_attention.attention"})
-time.sleep(1000)
-""",
-        "did not finish within",
-    ),
-    forged(
         "half_a_message", 'line.sendall(b"\\0\\0\\1\\0{")\nos._exit(0)', "process ended"
     ),
     forged(
@@ -207,6 +198,18 @@ tell({"heard": "self_attention.attention", "hearing": {"pickle": data}})
 os._exit(0)
 """,
         UNREAD,
+    ),
+)
+
+ENDLESS = (
+    forged(
+        "questions_whose_answers_are_never_read",
+        """
+import time
+for _ in range(400): tell({"listen": "self_attention.attention"})
+time.sleep(1000)
+""",
+        "did not finish within",
     ),
 )
 
@@ -263,7 +266,7 @@ Line.send = send_points
         "encode_patched",
         """
 from vit_encoder.check import adapter
-from vit_encoder.check.adapter import Hearing
+from vit_encoder.check.hearing.data import Hearing
 class Full(Hearing):
     points = 3
 adapter.ask_all = lambda *_, **__: Full({})

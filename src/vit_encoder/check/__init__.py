@@ -7,14 +7,16 @@ import json
 from functools import cache
 from importlib import import_module, resources
 
-from vit_encoder.check import progress
+from vit_encoder.check import kernel, progress
 from vit_encoder.check.hearing.guard import plain_torch
 from vit_encoder.check.hearing.students_tests import Bug, anonymous
 from vit_encoder.check.judging.misconceptions import Misconception
+from vit_encoder.check.predictions import Prediction, prediction
 from vit_encoder.check.report import Report, Row, ScoreCard
 from vit_encoder.check.tasks import CodeTask
 
 __all__ = ["Report", "bug", "catalogue", "check", "misconception", "score_card"]
+CHANGED = "the task has changed since: run its check again"
 
 
 def check(id: str, answer: object, seed: int = 0) -> Report:
@@ -22,6 +24,9 @@ def check(id: str, answer: object, seed: int = 0) -> Report:
 
     id: an exercise, such as self_attention.attention. answer: what it asks for.
     seed: chooses the random inputs. Raises ValueError if there is no such exercise.
+
+    The best report of a task is kept for the score card. In a notebook, a report is not
+    kept if the cell that defines the answer has failed since: its first line says so.
     """
     entry, asked = _entry(id), task(id)
     with plain_torch():
@@ -37,22 +42,26 @@ def check(id: str, answer: object, seed: int = 0) -> Report:
         verdict.message,
         verdict.answered,
         entry["title"],
+        entry["version"],
+        kernel.warning_of(entry["answer"], answer),
     )
-    progress.remember(entry["notebook"], report)
+    if not report.warning:
+        progress.remember(entry["notebook"], report)
     return report
 
 
 def catalogue() -> list[dict]:
     """Every exercise, in order: id, title, kind, points, minutes, notebook.
 
-    Also answer, the name that its notebook gives the answer, and version, which changes
-    with what a student is given.
+    Also again, the section to read again; answer, the name that its notebook gives the
+    answer; version, which changes with what a student is given; and for a prediction
+    what is known of it, such as the texts of its choices.
     """
     return [dict(entry) for entry in _catalogue()]
 
 
 def score_card(notebook: str) -> ScoreCard:
-    """The points of a notebook's latest checks, in this kernel or before it.
+    """The points of a notebook's best checks, in this kernel or before it.
 
     notebook: such as 02_self_attention. ValueError if there is no such notebook.
     """
@@ -60,9 +69,8 @@ def score_card(notebook: str) -> ScoreCard:
     if not entries:
         known = ", ".join(sorted({entry["notebook"] for entry in _catalogue()}))
         raise ValueError(f"No exercises in {notebook!r}; expected one of {known}.")
-    reports = progress.known(notebook)
-    rows = (_row(entry, reports.get(entry["id"])) for entry in entries)
-    return ScoreCard(notebook, tuple(rows))
+    results = progress.known(notebook)
+    return ScoreCard(notebook, tuple(_row(entry, results) for entry in entries))
 
 
 def misconception(id: str, name: str) -> Misconception:
@@ -104,9 +112,12 @@ def _entry(id: str) -> dict:
     raise ValueError(f"No exercise {id!r}; expected one of {known}.")
 
 
-def task(id: str) -> CodeTask:
-    """The task of an exercise, from the module of its chapter."""
-    _entry(id)
+@cache
+def task(id: str) -> CodeTask | Prediction:
+    """The task of an exercise: a prediction, or code, from its chapter's module."""
+    entry = _entry(id)
+    if "prediction" in entry:
+        return prediction(entry)
     module, _, name = id.partition(".")
     return _module(module).TASKS[name]
 
@@ -121,9 +132,16 @@ def _module(name: str):
         raise ValueError(f"No checks of {name!r}.") from None
 
 
-def _row(entry: dict, report: Report | None) -> Row:
-    """A task's line on the score card."""
-    state = report.state if report else "not checked"
-    again = "" if report and report.passed else task(entry["id"]).again
-    points = report.points if report else 0
-    return Row(entry["id"], entry["title"], points, entry["points"], state, again)
+def _row(entry: dict, results: progress.Results) -> Row:
+    """A task's line on the score card. What it earned in another version is void."""
+    id, out_of = entry["id"], entry["points"]
+    if report := results.get((id, entry["version"], out_of)):
+        tried = report.answered and not report.passed
+        again = entry["again"] if tried else ""
+        return Row(id, entry["title"], report.points, out_of, report.state, again)
+    before = any(old.id == id and old.answered for old in results.values())
+    state = CHANGED if before else "not checked"
+    return Row(id, entry["title"], 0, out_of, state, "")
+
+
+kernel.watch()

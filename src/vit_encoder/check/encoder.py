@@ -2,532 +2,300 @@
 
 import math
 import re
-from copy import deepcopy
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from vit_encoder.arguments import require_whole
-from vit_encoder.check import oracle
-from vit_encoder.check.adapter import Form, Problem, Question
-from vit_encoder.check.encoder_block import PostNorm
-from vit_encoder.check.judge import (
+from vit_encoder.check import encoder_block
+from vit_encoder.check.hearing.data import Form, Question
+from vit_encoder.check.hearing.parameters import ALIASES, FUSED
+from vit_encoder.check.judging import oracle
+from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, inside, named
+from vit_encoder.check.judging.oracle import Get, oracle_of
+from vit_encoder.check.judging.pictures import Show
+from vit_encoder.check.judging.properties import (
+    EDGES,
+    GRADIENTS,
+    KEEPS_DEVICE,
+    KEEPS_DIGITS,
+    KEEPS_INPUTS,
+    LEAVES_THE_SEED,
+    PASSES_NAN_ON,
+    REPEATS,
+    SAME_IN_TRAINING,
+    UNEVEN_HEADS,
     Property,
-    Show,
-    Trials,
     agrees,
+    each,
     has_parameters,
-    keeps_device,
-    keeps_digits,
+    holds,
     keeps_dtype,
     refuses,
-    repeats,
     returns_right_shapes,
-    same_gradients,
+    shows,
 )
-from vit_encoder.check.misconceptions import Misconception, against
-from vit_encoder.check.oracle import Get, oracle_of
-from vit_encoder.check.properties import EDGES, KEEPS_INPUTS, REPEATS, UNEVEN_HEADS
-from vit_encoder.check.questions import (
-    ALIASES,
-    FUSED,
+from vit_encoder.check.judging.questions import (
     Normal,
     batch,
     double,
     finish,
     small,
+    with_nan,
 )
-from vit_encoder.check.tasks import BreakIt, Choose, Implement, PredictNumbers, Wrong
+from vit_encoder.check.judging.trials import Fails, Trial, Trials, close
+from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.encoder import Encoder
 from vit_encoder.encoder_block import EncoderBlock
-from vit_encoder.layer_norm import LayerNorm
 
-# Misconceptions of Encoder. Each is the course's version with one visible change.
+# Misconceptions of Encoder.
 
-GITHUB = "https://github.com/"
-OURS = "constructed for this course"
-wrong_encoder = against(Encoder)
-
-
-@wrong_encoder(
-    seen="The encoder has the parameters of one block: L times the same object.",
-    ask="How many blocks did you create, and how many names did you give to them?",
-    source=GITHUB + "espnet/espnet/issues/1278",
-)
-class OneBlockRepeated(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            [EncoderBlock(dim, num_heads, mlp_dim, dropout)] * depth
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return self.norm(x)
-
-
-@wrong_encoder(
-    seen="All blocks start with the same numbers: they are copies of one block.",
-    ask="When are a block's random numbers drawn, and how often does that happen here?",
-    source=GITHUB + "pytorch/pytorch/issues/86274",
-)
-class CopiesOfOneBlock(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        block = EncoderBlock(dim, num_heads, mlp_dim, dropout)
-        self.blocks = nn.ModuleList(deepcopy(block) for _ in range(depth))
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return self.norm(x)
-
-
-@wrong_encoder(
-    seen="The blocks' parameters are missing: a plain list hides the blocks, so that "
-    "an optimizer, .to() and .eval() do not reach them.",
-    ask="How does a module learn which modules are its children?",
-    source=GITHUB + "pytorch/pytorch/issues/715",
-)
-class PlainListOfBlocks(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = [
+BUILD = """nn.ModuleList(
             EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        ]
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return self.norm(x)
-
-
-@wrong_encoder(
-    seen="The final LayerNorm is missing or never used: what leaves is the residual "
-    "stream as it is.",
-    ask="Which of the norms before it stood on the residual stream itself?",
-    source=GITHUB + "mlc-ai/mlc-llm/pull/3456",
+        )"""
+LOOP = """        for block in self.blocks:
+            x = block(x)  # (B, N, D)
+        return self.norm(x)"""
+ROUNDS = "Count the rounds of your loop. How many are there for L blocks?"
+EPSILON = "Which ε do the ViT's norms have, and where can you say so?"
+WHO_POOLS = (
+    "Who chooses between the class token and the mean: the encoder, or what comes "
+    "after it?"
 )
-class NoFinalNorm(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-
-@wrong_encoder(
-    seen="The final LayerNorm runs after every block, so the residual stream is "
-    "normalised L times.",
-    ask="How often does LN stand in equations 2 to 4, and on which path each time?",
-    source=GITHUB + "lucidrains/vit-pytorch/pull/274",
-)
-class NormAfterEveryBlock(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = self.norm(block(x))
-        return x
-
-
-@wrong_encoder(
-    seen="The norm stands before the blocks: it normalises what enters, not what "
-    "leaves.",
-    ask="At which end of the stack has the residual stream grown?",
-    source=OURS,
-)
-class NormBeforeTheBlocks(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        x = self.norm(x)
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-
-@wrong_encoder(
-    seen="Every block reads the encoder's input; only the last one has an effect.",
-    ask="What does block 2 read, and who wrote it?",
-    source=GITHUB + "Atcold/NYU-DLSP20/issues/270",
-)
-class EveryBlockFedTheInput(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        for block in self.blocks:
-            out = block(x)
-        return self.norm(out)
-
-
-@wrong_encoder(
-    seen="It returns after the first block; the others have no effect.",
-    ask="How often does the body of your loop run?",
-    source=OURS,
-)
-class ReturnInsideTheLoop(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-            return self.norm(x)
-
-
-@wrong_encoder(
-    seen="Only the class token comes back: one vector an image, not one a token.",
-    ask="Who chooses between the class token and the mean: the encoder, or what "
-    "comes after it?",
-    source="the article that this course grew out of",
-)
-class ClassTokenAlone(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return self.norm(x)[:, 0]
-
-
-@wrong_encoder(
-    seen="There is a single block, which runs L times; its parameters serve every "
-    "round.",
-    ask="Which of the paper's counts would be right if all rounds shared one block?",
-    source=GITHUB + "espnet/espnet/issues/1278",
-)
-class OneBlockInALoop(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.depth = depth
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(1)
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        for _ in range(self.depth):
-            x = self.blocks[0](x)
-        return self.norm(x)
-
-
-@wrong_encoder(
-    seen="The blocks run from the last to the first.",
-    ask="Which block reads what enters the encoder?",
-    source=OURS,
-)
-class BlocksReversed(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        for block in reversed(self.blocks):
-            x = block(x)
-        return self.norm(x)
-
-
-@wrong_encoder(
-    seen="The last block is missing or never runs.",
-    ask="Count the rounds of your loop. How many are there for L blocks?",
-    source=OURS,
-)
-class LastBlockLeftOut(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        for block in self.blocks[:-1]:
-            x = block(x)
-        return self.norm(x)
-
-
-@wrong_encoder(
-    seen="The first block never runs.",
-    ask="Count the rounds of your loop. How many are there for L blocks?",
-    source=OURS,
-)
-class FirstBlockLeftOut(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
+ESPNET = GITHUB + "espnet/espnet/issues/1278"
+COPIES = edits(
+    Encoder,
+    edit(
+        "copies-of-one-block",
+        {
+            "LayerNorm(dim)": """LayerNorm(dim)
         for block in self.blocks[1:]:
-            x = block(x)
-        return self.norm(x)
-
-
-@wrong_encoder(
-    seen="Each block's result is added to the tokens that it read, although the "
-    "block has added them by itself.",
-    ask="How often is the residual stream counted after one block?",
-    source=OURS,
+            block.load_state_dict(self.blocks[0].state_dict())"""
+        },
+        "All blocks start with the same numbers: they are copies of one block.",
+        "When are a block's random numbers drawn, and how often does that happen here?",
+        GITHUB + "pytorch/pytorch/issues/86274",
+    ),
 )
-class SkipAroundEachBlock(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
+ENCODER = edits(
+    Encoder,
+    edit(
+        "one-block-repeated",
+        {
+            BUILD: """nn.ModuleList(
+            [EncoderBlock(dim, num_heads, mlp_dim, dropout)] * depth
+        )"""
+        },
+        "The encoder has the parameters of one block: L times the same object.",
+        "How many blocks did you create, and how many names did you give to them?",
+        ESPNET,
+    ),
+    edit(
+        "plain-list-of-blocks",
+        {"nn.ModuleList(": "list("},
+        "The blocks' parameters are missing: a plain list hides the blocks, so that "
+        "an optimizer, .to() and .eval() do not reach them.",
+        "How does a module learn which modules are its children?",
+        GITHUB + "pytorch/pytorch/issues/715",
+    ),
+    edit(
+        "no-final-norm",
+        {"return self.norm(x)": "return x"},
+        "The final LayerNorm is missing or never used: what leaves is the residual "
+        "stream as it is.",
+        "Which of the norms before it stood on the residual stream itself?",
+        GITHUB + "mlc-ai/mlc-llm/pull/3456",
+    ),
+    edit(
+        "norm-after-every-block",
+        {"x = block(x)": "x = self.norm(block(x))", "return self.norm(x)": "return x"},
+        "The final LayerNorm runs after every block, so the residual stream is "
+        "normalised L times.",
+        "How often does LN stand in equations 2 to 4, and on which path each time?",
+        GITHUB + "lucidrains/vit-pytorch/pull/274",
+    ),
+    edit(
+        "norm-before-the-blocks",
+        {
+            "        for block": "        x = self.norm(x)\n        for block",
+            "return self.norm(x)": "return x",
+        },
+        "The norm stands before the blocks: it normalises what enters, not what "
+        "leaves.",
+        "At which end of the stack has the residual stream grown?",
+    ),
+    edit(
+        "norm-at-both-ends",
+        {"        for block": "        x = self.norm(x)\n        for block"},
+        "The final norm also stands before the blocks: what enters is normalised.",
+        "How often does equation 4 stand in an encoder, and at which end?",
+    ),
+    edit(
+        "every-block-fed-the-input",
+        {
+            "x = block(x)": "out = block(x)",
+            "return self.norm(x)": "return self.norm(out)",
+        },
+        "Every block reads the encoder's input; only the last one has an effect.",
+        "What does block 2 read, and who wrote it?",
+        GITHUB + "Atcold/NYU-DLSP20/issues/270",
+    ),
+    edit(
+        "result-thrown-away",
+        {"x = block(x)": "block(x)"},
+        "The blocks have no effect: what they return is not kept.",
+        "What does the name `x` stand for after the call of a block?",
+    ),
+    edit(
+        "return-inside-the-loop",
+        {"        return self": "            return self"},
+        "It returns after the first block; the others have no effect.",
+        "How often does the body of your loop run?",
+    ),
+    edit(
+        "class-token-alone",
+        {"return self.norm(x)": "return self.norm(x)[:, 0]"},
+        "Only the class token comes back: one vector an image, not one a token.",
+        WHO_POOLS,
+        "the article that this course grew out of",
+    ),
+    edit(
+        "one-block-in-a-loop",
+        {
+            "range(depth)": "range(1)",
+            "self.norm = ": "self.depth = depth\n        self.norm = ",
+            "for block in self.blocks": "for _ in range(self.depth)",
+            "x = block(x)": "x = self.blocks[0](x)",
+        },
+        "There is a single block, which runs L times; its parameters serve every "
+        "round.",
+        "Which of the paper's counts would be right if all rounds shared one block?",
+        ESPNET,
+    ),
+    edit(
+        "blocks-reversed",
+        {"in self.blocks": "in reversed(self.blocks)"},
+        "The blocks run from the last to the first.",
+        "Which block reads what enters the encoder?",
+    ),
+    edit(
+        "last-block-left-out",
+        {"in self.blocks": "in self.blocks[:-1]"},
+        "The last block is missing or never runs.",
+        ROUNDS,
+    ),
+    edit(
+        "first-block-left-out",
+        {"in self.blocks": "in self.blocks[1:]"},
+        "The first block never runs.",
+        ROUNDS,
+    ),
+    edit(
+        "stack-runs-twice",
+        {"in self.blocks": "in [*self.blocks, *self.blocks]"},
+        "Every block runs twice.",
+        ROUNDS,
+    ),
+    edit(
+        "depth-and-heads-exchanged",
+        {
+            "self, depth: int, dim: int, num_heads: int": "self, num_heads: int, "
+            "dim: int, depth: int"
+        },
+        "It has as many blocks as it should have heads, and as many heads as blocks.",
+        "In which order does the task name what the encoder is built with?",
+    ),
+    edit(
+        "skip-around-each-block",
+        {"x = block(x)": "x = x + block(x)"},
+        "Each block's result is added to the tokens that it read, although the "
+        "block has added them by itself.",
+        "How often is the residual stream counted after one block?",
+    ),
+    edit(
+        "skip-around-the-stack",
+        {
+            "        for block": "        entered = x\n        for block",
+            "self.norm(x)": "self.norm(entered + x)",
+        },
+        "What entered the encoder is added once more after the last block.",
+        "Put all blocks into one sum: is what entered in it already?",
+    ),
+    edit(
+        "norm-added-to-the-stream",
+        {"return self.norm(x)": "return x + self.norm(x)"},
+        "The normalised tokens are added to the stream, so its size stays in the "
+        "output.",
+        "What does the head expect: the stream, its normalised version, or both?",
+    ),
+    edit(
+        "blocks-outputs-added",
+        {LOOP: "        return self.norm(sum(block(x) for block in self.blocks))"},
+        "Each block reads the encoder's input, and the results are added up.",
+        "Can block 2 then use what block 1 has found?",
+    ),
+    edit(
+        "mean-returned",
+        {"return self.norm(x)": "return self.norm(x).mean(dim=1)"},
+        "One vector an image comes back, the mean of its tokens.",
+        WHO_POOLS,
+    ),
+    edit(
+        "all-layers-returned",
+        {
+            "        for block": "        layers = []\n        for block",
+            "x = block(x)": "x = block(x)\n            layers.append(x)",
+            "return self.norm(x)": "return self.norm(x), layers",
+        },
+        "It returns the layers beside the tokens, expected the tokens alone.",
+        "What does the next part take?",
+    ),
+    edit(
+        "norm-with-torchs-eps",
+        {"LayerNorm(dim)": "nn.LayerNorm(dim)"},
+        "The final norm has torch's ε, 1e-5. It shows in tokens of small numbers.",
+        EPSILON,
+    ),
+    edit(
+        "blocks-with-torchs-eps",
+        {
+            "LayerNorm(dim)": """LayerNorm(dim)
         for block in self.blocks:
-            x = x + block(x)
-        return self.norm(x)
-
-
-@wrong_encoder(
-    seen="What entered the encoder is added once more after the last block.",
-    ask="Put all blocks into one sum: is what entered in it already?",
-    source=OURS,
+            block.norm1, block.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)"""
+        },
+        "The norms inside the blocks have torch's ε, 1e-5. It shows in tokens of "
+        "small numbers.",
+        EPSILON,
+    ),
+    edit(
+        "dropout-not-passed-on",
+        {"mlp_dim, dropout)": "mlp_dim)"},
+        "The blocks do not know of `dropout`: with p = 1 in training they still add "
+        "to the stream.",
+        "What do your blocks do with the p that the encoder is built with?",
+    ),
 )
-class SkipAroundTheStack(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        entered = x
-        for block in self.blocks:
-            x = block(x)
-        return self.norm(entered + x)
-
-
-@wrong_encoder(
-    seen="The normalised tokens are added to the stream, so its size stays in the "
-    "output.",
-    ask="What does the head expect: the stream, its normalised version, or both?",
-    source=OURS,
-)
-class NormAddedToTheStream(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return x + self.norm(x)
-
-
-@wrong_encoder(
-    seen="Each block reads the encoder's input, and the results are added up.",
-    ask="Can block 2 then use what block 1 has found?",
-    source=OURS,
-)
-class BlocksOutputsAdded(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        return self.norm(sum(block(x) for block in self.blocks))
-
-
-@wrong_encoder(
-    seen="One vector an image comes back, the mean of its tokens.",
-    ask="Who chooses between the class token and the mean: the encoder, or what "
-    "comes after it?",
-    source=OURS,
-)
-class MeanReturned(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return self.norm(x).mean(dim=1)
-
-
-@wrong_encoder(
-    seen="Inside the blocks the norms stand after the sums, and one more follows at "
-    "the end.",
-    ask="If all branches were silent, how often would a token be normalised on its "
-    "way?",
-    source=GITHUB + "pytorch/pytorch/issues/50086",
-)
-class PostNormBlocks(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            PostNorm.wrong(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return self.norm(x)
-
-
-@wrong_encoder(
-    seen="The final norm has torch's ε, 1e-5. It shows in tokens of small numbers.",
-    ask="Which ε do the ViT's norms have, and where can you say so?",
-    source=OURS,
-)
-class NormWithTorchsEps(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.norm = nn.LayerNorm(dim)
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return self.norm(x)
-
-
-@wrong_encoder(
-    seen="The norms inside the blocks have torch's ε, 1e-5. It shows in tokens of "
-    "small numbers.",
-    ask="Which ε do the ViT's norms have, and where can you say so?",
-    source=OURS,
-)
-class BlocksWithTorchsEps(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-        for block in self.blocks:
-            block.norm1, block.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return self.norm(x)
-
-
-@wrong_encoder(
-    seen="The blocks do not know of `dropout`: with p = 1 in training they still add "
-    "to the stream.",
-    ask="What do your blocks do with the p that the encoder is built with?",
-    source=OURS,
-)
-class DropoutNotPassedOn(nn.Module):
-    def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_whole(depth, "depth")
-        self.blocks = nn.ModuleList(
-            EncoderBlock(dim, num_heads, mlp_dim) for _ in range(depth)
-        )
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return self.norm(x)
-
-
-ENCODER = (
-    OneBlockRepeated,
-    CopiesOfOneBlock,
-    PlainListOfBlocks,
-    NoFinalNorm,
-    NormAfterEveryBlock,
-    NormBeforeTheBlocks,
-    EveryBlockFedTheInput,
-    ReturnInsideTheLoop,
-    ClassTokenAlone,
-    OneBlockInALoop,
-    BlocksReversed,
-    LastBlockLeftOut,
-    FirstBlockLeftOut,
-    SkipAroundEachBlock,
-    SkipAroundTheStack,
-    NormAddedToTheStream,
-    BlocksOutputsAdded,
-    MeanReturned,
-    PostNormBlocks,
-    NormWithTorchsEps,
-    BlocksWithTorchsEps,
-    DropoutNotPassedOn,
+BLOCK = encoder_block.MISCONCEPTIONS["EncoderBlock"]
+INHERITED = (
+    replace(
+        *inside(Encoder, named(BLOCK, "post-norm")),
+        name="post-norm-blocks",
+        seen="Inside the blocks the norms stand after the sums, and one more follows "
+        "at the end.",
+        ask="If all branches were silent, how often would a token be normalised on its "
+        "way?",
+        source=GITHUB + "pytorch/pytorch/issues/50086",
+    ),
+    *inside(
+        Encoder,
+        named(
+            BLOCK,
+            *("norm-on-the-skip", "one-norm-twice", "mlp-reads-the-input"),
+            *("no-first-skip", "no-second-skip", "no-first-norm", "no-second-norm"),
+            *("skip-from-the-input", "mlp-first", "one-head", "relu-in-the-mlp"),
+            *("tanh-gelu", "no-activation"),
+        ),
+    ),
 )
 
 # One vector for the head, and what people get wrong about it.
@@ -543,133 +311,126 @@ def image_vector(encoded: Tensor, pool: str) -> Tensor:
     return encoded[:, 1:].mean(dim=1)
 
 
-wrong_vector = against(image_vector)
-
-
-@wrong_vector(
-    seen="With `token` it takes the last token, which belongs to a patch.",
-    ask="Where did the patch embedding put the class token?",
-    source=OURS,
-)
-def last_token_taken(encoded, pool):
-    if pool == "token":
-        return encoded[:, -1]
-    return encoded[:, 1:].mean(dim=1)
-
-
-@wrong_vector(
-    seen="With `token` it takes all tokens of the first image.",
-    ask="Which axis counts the images, and which the tokens?",
-    source=OURS,
-)
-def first_image_taken(encoded, pool):
-    if pool == "token":
-        return encoded[0]
-    return encoded[:, 1:].mean(dim=1)
-
-
-@wrong_vector(
-    seen="With `token` an axis of length 1 is left: a list of one token an image.",
-    ask="What is the difference between an index and a slice of length 1?",
-    source=OURS,
-)
-def token_axis_kept(encoded, pool):
-    if pool == "token":
-        return encoded[:, :1]
-    return encoded[:, 1:].mean(dim=1)
-
-
-@wrong_vector(
-    seen="The class token is counted in the mean, as if it were a patch.",
-    ask="How many of the N + 1 tokens came from a patch?",
-    source=OURS,
-)
-def class_token_in_the_mean(encoded, pool):
-    if pool == "token":
+VECTOR = edits(
+    image_vector,
+    edit(
+        "pool-not-read",
+        {
+            """    if pool == "token":
         return encoded[:, 0]
-    return encoded.mean(dim=1)
-
-
-@wrong_vector(
-    seen="The mean leaves out a patch and counts the class token.",
-    ask="At which end of the tokens is the one that came from no patch?",
-    source=OURS,
-)
-def last_token_left_out(encoded, pool):
-    if pool == "token":
+    return encoded[:, 1:].mean(dim=1)""": "    return encoded[:, 0]"
+        },
+        "The class token comes back whatever `pool` says.",
+        "What shall `mean` do with the tokens that are not the class token?",
+    ),
+    edit(
+        "mean-whatever-pool-says",
+        {
+            """    if pool == "token":
         return encoded[:, 0]
-    return encoded[:, :-1].mean(dim=1)
-
-
-@wrong_vector(
-    seen="The mean runs over the features: one number a token is left.",
-    ask="Which axis shall disappear, and which shall the vector have?",
-    source=OURS,
+""": ""
+        },
+        "The mean comes back whatever `pool` says.",
+        "What shall `token` do?",
+    ),
+    edit(
+        "choices-swapped",
+        {'== "token"': '== "mean"'},
+        "`token` gives the mean, and `mean` gives the class token.",
+        "Which of the two branches runs for `token`?",
+    ),
+    edit(
+        "last-token-taken",
+        {"[:, 0]": "[:, -1]"},
+        "With `token` it takes the last token, which belongs to a patch.",
+        "Where did the patch embedding put the class token?",
+    ),
+    edit(
+        "first-patch-taken",
+        {"[:, 0]": "[:, 1]"},
+        "With `token` it takes token 1, which belongs to the first patch.",
+        "From which number does Python count?",
+    ),
+    edit(
+        "first-image-taken",
+        {"[:, 0]": "[0]"},
+        "With `token` it takes all tokens of the first image.",
+        "Which axis counts the images, and which the tokens?",
+    ),
+    edit(
+        "feature-taken",
+        {"[:, 0]": "[..., 0]"},
+        "With `token` it takes one feature of every token.",
+        "Which axis counts the tokens, and which the features?",
+    ),
+    edit(
+        "token-axis-kept",
+        {"[:, 0]": "[:, :1]"},
+        "With `token` an axis of length 1 is left: a list of one token an image.",
+        "What is the difference between an index and a slice of length 1?",
+    ),
+    edit(
+        "mean-axis-kept",
+        {"mean(dim=1)": "mean(dim=1, keepdim=True)"},
+        "With `mean` an axis of length 1 is left: a list of one vector an image.",
+        "What does `keepdim` keep?",
+    ),
+    edit(
+        "class-token-in-the-mean",
+        {"[:, 1:]": ""},
+        "The class token is counted in the mean, as if it were a patch.",
+        "How many of the N + 1 tokens came from a patch?",
+    ),
+    edit(
+        "divided-by-all-tokens",
+        {".mean(dim=1)": ".sum(dim=1) / encoded.shape[1]"},
+        "The sum of the patch tokens is divided by N + 1, not by N.",
+        "How many of the N + 1 tokens came from a patch?",
+    ),
+    edit(
+        "last-token-left-out",
+        {"[:, 1:]": "[:, :-1]"},
+        "The mean leaves out a patch and counts the class token.",
+        "At which end of the tokens is the one that came from no patch?",
+    ),
+    edit(
+        "mean-over-features",
+        {"mean(dim=1)": "mean(dim=2)"},
+        "The mean runs over the features: one number a token is left.",
+        "Which axis shall disappear, and which shall the vector have?",
+    ),
+    edit(
+        "mean-over-images",
+        {"mean(dim=1)": "mean(dim=0)"},
+        "The mean runs over the images: their tokens are mixed.",
+        "May the vector of one image depend on the others in its batch?",
+    ),
+    edit(
+        "mean-of-everything",
+        {"mean(dim=1)": "mean()"},
+        "One number is left: the mean of all tokens, features and images.",
+        "Which axis shall disappear, and which two shall stay?",
+    ),
+    edit(
+        "sum-of-the-patches",
+        {"mean(dim=1)": "sum(dim=1)"},
+        "The patch tokens are added up, so larger images have larger vectors.",
+        "What turns a sum into a mean?",
+    ),
+    edit(
+        "largest-of-the-patches",
+        {"mean(dim=1)": "amax(dim=1)"},
+        "Of each feature the largest is taken, not the mean.",
+        "Which number stands for all patches alike?",
+    ),
+    edit(
+        "median-of-the-patches",
+        {"mean(dim=1)": "median(dim=1).values"},
+        "Of each feature the median is taken, not the mean.",
+        "Which number stands for all patches alike?",
+    ),
 )
-def mean_over_features(encoded, pool):
-    if pool == "token":
-        return encoded[:, 0]
-    return encoded[:, 1:].mean(dim=2)
-
-
-@wrong_vector(
-    seen="The mean runs over the images: their tokens are mixed.",
-    ask="May the vector of one image depend on the others in its batch?",
-    source=OURS,
-)
-def mean_over_images(encoded, pool):
-    if pool == "token":
-        return encoded[:, 0]
-    return encoded[:, 1:].mean(dim=0)
-
-
-@wrong_vector(
-    seen="The patch tokens are added up, so larger images have larger vectors.",
-    ask="What turns a sum into a mean?",
-    source=OURS,
-)
-def sum_of_the_patches(encoded, pool):
-    if pool == "token":
-        return encoded[:, 0]
-    return encoded[:, 1:].sum(dim=1)
-
-
-@wrong_vector(
-    seen="The class token comes back whatever `pool` says.",
-    ask="What shall `mean` do with the tokens that are not the class token?",
-    source=OURS,
-)
-def pool_not_read(encoded, pool):
-    return encoded[:, 0]
-
-
-@wrong_vector(
-    seen="`token` gives the mean, and `mean` gives the class token.",
-    ask="Which of the two branches runs for `token`?",
-    source=OURS,
-)
-def choices_swapped(encoded, pool):
-    if pool == "mean":
-        return encoded[:, 0]
-    return encoded[:, 1:].mean(dim=1)
-
-
-VECTOR = (
-    pool_not_read,
-    choices_swapped,
-    last_token_taken,
-    first_image_taken,
-    token_axis_kept,
-    class_token_in_the_mean,
-    last_token_left_out,
-    mean_over_features,
-    mean_over_images,
-    sum_of_the_patches,
-)
-MISCONCEPTIONS: dict[str, tuple[Misconception, ...]] = {
-    "Encoder": ENCODER,
-    "image_vector": VECTOR,
-}
+MISCONCEPTIONS = {"Encoder": (*ENCODER, *COPIES, *INHERITED), "image_vector": VECTOR}
 
 # The oracles.
 
@@ -680,13 +441,14 @@ def stack(x: Tensor, get: Get, depth: int, num_heads: int, **_built: float) -> T
 
 
 def silent(x: Tensor, get: Get, **_built: float) -> Tensor:
-    """The encoder in training with p = 1: all that its branches add is dropped."""
+    """The encoder where all that its branches add is dropped."""
     return oracle.norm(x, get, "norm")
 
 
 def encoder_oracle(question: Question, taken: tuple[str, ...]) -> tuple:
     """The encoder in float64; in training the questions drop all or nothing."""
-    return oracle_of(silent if question.training else stack)(question, taken)
+    dropped = question.training and question.arguments.get("dropout")
+    return oracle_of(silent if dropped else stack)(question, taken)
 
 
 def vector_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
@@ -712,19 +474,22 @@ def encoder_questions(seed: int) -> list[Question]:
     """
     normal = Normal(seed)
     # Large enough that ε matters only to the small tokens.
-    x, y, z = 10 * normal(2, 5, 6), 10 * normal(3, 1, 8), 10 * normal(2, 3, 4)
-    three = about(normal, depth=3, dim=6, num_heads=2, mlp_dim=7)
+    x, y, z = 10 * normal(2, 5, 12), 10 * normal(3, 1, 8), 10 * normal(2, 3, 4)
+    three = about(normal, depth=3, dim=12, num_heads=6, mlp_dim=7)
     one = about(normal, depth=1, dim=8, num_heads=4, mlp_dim=3)
-    two = about(normal, depth=2, dim=4, num_heads=2, mlp_dim=3)
+    two = about(normal, depth=2, dim=4, num_heads=1, mlp_dim=3)
     quiet = {**two, "parameters": silenced(two["parameters"])}
     dropped = {**with_dropout(three, 1.0), "training": True}
     uneven = {**three, "arguments": {**three["arguments"], "num_heads": 5}}
+    again = {"rehearsals": (True, False)}
     tiny = normal(1, 3, 4) / 1000
     return [
         Question("three blocks", (x,), **three, initial=True),
-        Question("small tokens, silent blocks", (tiny,), **quiet, aside=True),
-        Question("small tokens", (tiny,), **two, aside=True),
-        Question("all dropped", (x,), **dropped, aside=True),
+        Question("small tokens, silent blocks", (tiny,), **quiet, secondary=True),
+        Question("small tokens", (tiny,), **two, secondary=True),
+        Question("all dropped", (x,), **dropped, secondary=True),
+        Question("dropped again", (x,), **dropped, **again, secondary=True),
+        Question("in training", (x,), **three, training=True, secondary=True),
         Question("silent blocks", (SMALL_X,), **SILENT),
         Question("small numbers", (SMALL_X,), **LOUD),
         Question("two small images", (batch(SMALL_X[0]),), **LOUD),
@@ -732,11 +497,16 @@ def encoder_questions(seed: int) -> list[Question]:
         Question("one block, one token", (y,), **one),
         Question("float32", (x.float(),), **three),
         Question("float32 again", (x.float(),), **three),
-        Question("at rest", (z,), **with_dropout(two, 0.4), aside=True),
-        Question("at rest again", (z,), **with_dropout(two, 0.4), aside=True),
-        Question("p = 1.5", (x,), **with_dropout(three, 1.5), refused=True, aside=True),
-        Question("heads that do not divide", (x,), **uneven, refused=True, aside=True),
-        Question("gradients", (x,), **three, cotangent=normal(2, 5, 6)),
+        Question("at rest", (z,), **with_dropout(two, 0.4), secondary=True),
+        Question("at rest again", (z,), **with_dropout(two, 0.4), secondary=True),
+        Question(
+            "p = 1.5", (x,), **with_dropout(three, 1.5), refused=True, secondary=True
+        ),
+        Question(
+            "heads that do not divide", (x,), **uneven, refused=True, secondary=True
+        ),
+        Question("a nan", (with_nan(x),), **three),
+        Question("gradients", (x,), **three, cotangent=normal(2, 5, 12)),
         Question("another device", (y,), **one, device="meta"),
     ]
 
@@ -768,7 +538,7 @@ def silenced(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 SMALL_X = small([1, 1, 5, 5], [0, 4, 0, 0])[None]
-LOUD = about(Normal(7), depth=2, dim=4, num_heads=2, mlp_dim=3)
+LOUD = about(Normal(7), depth=2, dim=4, num_heads=1, mlp_dim=3)
 SILENT = {**LOUD, "parameters": silenced(LOUD["parameters"])}
 
 
@@ -784,6 +554,7 @@ def vector_questions(seed: int) -> list[Question]:
             Question(f"one image, one patch, {pool}", (normal(1, 2, 4), pool)),
             Question(f"float32, {pool}", (x.float(), pool)),
             Question(f"gradients, {pool}", (x, pool), cotangent=normal(2, 3)),
+            Question(f"a nan, {pool}", (with_nan(x), pool)),
             Question(f"another device, {pool}", (x, pool), device="meta"),
         ]
     return questions
@@ -796,29 +567,44 @@ SMALL_TOKENS = torch.stack(
 # The properties that are the encoder's own.
 
 
-def has_its_blocks_and_norm(trials: Trials) -> Problem | None:
+@each(
+    "there are as many blocks as depth says, and a final norm",
+    ("float32",),  # in float64, blocks in a list stop at their dtype
+    "How many parts are created in `__init__`, and who knows of them?",
+    core=True,
+)
+def HAS_BLOCKS_AND_NORM(trial: Trial) -> None:  # noqa: N802, the capstone has it, too
     """There are L blocks and a final norm, which the module knows of."""
-    trial = trials["float32"]  # in float64, blocks in a list stop at their dtype
     if trial.reply.problem:
-        return trial.problem()
-    shapes, depth = trial.reply.parameters, trial.question.arguments["depth"]
+        raise Fails.because(trial.problem())
+    built = trial.question.arguments
+    shapes, depth = trial.reply.parameters, built["depth"]
     entries = {n: p.numel() for n, p in trial.question.parameters.items()}
     of_norm = entries["norm.weight"] + entries["norm.bias"]
     of_block = sum(c for n, c in entries.items() if n.startswith("blocks.0."))
     learned = sum(map(math.prod, shapes.values()))
     if learned == of_norm:
-        return Problem(PlainListOfBlocks.name, PlainListOfBlocks.seen)
+        raise shows(ENCODER, "plain-list-of-blocks")
     if learned == of_block + of_norm and not trial.reply.shared:
-        return Problem(OneBlockInALoop.name, OneBlockInALoop.seen)
+        raise shows(ENCODER, "one-block-in-a-loop")
     numbers = set(re.findall(r"^blocks\.(\d+)\.", "\n".join(shapes), re.MULTILINE))
+    if len(numbers) == built["num_heads"] != depth:
+        raise shows(ENCODER, "depth-and-heads-exchanged")
     if len(numbers) == depth - 1:
-        return Problem(LastBlockLeftOut.name, LastBlockLeftOut.seen)
+        raise shows(ENCODER, "last-block-left-out")
     if len(numbers) not in (0, depth):  # none: other names, which are asked for next
         text = f"Built with depth {depth} it has parameters of {len(numbers)} blocks."
-        return Problem("wrong-depth", text)
+        raise Fails(text, "wrong-depth")
     if learned == depth * of_block:
-        return Problem(NoFinalNorm.name, NoFinalNorm.seen)
-    return None
+        raise shows(ENCODER, "no-final-norm")
+
+
+@holds("in evaluation nothing is dropped", "What shall dropout do after `eval()`?")
+def drops_nothing_in_evaluation(trials: Trials) -> None:
+    """The same question, asked twice."""
+    first, second = (trials[n].reply.outputs for n in ("at rest", "at rest again"))
+    if not all(close(a, b) for a, b in zip(first, second, strict=False)):
+        raise Fails("Two equal calls give different numbers.", "not-deterministic")
 
 
 def start_alike(trials: Trials) -> str:
@@ -828,118 +614,98 @@ def start_alike(trials: Trials) -> str:
     first, second = (initial.get(f"blocks.{i}.{name}") for i in (0, 1))
     if first is None or second is None or not torch.equal(first, second):
         return ""
-    return f"A remark: {CopiesOfOneBlock.seen}\nQuestion: {CopiesOfOneBlock.ask}"
+    return f"A remark: {COPIES[0].seen}\nQuestion: {COPIES[0].ask}"
 
 
-ENCODER_PROPERTIES = (
+ENCODER_PROPERTIES: tuple[Property, ...] = (
     REPEATS,
-    Property(
-        "there are as many blocks as depth says, and a final norm",
-        has_its_blocks_and_norm,
-        "How many parts are created in `__init__`, and who knows of them?",
-        core=True,
-    ),
-    Property(
+    HAS_BLOCKS_AND_NORM,
+    has_parameters(
         "every block has parameters of its own, and so has the final norm",
+        "three blocks",
+        ask="How many blocks are created in `__init__`, and who knows of them?",
         # Attention may do without biases.
-        has_parameters(
-            "three blocks",
-            optional=("query.bias", "key.bias", "value.bias", "attn.proj.bias"),
-        ),
-        "How many blocks are created in `__init__`, and who knows of them?",
-        core=True,
+        optional=("query.bias", "key.bias", "value.bias", "attn.proj.bias"),
     ),
-    Property(
+    returns_right_shapes(
         "output (B, N, D) comes back",
-        returns_right_shapes(
-            "three blocks", "small numbers", "one block, one token", "at rest"
-        ),
-        "How many tokens enter, and how many leave?",
-        core=True,
+        *("three blocks", "small numbers", "one block, one token", "at rest"),
+        ask="How many tokens enter, and how many leave?",
     ),
-    Property(
+    agrees(
         "silent blocks leave what the final norm makes of the input",
-        agrees("silent blocks"),
-        "If no block adds anything, what reaches the end, and what happens there?",
+        "silent blocks",
+        ask="If no block adds anything, what reaches the end, and what happens there?",
         core=True,
     ),
-    Property(
+    agrees(
         "the numbers agree with the definition in float64",
-        agrees(
-            "three blocks",
-            "two small images",
-            "another order",
-            "one block, one token",
-        ),
-        "Which block reads what, and where does the final norm stand?",
+        *("three blocks", "two small images", "another order", "one block, one token"),
+        ask="Which block reads what, and where does the final norm stand?",
         core=True,
     ),
-    Property(
-        "in evaluation nothing is dropped",
-        repeats("at rest", "at rest again"),
-        "What shall dropout do after `eval()`?",
-    ),
-    Property(
+    drops_nothing_in_evaluation,
+    agrees(
         "in training, p reaches the blocks",
-        agrees("all dropped"),
-        "What do your blocks do with the p that the encoder is built with?",
+        *("all dropped", "dropped again"),
+        ask="What do your blocks do with the p that the encoder is built with?",
     ),
-    Property(
+    SAME_IN_TRAINING,
+    refuses(
         "a p above 1 is a ValueError",
-        refuses("dropout-out-of-range", "p = 1.5"),
-        "Who checks p, and does it get there?",
+        "dropout-out-of-range",
+        "p = 1.5",
+        ask="Who checks p, and does it get there?",
     ),
     UNEVEN_HEADS,
-    Property(
+    agrees(
         "small tokens are normalised with ε = 1e-6",
-        agrees("small tokens, silent blocks", "small tokens"),
-        "Which ε do the ViT's norms have, and where can you say so?",
+        *("small tokens, silent blocks", "small tokens"),
+        ask=EPSILON,
     ),
+    PASSES_NAN_ON,
     *EDGES,
 )
-VECTOR_PROPERTIES = (
-    Property(
+
+
+def of_each_pool(known: Property, *questions: str) -> Property:
+    """A property that every part has, asked in these questions."""
+
+    def test(trials: Trials) -> None:
+        for name in questions:
+            known.test({name.partition(",")[0]: trials[name]})
+
+    return replace(known, test=test)
+
+
+VECTOR_PROPERTIES: tuple[Property, ...] = (
+    returns_right_shapes(
         "output (B, D) comes back",
-        returns_right_shapes("random numbers, token", "random numbers, mean"),
-        "Which of the three axes shall disappear?",
-        core=True,
+        *("random numbers, token", "random numbers, mean"),
+        ask="Which of the three axes shall disappear?",
     ),
-    Property(
+    agrees(
         "`token` gives the class token",
-        agrees("random numbers, token", "one image, one patch, token"),
-        "Where did the patch embedding put the class token?",
+        *("random numbers, token", "one image, one patch, token"),
+        ask="Where did the patch embedding put the class token?",
         core=True,
     ),
-    Property(
+    agrees(
         "`mean` gives the mean of the patch tokens",
-        agrees("random numbers, mean", "one image, one patch, mean"),
-        "Which tokens came from a patch, and how many are they?",
+        *("random numbers, mean", "one image, one patch, mean"),
+        ask="Which tokens came from a patch, and how many are they?",
         core=True,
     ),
-    Property(
+    keeps_dtype(
         "float32 and float64 are kept",
-        keeps_dtype("float32, token", "float32, mean", "gradients, mean"),
-        "Where does a number of another type enter?",
+        *("float32, token", "float32, mean", "gradients, mean"),
     ),
-    Property(
-        "float64 keeps its digits",
-        keeps_digits("gradients, mean"),
-        "Is something rounded, or a small number added?",
-    ),
-    Property(
-        "the device is kept",
-        keeps_device("another device, mean"),
-        "A new tensor can ask an old one where it lives. Does yours?",
-    ),
+    of_each_pool(KEEPS_DIGITS, "gradients, mean"),
+    of_each_pool(KEEPS_DEVICE, "another device, mean"),
     KEEPS_INPUTS,
-    Property(
-        "gradients are right",
-        lambda trials: (
-            same_gradients("gradients, token")(trials)
-            or same_gradients("gradients, mean")(trials)
-        ),
-        "Is every step from the input to the output one that autograd can follow?",
-    ),
+    of_each_pool(GRADIENTS, "gradients, token", "gradients, mean"),
+    of_each_pool(PASSES_NAN_ON, "a nan, mean"),
+    LEAVES_THE_SEED,
 )
 
 # The tasks.
@@ -956,14 +722,13 @@ WRITE_ENCODER = Implement(
     ask_about=encoder_questions,
     oracle=encoder_oracle,
     properties=ENCODER_PROPERTIES,
-    bank=tuple(m for m in ENCODER if m is not CopiesOfOneBlock),
+    misconceptions=(*ENCODER, *INHERITED),
     show=Show(
         questions=("silent blocks", "small numbers", "two small images"),
         inputs=("x",),
         order={"output": 0},
         axes={"output": ("token", "feature")},
     ),
-    again="Code",
     remarks=(start_alike,),
 )
 WRITE_IMAGE_VECTOR = Implement(
@@ -971,195 +736,13 @@ WRITE_IMAGE_VECTOR = Implement(
     ask_about=vector_questions,
     oracle=vector_oracle,
     properties=VECTOR_PROPERTIES,
-    bank=VECTOR,
+    misconceptions=VECTOR,
     show=Show(
         questions=("small numbers, token", "small numbers, mean"),
         inputs=("encoded", "pool"),
         order={"vectors": 0},
         axes={"vectors": ("vector", "feature")},
     ),
-    again="The idea in a picture",
-)
-
-# Parameters of an encoder with L = 8, D = 512, M = 2048: one block, and all of it.
-COUNT_DEPTH, COUNT_DIM = 8, 512
-
-
-def counted(
-    matrices: int = 12, vectors: int = 13, final: int = 2, depth: int = COUNT_DEPTH
-) -> tuple[float, float]:
-    """Parameters of a block and of an encoder, from how many D² and D are in them."""
-    dim = COUNT_DIM
-    block = matrices * dim**2 + vectors * dim
-    return block, depth * block + final * dim
-
-
-PREDICT_COUNT = PredictNumbers(
-    right=counted(),
-    names=("The number for one block", "The number for the encoder"),
-    wrong=(
-        (
-            counted(final=0),
-            Wrong(
-                "final-norm-not-counted",
-                "The block is right. The encoder holds more than its blocks.",
-                "Which part stands after the last block, and what does it learn?",
-            ),
-        ),
-        (
-            counted(final=1),
-            Wrong(
-                "norm-without-bias",
-                "The block is right. Of the final norm, one of two vectors is missing.",
-                "With what does a LayerNorm multiply, and what does it add?",
-            ),
-        ),
-        (
-            counted(depth=1),
-            Wrong(
-                "blocks-share-parameters",
-                "That is an encoder whose blocks are all the same one.",
-                "Does each block learn numbers of its own?",
-            ),
-        ),
-        (
-            counted(vectors=0, final=0),
-            Wrong(
-                "only-matrices-counted",
-                "Here the matrices are counted, and nothing else.",
-                "Which layers add a bias, and what do the norms learn?",
-            ),
-        ),
-        (
-            counted(vectors=4),
-            Wrong(
-                "linear-biases-not-counted",
-                "The matrices and the norms are counted, but no bias of a linear "
-                "layer.",
-                "How many numbers does `nn.Linear(a, b)` learn?",
-            ),
-        ),
-        (
-            counted(vectors=9),
-            Wrong(
-                "block-norms-not-counted",
-                "The linear layers are counted, but not the two norms of a block.",
-                "What does a LayerNorm learn, and how many stand in a block?",
-            ),
-        ),
-        (
-            counted(vectors=11),
-            Wrong(
-                "one-norm-a-block",
-                "One norm a block is counted.",
-                "Which parts of a block does a norm stand before?",
-            ),
-        ),
-        (
-            counted(matrices=11, vectors=12),
-            Wrong(
-                "output-projection-not-counted",
-                "Attention is counted without its output projection.",
-                "What happens to the heads after they are put side by side?",
-            ),
-        ),
-        (
-            counted(matrices=4 * 8 + 8, vectors=4 * 8 + 9),
-            Wrong(
-                "heads-multiply-parameters",
-                "Here each of the 8 heads has projections from D to D.",
-                "How wide is one head, and how wide are all heads together?",
-            ),
-        ),
-    ),
-    ask="Go through a block part by part: which matrices, biases, gains does it hold?",
-    again="Look",
-)
-PREDICT_SILENT = PredictNumbers(
-    right=(-1.0, 1.0, -1.0, 1.0),
-    names=(
-        "The first number of the first token",
-        "The last number of the first token",
-        "The first number of the second token",
-        "The last number of the second token",
-    ),
-    wrong=(
-        (
-            (1.0, 5.0, 10.0, 50.0),
-            Wrong(
-                "no-final-norm",
-                "That is the stream as it is, after the last block.",
-                "Does the encoder end with its last block?",
-            ),
-        ),
-        (
-            (0.0, 0.0, 0.0, 0.0),
-            Wrong(
-                "stream-forgotten",
-                "That is what the blocks add. The stream itself is lost.",
-                "What does a skip hand on if its branch is silent?",
-            ),
-        ),
-        (
-            (-2.0, 2.0, -20.0, 20.0),
-            Wrong(
-                "only-centred",
-                "The mean is gone, but the sizes are still unlike.",
-                "By what does a LayerNorm divide?",
-            ),
-        ),
-        (
-            (-0.5, 0.5, -0.05, 0.05),
-            Wrong(
-                "divided-by-variance",
-                "Here the distances from the mean are divided by the variance.",
-                "In which unit is a variance, if the numbers are metres?",
-            ),
-        ),
-        (
-            (0.5, 2.5, 0.5, 2.5),
-            Wrong(
-                "not-centred",
-                "The sizes are equal, but the mean is still in.",
-                "What does a LayerNorm do before it divides?",
-            ),
-        ),
-        (
-            (-0.87, 0.87, -0.87, 0.87),
-            Wrong(
-                "sample-variance",
-                "That is nearly it: here the variance is divided by 3, not by 4.",
-                "Does a LayerNorm estimate a variance, or compute one?",
-            ),
-        ),
-    ),
-    ask="If no block adds anything, what reaches the final norm?",
-    again="The equation",
-    tolerance=0.02,
-)
-PREDICT_LARGER_IMAGE = Choose(
-    right="B",
-    because="24 N D² grows four times, 4 N² D sixteen times. In all it is 4.49 "
-    "times as much, as the second term is small at these sizes.",
-    wrong={
-        "A": Wrong(
-            "tokens-follow-the-side",
-            "The tokens do not double: there are twice as many in a row, and twice as "
-            "many rows.",
-            "How many patches of 16 × 16 pixels has an image of 448 × 448?",
-        ),
-        "C": Wrong(
-            "all-work-is-quadratic",
-            "That would be so if all work were attention's scores and averages.",
-            "Which part of the work meets each token alone?",
-        ),
-        "D": Wrong(
-            "no-quadratic-term",
-            "The matrices' share grows four times. There is a share that grows faster.",
-            "How many scores does attention compute for N tokens?",
-        ),
-    },
-    again="Look",
 )
 
 
@@ -1178,23 +761,22 @@ class EncoderInSequence(nn.Module):
 
 
 TEST_THE_STACK = BreakIt(
-    right=(Encoder, EncoderInSequence),
-    wrong=(
-        OneBlockRepeated,
-        PlainListOfBlocks,
-        NoFinalNorm,
-        EveryBlockFedTheInput,
+    right={
+        "the course's own": Encoder,
+        "one from torch's containers and LayerNorm": EncoderInSequence,
+    },
+    wrong=named(
+        ENCODER,
+        *("one-block-repeated", "plain-list-of-blocks"),
+        *("no-final-norm", "every-block-fed-the-input"),
     ),
     ask="Which number differs from a right encoder: parameters, gradients, or outputs?",
-    again="Break it",
 )
+(BUG,) = named(ENCODER, "norm-after-every-block")
 
 TASKS = {
-    "count": PREDICT_COUNT,
-    "silent": PREDICT_SILENT,
     "image_vector": WRITE_IMAGE_VECTOR,
-    "larger_image": PREDICT_LARGER_IMAGE,
     "Encoder": WRITE_ENCODER,
     "wrong_stack": TEST_THE_STACK,
-    "find_the_bug": replace(WRITE_ENCODER, bug=NormAfterEveryBlock, again="Check"),
+    "find_the_bug": replace(WRITE_ENCODER, bug=BUG),
 }

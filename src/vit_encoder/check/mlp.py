@@ -1,700 +1,431 @@
 """The MLP: what people get wrong, what must hold, and the tasks."""
 
-import math
-from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vit_encoder.arguments import require_features, require_probability
-from vit_encoder.check import oracle
-from vit_encoder.check.adapter import Form, Problem, Question
-from vit_encoder.check.judge import (
-    Property,
-    Show,
-    Trial,
-    Trials,
+from vit_encoder.check.hearing.data import Form, Question
+from vit_encoder.check.judging import oracle
+from vit_encoder.check.judging.chance import (
+    NOT_BY_CHANCE,
+    Law,
+    gated,
+    law_of,
+    percent,
+    require_drops,
+    settled,
+)
+from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, inside, named
+from vit_encoder.check.judging.oracle import Get, linear_parameters, oracle_of
+from vit_encoder.check.judging.pictures import Show
+from vit_encoder.check.judging.properties import (
+    EDGES,
+    GRADIENTS,
+    KEEPS_DTYPE,
+    PASSES_NAN_ON,
+    REPEATS,
+    SAME_IN_TRAINING,
     agrees,
-    close,
+    each,
     has_parameters,
+    holds,
+    keeps_dtype,
     refuses,
     returns_right_shapes,
+    shows,
     stays_finite,
-    tolerance_of,
 )
-from vit_encoder.check.misconceptions import Misconception, against
-from vit_encoder.check.oracle import Get, linear_parameters, oracle_of
-from vit_encoder.check.properties import (
-    GRADIENTS,
-    KEEPS_DEVICE,
-    KEEPS_DIGITS,
-    KEEPS_DTYPE,
-    KEEPS_INPUTS,
-    REPEATS,
+from vit_encoder.check.judging.questions import (
+    Normal,
+    batch,
+    double,
+    finish,
+    small,
+    with_nan,
 )
-from vit_encoder.check.questions import Normal, batch, double, finish, small
-from vit_encoder.check.tasks import BreakIt, Choose, Implement, PredictNumbers, Wrong
+from vit_encoder.check.judging.trials import Fails, Trial, Trials, close, tolerance_of
+from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.mlp import MLP, dropout, gelu
 
-GITHUB = "https://github.com/"
-OURS = "constructed for this course"
+# Misconceptions of gelu.
 
-# Misconceptions of gelu. Each is the course's version with one visible change.
-
-wrong_gelu = against(gelu)
-
-
-@wrong_gelu(
-    seen="It differs from x Φ(x) by up to 0.0005, most near x = 2.7 and x = -2.7: there"
-    " it gives -0.0089, expected -0.0094.",
-    ask="Two formulas are called GELU. In which digit do they differ?",
-    source=GITHUB + "kyutai-labs/pocket-tts/pull/278",
+ALL, ERF = "0.5 * x * (1 + torch.erf(x / math.sqrt(2)))", "torch.erf(x / math.sqrt(2))"
+FROM_ERF = "How does Φ follow from erf?"
+GELU = edits(
+    gelu,
+    edit(
+        "tanh-formula",
+        {
+            "return": "inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)\n"
+            "    return",
+            ERF: "torch.tanh(inner)",
+        },
+        "It differs from x Φ(x) by up to 0.0005, most near x = 2.7 and x = -2.7: there "
+        "it gives -0.0089, expected -0.0094.",
+        "Two formulas are called GELU. In which digit do they differ?",
+        GITHUB + "kyutai-labs/pocket-tts/pull/278",
+    ),
+    edit(
+        "sigmoid-formula",
+        {ALL: "x * torch.sigmoid(1.702 * x)"},
+        "It differs from x Φ(x) by up to 0.02, most near x = 2.2 and x = -2.2: there "
+        "it gives -0.05, expected -0.03.",
+        "Which function is a good stand-in for Φ, and how good is it?",
+        GITHUB + "huggingface/pytorch-image-models/issues/1754",
+    ),
+    edit(
+        "silu",
+        {ALL: "x * torch.sigmoid(x)"},
+        "This is SiLU: the gate is the logistic sigmoid of x, not Φ(x).",
+        "What is Φ(1), and what is the sigmoid of 1?",
+        GITHUB + "huggingface/candle/issues/3745",
+    ),
+    edit(
+        "relu",
+        {ALL: "x.clamp_min(0)"},
+        "This is ReLU: every negative number becomes 0.",
+        "What should come out at x = -0.75?",
+        GITHUB + "timeseriesAI/tsai/issues/361",
+    ),
+    edit(
+        "no-root-of-two",
+        {" / math.sqrt(2)": ""},
+        "The gate rises too steeply: x is not divided by √2 inside erf.",
+        FROM_ERF,
+    ),
+    edit(
+        "multiplied-by-root",
+        {"x / math": "x * math"},
+        "The gate rises too steeply: x is multiplied by √2 inside erf.",
+        FROM_ERF,
+    ),
+    edit(
+        "halved-for-root",
+        {"math.sqrt(2)": "2"},
+        "The gate rises too slowly: inside erf, x is divided by 2, not by its root.",
+        FROM_ERF,
+    ),
+    edit(
+        "power-before-division",
+        {"math.sqrt(2)": "2 ** 1 / 2"},
+        "The gate rises too slowly: inside erf, x is divided by 2 twice.",
+        "In which order does Python work through `x / 2 ** 1 / 2`?",
+    ),
+    edit(
+        "root-outside-erf",
+        {"x / math.sqrt(2))": "x) / math.sqrt(2)"},
+        "The gate does not run from 0 to 1: erf itself is divided by √2, not x in it.",
+        "Between which numbers does erf lie, and what does its argument change?",
+    ),
+    edit(
+        "erfc-for-erf",
+        {"torch.erf": "torch.erfc"},
+        "The gate falls from 1.5 to 0.5: erfc(x) is 1 - erf(x).",
+        "Which of the two rises: erf or erfc?",
+    ),
+    edit(
+        "brackets-forgotten",
+        {"(1 + torch.erf(x / math.sqrt(2)))": "1 + torch.erf(x / math.sqrt(2))"},
+        "Half of x and erf are added up: x is multiplied by the 1 alone.",
+        "Which comes first in Python, `*` or `+`, and what can change that?",
+    ),
+    edit(
+        "gate-alone",
+        {"0.5 * x * ": "0.5 * "},
+        "It returns the gate Φ(x) alone, from 0 to 1.",
+        "What is multiplied by the gate?",
+        GITHUB + "tensorflow/tfjs/pull/8224",
+    ),
+    edit(
+        "no-half",
+        {"0.5 * ": ""},
+        "It is twice as large as it should be: for large x it is 2 x, not x.",
+        "Between which two numbers does 1 + erf lie?",
+    ),
+    edit(
+        "no-one",
+        {"(1 + torch": "(torch"},
+        "Half of the gate is missing: an even function of x, never below 0.",
+        "What is Φ(0), and what is erf(0)?",
+    ),
+    edit(
+        "gate-reversed",
+        {"1 + ": "1 - "},
+        "The gate is turned round: negative numbers pass, positive ones do not.",
+        "Is Φ(x) the probability of a number below x, or above it?",
+    ),
+    edit(
+        "density",
+        {ALL: "x * torch.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)"},
+        "The gate is the bell curve, the density of the normal distribution: large "
+        "numbers do not pass either.",
+        "Which function of the normal distribution rises from 0 to 1?",
+    ),
+    edit(
+        "tanh-with-square",
+        {
+            "return": "inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**2)\n"
+            "    return",
+            ERF: "torch.tanh(inner)",
+        },
+        "This is the tanh formula, with x² in place of x³.",
+        "Which powers of x can an odd function such as 2 Φ(x) - 1 have?",
+    ),
+    edit(
+        "tanh-without-root",
+        {"return": "inner = x + 0.044715 * x**3\n    return", ERF: "torch.tanh(inner)"},
+        "This is the tanh formula without its factor √(2/π).",
+        "How steep is Φ at 0?",
+    ),
+    edit(
+        "tanh-root-on-x-alone",
+        {
+            "return": "inner = math.sqrt(2 / math.pi) * x + 0.044715 * x**3\n"
+            "    return",
+            ERF: "torch.tanh(inner)",
+        },
+        "This is the tanh formula with its factor √(2/π) on x alone, not on x³.",
+        "Two formulas are called GELU. Which one is asked for, and where are brackets?",
+    ),
 )
-def tanh_formula(x):
-    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
-    return 0.5 * x * (1 + torch.tanh(inner))
-
-
-@wrong_gelu(
-    seen="It differs from x Φ(x) by up to 0.02, most near x = 2.2 and x = -2.2: there"
-    " it gives -0.05, expected -0.03.",
-    ask="Which function is a good stand-in for Φ, and how good is it?",
-    source=GITHUB + "huggingface/pytorch-image-models/issues/1754",
-)
-def sigmoid_formula(x):
-    return x * torch.sigmoid(1.702 * x)
-
-
-@wrong_gelu(
-    seen="This is SiLU: the gate is the logistic sigmoid of x, not Φ(x).",
-    ask="What is Φ(1), and what is the sigmoid of 1?",
-    source=GITHUB + "huggingface/candle/issues/3745",
-)
-def silu(x):
-    return x * torch.sigmoid(x)
-
-
-@wrong_gelu(
-    seen="This is ReLU: every negative number becomes 0.",
-    ask="What should come out at x = -0.75?",
-    source=GITHUB + "timeseriesAI/tsai/issues/361",
-)
-def relu(x):
-    return x.clamp_min(0)
-
-
-@wrong_gelu(
-    seen="The gate rises too steeply: x is not divided by √2 inside erf.",
-    ask="How does Φ follow from erf?",
-    source=OURS,
-)
-def no_root_of_two(x):
-    return 0.5 * x * (1 + torch.erf(x))
-
-
-@wrong_gelu(
-    seen="It returns the gate Φ(x) alone, from 0 to 1.",
-    ask="What is multiplied by the gate?",
-    source=GITHUB + "tensorflow/tfjs/pull/8224",
-)
-def gate_alone(x):
-    return 0.5 * (1 + torch.erf(x / math.sqrt(2)))
-
-
-@wrong_gelu(
-    seen="It is twice as large as it should be: for large x it is 2 x, not x.",
-    ask="Between which two numbers does 1 + erf lie?",
-    source=OURS,
-)
-def no_half(x):
-    return x * (1 + torch.erf(x / math.sqrt(2)))
-
-
-@wrong_gelu(
-    seen="Half of the gate is missing: an even function of x, never below 0.",
-    ask="What is Φ(0), and what is erf(0)?",
-    source=OURS,
-)
-def no_one(x):
-    return 0.5 * x * torch.erf(x / math.sqrt(2))
-
-
-@wrong_gelu(
-    seen="The gate is turned round: negative numbers pass, positive ones do not.",
-    ask="Is Φ(x) the probability of a number below x, or above it?",
-    source=OURS,
-)
-def gate_reversed(x):
-    return 0.5 * x * (1 - torch.erf(x / math.sqrt(2)))
-
-
-@wrong_gelu(
-    seen="The gate is the bell curve, the density of the normal distribution: large"
-    " numbers do not pass either.",
-    ask="Which function of the normal distribution rises from 0 to 1?",
-    source=OURS,
-)
-def density(x):
-    return x * torch.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
-
-
-@wrong_gelu(
-    seen="This is the tanh formula, with x² in place of x³.",
-    ask="Which powers of x can an odd function such as 2 Φ(x) - 1 have?",
-    source=OURS,
-)
-def tanh_with_square(x):
-    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**2)
-    return 0.5 * x * (1 + torch.tanh(inner))
-
-
-@wrong_gelu(
-    seen="This is the tanh formula without its factor √(2/π).",
-    ask="How steep is Φ at 0?",
-    source=OURS,
-)
-def tanh_without_root(x):
-    inner = x + 0.044715 * x**3
-    return 0.5 * x * (1 + torch.tanh(inner))
-
 
 # Misconceptions of dropout.
 
-wrong_dropout = against(dropout)
-
-
-@wrong_dropout(
-    seen="What is kept is not made larger, so the mean shrinks by the factor 1 - p in"
-    " training.",
-    ask="What is the mean of many draws, and what comes out after training?",
-    source=OURS,
+SCALE = "1 / (1 - p) if p < 1 else 0.0"
+NO_SCALE = {f"    scale = {SCALE}\n": "", " * scale": ""}
+SHORT_CUT = "if not training or p == 0"
+DROPOUT = edits(
+    dropout,
+    edit(
+        "not-scaled",
+        NO_SCALE,
+        "What is kept is not made larger, so the mean shrinks by the factor 1 - p in "
+        "training.",
+        "What is the mean of many draws, and what comes out after training?",
+    ),
+    edit(
+        "divided-by-p",
+        {SCALE: "1 / p"},
+        "What is kept is divided by p, not by 1 - p: with p = 0.1 the mean becomes "
+        "nine times as large.",
+        "Which share of the numbers is kept?",
+        GITHUB + "lmjohns3/theanets/pull/123",
+    ),
+    edit(
+        "kept-with-p",
+        {">= p": "< p", SCALE: "1 / p"},
+        "p is the probability of keeping a number, not of dropping it.",
+        "How many zeros do you expect with p = 0.1?",
+        GITHUB + "scut-mingqinchen/Self2Self/issues/7",
+    ),
+    edit(
+        "always-on",
+        {SHORT_CUT: "if p == 0"},
+        "It drops numbers outside training too: two calls differ.",
+        "What should a trained model answer if you ask it twice?",
+        GITHUB + "pytorch/pytorch/issues/26338",
+    ),
+    edit(
+        "scaled-twice",
+        {SHORT_CUT: "if not training:\n        return x * (1 - p)\n    if p == 0"},
+        "Outside training it multiplies by 1 - p, although training has already "
+        "divided by 1 - p.",
+        "How often must the scale be made good?",
+        GITHUB + "clab/dynet/issues/186",
+    ),
+    edit(
+        "divided-by-zero",
+        NO_SCALE | {" * scale": " / (1 - p)"},
+        "With p = 1 it fails or returns nan: it divides by 1 - p = 0.",
+        "What remains if every number is dropped?",
+        GITHUB + "google/flax/pull/2055",
+    ),
+    edit(
+        "in-place",
+        {"x * kept * scale": "x.mul_(kept).mul_(scale)"},
+        "It changes its input: whoever else holds that tensor sees the zeros.",
+        "Who else may still need x, such as a residual connection?",
+        GITHUB + "BierOne/bottom-up-attention-vqa/issues/6",
+    ),
+    edit(
+        "gate-turned",
+        {">= p": "< p"},
+        "A number is kept with probability p, not dropped with it; the scale is made "
+        "for dropping.",
+        "How many zeros do you expect with p = 0.2?",
+    ),
+    edit(
+        "normal-for-uniform",
+        {"torch.rand(": "torch.randn("},
+        "The random numbers come from the bell curve, so half of them are below 0.",
+        "Which function of torch draws every number from 0 to 1 equally often?",
+    ),
+    edit(
+        "multiplied-in-training",
+        {SCALE: "1 - p"},
+        "What is kept is multiplied by 1 - p in training, and so becomes smaller.",
+        "If fewer numbers are left, must each be larger or smaller to keep the mean?",
+    ),
+    edit(
+        "scaled-after-training",
+        NO_SCALE
+        | {
+            SHORT_CUT: "if not training",
+            "        return x\n": "        return x * (1 - p)\n",
+        },
+        "Training leaves what is kept as it is, and evaluation multiplies by 1 - p: "
+        "the mean stays, but after training x does not come back.",
+        "Two conventions make the scale good. Which mode does the chapter's equation "
+        "choose?",
+        "Srivastava et al. 2014, figure 2",
+    ),
+    edit(
+        "never-on",
+        {" * kept * scale": ""},
+        "It drops nothing in training.",
+        "When should numbers become 0, and when not?",
+    ),
+    edit(
+        "modes-swapped",
+        {"not training": "training"},
+        "Training and evaluation have changed places: it drops after training.",
+        "In which of the two modes should x come back as it is?",
+    ),
+    edit(
+        "shared-gates",
+        {"x.shape, ": "x[..., :1].shape, "},
+        "One gate serves many numbers: they are kept together, or dropped together.",
+        "How many random numbers must be drawn for a tensor of shape (B, N, D)?",
+        GITHUB + "clab/dynet/pull/812",
+    ),
 )
-def not_scaled(x, p, training):
-    require_probability(p, "p")
-    if not training or p == 0:
-        return x
-    kept = torch.rand(x.shape, dtype=torch.float32, device=x.device) >= p
-    return x * kept
-
-
-@wrong_dropout(
-    seen="What is kept is divided by p, not by 1 - p: with p = 0.1 the mean becomes"
-    " nine times as large.",
-    ask="Which share of the numbers is kept?",
-    source=GITHUB + "lmjohns3/theanets/pull/123",
-)
-def divided_by_p(x, p, training):
-    require_probability(p, "p")
-    if not training or p == 0:
-        return x
-    kept = torch.rand(x.shape, dtype=torch.float32, device=x.device) >= p
-    scale = 1 / p
-    return x * kept * scale
-
-
-@wrong_dropout(
-    seen="p is the probability of keeping a number, not of dropping it.",
-    ask="How many zeros do you expect with p = 0.1?",
-    source=GITHUB + "scut-mingqinchen/Self2Self/issues/7",
-)
-def kept_with_p(x, p, training):
-    require_probability(p, "p")
-    if not training or p == 0:
-        return x
-    kept = torch.rand(x.shape, dtype=torch.float32, device=x.device) < p
-    return x * kept / p
-
-
-@wrong_dropout(
-    seen="It drops numbers outside training too: two calls differ.",
-    ask="What should a trained model answer if you ask it twice?",
-    source=GITHUB + "pytorch/pytorch/issues/26338",
-)
-def always_on(x, p, training):
-    require_probability(p, "p")
-    if p == 0:
-        return x
-    kept = torch.rand(x.shape, dtype=torch.float32, device=x.device) >= p
-    scale = 1 / (1 - p) if p < 1 else 0.0
-    return x * kept * scale
-
-
-@wrong_dropout(
-    seen="Outside training it multiplies by 1 - p, although training has already"
-    " divided by 1 - p.",
-    ask="How often must the scale be made good?",
-    source=GITHUB + "clab/dynet/issues/186",
-)
-def scaled_twice(x, p, training):
-    require_probability(p, "p")
-    if not training:
-        return x * (1 - p)
-    if p == 0:
-        return x
-    kept = torch.rand(x.shape, dtype=torch.float32, device=x.device) >= p
-    scale = 1 / (1 - p) if p < 1 else 0.0
-    return x * kept * scale
-
-
-@wrong_dropout(
-    seen="With p = 1 it fails or returns nan: it divides by 1 - p = 0.",
-    ask="What remains if every number is dropped?",
-    source=GITHUB + "google/flax/pull/2055",
-)
-def divided_by_zero(x, p, training):
-    require_probability(p, "p")
-    if not training or p == 0:
-        return x
-    kept = torch.rand(x.shape, dtype=torch.float32, device=x.device) >= p
-    return x * kept / (1 - p)
-
-
-@wrong_dropout(
-    seen="It changes its input: whoever else holds that tensor sees the zeros.",
-    ask="Who else may still need x, such as a residual connection?",
-    source=GITHUB + "BierOne/bottom-up-attention-vqa/issues/6",
-)
-def in_place(x, p, training):
-    require_probability(p, "p")
-    if not training or p == 0:
-        return x
-    kept = torch.rand(x.shape, dtype=torch.float32, device=x.device) >= p
-    scale = 1 / (1 - p) if p < 1 else 0.0
-    return x.mul_(kept).mul_(scale)
-
-
-@wrong_dropout(
-    seen="A number is kept with probability p, not dropped with it; the scale is made"
-    " for dropping.",
-    ask="How many zeros do you expect with p = 0.2?",
-    source=OURS,
-)
-def gate_turned(x, p, training):
-    require_probability(p, "p")
-    if not training or p == 0:
-        return x
-    kept = torch.rand(x.shape, dtype=torch.float32, device=x.device) < p
-    scale = 1 / (1 - p) if p < 1 else 0.0
-    return x * kept * scale
-
-
-@wrong_dropout(
-    seen="What is kept is multiplied by 1 - p in training, and so becomes smaller.",
-    ask="If fewer numbers are left, must each be larger or smaller to keep the mean?",
-    source=OURS,
-)
-def multiplied_in_training(x, p, training):
-    require_probability(p, "p")
-    if not training or p == 0:
-        return x
-    kept = torch.rand(x.shape, dtype=torch.float32, device=x.device) >= p
-    scale = 1 - p
-    return x * kept * scale
-
-
-@wrong_dropout(
-    seen="Training leaves what is kept as it is, and evaluation multiplies by 1 - p:"
-    " the mean stays, but after training x does not come back.",
-    ask="Two conventions make the scale good. Which mode does the chapter's equation"
-    " choose?",
-    source="Srivastava et al. 2014, figure 2",
-)
-def scaled_after_training(x, p, training):
-    require_probability(p, "p")
-    if not training:
-        return x * (1 - p)
-    kept = torch.rand(x.shape, dtype=torch.float32, device=x.device) >= p
-    return x * kept
-
-
-@wrong_dropout(
-    seen="It drops nothing, not in training either.",
-    ask="When should numbers become 0, and when not?",
-    source=OURS,
-)
-def never_on(x, p, training):
-    require_probability(p, "p")
-    return x
-
-
-@wrong_dropout(
-    seen="Training and evaluation have changed places: it drops after training.",
-    ask="In which of the two modes should x come back as it is?",
-    source=OURS,
-)
-def modes_swapped(x, p, training):
-    require_probability(p, "p")
-    if training or p == 0:
-        return x
-    kept = torch.rand(x.shape, dtype=torch.float32, device=x.device) >= p
-    scale = 1 / (1 - p) if p < 1 else 0.0
-    return x * kept * scale
-
-
-@wrong_dropout(
-    seen="One gate serves many numbers: they are kept together, or dropped together.",
-    ask="How many random numbers must be drawn for a tensor of shape (B, N, D)?",
-    source=GITHUB + "clab/dynet/pull/812",
-)
-def shared_gates(x, p, training):
-    require_probability(p, "p")
-    if not training or p == 0:
-        return x
-    kept = torch.rand(x[..., :1].shape, dtype=torch.float32, device=x.device) >= p
-    scale = 1 / (1 - p) if p < 1 else 0.0
-    return x * kept * scale
-
 
 # Misconceptions of the MLP.
 
-wrong_mlp = against(MLP)
-
-
-@wrong_mlp(
-    seen="GELU comes last: no output is below -0.17, and the two linear layers before"
-    " it act like one.",
-    ask="What may lie between two linear layers so that they do not become one?",
-    source=GITHUB + "neuraloperator/neuraloperator/pull/197",
+BENT = "gelu(self.fc1(x))"
+DROPPED = f"dropout({BENT}, self.dropout, self.training)"
+LAST = "dropout(self.fc2(x), self.dropout, self.training)"
+PLACES = "After which layers does the ViT paper put dropout?"
+OWN = edits(
+    MLP,
+    edit(
+        "activation-at-the-end",
+        {BENT: "self.fc1(x)", "self.fc2(x)": "gelu(self.fc2(x))"},
+        "GELU comes last: nothing that the MLP gives is below -0.17, and the two "
+        "linear layers before it act like one.",
+        "What may lie between two linear layers so that they do not become one?",
+        GITHUB + "neuraloperator/neuraloperator/pull/197",
+    ),
+    edit(
+        "no-activation",
+        {BENT: "self.fc1(x)"},
+        "There is no activation: the two linear layers are one affine map.",
+        "What is the product of two matrices?",
+        GITHUB + "stanfordnlp/stanza/pull/1610",
+    ),
+    edit(
+        "tokens-mixed",
+        {
+            "nn.Linear(dim, mlp_dim)": "nn.Conv1d(dim, mlp_dim, 3, padding=1)",
+            "self.fc1.in_features": "self.fc1.in_channels",
+            "self.fc1(x)": "self.fc1(x.mT).mT",
+        },
+        "The first layer is a convolution over three tokens: a token's output depends "
+        "on its neighbours.",
+        "How many tokens may one output look at?",
+    ),
+    edit(
+        "hidden-width-ignored",
+        {
+            "nn.Linear(dim, mlp_dim)": "nn.Linear(dim, dim)",
+            "nn.Linear(mlp_dim, dim)": "nn.Linear(dim, dim)",
+        },
+        "The hidden layer has the width of a token, whatever mlp_dim says.",
+        "How many parameters should fc1 have?",
+        GITHUB + "brightmart/text_classification/pull/86",
+    ),
+    edit(
+        "dropout-always-on",
+        {
+            DROPPED: f"F.dropout({BENT}, self.dropout)",
+            LAST: "F.dropout(self.fc2(x), self.dropout)",
+        },
+        "Dropout works in evaluation too: F.dropout drops unless it is told not to.",
+        "Who tells a function that training is over?",
+        GITHUB + "delip/PyTorchNLPBook/issues/28",
+    ),
+    edit(
+        "dropout-once",
+        {DROPPED: BENT},
+        "The hidden units are never dropped; dropout stands at the end alone.",
+        PLACES,
+        GITHUB + "keras-team/keras-hub/pull/2070",
+    ),
+    edit(
+        "activation-twice",
+        {"self.fc2(x)": "gelu(self.fc2(x))"},
+        "GELU follows fc2 as well: no output is below -0.17.",
+        "What does the block need from its MLP: only additions, or subtractions too?",
+    ),
+    edit(
+        "activation-first",
+        {BENT: "self.fc1(gelu(x))"},
+        "GELU bends the input, and nothing stands between the two linear layers.",
+        "Which numbers should GELU bend: those of the token, or the hidden units?",
+    ),
+    edit(
+        "residual-inside",
+        {
+            "x = dropout(": "hidden = dropout(",
+            "dropout(self.fc2(x)": "x + dropout(self.fc2(hidden)",
+        },
+        "The input is added to the output. So does the block: it counts twice.",
+        "Who adds the input back: the MLP, or the block around it?",
+        GITHUB + "nlpyang/hiersumm/issues/28",
+    ),
+    edit(
+        "tokens-averaged",
+        {
+            "x = dropout(": "x = self.fc1(x)\n        x = x + x.mean(dim=-2, "
+            "keepdim=True)\n        x = dropout(",
+            BENT: "gelu(x)",
+        },
+        "The mean over all tokens is added to the hidden units: each output depends on "
+        "every token.",
+        "How many tokens may one output look at?",
+    ),
+    edit(
+        "dropout-before-activation",
+        {DROPPED: "gelu(dropout(self.fc1(x), self.dropout, self.training))"},
+        "Dropout stands before GELU: what is kept is made larger, and then bent.",
+        "Is GELU of 2 u twice GELU of u?",
+    ),
+    edit(
+        "dropout-at-the-start",
+        {DROPPED: "gelu(self.fc1(dropout(x, self.dropout, self.training)))"},
+        "Numbers of the input are dropped; the hidden units are not.",
+        PLACES,
+    ),
+    edit(
+        "dropout-only-inside",
+        {LAST: "self.fc2(x)"},
+        "The hidden units are dropped, but no output is: none stands at the end.",
+        PLACES,
+        GITHUB + "tensorflow/swift-models/issues/104",
+    ),
+    edit(
+        "dropout-ignored",
+        {DROPPED: BENT, LAST: "self.fc2(x)"},
+        "Nothing is dropped in training, whatever it was built with.",
+        "Where does the number go that the module was built with?",
+        GITHUB + "isaaccorley/mlp-mixer-pytorch/issues/2",
+    ),
 )
-class ActivationAtTheEnd(nn.Module):
-    def __init__(self, dim, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_probability(dropout, "dropout")
-        self.dropout = dropout
-        self.fc1 = nn.Linear(dim, mlp_dim)
-        self.fc2 = nn.Linear(mlp_dim, dim)
-
-    def forward(self, x):
-        require_features(x, self.fc1.in_features)
-        x = dropout(self.fc1(x), self.dropout, self.training)
-        return dropout(gelu(self.fc2(x)), self.dropout, self.training)
-
-
-@wrong_mlp(
-    seen="There is no activation: the whole is one affine map.",
-    ask="What is the product of two matrices?",
-    source=GITHUB + "stanfordnlp/stanza/pull/1610",
-)
-class NoActivation(nn.Module):
-    def __init__(self, dim, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_probability(dropout, "dropout")
-        self.dropout = dropout
-        self.fc1 = nn.Linear(dim, mlp_dim)
-        self.fc2 = nn.Linear(mlp_dim, dim)
-
-    def forward(self, x):
-        require_features(x, self.fc1.in_features)
-        x = dropout(self.fc1(x), self.dropout, self.training)
-        return dropout(self.fc2(x), self.dropout, self.training)
-
-
-@wrong_mlp(
-    seen="The first layer is a convolution over three tokens: a token's output depends"
-    " on its neighbours.",
-    ask="How many tokens may one output look at?",
-    source=OURS,
-)
-class TokensMixed(nn.Module):
-    def __init__(self, dim, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_probability(dropout, "dropout")
-        self.dropout = dropout
-        self.fc1 = nn.Conv1d(dim, mlp_dim, kernel_size=3, padding=1)
-        self.fc2 = nn.Linear(mlp_dim, dim)
-
-    def forward(self, x):
-        require_features(x, self.fc1.in_channels)
-        x = self.fc1(x.transpose(-2, -1)).transpose(-2, -1)
-        x = dropout(gelu(x), self.dropout, self.training)
-        return dropout(self.fc2(x), self.dropout, self.training)
-
-
-@wrong_mlp(
-    seen="The hidden layer has the width of a token, whatever mlp_dim says.",
-    ask="How many parameters should fc1 have?",
-    source=GITHUB + "brightmart/text_classification/pull/86",
-)
-class HiddenWidthIgnored(nn.Module):
-    def __init__(self, dim, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_probability(dropout, "dropout")
-        self.dropout = dropout
-        self.fc1 = nn.Linear(dim, dim)
-        self.fc2 = nn.Linear(dim, dim)
-
-    def forward(self, x):
-        require_features(x, self.fc1.in_features)
-        x = dropout(gelu(self.fc1(x)), self.dropout, self.training)
-        return dropout(self.fc2(x), self.dropout, self.training)
-
-
-@wrong_mlp(
-    seen="Dropout works in evaluation too: F.dropout drops unless it is told not to.",
-    ask="Who tells a function that training is over?",
-    source=GITHUB + "delip/PyTorchNLPBook/issues/28",
-)
-class DropoutAlwaysOn(nn.Module):
-    def __init__(self, dim, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_probability(dropout, "dropout")
-        self.dropout = dropout
-        self.fc1 = nn.Linear(dim, mlp_dim)
-        self.fc2 = nn.Linear(mlp_dim, dim)
-
-    def forward(self, x):
-        require_features(x, self.fc1.in_features)
-        x = F.dropout(gelu(self.fc1(x)), self.dropout)
-        return F.dropout(self.fc2(x), self.dropout)
-
-
-@wrong_mlp(
-    seen="The hidden units are never dropped; dropout stands at the end alone.",
-    ask="After which layers does the ViT paper put dropout?",
-    source=GITHUB + "keras-team/keras-hub/pull/2070",
-)
-class DropoutOnce(nn.Module):
-    def __init__(self, dim, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_probability(dropout, "dropout")
-        self.dropout = dropout
-        self.fc1 = nn.Linear(dim, mlp_dim)
-        self.fc2 = nn.Linear(mlp_dim, dim)
-
-    def forward(self, x):
-        require_features(x, self.fc1.in_features)
-        x = gelu(self.fc1(x))
-        return dropout(self.fc2(x), self.dropout, self.training)
-
-
-@wrong_mlp(
-    seen="GELU follows fc2 as well: no output is below -0.17.",
-    ask="What does the block need from its MLP: only additions, or subtractions too?",
-    source=OURS,
-)
-class ActivationTwice(nn.Module):
-    def __init__(self, dim, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_probability(dropout, "dropout")
-        self.dropout = dropout
-        self.fc1 = nn.Linear(dim, mlp_dim)
-        self.fc2 = nn.Linear(mlp_dim, dim)
-
-    def forward(self, x):
-        require_features(x, self.fc1.in_features)
-        x = dropout(gelu(self.fc1(x)), self.dropout, self.training)
-        return dropout(gelu(self.fc2(x)), self.dropout, self.training)
-
-
-@wrong_mlp(
-    seen="GELU bends the input, and nothing stands between the two linear layers.",
-    ask="Which numbers should GELU bend: those of the token, or the hidden units?",
-    source=OURS,
-)
-class ActivationFirst(nn.Module):
-    def __init__(self, dim, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_probability(dropout, "dropout")
-        self.dropout = dropout
-        self.fc1 = nn.Linear(dim, mlp_dim)
-        self.fc2 = nn.Linear(mlp_dim, dim)
-
-    def forward(self, x):
-        require_features(x, self.fc1.in_features)
-        x = dropout(self.fc1(gelu(x)), self.dropout, self.training)
-        return dropout(self.fc2(x), self.dropout, self.training)
-
-
-@wrong_mlp(
-    seen="The input is added to the output. So does the block: it counts twice.",
-    ask="Who adds the input back: the MLP, or the block around it?",
-    source=GITHUB + "nlpyang/hiersumm/issues/28",
-)
-class ResidualInside(nn.Module):
-    def __init__(self, dim, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_probability(dropout, "dropout")
-        self.dropout = dropout
-        self.fc1 = nn.Linear(dim, mlp_dim)
-        self.fc2 = nn.Linear(mlp_dim, dim)
-
-    def forward(self, x):
-        require_features(x, self.fc1.in_features)
-        hidden = dropout(gelu(self.fc1(x)), self.dropout, self.training)
-        return x + dropout(self.fc2(hidden), self.dropout, self.training)
-
-
-@wrong_mlp(
-    seen="The mean over all tokens is added to the hidden units: each output depends on"
-    " every token.",
-    ask="How many tokens may one output look at?",
-    source=OURS,
-)
-class TokensAveraged(nn.Module):
-    def __init__(self, dim, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_probability(dropout, "dropout")
-        self.dropout = dropout
-        self.fc1 = nn.Linear(dim, mlp_dim)
-        self.fc2 = nn.Linear(mlp_dim, dim)
-
-    def forward(self, x):
-        require_features(x, self.fc1.in_features)
-        x = self.fc1(x)
-        x = x + x.mean(dim=-2, keepdim=True)
-        x = dropout(gelu(x), self.dropout, self.training)
-        return dropout(self.fc2(x), self.dropout, self.training)
-
-
-@wrong_mlp(
-    seen="Dropout stands before GELU: what is kept is made larger, and then bent.",
-    ask="Is GELU of 2 u twice GELU of u?",
-    source=OURS,
-)
-class DropoutBeforeActivation(nn.Module):
-    def __init__(self, dim, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_probability(dropout, "dropout")
-        self.dropout = dropout
-        self.fc1 = nn.Linear(dim, mlp_dim)
-        self.fc2 = nn.Linear(mlp_dim, dim)
-
-    def forward(self, x):
-        require_features(x, self.fc1.in_features)
-        x = gelu(dropout(self.fc1(x), self.dropout, self.training))
-        return dropout(self.fc2(x), self.dropout, self.training)
-
-
-@wrong_mlp(
-    seen="Numbers of the input are dropped; the hidden units are not.",
-    ask="After which layers does the ViT paper put dropout?",
-    source=OURS,
-)
-class DropoutAtTheStart(nn.Module):
-    def __init__(self, dim, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_probability(dropout, "dropout")
-        self.dropout = dropout
-        self.fc1 = nn.Linear(dim, mlp_dim)
-        self.fc2 = nn.Linear(mlp_dim, dim)
-
-    def forward(self, x):
-        require_features(x, self.fc1.in_features)
-        x = gelu(self.fc1(dropout(x, self.dropout, self.training)))
-        return dropout(self.fc2(x), self.dropout, self.training)
-
-
-@wrong_mlp(
-    seen="The hidden units are dropped, but no output is: none stands at the end.",
-    ask="After which layers does the ViT paper put dropout?",
-    source=GITHUB + "tensorflow/swift-models/issues/104",
-)
-class DropoutOnlyInside(nn.Module):
-    def __init__(self, dim, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_probability(dropout, "dropout")
-        self.dropout = dropout
-        self.fc1 = nn.Linear(dim, mlp_dim)
-        self.fc2 = nn.Linear(mlp_dim, dim)
-
-    def forward(self, x):
-        require_features(x, self.fc1.in_features)
-        x = dropout(gelu(self.fc1(x)), self.dropout, self.training)
-        return self.fc2(x)
-
-
-@wrong_mlp(
-    seen="Nothing is dropped in training, whatever it was built with.",
-    ask="Where does the number go that the module was built with?",
-    source=GITHUB + "isaaccorley/mlp-mixer-pytorch/issues/2",
-)
-class DropoutIgnored(nn.Module):
-    def __init__(self, dim, mlp_dim, dropout=0.0):
-        super().__init__()
-        require_probability(dropout, "dropout")
-        self.dropout = dropout
-        self.fc1 = nn.Linear(dim, mlp_dim)
-        self.fc2 = nn.Linear(mlp_dim, dim)
-
-    def forward(self, x):
-        require_features(x, self.fc1.in_features)
-        x = gelu(self.fc1(x))
-        return self.fc2(x)
-
-
-GELU = (
-    tanh_formula,
-    sigmoid_formula,
-    silu,
-    relu,
-    no_root_of_two,
-    gate_alone,
-    no_half,
-    no_one,
-    gate_reversed,
-    density,
-    tanh_with_square,
-    tanh_without_root,
-)
-DROPOUT = (
-    not_scaled,
-    divided_by_p,
-    kept_with_p,
-    always_on,
-    scaled_twice,
-    divided_by_zero,
-    in_place,
-    gate_turned,
-    multiplied_in_training,
-    scaled_after_training,
-    never_on,
-    modes_swapped,
-    shared_gates,
-)
-WHOLE = (
-    ActivationAtTheEnd,
-    NoActivation,
-    TokensMixed,
-    HiddenWidthIgnored,
-    DropoutAlwaysOn,
-    DropoutOnce,
-    ActivationTwice,
-    ActivationFirst,
-    ResidualInside,
-    TokensAveraged,
-    DropoutBeforeActivation,
-    DropoutAtTheStart,
-    DropoutOnlyInside,
-    DropoutIgnored,
-)
-
-
-def inside(misconception: Misconception) -> Misconception:
-    """A misconception of gelu or dropout as it shows in MLP."""
-    bend = misconception.wrong if misconception.right is gelu else gelu
-    drop = misconception.wrong if misconception.right is dropout else dropout
-
-    class Wrong(MLP):
-        def forward(self, x):
-            require_features(x, self.fc1.in_features)
-            x = drop(bend(self.fc1(x)), self.dropout, self.training)
-            return drop(self.fc2(x), self.dropout, self.training)
-
-    return replace(misconception, wrong=Wrong, right=MLP)
-
-
-# Those that show in a module, where always_on and never_on have a counterpart, and
-# in_place changes nothing that anyone else holds.
-SEEN_OTHERWISE = (always_on, never_on, in_place)
-INSIDE = tuple(m for m in (*GELU, *DROPOUT) if m not in SEEN_OTHERWISE)
-MISCONCEPTIONS = {
-    "gelu": GELU,
-    "dropout": DROPOUT,
-    "MLP": (*WHOLE, *map(inside, INSIDE)),
-}
+# Those of dropout that have a counterpart above, or that nobody sees from outside.
+ELSEWHERE = ("always-on", "never-on", "in-place")
+INSIDE = inside(MLP, (m for m in (*GELU, *DROPOUT) if m.name not in ELSEWHERE))
+MISCONCEPTIONS = {"gelu": GELU, "dropout": DROPOUT, "MLP": (*OWN, *INSIDE)}
 
 # The oracles.
 
@@ -705,12 +436,6 @@ def gelu_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     return finish(question, {"input 0": x}, (oracle.gelu(x),))
 
 
-def gated(x: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """Dropout in training, with gates of its own."""
-    kept = torch.bernoulli(torch.full_like(x, 1 - p), generator=generator)
-    return x * kept / max(1 - p, 1e-9)
-
-
 def dropout_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     """What does not depend on chance in dropout, and its gradient where none does."""
     x, p, training = question.inputs
@@ -719,6 +444,13 @@ def dropout_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     outputs, gradients = finish(question, {"input 0": leaf}, (output,))
     by_chance = training and 0 < p < 1
     return settled_dropout(question, outputs), {} if by_chance else gradients
+
+
+def settled_dropout(
+    question: Question, outputs: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """An output's law."""
+    return (settled(question.inputs[0], outputs[0]),)
 
 
 def mlp_oracle(question: Question, taken: tuple[str, ...]) -> tuple:
@@ -734,112 +466,11 @@ def mlp_oracle(question: Question, taken: tuple[str, ...]) -> tuple:
     return settled_mlp(question, outputs), gradients
 
 
-# What does not depend on chance: two right answers draw other gates, by one law.
-
-FEW = 1000  # too few numbers to tell a law by
-
-
-class Law(NamedTuple):
-    """How one tensor became another.
-
-    zeros: the share of zeros. low, high: by what the others were multiplied.
-    alike: for each axis, in which share of neighbours both are zero or neither is.
-    """
-
-    zeros: float
-    low: float
-    high: float
-    alike: tuple[float, ...]
-
-    @property
-    def shared(self) -> bool:
-        """Along some axis all numbers have one gate."""
-        return 0 < self.zeros < 1 and max(self.alike) > 0.999
-
-
-def law_of(x: Tensor, y: Tensor) -> Law:
-    """The law by which x, without a zero in it, became y."""
-    kept = y != 0
-    factors = (y.double() / x.double())[kept]
-    low, high = factors.aminmax() if len(factors) else (0.0, 0.0)
-    axes = range(x.ndim)
-    alike = tuple(share(~kept.diff(dim=axis)) for axis in axes)
-    return Law(share(~kept), float(low), float(high), alike)
-
-
-def share(true: Tensor) -> float:
-    """The share of True."""
-    return float(true.double().mean())
-
-
-def settled_dropout(
-    question: Question, outputs: tuple[Tensor, ...]
-) -> tuple[Tensor, ...]:
-    """An output's law, the shares rounded; nothing of a small output.
-
-    The shares of right answers lie far from where the rounding goes over: 0.2 and 0.7
-    in tenths, 0.68 and 0.58 for neighbours in quarters.
-    """
-    x, y = question.inputs[0], outputs[0]
-    if y.is_meta or y.shape != x.shape:
-        return outputs
-    if x.numel() < FEW:
-        return (torch.zeros_like(y),)
-    law = law_of(x, y)
-    if law.shared:  # then few gates were drawn, and the shares tell little
-        return (written([float(a > 0.999) for a in law.alike], y),)
-    shares = [round(10 * law.zeros), *(round(4 * a) for a in law.alike)]
-    return (written([*shares, law.low, law.high], y),)
-
-
-def written(numbers: list[float], y: Tensor) -> Tensor:
-    """Zeros like y that begin with these numbers."""
-    result = torch.zeros_like(y).flatten()
-    result[: len(numbers)] = torch.tensor(numbers).to(y.dtype)
-    return result.view_as(y)
-
-
-class Levels(NamedTuple):
-    """What one feature is for many tokens that were alike before.
-
-    values: the different numbers other than 0. shares: of each of them among these.
-    zeros: the share of zeros among all.
-    """
-
-    values: Tensor
-    shares: Tensor
-    zeros: float
-
-
-def levels_of(y: Tensor) -> Levels:
-    """The levels of one feature; numbers closer than 1e-6 are one."""
-    kept = y[y != 0].sort().values
-    if not len(kept):
-        return Levels(kept, kept, 1.0)
-    new = torch.cat([kept.new_ones(1), (kept.diff() > 1e-6).to(kept)])
-    values = kept[new.bool()]
-    counts = new.cumsum(0).long().bincount()[1:]
-    return Levels(values, counts / len(kept), share(y == 0))
-
-
 def settled_mlp(question: Question, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The levels of each feature, where many equal tokens meet dropout.
-
-    Their shares are in quarters: 0.09, 0.21, 0.21 and 0.49 lie far from the borders.
-    """
-    y = outputs[0]
-    by_chance = question.arguments.get("dropout") and not y.is_meta
-    if not by_chance or y.shape != question.inputs[0].shape or y.isnan().any():
+    """An output's law, where ones meet dropout."""
+    if "dropout" not in question.arguments:
         return outputs
-    gates = law_of(torch.ones_like(y), y)
-    numbers = [float(gates.shared)]
-    for feature in y.double().flatten(0, -2).unbind(-1):
-        levels = levels_of(feature)
-        numbers += [round(10 * levels.zeros), len(levels.values)]
-        if len(levels.values) <= 8:
-            numbers += levels.values.tolist()
-            numbers += (4 * levels.shares).round().tolist()
-    return (written(numbers, y),)
+    return (settled(torch.ones_like(question.inputs[0]), outputs[0]),)
 
 
 # The questions.
@@ -855,11 +486,13 @@ def gelu_questions(seed: int) -> list[Question]:
     large = small([-1e4, -100, -40, -12], [12, 40, 100, 1e4])
     return [
         Question("small numbers", (SMALL_GELU,)),
-        Question("from -6 to 6", (hundredths,)),
+        Question("from -6 to 6", (torch.stack([hundredths, -hundredths]),)),
         Question("three axes", (x,)),
+        Question("a part of it", (x[:1, 2:, 3:],)),
         Question("four axes", (normal(2, 3, 1, 4),)),
         Question("far from zero", (large,)),
         Question("large numbers", (large.float(),)),
+        Question("a nan", (with_nan(x),)),
         Question("float32", (x.float(),)),
         Question("float32 again", (x.float(),)),
         Question("gradients", (x,), cotangent=normal(2, 5, 7)),
@@ -884,6 +517,7 @@ def dropout_questions(seed: int) -> list[Question]:
         Question(THREE_AXES, (three, 0.7, True)),
         Question("after training", (three, 0.7, False)),
         Question("after training, p = 1", (all_axes, 1.0, False)),
+        Question("a nan", (with_nan(three), 0.7, False)),
         Question("p = 0", (all_axes, 0.0, True)),
         Question("p = 1", (all_axes, 1.0, True)),
         Question("p = 1, gradients", (two, 1.0, True), cotangent=normal(60, 50)),
@@ -902,15 +536,17 @@ SMALL_PARAMETERS = {
     "fc2.weight": small([1, 2, 0], [-1, 0, 1]),
     "fc2.bias": small([1, -2])[0],
 }
-# Hidden units of 1 and 2, so that the four ways to drop them give four outputs.
-EQUAL_TOKENS = small([1, 2, -1]).expand(60, 50, 3).clone()
-EQUAL_PARAMETERS = {
-    "fc1.weight": small([2, -1, -1], [1, 0, 1]),
-    "fc1.bias": small([0, 2])[0],
-    "fc2.weight": small([1, 1], [2, -1], [-1, 3]),
-    "fc2.bias": small([1, 4, -1])[0],
+# Without dropout all outputs are 1. Each but the last comes from a hidden unit of its
+# own, two of which read the input and three only their bias. The last is a bias.
+P, HIDDEN = 0.6, 5
+ONES = torch.ones(60, 50, 6, dtype=torch.float64, device="cpu")
+ONES_PARAMETERS = {
+    "fc1.weight": small([1, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0], *3 * [6 * [0]]),
+    "fc1.bias": small([0, 0, 1, 1, 1])[0],
+    "fc2.weight": torch.eye(6, HIDDEN, device="cpu").double()
+    / oracle.gelu(ONES[0, 0, 0]),
+    "fc2.bias": small([0, 0, 0, 0, 0, 1])[0],
 }
-P = 0.3
 
 
 def mlp_questions(seed: int) -> list[Question]:
@@ -925,12 +561,23 @@ def mlp_questions(seed: int) -> list[Question]:
     wide = {"arguments": built(6, 11), "parameters": parameters}
     narrow = {"arguments": built(7, 4), "parameters": mlp_parameters(normal, 7, 4)}
     tiny = {"arguments": built(2, 3), "parameters": SMALL_PARAMETERS}
-    equal = {"parameters": EQUAL_PARAMETERS, "aside": True}
-    dropped = {"arguments": built(3, 2, P), **equal}
+
+    def ones(name: str, p: float, *, training: bool = True, **more: object) -> Question:
+        arguments = {**built(6, HIDDEN), "dropout": p}
+        return Question(
+            name,
+            (ONES,),
+            arguments,
+            ONES_PARAMETERS,
+            training=training,
+            secondary=True,
+            **more,
+        )
+
     return [
         Question("small numbers", (SMALL_X,), **tiny),
-        Question("in training", (EQUAL_TOKENS,), **dropped, training=True),
-        Question("after training", (EQUAL_TOKENS,), **dropped),
+        ones("dropout in training", P),
+        ones("dropout after training", P, training=False),
         Question("two small images", (batch(SMALL_X[0]),), **tiny),
         Question("a wide hidden layer", (x,), **wide),
         Question("one token changed", (changed,), **wide),
@@ -938,29 +585,19 @@ def mlp_questions(seed: int) -> list[Question]:
         Question("zeros", (0 * x,), **wide),
         Question("a narrow hidden layer", (normal(3, 4, 7),), **narrow),
         Question("one token", (normal(3, 1, 7),), **narrow),
-        Question("training without dropout", (x,), **wide, training=True),
+        Question("in training", (x,), **wide, training=True),
         Question("float32", (x.float(),), **wide),
         Question("float32 again", (x.float(),), **wide),
         Question("gradients", (x,), **wide, cotangent=normal(2, 5, 6)),
-        Question("p = 1", (EQUAL_TOKENS,), built(3, 2, 1.0), **equal, training=True),
-        Question(
-            "p = 1.5",
-            (EQUAL_TOKENS,),
-            built(3, 2, 1.5),
-            **equal,
-            training=True,
-            refused=True,
-        ),
-        Question(
-            "another device", (EQUAL_TOKENS,), **dropped, training=True, device="meta"
-        ),
+        ones("p = 1", 1.0),
+        ones("p = 1.5", 1.5, refused=True),
+        ones("another device", P, device="meta"),
     ]
 
 
-def built(dim: int, mlp_dim: int, dropout: float | None = None) -> dict[str, float]:
-    """What MLP is built with; None leaves dropout to its default."""
-    arguments = {"dim": dim, "mlp_dim": mlp_dim}
-    return arguments if dropout is None else {**arguments, "dropout": dropout}
+def built(dim: int, mlp_dim: int) -> dict[str, int]:
+    """What MLP is built with."""
+    return {"dim": dim, "mlp_dim": mlp_dim}
 
 
 def mlp_parameters(normal: Normal, dim: int, mlp_dim: int) -> dict[str, Tensor]:
@@ -974,419 +611,404 @@ def mlp_parameters(normal: Normal, dim: int, mlp_dim: int) -> dict[str, Tensor]:
 # The properties of gelu.
 
 
-def equals_definition(*names: str) -> Callable[[Trials], Problem | None]:
+@holds(
+    "each number is on its own",
+    "Does Φ of one number depend on the others?",
+    core=True,
+)
+def keeps_numbers_apart(trials: Trials) -> None:
+    """A part of a tensor gives the same alone."""
+    whole, part = trials["three axes"].output, trials["a part of it"].output
+    if not close(whole[:1, 2:, 3:], part):
+        text = "A number gives something else among other numbers."
+        raise Fails(text, "numbers-mixed")
+
+
+@each(
+    "far from zero it is 0 or x",
+    ("far from zero",),
+    "What is Φ of a very negative number, and what of a very large one?",
+    core=True,
+)
+def right_far_from_zero(trial: Trial) -> None:
+    """Nothing passes on the left, everything on the right."""
+    if not trial.right():
+        raise Fails(worst(trial), "wrong-far-from-zero")
+
+
+@each(
+    "Φ(x) and Φ(-x) add up to 1",
+    ("from -6 to 6",),
+    "Φ(x) is the probability of a number below x. What is that of one above it?",
+    core=True,
+)
+def is_symmetric(trial: Trial) -> None:
+    """Then f(x) - f(-x) is x."""
+    x, y = trial.question.inputs[0], trial.output.double()
+    off = (y[0] - y[1] - x[0]).abs().nan_to_num(torch.inf)
+    if off.max() > tolerance_of(trial.output):
+        at, left, right = (float(t[off.argmax()]) for t in (x[0], y[1], y[0]))
+        at, left, right, apart = map(number, (at, left, right, right - left))
+        raise Fails(
+            f"At x = {at} it gives {right}, at -x it gives {left}. They are {apart} "
+            f"apart, expected {at}.",
+            "gate-not-symmetric",
+        )
+
+
+@each(
+    "the numbers are x Φ(x)",
+    ("small numbers", "from -6 to 6", "three axes", "four axes"),
+    "Which probability is Φ(x), and which function of PyTorch gives it exactly?",
+    core=True,
+)
+def equals_definition(trial: Trial) -> None:
     """The numbers are x Φ(x); if not, the worst of them is told."""
+    if trial.right():
+        return
+    trial.require_no_rounding()
+    off = (trial.output - trial.expected[0]).abs().max()
+    if off < 2e-3:
+        ask = "Which constants are in your formula, and how many of their digits?"
+        raise Fails(worst(trial), "too-few-digits", ask)
+    raise Fails(worst(trial), "another-activation")
 
-    def test(trials: Trials) -> Problem | None:
-        for trial in (trials[name] for name in names):
-            if trial.problem():
-                return trial.problem()
-            if trial.right():
-                continue
-            x, got = trial.question.inputs[0], trial.reply.outputs[0].double()
-            right = trial.expected[0]
-            worst = (got - right).abs().nan_to_num(torch.inf).argmax()
-            x, got, right = (float(t.flatten()[worst]) for t in (x, got, right))
-            text = f"At x = {x:.4g} it gives {got:.6f}, expected {right:.6f}."
-            return Problem("", text)
-        return None
 
-    return test
+def worst(trial: Trial) -> str:
+    """The number that is most off."""
+    x, got, right = trial.question.inputs[0], trial.output.double(), trial.expected[0]
+    place = (got - right).abs().nan_to_num(torch.inf).argmax()
+    x, got, right = (float(t.flatten()[place]) for t in (x, got, right))
+    return f"At x = {x:g} it gives {number(got)}, expected {number(right)}."
+
+
+def number(value: float) -> str:
+    """Six places at most, and no sign before 0."""
+    return f"{round(value, 6) + 0:g}"
 
 
 # The properties of dropout.
 
 
-def law_in(trial: Trial) -> Law:
-    """The law of what was drawn."""
-    return law_of(trial.question.inputs[0], trial.drawn[0])
+def drawn_law(trial: Trial) -> Law:
+    """The law of what was drawn. Fails if nothing of that shape was."""
+    return law_of(trial.question.inputs[0], (trial.output, *trial.drawn)[1])
 
 
-def percent(part: float) -> str:
-    """A share as people write it."""
-    return f"{100 * part:.0f} %"
+def returns_input(trial: Trial) -> None:
+    """Fails if x does not come back as it is."""
+    if trial.right():
+        return
+    _, p, training = trial.question.inputs
+    if p in (0, 1):
+        require_border(trial)
+    law = drawn_law(trial)
+    text = f"With p = {p:g} and training = {training}, x should come back."
+    name = "changed-with-p-0" if training else "changed-after-training"
+    if law.zeros:
+        raise Fails(f"{text} {percent(law.zeros)} of it became 0.", name)
+    raise Fails(f"{text} It came back times {law.factors}.", name)
 
 
-def returns_input(*names: str) -> Callable[[Trials], Problem | None]:
-    """x comes back as it is."""
-
-    def test(trials: Trials) -> Problem | None:
-        for trial in (trials[name] for name in names):
-            if trial.problem():
-                return trial.problem()
-            if trial.right():
-                continue
-            law = law_in(trial)
-            _, p, training = trial.question.inputs
-            text = f"With p = {p:g} and training = {training}, x should come back."
-            if law.zeros:
-                return Problem("", f"{text} {percent(law.zeros)} of it became 0.")
-            return Problem("", f"{text} It came back times {factors(law)}.")
-        return None
-
-    return test
+def require_border(trial: Trial) -> None:
+    """Fails if p = 0 or p = 1 is refused."""
+    if "ValueError" in trial.reply.errors:
+        ask = "Is something that never happens, or always, a probability?"
+        raise Fails(trial.problem().text, "border-refused", ask)
 
 
-def factors(law: Law) -> str:
-    """By what the numbers that are not zero were multiplied."""
-    low, high = (f"{x:.2f}" for x in (law.low, law.high))
-    return low if low == high else f"{low} to {high}"
-
-
-def has_gates_of_their_own(trials: Trials) -> Problem | None:
+@holds(
+    "each number has a gate of its own",
+    "How many random numbers must be drawn for a tensor of shape (B, N, D)?",
+    core=True,
+)
+def has_gates_of_their_own(trials: Trials) -> None:
     """Whether one number is dropped says nothing about its neighbour."""
-    laws = []
-    for trial in (trials[name] for name in BY_CHANCE):
-        if trial.problem():
-            return trial.problem()
-        laws.append(law_in(trial))
+    laws = [drawn_law(trials[name]) for name in BY_CHANCE]
     p = trials[BY_CHANCE[0]].question.inputs[1]
     # All of them kept, and yet made larger; or all kept here, and all dropped there.
     scaled = laws[0].zeros == 0 and abs(laws[0].low - 1 / (1 - p)) < 1e-4
     at_once = scaled or {law.zeros for law in laws} == {0, 1}
     if at_once or any(law.shared for law in laws):
-        return Problem(shared_gates.name, shared_gates.seen)
-    return None
+        raise shows(DROPOUT, "shared-gates")
 
 
-def drops_the_share(trials: Trials) -> Problem | None:
-    """About a share p becomes 0."""
-    for trial in (trials[name] for name in BY_CHANCE):
-        if trial.problem():
-            return trial.problem()
-        x, p, _ = trial.question.inputs
-        zeros = law_in(trial).zeros
-        if abs(zeros - p) > 0.05:
-            return Problem(
-                "",
-                f"With p = {p:g} in training, {percent(zeros)} of {x.numel()} numbers "
-                f"became 0, expected about {percent(p)}.",
-            )
-    return None
-
-
-def scales_what_is_kept(trials: Trials) -> Problem | None:
-    """What is kept is divided by 1 - p."""
-    for trial in (trials[name] for name in BY_CHANCE):
-        if trial.problem():
-            return trial.problem()
-        p, law = trial.question.inputs[1], law_in(trial)
-        wanted = 1 / (1 - p)
-        if not abs(law.low - wanted) + abs(law.high - wanted) < 1e-4:
-            return Problem(
-                "",
-                f"With p = {p:g} in training, what is kept is multiplied by "
-                f"{factors(law)}, expected {wanted:.2f}.",
-            )
-    return None
-
-
-def draws_by_law(trials: Trials) -> Problem | None:
-    """Neighbours are dropped together as often as chance has it."""
-    if all(trials[name].right() for name in BY_CHANCE):
-        return None
-    return Problem("", "The zeros do not lie as chance would have them.")
-
-
-def draws_anew(trials: Trials) -> Problem | None:
+@holds(
+    "each call draws anew",
+    "Where do your random numbers come from, and who decides how many are 0?",
+    core=True,
+)
+def draws_anew(trials: Trials) -> None:
     """Two calls drop other numbers, and not always equally many."""
-    first, second = trials[TWO_AXES], trials["gradients"]
-    if first.problem() or second.problem():
-        return first.problem()
-    gates = [trial.drawn[0] != 0 for trial in (first, second)]
-    if torch.equal(*gates):
+    drawn = [trials[n] for n in (TWO_AXES, "gradients", THREE_AXES) if trials[n].drawn]
+    if not drawn_law(trials[TWO_AXES]).zeros or trials["gradients"].problem():
+        return
+    if torch.equal(*(trial.drawn[0] != 0 for trial in drawn[:2])):
         text = "Two calls on the same x drop the same numbers."
-        return Problem("same-gates-again", text)
-    exactly = [
-        round(p * x.numel()) == int((trial.drawn[0] == 0).sum())
-        for trial in (first, second, trials[THREE_AXES])
-        for x, p, _ in [trial.question.inputs]
-        if trial.drawn
-    ]
-    if all(exactly):
+        raise Fails(text, "same-gates-again")
+    if all(
+        round(trial.question.inputs[1] * trial.drawn[0].numel())
+        == int((trial.drawn[0] == 0).sum())
+        for trial in drawn
+    ):
         text = "It drops exactly the share p in each call, never one number more."
-        return Problem("count-fixed", text)
-    return None
+        raise Fails(text, "count-fixed")
 
 
-def drops_everything(trials: Trials) -> Problem | None:
+@each(
+    "a share p becomes 0",
+    BY_CHANCE,
+    "What is the probability that `torch.rand` gives a number below p?",
+    core=True,
+)
+def drops_the_share(trial: Trial) -> None:
+    """About a share p becomes 0."""
+    (x, p, _), law = trial.question.inputs, drawn_law(trial)
+    if not law.zeros:
+        text = f"With p = {p:g} in training no number became 0."
+        raise Fails(text, "nothing-becomes-0", "What is a number that was dropped?")
+    if abs(law.zeros - p) > 0.05:
+        raise Fails(
+            f"With p = {p:g} in training, {percent(law.zeros)} of {x.numel()} numbers "
+            f"became 0, expected about {percent(p)}.",
+            "another-share",
+        )
+
+
+@each(
+    "what is kept is divided by 1 - p",
+    BY_CHANCE,
+    "By what must the rest be multiplied so that the mean stays?",
+    core=True,
+)
+def scales_what_is_kept(trial: Trial) -> None:
+    """What is kept is divided by 1 - p."""
+    p, law = trial.question.inputs[1], drawn_law(trial)
+    wanted = 1 / (1 - p)
+    if abs(law.low - wanted) + abs(law.high - wanted) < 1e-4:
+        return
+    text = f"With p = {p:g} in training, what is kept is multiplied by"
+    if abs(law.low * (1 - law.zeros) - 1) + abs(law.high - law.low) < 1e-4:
+        ask = "Is the share that was kept this time the same as 1 - p?"
+        text = f"{text} {law.low:.4f}, another number in each call."
+        raise Fails(text, "scaled-by-count", ask)
+    raise Fails(f"{text} {law.factors}, expected {wanted:.2f}.", "another-scale")
+
+
+@each(
+    "chance alone decides",
+    BY_CHANCE,
+    "Does the gate of one number depend on another number?",
+    core=True,
+)
+def draws_by_law(trial: Trial) -> None:
+    """Neighbours are dropped together as often as chance has it."""
+    trial.require_right(
+        "The zeros do not lie as chance would have them.", "by-no-chance"
+    )
+
+
+@each("p = 1 drops everything", ("p = 1",), "What remains if every number is dropped?")
+def drops_everything(trial: Trial) -> None:
     """With p = 1 in training zeros come back, and no nan."""
-    trial = trials["p = 1"]
-    problem = trial.problem()
     failed = "ZeroDivisionError" in trial.reply.errors
-    if failed or (not problem and not trial.drawn[0].isfinite().all()):
-        return Problem(divided_by_zero.name, divided_by_zero.seen)
-    if problem or trial.right():
-        return problem
-    return Problem("", "With p = 1 in training, not everything becomes 0.")
+    if failed or (not trial.problem() and not trial.drawn[0].isfinite().all()):
+        raise shows(DROPOUT, "divided-by-zero")
+    require_border(trial)
+    trial.require_right(
+        "With p = 1 in training, not everything becomes 0.", "not-all-0"
+    )
 
 
-def stops_every_gradient(trials: Trials) -> Problem | None:
+@each(
+    "p = 1 lets no gradient through",
+    ("p = 1, gradients",),
+    "What is computed with the numbers that are dropped, before they are?",
+)
+def stops_every_gradient(trial: Trial) -> None:
     """With p = 1 the gradient of x is 0; if none flows at all, that is as good."""
-    reply = trials["p = 1, gradients"].reply
-    got = reply.gradients.get("input 0")
-    if reply.problem or got is None or not got.any():
-        return None
+    got = trial.reply.gradients.get("input 0")
+    if trial.reply.problem or got is None or not got.any():
+        return
     what = "nan" if got.isnan().any() else "not 0"
-    return Problem("", f"With p = 1 in training, the gradient of x is {what}.")
+    text = f"With p = 1 in training, the gradient of x is {what}."
+    raise Fails(text, "gradient-of-what-is-dropped")
 
 
-def passes_gradient_of_gates(trials: Trials) -> Problem | None:
+@each(
+    "the gradient passes where the number did",
+    ("gradients",),
+    "Is every step from the input to the output one that autograd can follow?",
+)
+def passes_gradient_of_gates(trial: Trial) -> None:
     """The gradient is stopped where the number was dropped, and scaled elsewhere."""
-    trial = trials["gradients"]
-    if trial.problem():
-        return trial.problem()
+    _ = trial.output
     got = trial.reply.gradients["input 0"]
     if got is None:
-        return Problem("gradient-cut", "No gradient reaches x.")
-    drawn = trial.drawn[0].double()
-    slope = drawn / trial.question.inputs[0]
-    if close(got, trial.question.cotangent * slope, tolerance_of(trial.drawn[0])):
-        return None
-    text = "The gradient of x is not the gradient of the output times the same gates."
-    return Problem("", text)
+        raise Fails("No gradient reaches x.", "gradient-cut")
+    slope = trial.drawn[0].double() / trial.question.inputs[0]
+    if not close(got, trial.question.cotangent * slope, tolerance_of(trial.drawn[0])):
+        raise Fails(
+            "The gradient of x is not the gradient of the output times the same gates.",
+            "gradient-not-gated",
+        )
 
 
 # The properties of the MLP.
 
 
-def keeps_tokens_apart(trials: Trials) -> Problem | None:
+@holds("each token is on its own", "How many tokens may one output look at?", core=True)
+def keeps_tokens_apart(trials: Trials) -> None:
     """A token's output depends on that token alone."""
-    before, after = trials["a wide hidden layer"], trials["one token changed"]
-    if before.problem() or after.problem():
-        return before.problem() or after.problem()
-    apart = (before.reply.outputs[0] - after.reply.outputs[0]).abs().amax(-1)
+    before = trials["a wide hidden layer"].output
+    apart = (before - trials["one token changed"].output).abs().amax(-1)
     apart[0, 1] = 0
-    if apart.max() < tolerance_of(before.reply.outputs[0]):
-        return None
-    text = "One token was changed, and the outputs of other tokens changed, too."
-    return Problem(TokensMixed.name, text)
+    if not apart.max() < tolerance_of(before):
+        text = "One token was changed, and the outputs of other tokens changed, too."
+        raise Fails(text, "tokens-mixed")
 
 
-def bends(trials: Trials) -> Problem | None:
+@holds("it bends", "What is the product of two matrices?", core=True)
+def bends(trials: Trials) -> None:
     """It is no affine map f: there f(2x) - f(x) and f(x) - f(0) are equal."""
     names = ("twice the input", "a wide hidden layer", "zeros")
-    problem = next(filter(None, (trials[name].problem() for name in names)), None)
-    if problem:
-        return problem
-    twice, once, zero = (trials[name].reply.outputs[0].double() for name in names)
-    if not close(twice - once, once - zero):
-        return None
-    return Problem(NoActivation.name, NoActivation.seen)
+    twice, once, zero = (trials[name].output.double() for name in names)
+    if close(twice - once, once - zero):
+        raise shows(OWN, "no-activation")
 
 
-def same_in_training(trials: Trials) -> Problem | None:
-    """Built without dropout, it does in training what it does in evaluation."""
-    trial = trials["training without dropout"]
-    if trial.problem() or trial.right():
-        return trial.problem()
-    text = "Built with dim and mlp_dim alone, it gives other numbers in training."
-    return Problem("", text)
-
-
-def has_biases(trials: Trials) -> Problem | None:
+@each(
+    "both layers have a bias",
+    ("small numbers",),
+    "What does a linear layer add to the weighted sum?",
+)
+def has_biases(trial: Trial) -> None:
     """Both layers have a bias."""
-    trial = trials["small numbers"]
     if trial.reply.problem:
-        return trial.problem()
+        raise Fails.because(trial.problem())
     biases = [n for n in trial.question.parameters if n.endswith("bias")]
     missing = [n for n in biases if n not in trial.reply.taken]
-    if not missing:
-        return None
-    return Problem("no-bias", f"It has no {' and no '.join(missing)}.")
+    if missing:
+        raise Fails(f"It has no {' and no '.join(missing)}.", "no-bias")
 
 
-def drops_nothing_after_training(trials: Trials) -> Problem | None:
-    """In evaluation equal tokens have equal outputs, as without dropout."""
-    trial = trials["after training"]
-    if trial.problem() or trial.right():
-        return trial.problem()
-    zeros = share(trial.drawn[0] == 0)
-    what = f"{percent(zeros)} of the output is 0" if zeros else "the numbers differ"
-    return Problem("", f"In evaluation, with dropout {P:g}, {what}.")
-
-
-def drops_twice(trials: Trials) -> Problem | None:
-    """In training hidden units and outputs are dropped."""
-    trial = trials["in training"]
-    if trial.problem() or trial.right():
-        return trial.problem()
-    y = trial.drawn[0]
-    zeros, values = share(y == 0), len(levels_of(y[..., 0].double().flatten()).values)
-    start = f"In training, with dropout {P:g},"
-    if abs(zeros - P) > 0.05:
-        text = f"{start} {percent(zeros)} of the output is 0, expected {percent(P)}."
-    else:
-        text = (
-            f"{start} a feature of one token, asked {y[..., 0].numel()} times, takes "
-            f"{values} different values beside 0. With two hidden units there are 4: "
-            "both dropped, one of them, or none."
-        )
-        if values == 4:
-            text = f"{start} the four values of a feature are not those expected."
-    return Problem("", text)
-
-
-def refuses_what_is_no_probability(trials: Trials) -> Problem | None:
-    """Dropout of 1.5 raises a ValueError, unless its number is ignored altogether."""
-    problem, drawn = trials["p = 1.5"].reply.problem, trials["in training"].drawn
-    unfit = problem and problem.name != "raises"
-    if unfit or (drawn and close(drawn[0], drawn[0][:1, :1].expand_as(drawn[0]))):
-        return None
-    return refuses("probability-not-checked", "p = 1.5")(trials)
-
-
-SHAPE = "What shape comes in, and what shape must come out?"
-KEPT = (
-    KEEPS_DIGITS,
-    KEEPS_DEVICE,
-    KEEPS_INPUTS,
-    KEEPS_DTYPE,
+@each(
+    "after training nothing is dropped",
+    ("dropout after training",),
+    "Who tells a function that training is over?",
 )
+def drops_nothing_after_training(trial: Trial) -> None:
+    """In evaluation outputs are as without dropout."""
+    zeros = float((trial.drawn[0] == 0).double().mean()) if trial.drawn else 0
+    what = f"{percent(zeros)} of the output is 0" if zeros else "the numbers differ"
+    trial.require_right(f"In evaluation, with dropout {P:g}, {what}.")
+
+
+@each(
+    "in training hidden units and outputs are dropped",
+    ("dropout in training",),
+    PLACES,
+)
+def drops_twice(trial: Trial) -> None:
+    """In training hidden units and outputs are dropped."""
+    if trial.right():
+        return
+    _, y = trial.output, trial.drawn[0]
+    require_drops("outputs that come from one hidden unit", y[..., :HIDDEN], P, 2)
+    require_drops("outputs that come from no hidden unit", y[..., HIDDEN:], P, 1)
+    raise Fails(NOT_BY_CHANCE)
+
+
+@holds("dropout outside 0 to 1 is refused", "Which number is a probability?")
+def refuses_what_is_no_probability(trials: Trials) -> None:
+    """Dropout of 1.5 raises a ValueError, unless its number is ignored altogether."""
+    came, trial = trials["p = 1.5"].reply.problem, trials["dropout in training"]
+    if came and not trials["p = 1.5"].reply.errors:
+        return
+    if trial.problem() or (trial.drawn[0] != trial.drawn[0][:1, :1]).any():
+        REFUSES.test(trials)
+
+
+NOT_CHECKED = ("p outside 0 to 1 is refused", "probability-not-checked", "p = 1.5")
+REFUSES = refuses(*NOT_CHECKED, ask="Which number is a probability?")
+SHAPE = "What shape comes in, and what shape must come out?"
 GELU_PROPERTIES = (
     REPEATS,
-    Property(
+    returns_right_shapes(
         "the shape of x comes back",
-        returns_right_shapes("small numbers", "three axes", "four axes"),
-        SHAPE,
-        core=True,
+        *("small numbers", "three axes", "four axes"),
+        ask=SHAPE,
     ),
-    Property(
-        "the numbers are x Φ(x)",
-        equals_definition(
-            "small numbers", "from -6 to 6", "three axes", "four axes", "far from zero"
-        ),
-        "Which probability is Φ(x), and which function of PyTorch gives it exactly?",
-        core=True,
-    ),
-    Property(
+    keeps_numbers_apart,
+    right_far_from_zero,
+    is_symmetric,
+    equals_definition,
+    stays_finite(
         "large numbers stay finite",
-        stays_finite("large numbers"),
+        "large numbers",
         "Which step leaves the range of float32 when x is 10 000?",
     ),
-    *KEPT,
-    GRADIENTS,
+    PASSES_NAN_ON,
+    *EDGES,
 )
 DROPOUT_PROPERTIES = (
-    Property(
+    returns_right_shapes(
         "the shape of x comes back",
-        returns_right_shapes("small numbers after training", *BY_CHANCE),
-        SHAPE,
-        core=True,
+        *("small numbers after training", *BY_CHANCE),
+        ask=SHAPE,
     ),
-    Property(
+    each(
         "after training x comes back",
-        returns_input("after training", "after training, p = 1"),
+        ("after training",),
         "What should a trained model answer if you ask it twice?",
         core=True,
-    ),
-    Property(
-        "each number has a gate of its own",
-        has_gates_of_their_own,
-        shared_gates.ask,
-        core=True,
-    ),
-    Property(
-        "a share p becomes 0",
-        drops_the_share,
-        "What is the probability that `torch.rand` gives a number below p?",
-        core=True,
-    ),
-    Property(
-        "what is kept is divided by 1 - p",
-        scales_what_is_kept,
-        "By what must the rest be multiplied so that the mean stays?",
-        core=True,
-    ),
-    Property(
-        "each call draws anew",
-        draws_anew,
-        "Where do your random numbers come from, and who decides how many are 0?",
-        core=True,
-    ),
-    Property(
-        "chance alone decides",
-        draws_by_law,
-        "Does the gate of one number depend on another number?",
-        core=True,
-    ),
-    Property("p = 0 drops nothing", returns_input("p = 0"), "What is 1 - p if p is 0?"),
-    Property("p = 1 drops everything", drops_everything, divided_by_zero.ask),
-    Property(
-        "p = 1 lets no gradient through",
-        stops_every_gradient,
-        "What is computed with the numbers that are dropped, before they are?",
-    ),
-    Property(
-        "p outside 0 to 1 is refused",
-        refuses("probability-not-checked", "p = 1.5", "p = -0.1"),
-        "Which p is a probability?",
-    ),
-    *KEPT,
-    Property(
-        "the gradient passes where the number did",
-        passes_gradient_of_gates,
-        "Is every step from the input to the output one that autograd can follow?",
-    ),
+    )(returns_input),
+    has_gates_of_their_own,
+    draws_anew,
+    drops_the_share,
+    scales_what_is_kept,
+    draws_by_law,
+    each(
+        "p = 0 drops nothing, and p = 1 nothing after training",
+        ("p = 0", "after training, p = 1"),
+        "What is 1 - p if p is 0?",
+    )(returns_input),
+    drops_everything,
+    stops_every_gradient,
+    refuses(*NOT_CHECKED, "p = -0.1", ask="Which p is a probability?"),
+    PASSES_NAN_ON,
+    keeps_dtype("float32 and float64 are kept", "float32", "gradients", "p = 1"),
+    *(found for found in EDGES if found not in (KEEPS_DTYPE, GRADIENTS)),
+    passes_gradient_of_gates,
 )
 MLP_PROPERTIES = (
     REPEATS,
-    Property(
+    has_parameters(
         "`fc1` and `fc2` are there",
-        has_parameters("small numbers", optional=(".bias",)),
-        "Which two layers are learned, and what are they called?",
-        core=True,
+        "small numbers",
+        ask="Which two layers are learned, and what are they called?",
+        optional=(".bias",),
     ),
-    Property(
+    returns_right_shapes(
         "the shape of x comes back",
-        returns_right_shapes("small numbers", "a narrow hidden layer"),
-        SHAPE,
-        core=True,
+        *("small numbers", "a narrow hidden layer"),
+        ask=SHAPE,
     ),
-    Property(
-        "each token is on its own", keeps_tokens_apart, TokensMixed.ask, core=True
-    ),
-    Property("it bends", bends, NoActivation.ask, core=True),
-    Property(
+    keeps_tokens_apart,
+    bends,
+    agrees(
         "the numbers agree with the definition in float64",
-        agrees(
-            "small numbers",
-            "a wide hidden layer",
-            "a narrow hidden layer",
-            "one token",
-        ),
-        "In which order come the two layers and GELU, and what else is in between?",
+        *("small numbers", "a wide hidden layer", "a narrow hidden layer", "one token"),
+        ask="In which order come the two layers and GELU, and what else is in between?",
         core=True,
     ),
-    Property(
-        "without dropout, training and evaluation give the same",
-        same_in_training,
-        "Which value has `dropout` if nobody gives one, and what asks for the mode?",
-        core=True,
-    ),
-    Property(
-        "both layers have a bias",
-        has_biases,
-        "What does a linear layer add to the weighted sum?",
-    ),
-    Property(
-        "after training nothing is dropped",
-        drops_nothing_after_training,
-        "Who tells a function that training is over?",
-    ),
-    Property(
-        "in training hidden units and outputs are dropped",
-        drops_twice,
-        "After which layers does the ViT paper put dropout?",
-    ),
-    Property("dropout 1 gives zeros", drops_everything, divided_by_zero.ask),
-    Property(
-        "dropout outside 0 to 1 is refused",
-        refuses_what_is_no_probability,
-        "Which number is a probability?",
-    ),
-    *KEPT,
-    GRADIENTS,
+    replace(SAME_IN_TRAINING, core=True),
+    has_biases,
+    drops_nothing_after_training,
+    drops_twice,
+    drops_everything,
+    refuses_what_is_no_probability,
+    *EDGES,
 )
 
 # The tasks.
@@ -1405,16 +1027,15 @@ WRITE_GELU = Implement(
     ask_about=gelu_questions,
     oracle=gelu_oracle,
     properties=GELU_PROPERTIES,
-    bank=GELU,
+    misconceptions=GELU,
     show=Show(("small numbers",), ("x",), {"output": 0}, AXES),
-    again="Code",
 )
 WRITE_DROPOUT = Implement(
     form=Form(outputs=("output",), builtins=("dropout",), reference=(dropout,)),
     ask_about=dropout_questions,
     oracle=dropout_oracle,
     properties=DROPOUT_PROPERTIES,
-    bank=DROPOUT,
+    misconceptions=DROPOUT,
     show=Show(
         ("small numbers after training", "small numbers in training"),
         ("x", "p", "training"),
@@ -1422,8 +1043,7 @@ WRITE_DROPOUT = Implement(
         AXES,
         same_draw=same_draw,
     ),
-    again="Code",
-    settle=settled_dropout,
+    without_chance=settled_dropout,
 )
 WRITE_MLP = Implement(
     form=Form(
@@ -1435,130 +1055,15 @@ WRITE_MLP = Implement(
     ask_about=mlp_questions,
     oracle=mlp_oracle,
     properties=MLP_PROPERTIES,
-    bank=MISCONCEPTIONS["MLP"],
+    misconceptions=MISCONCEPTIONS["MLP"],
     show=Show(
         ("small numbers", "two small images"),
         ("x",),
         {"output": 0},
-        {"output": ("token", "feature")},
+        AXES,
         parameters=tuple(SMALL_PARAMETERS),
     ),
-    again="Code",
-    settle=settled_mlp,
-)
-
-# An MLP with D = 5 and M = 20, in a block whose attention has 120 parameters.
-
-
-def sizes(fc1: int, fc2: int, rest: int = 140) -> tuple[float, ...]:
-    """The parameters of both layers, and their share beside the rest of a block."""
-    return fc1, fc2, (fc1 + fc2) / (fc1 + fc2 + rest)
-
-
-COUNT_PARAMETERS = PredictNumbers(
-    right=sizes(120, 105),
-    names=("The number of fc1", "The number of fc2", "The share"),
-    wrong=(
-        (
-            (120, 105, 2 / 3),
-            Wrong(
-                "two-thirds-everywhere",
-                "Two thirds is what the share comes to when D is large. Here D is 5.",
-                "How many parameters has this block, with its norms and all biases?",
-            ),
-        ),
-        (
-            sizes(120, 105, 120),
-            Wrong(
-                "norms-forgotten",
-                "That is the share of the MLP beside attention alone.",
-                "What else in a block is learned?",
-            ),
-        ),
-        (
-            (120, 105, 225 / 120),
-            Wrong(
-                "ratio-for-share",
-                "That is how many times as large as attention the MLP is.",
-                "What is the whole of which you want the share?",
-            ),
-        ),
-        (
-            (120, 105, 225 / 140),
-            Wrong(
-                "ratio-for-share",
-                "That is the MLP divided by the rest of the block.",
-                "What is the whole of which you want the share?",
-            ),
-        ),
-        (
-            sizes(100, 100),
-            Wrong(
-                "no-biases",
-                "Those are the weights. Each layer has a bias, too.",
-                "What does a linear layer add to the weighted sum?",
-            ),
-        ),
-        (
-            sizes(105, 120),
-            Wrong(
-                "layers-swapped",
-                "fc1 and fc2 have changed places.",
-                "Which layer makes a token wide, and how many biases has it then?",
-            ),
-        ),
-        (
-            sizes(105, 105),
-            Wrong(
-                "bias-as-wide-as-input",
-                "Both layers got a bias of width 5. That of fc1 is as wide as what "
-                "comes out of it.",
-                "To which numbers is the bias of fc1 added?",
-            ),
-        ),
-        (
-            sizes(120, 120),
-            Wrong(
-                "bias-as-wide-as-hidden",
-                "Both layers got a bias of width 20. That of fc2 is as wide as what "
-                "comes out of it.",
-                "To which numbers is the bias of fc2 added?",
-            ),
-        ),
-        (
-            sizes(30, 30),
-            Wrong(
-                HiddenWidthIgnored.name,
-                "Those are two layers from 5 to 5.",
-                "How wide is a token between the two layers?",
-            ),
-        ),
-    ),
-    ask="How many weights and how many biases has a linear layer from 5 to 20?",
-    again="Code",
-)
-CHOOSE_TOLERANCE = Choose(
-    right="C",
-    because="In float32, another way to compute x Φ(x) is off by less than 1e-6. The "
-    "tanh formula is off by 4.7e-4, the sigmoid formula by 2e-2.",
-    wrong={
-        "A": Wrong(
-            "tolerance-passes-all",
-            "With 1e-1 all of them pass: the sigmoid formula is off by 2e-2.",
-            "How large is the largest difference between the three formulas?",
-        ),
-        "B": Wrong(
-            "tolerance-passes-tanh",
-            "With 1e-3 the sigmoid formula fails, but the tanh formula passes.",
-            "In which digit does the tanh formula differ from x Φ(x)?",
-        ),
-        "D": Wrong(
-            "tolerance-below-rounding",
-            "With 1e-10 the right version fails, too: it rounds in another way.",
-            "How many digits has a number in float32?",
-        ),
-    },
-    again="Break it",
+    without_chance=settled_mlp,
 )
 
 
@@ -1576,18 +1081,16 @@ class InOneRow(nn.Sequential):
 
 
 TEST_TOKENS = BreakIt(
-    right=(MLP, InOneRow),
-    wrong=(TokensMixed, TokensAveraged, NoActivation),
+    right={"the course's own": MLP, "one made of PyTorch's parts": InOneRow},
+    wrong=named(OWN, "tokens-mixed", "tokens-averaged", "no-activation"),
     ask="What stays as it is when one token changes, and what can no affine map do?",
-    again="Check",
 )
+(BUG,) = named(OWN, "dropout-always-on")
 
 TASKS = {
-    "parameters": COUNT_PARAMETERS,
     "gelu": WRITE_GELU,
-    "tolerance": CHOOSE_TOLERANCE,
     "dropout": WRITE_DROPOUT,
     "MLP": WRITE_MLP,
     "alone_and_bent": TEST_TOKENS,
-    "find_the_bug": replace(WRITE_MLP, bug=DropoutAlwaysOn, again="Check"),
+    "find_the_bug": replace(WRITE_MLP, bug=BUG),
 }

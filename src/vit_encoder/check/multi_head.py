@@ -1,679 +1,428 @@
 """Multi-head self-attention: what people get wrong, what must hold, and the tasks."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from vit_encoder.arguments import require_divides, require_tokens
-from vit_encoder.check import self_attention
-from vit_encoder.check.adapter import Form, Problem, Question, Reply
-from vit_encoder.check.judge import (
-    Property,
-    Show,
-    Trials,
-    agrees,
-    refuses,
-    returns_right_shapes,
+from vit_encoder.check.hearing.data import Form, Question, Reply
+from vit_encoder.check.hearing.parameters import FUSED
+from vit_encoder.check.judging.misconceptions import (
+    GITHUB,
+    Misconception,
+    edit,
+    edits,
+    inside,
+    named,
 )
-from vit_encoder.check.misconceptions import Misconception, against
-from vit_encoder.check.oracle import (
+from vit_encoder.check.judging.oracle import (
     Get,
     attention_parameters,
     multi_head,
     oracle_of,
 )
-from vit_encoder.check.properties import EDGES, REPEATS
-from vit_encoder.check.questions import FUSED, Normal, batch, double, finish, small
+from vit_encoder.check.judging.pictures import Show
+from vit_encoder.check.judging.properties import (
+    EDGES,
+    REPEATS,
+    Property,
+    agrees,
+    each,
+    follows_order,
+    one_and_the_same,
+    refuses,
+    returns_right_shapes,
+    shows,
+)
+from vit_encoder.check.judging.questions import Normal, batch, double, finish, small
+from vit_encoder.check.judging.trials import Fails, Trial
 from vit_encoder.check.self_attention import (
+    ATTENTION,
     LARGE_SCORES,
-    same_rows,
-    separates_images,
+    SELF_ATTENTION,
+    SEPARATES_IMAGES,
 )
-from vit_encoder.check.tasks import BreakIt, Choose, Implement, PredictNumbers, Wrong
+from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.multi_head import MultiHeadSelfAttention, merge_heads, split_heads
-from vit_encoder.self_attention import attention
 
-GITHUB = "https://github.com/"
-OURS = "constructed for this course"
+# Misconceptions of split_heads.
 
-# Misconceptions of split_heads. Each is the course's version with one visible change.
-
-wrong_split = against(split_heads)
-
-
-@wrong_split(
-    seen="The shape is right, but row n of a head is no longer token n: the numbers "
-    "keep their order, and only the boxes around them have changed.",
-    ask="A view renames boxes; it never moves a number. Where does token 0 end up?",
-    source=GITHUB + "hyunwoongko/transformer/issues/15",
-)
-def split_by_reshape(x, num_heads):
-    require_divides(num_heads, x.shape[-1], "num_heads", "the width")
-    return x.reshape(len(x), num_heads, x.shape[1], -1)
-
-
-@wrong_split(
-    seen="Head 0 gets features 0, h, 2h and so on, not the first D_h of them.",
-    ask="Which of the two new axes counts the heads, the slow one or the fast one?",
-    source=OURS,
-)
-def every_hth_feature(x, num_heads):
-    require_divides(num_heads, x.shape[-1], "num_heads", "the width")
-    return x.unflatten(-1, (-1, num_heads)).permute(0, 3, 1, 2)
-
-
-@wrong_split(
-    seen="Images and heads share one axis, and the numbers have kept their order: a "
-    "head gets pieces of a few tokens, not a piece of each.",
-    ask="Which of the four axes must change places before any two can be joined?",
-    source=GITHUB + "reczoo/FuxiCTR/issues/30",
-)
-def joined_by_reshape(x, num_heads):
-    require_divides(num_heads, x.shape[-1], "num_heads", "the width")
-    return x.reshape(len(x) * num_heads, x.shape[1], -1)
-
-
-@wrong_split(
-    seen="Images and heads share one axis: three axes come back, expected four.",
-    ask="How does the next step know which rows belong to one image?",
-    source=OURS,
-)
-def images_and_heads_joined(x, num_heads):
-    require_divides(num_heads, x.shape[-1], "num_heads", "the width")
-    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2).flatten(0, 1)
-
-
-@wrong_split(
-    seen="The heads stand behind the tokens: (B, N, h, D_h).",
-    ask="Attention compares along the last axis but one. What would it compare here?",
-    source=OURS,
-)
-def heads_behind_tokens(x, num_heads):
-    require_divides(num_heads, x.shape[-1], "num_heads", "the width")
-    return x.unflatten(-1, (num_heads, -1))
-
-
-@wrong_split(
-    seen="The heads stand before the images: (h, B, N, D_h).",
-    ask="Which axis comes first in every tensor of this course?",
-    source=OURS,
-)
-def heads_before_images(x, num_heads):
-    require_divides(num_heads, x.shape[-1], "num_heads", "the width")
-    return x.unflatten(-1, (num_heads, -1)).permute(2, 0, 1, 3)
-
-
-@wrong_split(
-    seen="Features and tokens have changed places: (B, h, D_h, N).",
-    ask="What should one row be: a token, or a feature?",
-    source=OURS,
-)
-def features_before_tokens(x, num_heads):
-    require_divides(num_heads, x.shape[-1], "num_heads", "the width")
-    return x.unflatten(-1, (num_heads, -1)).permute(0, 2, 3, 1)
-
-
-@wrong_split(
-    seen="If the heads do not divide the width, the last features are dropped.",
-    ask="Where did the remainder go?",
-    source=GITHUB + "yandexdataschool/nlp_course/pull/131",
-)
-def remainder_dropped(x, num_heads):
-    x = x[..., : x.shape[-1] // num_heads * num_heads]
-    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
-
-
-SPLIT = (
-    split_by_reshape,
-    every_hth_feature,
-    joined_by_reshape,
-    images_and_heads_joined,
-    heads_behind_tokens,
-    heads_before_images,
-    features_before_tokens,
-    remainder_dropped,
+DIVIDES = 'require_divides(num_heads, x.shape[-1], "num_heads", "the width")'
+WHICH_AXIS = "Which of the two new axes counts the heads, the slow one or the fast one?"
+SPLIT = edits(
+    split_heads,
+    edit(
+        "split-by-reshape",
+        {
+            "unflatten(-1, (num_heads, -1)).transpose(1, 2)": "reshape(len(x), "
+            "num_heads, x.shape[1], -1)"
+        },
+        "The shape is right, but row n of a head is no longer token n: the numbers "
+        "keep their order, and only the boxes around them have changed.",
+        "A view renames boxes; it never moves a number. Where does token 0 end up?",
+        GITHUB + "hyunwoongko/transformer/issues/15",
+    ),
+    edit(
+        "every-hth-feature",
+        {"(num_heads, -1)).transpose(1, 2)": "(-1, num_heads)).permute(0, 3, 1, 2)"},
+        "Head 0 gets features 0, h, 2h and so on, not the first D_h of them.",
+        WHICH_AXIS,
+    ),
+    edit(
+        "joined-by-reshape",
+        {
+            "unflatten(-1, (num_heads, -1)).transpose(1, 2)": "reshape(len(x) * "
+            "num_heads, x.shape[1], -1)"
+        },
+        "Images and heads share one axis, and the numbers have kept their order: a "
+        "head gets pieces of a few tokens, not a piece of each.",
+        "Which of the four axes must change places before any two can be joined?",
+        GITHUB + "reczoo/FuxiCTR/issues/30",
+    ),
+    edit(
+        "images-and-heads-joined",
+        {"transpose(1, 2)": "transpose(1, 2).flatten(0, 1)"},
+        "Images and heads share one axis: three axes come back, expected four.",
+        "How does the next step know which rows belong to one image?",
+    ),
+    edit(
+        "heads-behind-tokens",
+        {".transpose(1, 2)": ""},
+        "The heads stand behind the tokens: (B, N, h, D_h).",
+        "Attention compares along the last axis but one. What would it compare here?",
+    ),
+    edit(
+        "heads-before-images",
+        {"transpose(1, 2)": "permute(2, 0, 1, 3)"},
+        "The heads stand before the images: (h, B, N, D_h).",
+        "Which axis comes first in every tensor of this course?",
+    ),
+    edit(
+        "features-before-tokens",
+        {"transpose(1, 2)": "permute(0, 2, 3, 1)"},
+        "Features and tokens have changed places: (B, h, D_h, N).",
+        "What should one row be: a token, or a feature?",
+    ),
+    edit(
+        "remainder-dropped",
+        {DIVIDES: "x = x[..., : x.shape[-1] // num_heads * num_heads]"},
+        "If the heads do not divide the width, the last features are dropped.",
+        "Where did the remainder go?",
+        GITHUB + "yandexdataschool/nlp_course/pull/131",
+    ),
 )
 
 # Misconceptions of merge_heads.
 
-wrong_merge = against(merge_heads)
-
-
-@wrong_merge(
-    seen="The shape is right, but a token gets what one head made of several tokens.",
-    ask="Where do head 1's features of token 0 lie in memory after attention?",
-    source=GITHUB + "jsbaan/transformer-from-scratch/pull/6",
-)
-def merge_by_reshape(x):
-    return x.reshape(len(x), x.shape[2], -1)
-
-
-@wrong_merge(
-    seen="The features of all heads alternate instead of standing head after head.",
-    ask="Which features does the output projection expect first: all of head 0?",
-    source=OURS,
-)
-def heads_alternate(x):
-    return x.permute(0, 2, 3, 1).flatten(2)
-
-
-@wrong_merge(
-    seen="The heads stand one below the other: h · N rows come back, expected N.",
-    ask="How many tokens go in, and how many should come out?",
-    source=OURS,
-)
-def heads_below_one_another(x):
-    return x.flatten(1, 2)
-
-
-@wrong_merge(
-    seen="The heads have moved behind the tokens, but still have an axis of their own.",
-    ask="Which two axes together are the width of a token?",
-    source=OURS,
-)
-def heads_not_joined(x):
-    return x.transpose(1, 2)
-
-
-@wrong_merge(
-    seen="The heads are averaged: what each of them found can no longer be told apart.",
-    ask="How wide is a token when the heads stand side by side?",
-    source=OURS,
-)
-def heads_averaged(x):
-    return x.mean(1)
-
-
-@wrong_merge(
-    seen="The heads are added up: what each of them found can no longer be told apart.",
-    ask="How wide is a token when the heads stand side by side?",
-    source=OURS,
-)
-def heads_added(x):
-    return x.sum(1)
-
-
-MERGE = (
-    merge_by_reshape,
-    heads_alternate,
-    heads_below_one_another,
-    heads_not_joined,
-    heads_averaged,
-    heads_added,
-)
-
-# Misconceptions of MultiHeadSelfAttention, written against the course's class.
-
-wrong_layer = against(MultiHeadSelfAttention)
-
-
-@wrong_layer(
-    seen="The scale is made from the width of the token, D, not from that of a head, "
-    "so the scores are too small by √h.",
-    ask="Count the products that were added up for one score: D or D_h?",
-    source=GITHUB + "lucidrains/vit-pytorch/issues/65",
-)
-class ScaledByDim(nn.Module):
-    def __init__(self, dim, num_heads):
-        super().__init__()
-        require_divides(num_heads, dim, "num_heads", "dim")
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
-
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
-        q, k, v = (split_heads(t, self.num_heads) for t in (q, k, v))
-        scores = q @ k.transpose(-2, -1) / math.sqrt(x.shape[-1])
-        output = scores.softmax(dim=-1) @ v
-        return self.proj(merge_heads(output))
-
-
-@wrong_layer(
-    seen="The output projection is never applied: no feature of the output depends "
-    "on more than one head.",
-    ask="Who reads all heads at once?",
-    source=GITHUB + "Kyubyong/transformer/pull/17",
-)
-class NoOutputProjection(nn.Module):
-    def __init__(self, dim, num_heads):
-        super().__init__()
-        require_divides(num_heads, dim, "num_heads", "dim")
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
-
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
-        q, k, v = (split_heads(t, self.num_heads) for t in (q, k, v))
-        output, _ = attention(q, k, v)
-        return merge_heads(output)
-
-
-@wrong_layer(
-    seen="The token is cut into h slices, and each head projects its own slice. A head "
-    "is blind to all other features.",
-    ask="What is cut into heads: the token, or what is made from it?",
-    source=GITHUB + "aladdinpersson/Machine-Learning-Collection/issues/3",
-)
-class TokenSliced(nn.Module):
-    def __init__(self, dim, num_heads):
-        super().__init__()
-        require_divides(num_heads, dim, "num_heads", "dim")
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(dim // num_heads, 3 * dim // num_heads)
-        self.proj = nn.Linear(dim, dim)
-
-    def forward(self, x):
-        require_tokens(x, self.num_heads * self.qkv.in_features)
-        slices = split_heads(x, self.num_heads)
-        q, k, v = self.qkv(slices).chunk(3, dim=-1)
-        output, _ = attention(q, k, v)
-        return self.proj(merge_heads(output))
-
-
-@wrong_layer(
-    seen="`qkv` is read head by head, each with its query, key and value. Weights that "
-    "were trained for the other order do not fit.",
-    ask="If `qkv` stacks all queries, all keys, all values, where does head 1 begin?",
-    source="tutorial 6 of phlippe/uvadlc_notebooks, which reads it so on purpose",
-)
-class QkvReadByHead(nn.Module):
-    def __init__(self, dim, num_heads):
-        super().__init__()
-        require_divides(num_heads, dim, "num_heads", "dim")
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
-
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        q, k, v = split_heads(self.qkv(x), self.num_heads).chunk(3, dim=-1)
-        output, _ = attention(q, k, v)
-        return self.proj(merge_heads(output))
-
-
-@wrong_layer(
-    seen="All heads share the projections of one head, so they all do the same.",
-    ask="If all heads agree, how many do you have?",
-    source=OURS,
-)
-class OneHeadRepeated(nn.Module):
-    def __init__(self, dim, num_heads):
-        super().__init__()
-        require_divides(num_heads, dim, "num_heads", "dim")
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim // num_heads)
-        self.proj = nn.Linear(dim, dim)
-
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        q, k, v = self.qkv(x).unsqueeze(1).chunk(3, dim=-1)
-        output, _ = attention(q, k, v)
-        return self.proj(merge_heads(output.expand(-1, self.num_heads, -1, -1)))
-
-
-@wrong_layer(
-    seen="Each head is as wide as the token, so the layer has about h times as many "
-    "parameters.",
-    ask="If h heads stand side by side, how wide may each be?",
-    source=OURS,
-)
-class HeadsOfFullWidth(nn.Module):
-    def __init__(self, dim, num_heads):
-        super().__init__()
-        require_divides(num_heads, dim, "num_heads", "dim")
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim * num_heads)
-        self.proj = nn.Linear(dim * num_heads, dim)
-
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
-        q, k, v = (split_heads(t, self.num_heads) for t in (q, k, v))
-        output, _ = attention(q, k, v)
-        return self.proj(merge_heads(output))
-
-
-@wrong_layer(
-    seen="The outputs of the heads are averaged, not put side by side.",
-    ask="After an average, can the output projection tell the heads apart?",
-    source=OURS,
-)
-class HeadsAveraged(nn.Module):
-    def __init__(self, dim, num_heads):
-        super().__init__()
-        require_divides(num_heads, dim, "num_heads", "dim")
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim // num_heads, dim)
-
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
-        q, k, v = (split_heads(t, self.num_heads) for t in (q, k, v))
-        output, _ = attention(q, k, v)
-        return self.proj(output.mean(1))
-
-
-# Written out, as an exercise shows it where the functions may not be written yet.
-@wrong_layer(
-    seen="The scale is made from the number of heads, not from the width of a head.",
-    ask="Which of the two is the length of a query?",
-    source=GITHUB + "tenstorrent/tt-metal/pull/56789",
-)
-class ScaledByHeads(nn.Module):
-    def __init__(self, dim, num_heads):
-        super().__init__()
-        require_divides(num_heads, dim, "num_heads", "dim")
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
-
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).unbind(2)
-        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        scores = q @ k.transpose(-2, -1) / math.sqrt(self.num_heads)
-        output = scores.softmax(dim=-1) @ v
-        return self.proj(output.transpose(1, 2).flatten(2))
-
-
-# Those that change `forward` alone.
-
-
-@wrong_layer(
-    seen="The heads of one token attend to one another; no token sees another token.",
-    ask="Which axis stands last but one when attention is called?",
-    source=OURS,
-)
-class HeadsAttendToHeads(MultiHeadSelfAttention):
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
-        q, k, v = (t.unflatten(-1, (self.num_heads, -1)) for t in (q, k, v))
-        output, _ = attention(q, k, v)
-        return self.proj(output.flatten(2))
-
-
-@wrong_layer(
-    seen="The images attend to one another; the tokens of an image do not.",
-    ask="Which axis does your attention take for the tokens?",
-    source=GITHUB + "dhimasryan/MOSA-Net-Cross-Domain/issues/10",
-)
-class BatchTakenForTokens(MultiHeadSelfAttention):
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        q, k, v = self.qkv(x.transpose(0, 1)).chunk(3, dim=-1)
-        q, k, v = (split_heads(t, self.num_heads) for t in (q, k, v))
-        output, _ = attention(q, k, v)
-        return self.proj(merge_heads(output)).transpose(0, 1)
-
-
-@wrong_layer(
-    seen="The joined axis is made with the heads outside and read with the images "
-    "outside, so an image gets heads of other images.",
-    ask="Does your joined axis count heads or images faster?",
-    source=GITHUB + "lsdefine/attention-is-all-you-need-keras/issues/36",
-)
-class HeadsAndImagesMixed(MultiHeadSelfAttention):
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
-        q, k, v = (split_heads(t, self.num_heads) for t in (q, k, v))
-        output, _ = attention(q, k, v)
-        output = output.transpose(0, 1).reshape(output.shape)
-        return self.proj(merge_heads(output))
-
-
-@wrong_layer(
-    seen="The weights are averaged over the heads, and all heads use the average.",
-    ask="What can two heads do that one cannot, if their weights are equal?",
-    source=OURS,
-)
-class WeightsAveraged(MultiHeadSelfAttention):
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
-        q, k, v = (split_heads(t, self.num_heads) for t in (q, k, v))
-        _, weights = attention(q, k, v)
-        return self.proj(merge_heads(weights.mean(1, keepdim=True) @ v))
-
-
-@wrong_layer(
-    seen="An activation cuts off what is negative in queries, keys and values.",
-    ask="How many steps of the equation are not linear?",
-    source=GITHUB + "Kyubyong/transformer/issues/49",
-)
-class ActivationInProjections(MultiHeadSelfAttention):
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        q, k, v = self.qkv(x).relu().chunk(3, dim=-1)
-        q, k, v = (split_heads(t, self.num_heads) for t in (q, k, v))
-        output, _ = attention(q, k, v)
-        return self.proj(merge_heads(output))
-
-
-@wrong_layer(
-    seen="An activation behind the output projection cuts off what is negative.",
-    ask="How many steps of the equation are not linear?",
-    source=GITHUB + "Kyubyong/transformer/pull/17",
-)
-class ActivationAtTheEnd(MultiHeadSelfAttention):
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
-        q, k, v = (split_heads(t, self.num_heads) for t in (q, k, v))
-        output, _ = attention(q, k, v)
-        return self.proj(merge_heads(output)).relu()
-
-
-@wrong_layer(
-    seen="The tokens themselves are added to the output.",
-    ask="Is the skip connection a part of attention, or of what stands around it?",
-    source=OURS,
-)
-class TokensAdded(MultiHeadSelfAttention):
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
-        q, k, v = (split_heads(t, self.num_heads) for t in (q, k, v))
-        output, _ = attention(q, k, v)
-        return x + self.proj(merge_heads(output))
-
-
-@wrong_layer(
-    seen="It returns a tuple (output, weights), expected the output alone.",
-    ask="What does the next layer take?",
-    source=OURS,
-)
-class PairReturned(MultiHeadSelfAttention):
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
-        q, k, v = (split_heads(t, self.num_heads) for t in (q, k, v))
-        output, weights = attention(q, k, v)
-        return self.proj(merge_heads(output)), weights
-
-
-@wrong_layer(
-    seen="The input itself is split into heads and serves as queries, keys and values.",
-    ask="What is cut into heads: the token, or what is made from it?",
-    source="https://stats.stackexchange.com/questions/612334",
-)
-class NoProjections(MultiHeadSelfAttention):
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        x = split_heads(x, self.num_heads)
-        output, _ = attention(x, x, x)
-        return self.proj(merge_heads(output))
-
-
-@wrong_layer(
-    seen="Every third entry of `qkv` is read as a query, not the first D of them.",
-    ask="If `qkv` stacks queries, keys and values, where in it do the keys begin?",
-    source=OURS,
-)
-class QkvInterleaved(MultiHeadSelfAttention):
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        q, k, v = self.qkv(x).unflatten(-1, (-1, 3)).unbind(-1)
-        q, k, v = (split_heads(t, self.num_heads) for t in (q, k, v))
-        output, _ = attention(q, k, v)
-        return self.proj(merge_heads(output))
-
-
-@wrong_layer(
-    seen="`qkv` is cut into queries, keys and values by a bare reshape, so they hold "
-    "pieces of one another, and of other images.",
-    ask="Along which axis of `qkv` do queries, keys and values stand side by side?",
-    source=OURS,
-)
-class QkvByReshape(MultiHeadSelfAttention):
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        q, k, v = self.qkv(x).reshape(3, *x.shape)
-        q, k, v = (split_heads(t, self.num_heads) for t in (q, k, v))
-        output, _ = attention(q, k, v)
-        return self.proj(merge_heads(output))
-
-
-@wrong_layer(
-    seen="`qkv` is reshaped to (3, B, h, N, D_h) in one step. No number moves, so "
-    "queries, keys and values hold pieces of one another, and of other images.",
-    ask="In which order do the axes of `qkv` count, before anything moves?",
-    source=OURS,
-)
-class AllByReshape(MultiHeadSelfAttention):
-    def forward(self, x):
-        require_tokens(x, self.qkv.in_features)
-        images, tokens, _ = x.shape
-        q, k, v = self.qkv(x).reshape(3, images, self.num_heads, tokens, -1)
-        output, _ = attention(q, k, v)
-        return self.proj(merge_heads(output))
-
-
-def layer_of(
-    split: Callable = split_heads,
-    attend: Callable = attention,
-    merge: Callable = merge_heads,
-) -> type[nn.Module]:
-    """The layer made of these parts."""
-
-    class Wrong(MultiHeadSelfAttention):
-        def forward(self, x):
-            require_tokens(x, self.qkv.in_features)
-            q, k, v = (split(t, self.num_heads) for t in self.qkv(x).chunk(3, dim=-1))
-            output, _ = attend(q, k, v)
-            return self.proj(merge(output))
-
-    return Wrong
-
-
-def inside(misconception: Misconception) -> Misconception:
-    """A misconception of a function as it shows in the module that calls it."""
-    place = {"split_heads": "split", "attention": "attend", "merge_heads": "merge"}
-    part = {place[misconception.right.__name__]: misconception.wrong}
-    return replace(misconception, wrong=layer_of(**part), right=MultiHeadSelfAttention)
-
-
-def confused(
-    misconception: Misconception, choose: Callable[..., tuple[Tensor, Tensor, Tensor]]
-) -> Misconception:
-    """A misconception of SelfAttention: which projection serves for what.
-
-    choose: queries, keys, values → what attention is called with.
-    """
-    part = layer_of(attend=lambda *qkv: attention(*choose(*qkv)))
-    return replace(misconception, wrong=part, right=MultiHeadSelfAttention)
-
-
-CONFUSED = (
-    confused(self_attention.QueryAndKeySwapped, lambda q, k, v: (k, q, v)),
-    confused(self_attention.KeyAndValueSwapped, lambda q, k, v: (q, v, k)),
-    confused(self_attention.OneProjection, lambda q, k, v: (q, q, q)),
-    confused(self_attention.QueryIsKey, lambda q, k, v: (q, q, v)),
-    confused(self_attention.ValueIsQuery, lambda q, k, v: (q, k, q)),
-)
-BOTH_BY_RESHAPE = Misconception(
-    "split-and-merge-by-reshape",
-    layer_of(split=split_by_reshape.wrong, merge=merge_by_reshape.wrong),
-    "Split and merge undo each other, but neither moves a number: a head compares "
-    "pieces of a few tokens.",
-    "merge(split(x)) is x. Does this say that a row of a head is a token?",
-    GITHUB + "harvardnlp/annotated-transformer/issues/17",
-    MultiHeadSelfAttention,
-)
-HEADS_INTERLEAVED = Misconception(
-    "heads-interleaved",
-    layer_of(split=every_hth_feature.wrong, merge=heads_alternate.wrong),
-    "Split and merge undo each other, but head i gets every h-th feature, not the "
-    "D_h that stand together.",
-    "Which of the two new axes counts the heads, the slow one or the fast one?",
-    OURS,
-    MultiHeadSelfAttention,
-)
-softmax_over_heads = replace(
-    self_attention.softmax_over_axis_1,
-    name="softmax-over-heads",
-    seen="Softmax runs over the heads: for each query and key they share out 100 %.",
-)
-INSIDE = (
-    split_by_reshape,
-    every_hth_feature,
-    merge_by_reshape,
-    heads_alternate,
-    self_attention.no_scale,
-    self_attention.softmax_over_queries,
-    softmax_over_heads,
-    replace(
-        self_attention.softmax_over_batch,
-        seen="Softmax runs over the images of the batch.",
+MOVED, JOINED = "x.transpose(1, 2)", "x.transpose(1, 2).flatten(2)"
+SIDE_BY_SIDE = "How wide is a token when the heads stand side by side?"
+MERGE = edits(
+    merge_heads,
+    edit(
+        "merge-by-reshape",
+        {JOINED: "x.reshape(len(x), x.shape[2], -1)"},
+        "The shape is right, but a token gets what one head made of several tokens.",
+        "Where do head 1's features of token 0 lie in memory after attention?",
+        GITHUB + "jsbaan/transformer-from-scratch/pull/6",
     ),
-    self_attention.softmax_over_everything,
-    self_attention.divided_by_width,
-    self_attention.multiplied_by_root,
-    self_attention.divided_by_key_count,
-    self_attention.scaled_after_softmax,
-    self_attention.weights_transposed,
-    self_attention.keys_averaged,
-    self_attention.softmax_overflows,
-    self_attention.exponential_not_normalised,
-    self_attention.normalised_without_exponential,
-    self_attention.no_softmax,
-    self_attention.causal_mask,
+    edit(
+        "heads-alternate",
+        {MOVED: "x.permute(0, 2, 3, 1)"},
+        "The features of all heads alternate instead of standing head after head.",
+        "Which features does the output projection expect first: all of head 0?",
+    ),
+    edit(
+        "heads-below-one-another",
+        {JOINED: "x.flatten(1, 2)"},
+        "The heads stand one below the other: h · N rows come back, expected N.",
+        "How many tokens go in, and how many should come out?",
+    ),
+    edit(
+        "heads-not-joined",
+        {".flatten(2)": ""},
+        "The heads have moved behind the tokens, but still have an axis of their own.",
+        "Which two axes together are the width of a token?",
+    ),
+    edit(
+        "heads-averaged",
+        {JOINED: "x.mean(1)"},
+        "The heads are averaged: what each of them found can no longer be told apart.",
+        SIDE_BY_SIDE,
+    ),
+    edit(
+        "heads-added",
+        {JOINED: "x.sum(1)"},
+        "The heads are added up: what each of them found can no longer be told apart.",
+        SIDE_BY_SIDE,
+    ),
+)
+
+# Misconceptions of MultiHeadSelfAttention.
+
+EACH_SPLIT = "split_heads(t, self.num_heads)"
+SPLITTING = f"        q, k, v = ({EACH_SPLIT} for t in (q, k, v))  # (B, h, N, D_h)\n"
+ATTENDING, ENDING = "output, _ = attention(q, k, v)", "self.proj(merge_heads(output))"
+NOT_LINEAR = "How many steps of the equation are not linear?"
+WHAT_IS_CUT = "What is cut into heads: the token, or what is made from it?"
+OWN = edits(
+    MultiHeadSelfAttention,
+    edit(
+        "scaled-by-dim",
+        {
+            ATTENDING: "scores = q @ k.transpose(-2, -1) / math.sqrt(x.shape[-1])\n"
+            "        output = scores.softmax(dim=-1) @ v"
+        },
+        "The scale is made from the width of the token, D, not from that of a head, "
+        "so the scores are too small by √h.",
+        "Count the products that were added up for one score: D or D_h?",
+        GITHUB + "lucidrains/vit-pytorch/issues/65",
+    ),
+    # Written out, as an exercise shows it where the functions may not be written yet.
+    edit(
+        "scaled-by-heads",
+        {
+            "chunk(3, dim=-1)": "unflatten(-1, (3, self.num_heads, -1)).unbind(2)",
+            EACH_SPLIT: "t.transpose(1, 2)",
+            ATTENDING: "scores = q @ k.transpose(-2, -1) / math.sqrt(self.num_heads)\n"
+            "        output = scores.softmax(dim=-1) @ v",
+            "merge_heads(output)": "output.transpose(1, 2).flatten(2)",
+        },
+        "The scale is made from the number of heads, not from the width of a head.",
+        "Which of the two is the length of a query?",
+        GITHUB + "tenstorrent/tt-metal/pull/56789",
+    ),
+    edit(
+        "no-output-projection",
+        {ENDING: "merge_heads(output)"},
+        "The output projection is never applied: no feature of the output depends "
+        "on more than one head.",
+        "Who reads all heads at once?",
+        GITHUB + "Kyubyong/transformer/pull/17",
+    ),
+    edit(
+        "token-sliced",
+        {
+            "nn.Linear(dim, 3 * dim)": "nn.Linear(dim // num_heads, "
+            "3 * dim // num_heads)",
+            "(x, self.qkv.in_features)": "(x, self.num_heads * self.qkv.in_features)",
+            "self.qkv(x)": "self.qkv(split_heads(x, self.num_heads))",
+            SPLITTING: "",
+        },
+        "The token is cut into h slices, and each head projects its own slice. A head "
+        "is blind to all other features.",
+        WHAT_IS_CUT,
+        GITHUB + "aladdinpersson/Machine-Learning-Collection/issues/3",
+    ),
+    edit(
+        "qkv-read-by-head",
+        {"self.qkv(x)": "split_heads(self.qkv(x), self.num_heads)", SPLITTING: ""},
+        "`qkv` is read head by head, each with its query, key and value. Weights that "
+        "were trained for the other order do not fit.",
+        "If `qkv` stacks all queries, all keys, all values, where does head 1 begin?",
+        "tutorial 6 of phlippe/uvadlc_notebooks, which reads it so on purpose",
+    ),
+    edit(
+        "qkv-interleaved",
+        {"chunk(3, dim=-1)": "unflatten(-1, (-1, 3)).unbind(-1)"},
+        "Every third entry of `qkv` is read as a query, not the first D of them.",
+        "If `qkv` stacks queries, keys and values, where in it do the keys begin?",
+    ),
+    edit(
+        "qkv-by-reshape",
+        {"chunk(3, dim=-1)": "reshape(3, *x.shape)"},
+        "`qkv` is cut into queries, keys and values by a bare reshape, so they hold "
+        "pieces of one another, and of other images.",
+        "Along which axis of `qkv` do queries, keys and values stand side by side?",
+    ),
+    edit(
+        "all-by-reshape",
+        {
+            "chunk(3, dim=-1)": "reshape(3, len(x), self.num_heads, x.shape[1], -1)",
+            SPLITTING: "",
+        },
+        "`qkv` is reshaped to (3, B, h, N, D_h) in one step. No number moves, so "
+        "queries, keys and values hold pieces of one another, and of other images.",
+        "In which order do the axes of `qkv` count, before anything moves?",
+    ),
+    edit(
+        "one-head-repeated",
+        {
+            "3 * dim)": "3 * dim // num_heads)",
+            "self.qkv(x)": "self.qkv(x).unsqueeze(1)",
+            SPLITTING: "",
+            "(output)": "(output.expand(-1, self.num_heads, -1, -1))",
+        },
+        "All heads share the projections of one head, so they all do the same.",
+        "If all heads agree, how many do you have?",
+    ),
+    edit(
+        "heads-of-full-width",
+        {
+            "3 * dim)": "3 * dim * num_heads)",
+            "nn.Linear(dim, dim)": "nn.Linear(dim * num_heads, dim)",
+        },
+        "Each head is as wide as the token, so the layer has about h times as many "
+        "parameters.",
+        "If h heads stand side by side, how wide may each be?",
+    ),
+    edit(
+        "heads-averaged",
+        {
+            "nn.Linear(dim, dim)": "nn.Linear(dim // num_heads, dim)",
+            "merge_heads(output)": "output.mean(1)",
+        },
+        "The outputs of the heads are averaged, not put side by side.",
+        "After an average, can the output projection tell the heads apart?",
+    ),
+    edit(
+        "weights-averaged",
+        {
+            "output, _": "_, weights",
+            "(output)": "(weights.mean(1, keepdim=True) @ v)",
+        },
+        "The weights are averaged over the heads, and all heads use the average.",
+        "What can two heads do that one cannot, if their weights are equal?",
+    ),
+    edit(
+        "heads-attend-to-heads",
+        {
+            EACH_SPLIT: "t.unflatten(-1, (self.num_heads, -1))",
+            "merge_heads(output)": "output.flatten(2)",
+        },
+        "The heads of one token attend to one another; no token sees another token.",
+        "Which axis stands last but one when attention is called?",
+    ),
+    edit(
+        "batch-taken-for-tokens",
+        {
+            "self.qkv(x)": "self.qkv(x.transpose(0, 1))",
+            ENDING: f"{ENDING}.transpose(0, 1)",
+        },
+        "The images attend to one another; the tokens of an image do not.",
+        "Which axis does your attention take for the tokens?",
+        GITHUB + "dhimasryan/MOSA-Net-Cross-Domain/issues/10",
+    ),
+    edit(
+        "heads-and-images-mixed",
+        {"(output)": "(output.transpose(0, 1).reshape(output.shape))"},
+        "The joined axis is made with the heads outside and read with the images "
+        "outside, so an image gets heads of other images.",
+        "Does your joined axis count heads or images faster?",
+        GITHUB + "lsdefine/attention-is-all-you-need-keras/issues/36",
+    ),
+    edit(
+        "activation-in-projections",
+        {"self.qkv(x)": "self.qkv(x).relu()"},
+        "An activation cuts off what is negative in queries, keys and values.",
+        NOT_LINEAR,
+        GITHUB + "Kyubyong/transformer/issues/49",
+    ),
+    edit(
+        "activation-at-the-end",
+        {ENDING: f"{ENDING}.relu()"},
+        "An activation behind the output projection cuts off what is negative.",
+        NOT_LINEAR,
+        GITHUB + "Kyubyong/transformer/pull/17",
+    ),
+    edit(
+        "tokens-added",
+        {ENDING: f"x + {ENDING}"},
+        "The tokens themselves are added to the output.",
+        "Is the skip connection a part of attention, or of what stands around it?",
+    ),
+    edit(
+        "pair-returned",
+        {"output, _": "output, weights", ENDING: f"{ENDING}, weights"},
+        "It returns a tuple (output, weights), expected the output alone.",
+        "What does the next layer take?",
+    ),
+    edit(
+        "no-projections",
+        {"self.qkv(x).chunk(3, dim=-1)": "x, x, x"},
+        "The input itself is split into heads and serves as queries, keys and values.",
+        WHAT_IS_CUT,
+        "https://stats.stackexchange.com/questions/612334",
+    ),
+    edit(
+        "split-and-merge-by-reshape",
+        {
+            EACH_SPLIT: "t.reshape(len(x), self.num_heads, x.shape[1], -1)",
+            "merge_heads(output)": "output.reshape(x.shape)",
+        },
+        "Split and merge undo each other, but neither moves a number: a head compares "
+        "pieces of a few tokens.",
+        "merge(split(x)) is x. Does this say that a row of a head is a token?",
+        GITHUB + "harvardnlp/annotated-transformer/issues/17",
+    ),
+    edit(
+        "heads-interleaved",
+        {
+            EACH_SPLIT: "t.unflatten(-1, (-1, self.num_heads)).permute(0, 3, 1, 2)",
+            "merge_heads(output)": "output.permute(0, 2, 3, 1).flatten(2)",
+        },
+        "Split and merge undo each other, but head i gets every h-th feature, not the "
+        "D_h that stand together.",
+        WHICH_AXIS,
+    ),
+)
+# Those of SelfAttention: which projection serves for what.
+CONFUSED = {
+    "query-and-key-swapped": "k, q, v",
+    "key-and-value-swapped": "q, v, k",
+    "one-projection": "q, q, q",
+    "query-is-key": "q, q, v",
+    "value-is-query": "q, k, q",
+}
+
+
+def confused(name: str, order: str) -> Misconception:
+    """A misconception of SelfAttention as it shows with several heads."""
+    (one_head,) = named(SELF_ATTENTION, name)
+    changes = {"(q, k, v)  # (B, h, N": f"({order})  # (B, h, N"}
+    return replace(one_head, right=MultiHeadSelfAttention, changes=changes)
+
+
+# Those of attention that have another look with heads, or with a batch.
+(OVER_HEADS,) = named(ATTENTION, "softmax-over-axis-1")
+(OVER_BATCH,) = named(ATTENTION, "softmax-over-batch")
+OF_ATTENTION = (
+    *named(ATTENTION, "no-scale", "softmax-over-queries"),
+    replace(
+        OVER_HEADS,
+        name="softmax-over-heads",
+        seen="Softmax runs over the heads: for each query and key they share out "
+        "100 %.",
+    ),
+    replace(OVER_BATCH, seen="Softmax runs over the images of the batch."),
+    *named(
+        ATTENTION,
+        "softmax-over-everything",
+        "divided-by-width",
+        "multiplied-by-root",
+        "divided-by-key-count",
+        "scaled-after-softmax",
+        "weights-transposed",
+        "keys-averaged",
+        "softmax-overflows",
+        "exponential-not-normalised",
+        "normalised-without-exponential",
+        "no-softmax",
+        "causal-mask",
+    ),
 )
 LAYER = (
-    ScaledByDim,
-    ScaledByHeads,
-    NoOutputProjection,
-    TokenSliced,
-    QkvReadByHead,
-    QkvInterleaved,
-    QkvByReshape,
-    AllByReshape,
-    OneHeadRepeated,
-    HeadsOfFullWidth,
-    HeadsAveraged,
-    WeightsAveraged,
-    HeadsAttendToHeads,
-    BatchTakenForTokens,
-    HeadsAndImagesMixed,
-    ActivationInProjections,
-    ActivationAtTheEnd,
-    TokensAdded,
-    PairReturned,
-    NoProjections,
-    BOTH_BY_RESHAPE,
-    HEADS_INTERLEAVED,
-    *CONFUSED,
-    *map(inside, INSIDE),
+    *OWN,
+    *(confused(name, order) for name, order in CONFUSED.items()),
+    *inside(
+        MultiHeadSelfAttention,
+        (
+            *named(SPLIT, "split-by-reshape", "every-hth-feature"),
+            *named(MERGE, "merge-by-reshape", "heads-alternate"),
+            *OF_ATTENTION,
+        ),
+    ),
 )
 MISCONCEPTIONS = {
     "split_heads": SPLIT,
@@ -804,30 +553,28 @@ SMALL_PARAMETERS = {
 # The properties that are multi-head self-attention's own.
 
 
-def rows_are_tokens(trials: Trials) -> Problem | None:
-    """Row n of each head holds numbers of token n alone."""
-    trial = trials["three heads"]
-    if trial.problem() or trial.right():
-        return trial.problem()
-    x, _ = trial.question.inputs  # (B, N, D)
-    for n, rows in enumerate(trial.reply.outputs[0].unbind(2)):  # each (B, h, D_h)
-        if not all(map(within, rows, x[:, n])):
-            text = f"Row {n} of the heads holds numbers that are not from token {n}."
-            return Problem("", text)
-    return None
+def tokens_stay_apart(
+    name: str, text: str, ask: str, before: int, after: int
+) -> Property:
+    """What is made of a token holds its numbers alone.
 
+    before, after: the axes of the tokens in the input and in the output.
+    """
 
-def tokens_are_rows(trials: Trials) -> Problem | None:
-    """Token n holds numbers of row n of each head alone."""
-    trial = trials["three heads"]
-    if trial.problem() or trial.right():
-        return trial.problem()
-    (x,) = trial.question.inputs  # (B, h, N, D_h)
-    for n, tokens in enumerate(trial.reply.outputs[0].unbind(1)):  # each (B, D)
-        if not all(map(within, tokens, x[:, :, n])):
-            text = f"Token {n} holds numbers that are not from row {n} of the heads."
-            return Problem("", text)
-    return None
+    @each(name, ("three heads",), ask, core=True)
+    def test(trial: Trial) -> None:
+        if trial.right():
+            return
+        pairs = zip(
+            trial.output.unbind(after),
+            trial.question.inputs[0].unbind(before),
+            strict=True,
+        )
+        for n, (made, given) in enumerate(pairs):  # each a token in all images
+            if not all(map(within, made, given)):
+                raise Fails(text.format(n=n))
+
+    return test
 
 
 def within(numbers: Tensor, others: Tensor) -> bool:
@@ -839,177 +586,140 @@ def within(numbers: Tensor, others: Tensor) -> bool:
 # The entries of all matrices of a layer, of D = 12 and 4 heads → what they betray.
 D, D_H = 12, 3
 ENTRIES = {
-    0: NoProjections,
-    D * D: NoProjections,
-    2 * D * D: self_attention.OneProjection,
-    3 * D * D: NoOutputProjection,
-    3 * D * D_H: OneHeadRepeated,
-    3 * D * D_H + D * D: OneHeadRepeated,
-    3 * D * D + D_H * D: HeadsAveraged,
-    16 * D * D: HeadsOfFullWidth,
+    0: "no-projections",
+    D * D: "no-projections",
+    2 * D * D: "one-projection",
+    3 * D * D: "no-output-projection",
+    3 * D * D_H: "one-head-repeated",
+    3 * D * D_H + D * D: "one-head-repeated",
+    3 * D * D + D_H * D: "heads-averaged",
+    16 * D * D: "heads-of-full-width",
 }
+PROJECTIONS = ("query.weight", "key.weight", "value.weight", "proj.weight")
 
 
-def has_projections(trials: Trials) -> Problem | None:
+@each(
+    "projections of queries, keys, values and of the output are there",
+    ("four heads",),
+    "What is learned here, and how wide is each part?",
+    core=True,
+)
+def has_projections(trial: Trial) -> None:
     """Queries, keys, values and the output have a projection each, of all features."""
-    trial = trials["four heads"]
     reply = trial.reply
-    if not reply.parameters and reply.problem:
-        return trial.problem()
-    missing = [n for n in ("query", "key", "value", "proj") if no_matrix(reply, n)]
+    if reply.problem and not reply.parameters:
+        raise Fails.because(trial.problem())
+    missing = [n.removesuffix(".weight") for n in PROJECTIONS if n not in reply.taken]
     if not missing:
-        return shared_or_none(reply)
+        return require_apart(reply)
     matrices = [shape for shape in reply.parameters.values() if len(shape) > 1]
     betrayed = ENTRIES.get(sum(map(math.prod, matrices)))
     if any(max(shape) < D for shape in matrices):
-        betrayed = TokenSliced
+        betrayed = "token-sliced"
     if betrayed:
-        return Problem(betrayed.name, betrayed.seen)
+        raise shows(LAYER, betrayed)
     if reply.problem:
-        return trial.problem()
+        raise Fails.because(trial.problem())
     has = ", ".join(list(reply.parameters)[:8])
     text = (
         f"It has no {', '.join(missing)}. Expected are the parts `query`, `key` "
         f"and `value`, or `qkv` for the three joined, and `proj`. It has: {has}."
     )
-    return Problem("missing-parameters", text)
+    raise Fails(text, "missing-parameters", "")
 
 
-def shared_or_none(reply: Reply) -> Problem | None:
-    """Two projections that are one and the same."""
+def require_apart(reply: Reply) -> None:
+    """Fails if two projections are one and the same."""
     shared = [pair for pair in reply.shared if pair[0].endswith("weight")]
-    if not shared:
-        return None
     if len(shared) == 3:
-        same = self_attention.OneProjection
-        return Problem(same.name, same.seen)
-    if shared[0] == ("query.weight", "key.weight"):
-        return Problem(self_attention.QueryIsKey.name, self_attention.QueryIsKey.seen)
-    text = f"Its {shared[0][0]} and its {shared[0][1]} are one and the same parameter."
-    return Problem("shared-parameters", text)
-
-
-def no_matrix(reply: Reply, name: str) -> bool:
-    """The answer holds no matrix under this name."""
-    return f"{name}.weight" not in reply.taken
-
-
-def follows_order(trials: Trials) -> Problem | None:
-    """Tokens in another order give the same outputs in that order."""
-    trial, moved = trials["four heads"], trials["another order"]
-    if trial.problem() or moved.problem():
-        return trial.problem() or moved.problem()
-    if same_rows(trial.reply.outputs[0], moved.reply.outputs[0]):
-        return None
-    return Problem("", "When the tokens change places, the outputs change values.")
+        raise shows(LAYER, "one-projection")
+    if shared[:1] == [("query.weight", "key.weight")]:
+        raise shows(LAYER, "query-is-key")
+    if shared:
+        raise one_and_the_same(*shared[0])
 
 
 AXES = "Which axis of each tensor is which: image, head, token or feature?"
-REFUSES = Property(
-    "heads that do not divide the width are refused",
-    refuses(remainder_dropped.name, "five heads", "more heads than features"),
-    remainder_dropped.ask,
-)
 EQUAL_SIZES = ("as many heads as tokens", "heads as wide as there are tokens")
-EXTREMES = ("one head", "heads of width 1")
+NARROW = "Does an axis of length 1 vanish on the way?"
+TOKEN_0 = "Follow the numbers of token 0."
+REFUSES = refuses(
+    "heads that do not divide the width are refused",
+    "remainder-dropped",
+    *("five heads", "more heads than features"),
+    ask=named(SPLIT, "remainder-dropped")[0].ask,
+)
+EXTREMES = agrees(
+    "one head, and heads of width 1, work", "one head", "heads of width 1", ask=NARROW
+)
 SPLIT_PROPERTIES = (
     REPEATS,
-    Property(
-        "heads (B, h, N, D_h) come back",
-        returns_right_shapes("small numbers", "three heads"),
-        AXES,
-        core=True,
+    returns_right_shapes(
+        "heads (B, h, N, D_h) come back", "small numbers", "three heads", ask=AXES
     ),
-    Property(
+    tokens_stay_apart(
         "row n of a head is made from token n",
-        rows_are_tokens,
-        "Follow the numbers of token 0. In which rows do they end up?",
-        core=True,
+        "Row {n} of the heads holds numbers that are not from token {n}.",
+        f"{TOKEN_0} In which rows do they end up?",
+        before=1,
+        after=2,
     ),
-    Property(
+    agrees(
         "the numbers agree with the definition",
-        agrees("small numbers", "three heads", "six heads", *EQUAL_SIZES),
-        "Which features does head 0 get, and in which order?",
+        *("small numbers", "three heads", "six heads", *EQUAL_SIZES),
+        ask="Which features does head 0 get, and in which order?",
         core=True,
     ),
-    Property(
-        "one head, and heads of width 1, work",
-        agrees(*EXTREMES),
-        "Does an axis of length 1 vanish on the way?",
-    ),
+    EXTREMES,
     REFUSES,
     *EDGES,
 )
 MERGE_PROPERTIES = (
     REPEATS,
-    Property(
-        "tokens (B, N, D) come back",
-        returns_right_shapes("small numbers", "three heads"),
-        AXES,
-        core=True,
+    returns_right_shapes(
+        "tokens (B, N, D) come back", "small numbers", "three heads", ask=AXES
     ),
-    Property(
+    tokens_stay_apart(
         "token n is made from row n of each head",
-        tokens_are_rows,
-        "Follow the numbers of token 0. Which rows of the heads hold them?",
-        core=True,
+        "Token {n} holds numbers that are not from row {n} of the heads.",
+        f"{TOKEN_0} Which rows of the heads hold them?",
+        before=2,
+        after=1,
     ),
-    Property(
+    agrees(
         "the numbers agree with the definition",
-        agrees("small numbers", "three heads", *EQUAL_SIZES),
-        "Which head's features come first in a token?",
+        *("small numbers", "three heads", *EQUAL_SIZES),
+        ask="Which head's features come first in a token?",
         core=True,
     ),
-    Property(
-        "one head, and heads of width 1, work",
-        agrees(*EXTREMES),
-        "Does an axis of length 1 vanish on the way?",
-    ),
+    EXTREMES,
     *EDGES,
 )
 LAYER_PROPERTIES = (
     REPEATS,
-    Property(
-        "projections of queries, keys, values and of the output are there",
-        has_projections,
-        "What is learned here, and how wide is each part?",
-        core=True,
-    ),
-    Property(
+    has_projections,
+    returns_right_shapes(
         "output (B, N, D) comes back",
-        returns_right_shapes("small numbers", "four heads", "two heads"),
-        AXES,
-        core=True,
+        *("small numbers", "four heads", "two heads"),
+        ask=AXES,
     ),
-    Property(
-        "images do not influence one another",
-        separates_images,
-        "Which tokens may one token look at?",
-        core=True,
+    SEPARATES_IMAGES,
+    follows_order(
+        *("four heads", "another order"), ask=f"{TOKEN_0} In which rows do they end up?"
     ),
-    Property(
-        "the order of tokens does not matter",
-        follows_order,
-        "Follow the numbers of token 0. In which rows do they end up?",
-        core=True,
-    ),
-    Property(
+    agrees(
         "one head agrees with the definition in float64",
-        agrees("one head"),
-        "With one head there is nothing to split. Which other step differs?",
+        "one head",
+        ask="With one head there is nothing to split. Which other step differs?",
         core=True,
     ),
-    Property(
+    agrees(
         "several heads agree with the definition in float64",
-        agrees("four heads", "as many heads as tokens", "two heads", "one token"),
-        "With one head all is right. Which step depends on how many there are?",
+        *("four heads", "as many heads as tokens", "two heads", "one token"),
+        ask="With one head all is right. Which step depends on how many there are?",
         core=True,
     ),
-    Property(
-        "heads of width 1 work",
-        agrees("heads of width 1"),
-        "Does an axis of length 1 vanish on the way?",
-    ),
+    agrees("heads of width 1 work", "heads of width 1", ask=NARROW),
     REFUSES,
     LARGE_SCORES,
     *EDGES,
@@ -1022,28 +732,26 @@ WRITE_SPLIT = Implement(
     ask_about=split_questions,
     oracle=split_oracle,
     properties=SPLIT_PROPERTIES,
-    bank=SPLIT,
+    misconceptions=SPLIT,
     show=Show(
         questions=("small numbers",),
         inputs=("x", "num_heads"),
         order={"heads": 0},
         axes={"heads": ("token", "feature")},
     ),
-    again="Code",
 )
 WRITE_MERGE = Implement(
     form=Form(outputs=("tokens",), reference=(merge_heads,)),
     ask_about=merge_questions,
     oracle=merge_oracle,
     properties=MERGE_PROPERTIES,
-    bank=MERGE,
+    misconceptions=MERGE,
     show=Show(
         questions=("small numbers",),
         inputs=("x",),
         order={"tokens": 0},
         axes={"tokens": ("token", "feature")},
     ),
-    again="Code",
 )
 WRITE_LAYER = Implement(
     form=Form(
@@ -1056,7 +764,7 @@ WRITE_LAYER = Implement(
     ask_about=layer_questions,
     oracle=oracle_of(layer),
     properties=LAYER_PROPERTIES,
-    bank=LAYER,
+    misconceptions=LAYER,
     show=Show(
         questions=(
             "small numbers",
@@ -1068,134 +776,34 @@ WRITE_LAYER = Implement(
         order={"output": 0},
         axes={"output": ("token", "feature")},
     ),
-    again="Code",
 )
 
 
-def costs_of(
-    part: Callable, products: tuple[int, int] = (400, 400), weights=(25, 200)
-) -> tuple[float, ...]:
-    """What a layer of width 16 costs with 1 and with 8 heads, for 5 tokens.
+class WithTorchsAttention(MultiHeadSelfAttention):
+    """A right layer that leaves scores and softmax to torch."""
 
-    products: of numbers, to make all scores. weights: of all heads.
-    """
-    layers = (part(16, h) for h in (1, 8))
-    parameters = (sum(p.numel() for p in layer.parameters()) for layer in layers)
-    return (*parameters, *products, *weights)
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (split_heads(t, self.num_heads) for t in self.qkv(x).chunk(3, -1))
+        return self.proj(merge_heads(F.scaled_dot_product_attention(q, k, v)))
 
 
-MORE_COST_MORE = Wrong(
-    "more-heads-cost-more",
-    "Here eight heads cost more parameters or products than one. They would if each "
-    "were as wide as the token.",
-    "How wide is one of eight heads, and how wide are all together?",
-)
-PREDICT_COSTS = PredictNumbers(
-    right=costs_of(MultiHeadSelfAttention),
-    names=(
-        "The number of parameters with 1 head",
-        "The number of parameters with 8 heads",
-        "The number of products with 1 head",
-        "The number of products with 8 heads",
-        "The number of weights with 1 head",
-        "The number of weights with 8 heads",
-    ),
-    wrong=(
-        (costs_of(HeadsOfFullWidth.wrong, (400, 3200)), MORE_COST_MORE),
-        (costs_of(MultiHeadSelfAttention, (400, 3200)), MORE_COST_MORE),
-        ((1088, 8 * 1088, 400, 3200, 25, 200), MORE_COST_MORE),
-        (
-            costs_of(TokenSliced.wrong),
-            Wrong(
-                TokenSliced.name,
-                "Here each head projects a slice of the token, with small matrices.",
-                TokenSliced.ask,
-            ),
-        ),
-        (
-            costs_of(OneHeadRepeated.wrong),
-            Wrong(
-                OneHeadRepeated.name,
-                "Here eight heads share one set of projections.",
-                OneHeadRepeated.ask,
-            ),
-        ),
-        (
-            (1024, 1024, 400, 400, 25, 200),
-            Wrong(
-                "biases-left-out",
-                "These are the entries of the four matrices alone.",
-                "What else does nn.Linear learn?",
-            ),
-        ),
-        (
-            (816, 816, 400, 400, 25, 200),
-            Wrong(
-                NoOutputProjection.name,
-                "These are the projections of queries, keys and values.",
-                NoOutputProjection.ask,
-            ),
-        ),
-        (
-            costs_of(MultiHeadSelfAttention, (400, 50)),
-            Wrong(
-                "one-head-counted",
-                "With 8 heads, 50 products are what one head needs.",
-                "How many heads make scores?",
-            ),
-        ),
-        (
-            costs_of(MultiHeadSelfAttention, weights=(25, 25)),
-            Wrong(
-                WeightsAveraged.name,
-                "Here all heads together have one table of weights.",
-                WeightsAveraged.ask,
-            ),
-        ),
-    ),
-    ask="Write down the shapes of all matrices for h = 1 and h = 8. What differs?",
-    again="Check",
-)
-PREDICT_READING = Choose(
-    right="C",
-    because="Each head projects all features, so all heads change. And each query "
-    "compares itself with the key of token 2, so all rows change.",
-    wrong={
-        "A": Wrong(
-            "one-row-changes",
-            "Then no token would attend to another, and each head would read a slice.",
-            "What do the other tokens receive from token 2?",
-        ),
-        "B": Wrong(
-            TokenSliced.name,
-            "Then head 0 would own the first features of the token.",
-            "How many features does one column of a projection read?",
-        ),
-        "D": Wrong(
-            "rows-stay-apart",
-            "Then the other tokens would not see token 2 at all.",
-            "Which queries are compared with the key of token 2?",
-        ),
-    },
-    again="Check",
-)
 TEST_THE_RESHAPE = BreakIt(
-    right=(
-        MultiHeadSelfAttention,
-        layer_of(attend=lambda *qkv: (F.scaled_dot_product_attention(*qkv), None)),
+    right={
+        "the course's own": MultiHeadSelfAttention,
+        "one with torch's attention": WithTorchsAttention,
+    },
+    wrong=named(
+        LAYER, "split-by-reshape", "merge-by-reshape", "split-and-merge-by-reshape"
     ),
-    wrong=(inside(split_by_reshape), inside(merge_by_reshape), BOTH_BY_RESHAPE),
     ask="What is true of every layer that takes rows for tokens? And with how many "
     "heads does a reshape move nothing?",
-    again="Break it",
 )
+(BUG,) = named(LAYER, "scaled-by-heads")
 
 TASKS = {
-    "costs": PREDICT_COSTS,
     "split_heads": WRITE_SPLIT,
     "merge_heads": WRITE_MERGE,
-    "one_number": PREDICT_READING,
     "MultiHeadSelfAttention": WRITE_LAYER,
     "bare_reshape": TEST_THE_RESHAPE,
-    "find_the_bug": replace(WRITE_LAYER, bug=ScaledByHeads, again="The equation"),
+    "find_the_bug": replace(WRITE_LAYER, bug=BUG),
 }

@@ -18,6 +18,7 @@ class Report:
     passed: every property holds. answered: it is no untouched stub.
     misconceptions: short names of what was recognised.
     message: what was seen, and the question that leads on. title: the exercise's.
+    version: of the task, as in the catalogue. warning: why it does not count, or "".
     """
 
     id: str
@@ -28,6 +29,8 @@ class Report:
     message: str
     answered: bool = True
     title: str = ""
+    version: str = ""
+    warning: str = ""
 
     @property
     def state(self) -> str:
@@ -49,13 +52,17 @@ class Report:
         )
 
     def __repr__(self) -> str:
-        return f"{self.heading}\n\n{self.message}"
+        parts = (self.warning, self.heading, self.message)
+        return "\n\n".join(filter(None, parts))
 
     def _repr_html_(self) -> str:
         """HTML that takes its text colours from the page, so light and dark work."""
         colour = GREEN if self.passed else VERMILION if self.answered else GREY
+        first = (
+            f"<p><strong>{escape(self.warning)}</strong></p>" if self.warning else ""
+        )
         return (
-            f'<div style="border-left: 4px solid {colour}; padding: 0 1em">'
+            f'<div style="border-left: 4px solid {colour}; padding: 0 1em">{first}'
             f"<p><strong>{escape(self.heading)}</strong></p>"
             '<pre style="white-space: pre-wrap; background: none; color: inherit">'
             f"{escape(self.message)}</pre></div>"
@@ -64,7 +71,10 @@ class Report:
 
 @dataclass(frozen=True)
 class Row:
-    """A task on a score card. again: the chapter's section to read again, or ''."""
+    """A task on a score card.
+
+    again: the section to read again if an answer is not right yet, else "".
+    """
 
     id: str
     title: str
@@ -95,7 +105,10 @@ class ScoreCard:
     def last_line(self) -> str:
         """The sum, and what it is worth."""
         total = count(self.points, self.out_of)
-        return f"Total: {total}. This card is for you: nobody else sees it."
+        return (
+            f"Total: {total}. The best result of each task counts. "
+            "This card is for you: nobody else sees it."
+        )
 
     def export(self, path: str | Path) -> Path:
         """Write the card to a file, as .csv, .json or .html, and give its path.
@@ -116,7 +129,9 @@ class ScoreCard:
             path.write_text(f"{text}\n", encoding="utf-8")
         elif path.suffix == ".html":
             head = (
-                f'<!doctype html><meta charset="utf-8"><title>{self.notebook}</title>'
+                '<!doctype html><html lang="en"><meta charset="utf-8">'
+                '<meta name="color-scheme" content="light dark">'
+                f"<title>{self.notebook}</title>"
             )
             path.write_text(f"{head}\n{self._repr_html_()}\n", encoding="utf-8")
         else:
@@ -139,7 +154,7 @@ class ScoreCard:
         Where the page is narrower, the table scrolls inside its region. That can have
         the focus, so that the arrow keys scroll it, too.
         """
-        titles = ("Task", "Points", "State", "Read again")
+        titles = ("Task", "Points", "State", "Section to read again")
         look = 'style="padding: 0.3em 0.8em; text-align: left"'
         head = "".join(f'<th scope="col" {look}>{title}</th>' for title in titles)
         body = "".join(

@@ -19,8 +19,10 @@ from vit_encoder.check.judging.properties import (
     Property,
     agrees,
     each,
+    follows_order,
     holds,
     returns_right_shapes,
+    shows,
     stays_finite,
 )
 from vit_encoder.check.judging.questions import (
@@ -569,8 +571,7 @@ def rows_sum_to_one(trial: Trial) -> None:
     if adds_up_to_one(weights, -1):
         return
     if adds_up_to_one(weights, -2):
-        (wrong,) = named(ATTENTION, "softmax-over-queries")
-        raise Fails(wrong.seen, wrong.name)
+        raise shows(ATTENTION, "softmax-over-queries")
     trial.require_no_rounding()
     sums = weights.double().sum(-1).flatten()
     worst = float(sums[(sums - 1).abs().argmax()])
@@ -593,20 +594,6 @@ def averages_equal_values(trial: Trial) -> None:
     """If all keys carry the same value, that value comes out."""
     if not close(trial.output, trial.expected[0]):
         raise Fails("All values are equal, and yet another vector comes out.")
-
-
-@holds(
-    "the order of tokens does not matter",
-    "Does anything in your code depend on where a token stands?",
-    core=True,
-)
-def follows_order(trials: Trials) -> None:
-    """Tokens in another order give the same outputs in that order."""
-    before, after = trials["three axes"].output, trials["another order"].output
-    apart = (before.double()[:, :, None] - after.double()[:, None]).abs().amax(-1)
-    limit = tolerance_of(before)
-    if not ((apart.amin(-1) < limit).all() and (apart.amin(-2) < limit).all()):
-        raise Fails("When the tokens change places, the outputs change values.")
 
 
 @holds(
@@ -663,8 +650,7 @@ def has_three_projections(trial: Trial) -> None:
 def one_for_two(first: str, second: str) -> Fails:
     """Two projections are one and the same."""
     if (first, second) == ("query.weight", "key.weight"):
-        (wrong,) = named(SELF_ATTENTION, "query-is-key")
-        return Fails(wrong.seen, wrong.name, wrong.ask)
+        return shows(SELF_ATTENTION, "query-is-key")
     text = f"Its {first} and its {second} are one and the same parameter."
     return Fails(text, "missing-parameters", "")
 
@@ -695,7 +681,10 @@ ATTENTION_PROPERTIES: tuple[Property, ...] = (
     ),
     rows_sum_to_one,
     averages_equal_values,
-    follows_order,
+    follows_order(
+        *("three axes", "another order"),
+        ask="Does anything in your code depend on where a token stands?",
+    ),
     spread_ignores_width,
     agrees(
         "the numbers agree with the definition in float64",

@@ -41,7 +41,7 @@ def self_attention_weights() -> dict[str, Tensor]:
         x = patches - patches.mean(dim=0)  # (N, D)
         x = x / x.pow(2).mean(dim=-1, keepdim=True).sqrt()  # (N, D)
 
-    Source: tools/train_self_attention.py, which trained them to denoise patches. They
+    Source: studies/train_self_attention.py, which trained them to denoise patches. They
     classify nothing. Licence: MIT.
     """
     from safetensors.torch import load_file
@@ -64,7 +64,7 @@ def text_line() -> dict[str, Tensor]:
         encoder            (1, N, D)       after the final LayerNorm
         skip               (1, N, D)       what the recogniser adds before its head
 
-    Source: PP-OCRv6_rec_small of PaddleOCR, Apache-2.0; tools/record_text_encoder.py.
+    Source: PP-OCRv6_rec_small of PaddleOCR, Apache-2.0; studies/record_text_encoder.py.
     """
     import numpy as np
     import torch
@@ -83,7 +83,7 @@ def text_encoder_weights() -> dict[str, Tensor]:
     things differ from a ViT: the MLP has SiLU in place of GELU, and the LayerNorms of
     the blocks have eps = 1e-5. `text_encoder` builds the encoder with both.
 
-    Source: PP-OCRv6_rec_small of PaddleOCR, Apache-2.0; tools/record_text_encoder.py.
+    Source: PP-OCRv6_rec_small of PaddleOCR, Apache-2.0; studies/record_text_encoder.py.
     """
     from safetensors.torch import load_file
 

@@ -1,25 +1,30 @@
 """Figures of the course: the map of the encoder, plots, and figures that answer.
 
-What needs matplotlib or anywidget is imported when it is first asked for.
+Each is imported when it is first asked for.
 """
 
 from importlib import import_module
 
-from vit_encoder.figures.attention_drawing import attention_drawing
-from vit_encoder.figures.block_drawing import block_drawing, norm_places_drawing
-from vit_encoder.figures.colours import HIDDEN, KEY, QUERY, TOGETHER, VALUE, WRONG
-from vit_encoder.figures.encoder_drawing import encoder_drawing
-from vit_encoder.figures.encoder_map import encoder_map
-from vit_encoder.figures.layer_norm_drawing import layer_norm_drawing
-from vit_encoder.figures.mlp_drawing import mlp_drawing
-from vit_encoder.figures.multi_head_drawing import multi_head_drawing
-from vit_encoder.figures.norm_axes_drawing import norm_axes_drawing
-from vit_encoder.figures.patches_drawing import patches_drawing
-from vit_encoder.figures.reshape_drawing import reshape_drawing
-
 _HOMES = {
     "ATTENTION": "style",
+    "HIDDEN": "colours",
+    "KEY": "colours",
+    "QUERY": "colours",
+    "TOGETHER": "colours",
+    "VALUE": "colours",
+    "WRONG": "colours",
     "AttentionExplorer": "self_attention",
+    "attention_drawing": "drawings.attention",
+    "block_drawing": "drawings.block",
+    "encoder_drawing": "drawings.encoder",
+    "encoder_map": "drawings.encoder_map",
+    "layer_norm_drawing": "drawings.layer_norm",
+    "mlp_drawing": "drawings.mlp",
+    "multi_head_drawing": "drawings.multi_head",
+    "norm_axes_drawing": "drawings.norm_axes",
+    "norm_places_drawing": "drawings.block",
+    "patches_drawing": "drawings.patches",
+    "reshape_drawing": "drawings.reshape",
     "show_attention": "photo",
     "show_branches": "branches",
     "show_changes": "norms",
@@ -37,26 +42,7 @@ _HOMES = {
     "use_style": "style",
 }
 
-__all__ = [
-    "HIDDEN",
-    "KEY",
-    "QUERY",
-    "TOGETHER",
-    "VALUE",
-    "WRONG",
-    "attention_drawing",
-    "block_drawing",
-    "encoder_drawing",
-    "encoder_map",
-    "layer_norm_drawing",
-    "mlp_drawing",
-    "multi_head_drawing",
-    "norm_axes_drawing",
-    "norm_places_drawing",
-    "patches_drawing",
-    "reshape_drawing",
-    *_HOMES,
-]
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> object:

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             workers=args.workers or usable_cores(),
             dask=args.dask,
-            walls=not args.no_sandbox,
+            isolated=not args.no_sandbox,
         )
     except REFUSALS as error:
         return refuse(reason(error))

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from vit_encoder.check import catalogue
 from vit_encoder.check.report import count
+from vit_encoder.grade.atomic import write_atomically
 from vit_encoder.grade.outcome import NOT_ANSWERED, Mark, Outcome
 from vit_encoder.grade.text import one_line, printable
-from vit_encoder.grade.whole import write_whole
 
 STATUS = {
     "marked": "Every task was marked.",
@@ -62,8 +62,8 @@ def write_feedback(folder: Path, outcomes: Sequence[Outcome]) -> None:
         name = feedback_name(outcome.submission)
         results = json.dumps(gradescope_results(outcome), indent=1)
         # Not lasting: for a class it would take a minute, and a run makes them again.
-        write_whole(folder / f"{name}.html", page(outcome), lasting=False)
-        write_whole(folder / f"{name}.results.json", f"{results}\n", lasting=False)
+        write_atomically(folder / f"{name}.html", page(outcome), lasting=False)
+        write_atomically(folder / f"{name}.results.json", f"{results}\n", lasting=False)
         written |= {f"{name}.html", f"{name}.results.json"}
     for file in folder.iterdir():
         if OURS.fullmatch(file.name) and file.name not in written:

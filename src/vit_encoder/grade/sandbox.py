@@ -1,8 +1,8 @@
 """A sandbox with a warm process that runs submissions, one after the other.
 
 bubblewrap shuts it off: no network, no home folder, nothing of the checks that knows
-what is right, a root folder that cannot be written to. Inside runs `worker`, with torch
-already imported.
+what is right, a root folder that cannot be written to. Inside runs `fork_server`, with
+torch already imported.
 """
 
 import contextlib
@@ -28,10 +28,10 @@ START = 120  # seconds for importing torch on a busy machine
 PAUSE = 0.1  # seconds between two looks at what a submission uses
 PACKAGE = Path(__file__).parents[1]
 COURSE = "/course"  # where it stands in the sandbox
-WALLS = "walls"  # tells the worker that nothing else runs beside it
+ISOLATED = "isolated"  # tells the fork server that nothing else runs beside it
 SCRATCH = "/scratch"  # the only folder there that can be written to
 INSIDE = {"PYTHONPATH": COURSE, "TMPDIR": SCRATCH, "HOME": SCRATCH}
-SHOWN_OF_GRADE = ("__init__.py", "syscalls.py", "wire.py", "worker.py")
+SHOWN_OF_GRADE = ("__init__.py", "syscalls.py", "wire.py", "fork_server.py")
 HOW_TO_GET_ONE = (
     "On Debian or Ubuntu: sudo apt-get install bubblewrap. On other systems, run this "
     "in a Linux container or virtual machine. With --no-sandbox, code of students runs "
@@ -76,11 +76,11 @@ USUAL = Limits()
 class Sandbox:
     """A warm process in a sandbox. Use it as a context manager.
 
-    walls: without them, nothing is shut off. SandboxError if it does not start.
+    isolated: if not, nothing is shut off. SandboxError if it does not start.
     """
 
-    def __init__(self, *, walls: bool = True, limits: Limits = USUAL):
-        self.walls = walls
+    def __init__(self, *, isolated: bool = True, limits: Limits = USUAL):
+        self.isolated = isolated
         self.limits = limits
         self.process: subprocess.Popen | None = None
         self.control: socket.socket | None = None
@@ -97,11 +97,11 @@ class Sandbox:
         """Start the warm process, and wait until it has imported torch."""
         self.control, other = socket.socketpair()
         with other:
-            if self.walls:
-                self.process = launch(in_bubblewrap(), INSIDE, other, WALLS)
+            if self.isolated:
+                self.process = launch(in_bubblewrap(), INSIDE, other, ISOLATED)
             else:
                 self.folder = tempfile.TemporaryDirectory(prefix="vit-encoder-")
-                places = without_walls(self.folder.name)
+                places = in_plain_folder(self.folder.name)
                 self.process = launch([], places, other, "")
         try:
             Line(self.control, time.monotonic() + START).receive()
@@ -235,8 +235,8 @@ def shown() -> list[tuple[Path, str]]:
     modules = [(path, path.name) for path in sorted(PACKAGE.glob("*.py"))]
     folders = [(PACKAGE / n, n) for n in ("data", "figures", "check/hearing")]
     own = [(PACKAGE / "grade" / name, f"grade/{name}") for name in SHOWN_OF_GRADE]
-    classroom = PACKAGE / "grade" / "classroom.py"
-    return [*modules, *folders, *own, (classroom, "check/__init__.py")]
+    stand_in = PACKAGE / "grade" / "check_in_sandbox.py"
+    return [*modules, *folders, *own, (stand_in, "check/__init__.py")]
 
 
 def copy_shown(course: Path) -> None:
@@ -250,7 +250,7 @@ def copy_shown(course: Path) -> None:
             shutil.copy(source, target)
 
 
-def without_walls(folder: str) -> dict[str, str]:
+def in_plain_folder(folder: str) -> dict[str, str]:
     """Where the course and a submission's files lie when nothing is shut off."""
     course, scratch = Path(folder, "course"), Path(folder, "scratch")
     copy_shown(course)
@@ -259,11 +259,11 @@ def without_walls(folder: str) -> dict[str, str]:
 
 
 def launch(
-    before: list[str], places: dict[str, str], other: socket.socket, walls: str
+    before: list[str], places: dict[str, str], other: socket.socket, isolated: str
 ) -> subprocess.Popen:
     """Start the warm process.
 
-    before: a command that runs it. other: its socket. walls: WALLS if it is shut off.
+    before: a command that runs it. other: its socket. isolated: ISOLATED, or "".
     """
     environment = {
         "PATH": "/usr/bin:/bin",
@@ -273,7 +273,7 @@ def launch(
         "OMP_NUM_THREADS": "1",  # many small tensors, and as many processes as cores
         "OPENBLAS_NUM_THREADS": "1",
     }
-    module = ["-m", "vit_encoder.grade.worker", str(other.fileno()), walls]
+    module = ["-m", "vit_encoder.grade.fork_server", str(other.fileno()), isolated]
     return subprocess.Popen(
         [*before, sys.executable, *module],
         pass_fds=[other.fileno()],
@@ -294,7 +294,7 @@ def in_bubblewrap() -> list[str]:
     return [*before, *bubblewrap()]
 
 
-def require_walls() -> None:
+def require_isolation() -> None:
     """Raise SandboxError if no sandbox can be had on this machine."""
     command = [*in_bubblewrap(), "/usr/bin/env", "true"]
     try:

@@ -16,10 +16,10 @@ from tqdm import tqdm
 from vit_encoder.grade.feedback import write_feedback
 from vit_encoder.grade.journal import Journal, JournalError
 from vit_encoder.grade.outcome import Outcome
-from vit_encoder.grade.run import Way, dask_workers, local_workers, mark_all
-from vit_encoder.grade.sandbox import USUAL, Limits, SandboxError, require_walls
+from vit_encoder.grade.sandbox import USUAL, Limits, SandboxError, require_isolation
 from vit_encoder.grade.submissions import Entry, find_submissions, read_submission
 from vit_encoder.grade.table import note_repeats, summary, write_table
+from vit_encoder.grade.workers import Settings, dask_workers, local_workers, mark_all
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -38,32 +38,32 @@ def grade(
     seed: int | None = None,
     workers: int = 1,
     dask: str | None = None,
-    walls: bool = True,
+    isolated: bool = True,
     limits: Limits = USUAL,
 ) -> list[Outcome]:
     """Mark a folder or a zip, and write the table and the feedback.
 
     seed: of the random inputs; fresh ones if None. dask: the address of a cluster,
-    instead of workers. walls: run the code of students in a sandbox. limits: of each
+    instead of workers. isolated: run the code of students in a sandbox. limits: of each
     submission. A run that was stopped goes on where it was. Raises one of REFUSALS,
     most often before anything is marked.
     """
     require_place(output, submissions)
-    if walls and not dask:  # a worker of a cluster says itself if it has none
-        require_walls()
+    if isolated and not dask:  # a worker of a cluster says itself if it has none
+        require_isolation()
     feedback = output.with_name(f"{output.stem}_feedback")
-    diary = output.with_name(f"{output.name}.journal")
+    journal_path = output.with_name(f"{output.name}.journal")
     try:
-        found = find_submissions(submissions, without=(output, feedback, diary))
+        found = find_submissions(submissions, without=(output, feedback, journal_path))
     except ValueError as error:
         raise Refused(str(error)) from error
-    way = Way(seed_of(diary, seed), walls, limits)
-    header = asdict(way) | {"depends_on": own_digest()}
+    settings = Settings(seed_of(journal_path, seed), isolated, limits)
+    header = asdict(settings) | {"depends_on": own_digest()}
     if dask:
-        open_workers = functools.partial(dask_workers, way, dask)
+        open_workers = functools.partial(dask_workers, settings, dask)
     else:
-        open_workers = functools.partial(local_workers, way, workers)
-    with Journal(diary, header) as journal, bar(len(found.entries)) as progress:
+        open_workers = functools.partial(local_workers, settings, workers)
+    with Journal(journal_path, header) as journal, bar(len(found.entries)) as progress:
         outcomes = {}
         with contextlib.closing(go_on(found.entries, journal, open_workers)) as made:
             for outcome in made:
@@ -75,7 +75,7 @@ def grade(
         journal.finish()
     if found.skipped:
         print(f"Left out, as nobody handed them in: {found.skipped} files or folders.")
-    print(f"Written: {output} and {feedback}{os.sep}. Seed: {way.seed}.")
+    print(f"Written: {output} and {feedback}{os.sep}. Seed: {settings.seed}.")
     print(summary(in_order))
     return in_order
 
@@ -114,7 +114,7 @@ def go_on(
         yield outcome
 
 
-def seed_of(diary: Path, seed: int | None) -> int:
+def seed_of(journal_path: Path, seed: int | None) -> int:
     """The seed that was asked for, else that of a run that was stopped, else a new one.
 
     A journal that cannot be read is left to Journal, which says so.
@@ -123,7 +123,7 @@ def seed_of(diary: Path, seed: int | None) -> int:
         return seed
     with (
         contextlib.suppress(OSError, ValueError, KeyError, TypeError),
-        diary.open(encoding="utf-8") as file,
+        journal_path.open(encoding="utf-8") as file,
     ):
         return int(json.loads(file.readline())["seed"])
     return secrets.randbits(62)

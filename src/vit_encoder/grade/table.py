@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from vit_encoder.check import catalogue
+from vit_encoder.grade.atomic import write_atomically
 from vit_encoder.grade.outcome import Outcome
 from vit_encoder.grade.text import one_line, printable, sentences
-from vit_encoder.grade.whole import write_whole
 
 FIRST = ("submission", "student", "status", "points", "out_of")
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # what a spreadsheet may take for a formula
@@ -32,7 +32,7 @@ def write_table(path: Path, outcomes: Sequence[Outcome]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*FIRST, *tasks, "note"])
     writer.writerows(_row(outcome, tasks) for outcome in outcomes)
-    write_whole(path, text.getvalue())
+    write_atomically(path, text.getvalue())
 
 
 def note_repeats(outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -22,14 +22,19 @@ from dataclasses import dataclass, fields, is_dataclass
 import torch
 from torch import Tensor
 
-from vit_encoder.check.hearing.data import Hearing, Problem, Reply
+from vit_encoder.check.hearing.data import (
+    MOST_AXES,
+    Hearing,
+    Opinion,
+    Problem,
+    Reply,
+)
 
 MAX_FRAME = 16 * 2**20  # bytes; an honest hearing has some four MB at most
-MOST_AXES = 16  # of a tensor
 MOST_ENTRIES = 10_000  # of a list or a dictionary
-PROBLEM = re.compile(r"[a-z0-9-]{1,60}")  # its name
+PROBLEM = re.compile(r"[a-z0-9-]{0,60}")  # its name
 LONGEST = 4000  # characters of a text in a hearing
-CLASSES = {cls.__name__: cls for cls in (Hearing, Problem, Reply)}
+CLASSES = {cls.__name__: cls for cls in (Hearing, Opinion, Problem, Reply)}
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (

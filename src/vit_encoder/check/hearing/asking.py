@@ -1,7 +1,7 @@
 """Put questions to an answer, in whatever process it lives."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -17,7 +17,8 @@ from vit_encoder.check.hearing.data import (
     Question,
     Reply,
 )
-from vit_encoder.check.hearing.errors import describe, not_answered, raised, unfit
+from vit_encoder.check.hearing.errors import not_answered, require_fit
+from vit_encoder.check.hearing.exceptions import class_names, is_stub, raised
 from vit_encoder.check.hearing.guard import TimeUp, Watch, on_meta, under_guard
 from vit_encoder.check.hearing.parameters import (
     Place,
@@ -25,28 +26,28 @@ from vit_encoder.check.hearing.parameters import (
     has_square,
     shared_pairs,
 )
+from vit_encoder.check.hearing.returned import as_left, plain, printed, read_outputs
 from vit_encoder.check.hearing.students_tests import LENT, anonymous
-
-UNWATCHED = nullcontext()
 
 
 def ask_all(answer: object, form: Form, questions: list[Question]) -> Hearing:
     """Put all questions to an answer; whatever it does, a Hearing comes back."""
-    problem = unfit(answer, form)
-    if problem:
-        return Hearing({}, problem)
     replies = {q.name: Reply(problem=LATE) for q in questions}
     turned = {}
     # A version that a test kept may be handed in, as it was lent or taken apart.
     reference = (*LENT, *map(anonymous, form.reference), *form.reference)
     watch = Watch(form.builtins, form.builtin_parts, reference)
 
+    def put(question: Question, place: int, *, turn: bool = False) -> Reply:
+        torch.default_generator.manual_seed(place)  # equal questions draw others
+        return ask(answer, form, question, watch, turn=turn)
+
     def put_questions():
-        for question in questions:
-            reply = ask(answer, form, question, watch)
-            replies[question.name] = reply
+        require_fit(answer, form)
+        for place, question in enumerate(questions):
+            reply = replies[question.name] = put(question, place)
             if has_square(reply):
-                turned[question.name] = ask(answer, form, question, watch, turn=True)
+                turned[question.name] = put(question, place, turn=True)
 
     hearing = under_guard(put_questions, replies)
     if watch.seen:
@@ -76,13 +77,14 @@ def ask(
     answer: Callable,
     form: Form,
     question: Question,
-    watch: AbstractContextManager = UNWATCHED,
+    watch: Watch | None = None,
     *,
     turn: bool = False,
 ) -> Reply:
     """Put one question; an error of the answer becomes a Problem.
 
-    watch: around calls of the answer. turn: set square matrices the other way round.
+    watch: around calls of the answer, if it is not the course's own. turn: set square
+    matrices the other way round.
     """
     try:
         return reply_to(answer, form, question, watch, turn)
@@ -90,23 +92,21 @@ def ask(
         return Reply(problem=error.problem)
     except (TimeUp, KeyboardInterrupt):
         raise
-    except NotImplementedError as error:
-        if question.device == "cpu":
-            return Reply(problem=not_answered())
-        return Reply(problem=raised(error))
     except BaseException as error:  # SystemExit, too: the notebook goes on
-        errors = tuple(kind.__name__ for kind in type(error).__mro__)
-        return Reply(problem=raised(error), errors=errors)
+        if issubclass(type(error), NotImplementedError) and is_stub(error):
+            return Reply(problem=not_answered())
+        return Reply(problem=raised(error, answer), errors=class_names(error))
 
 
 def reply_to(
     answer: Callable,
     form: Form,
     question: Question,
-    watch: AbstractContextManager,
+    watch: Watch | None,
     turn: bool,
 ) -> Reply:
     """Build the answer, call it, and bring home plain data."""
+    seeds = watch.seeds if watch else 0
     inputs = [fresh(x, question) for x in question.inputs]
     places: dict[str, Place] = {}
     parameters: dict[str, tuple[int, ...]] = {}
@@ -121,28 +121,30 @@ def reply_to(
             return Reply(parameters=parameters, problem=error.problem)
         if question.initial:
             views = {n: place.view(place.tensor) for n, place in places.items()}
-            initial = {name: plain(view) for name, view in views.items()}
+            dtypes = {n: value.dtype for n, value in question.parameters.items()}
+            initial = {n: plain(view).to(dtypes[n]) for n, view in views.items()}
         for name, place in places.items():
             place.put(question.parameters[name])
     # On meta every call is slow, and none is made that was not made on the CPU.
-    with on_meta() if question.device == "meta" else watch:
+    before = printed()
+    with on_meta() if question.device == "meta" else watch or nullcontext():
         if form.call:
             result = form.call(answer, inputs, question.parameters)
         else:
             result = rehearsed(call, question)(*inputs)
-    outputs = read_outputs(result, form.outputs)
+    came, outputs = read_outputs(result, form, question, printed() > before)
     reply = Reply(
-        tuple(plain(x) for x in outputs),
-        tuple(plain(x) if isinstance(x, Tensor) else x for x in inputs),
+        outputs,
+        tuple(map(as_left, inputs, question.inputs)),
         taken=tuple(places),
         shared=shared_pairs(places),
         parameters=parameters,
         initial=initial,
-        seeded=bool(getattr(watch, "seeds", 0)),
+        seeded=bool(watch) and watch.seeds > seeds,
     )
     if question.cotangent is None:
         return reply
-    return replace(reply, gradients=gradients(outputs[0], question, inputs, places))
+    return replace(reply, gradients=gradients(came[0], question, inputs, places))
 
 
 def rehearsed(call: Callable, question: Question) -> Callable:
@@ -163,63 +165,21 @@ def fresh(value: object, question: Question) -> object:
     return copy.requires_grad_(question.cotangent is not None)
 
 
-def plain(tensor: Tensor) -> Tensor:
-    """A copy that is an ordinary tensor, whatever subclass came."""
-    copy = torch.empty(tuple(tensor.shape), dtype=tensor.dtype, device=tensor.device)
-    return copy.copy_(tensor.detach())
-
-
-def build(
-    answer: Callable, question: Question, watch: AbstractContextManager
-) -> nn.Module:
+def build(answer: Callable, question: Question, watch: Watch | None) -> nn.Module:
     """The module with the dtype and device of the inputs."""
     dtype = next(x.dtype for x in question.inputs if isinstance(x, Tensor))
     with torch.random.fork_rng(devices=[]):
         # Equal questions build equal modules; what differs then comes from forward.
         torch.default_generator.manual_seed(0)
-        with watch:
+        with watch if watch and not watch.built else nullcontext():
             module = answer(*question.arguments.values())
+        if watch:
+            watch.built = True
         module.train(question.training)
         if any(map(is_lazy, module.parameters())):
             on_cpu = replace(question, device="cpu")
             module.to(dtype=dtype)(*(fresh(x, on_cpu) for x in question.inputs))
     return module.to(dtype=dtype, device=question.device)
-
-
-def read_outputs(result: object, names: tuple[str, ...]) -> tuple[Tensor, ...]:
-    """The returned tensors; ProblemError says in one line what came instead."""
-    wanted = "one tensor"
-    if len(names) > 1:
-        wanted = f"a tuple ({', '.join(names)})"
-    if result is None:
-        raise ProblemError(
-            "returns-none", f"It returned None, expected {wanted}. Is there a `return`?"
-        )
-    if result is Ellipsis:
-        raise ProblemError("not-answered", not_answered().text)
-    outputs = result if len(names) > 1 else (result,)
-    fits = isinstance(outputs, tuple) and len(outputs) == len(names)
-    if not fits or not all(is_plain_tensor(x) for x in outputs):
-        raise ProblemError(
-            "wrong-type", f"It returned {describe_result(result)}, expected {wanted}."
-        )
-    return outputs
-
-
-def is_plain_tensor(thing: object) -> bool:
-    """A dense tensor."""
-    return isinstance(thing, Tensor) and thing.layout == torch.strided
-
-
-def describe_result(result: object) -> str:
-    """A returned thing as a message names it, with what is in it."""
-    if isinstance(result, tuple | list):
-        inside = ", ".join(type(x).__name__ for x in result[:4])
-        more = ", …" if len(result) > 4 else ""
-        return f"a {type(result).__name__} of ({inside}{more})"
-    if isinstance(result, Tensor):
-        return "one tensor"
-    return describe(result)
 
 
 def gradients(
@@ -230,7 +190,12 @@ def gradients(
         raise ProblemError(
             "gradient-cut", "No gradient flows from its output back to its input."
         )
-    output.backward(question.cotangent.to(output))
+    try:
+        output.backward(question.cotangent.to(output, copy=True))
+    except Exception as error:
+        problem = raised(error)
+        text = f"Its gradients cannot be computed. {problem.text}"
+        raise ProblemError(problem.name, text, problem.ask) from error
     tensors = ((i, x) for i, x in enumerate(inputs) if isinstance(x, Tensor))
     found = {f"input {i}": x.grad for i, x in tensors}
     for name, place in places.items():

@@ -1,11 +1,14 @@
 """What is asked of an answer and what it says: plain data, which can be sent."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 
+import torch
 from torch import Tensor
 
 LOUD = 2000  # characters from which on printing is worth a remark
+MOST_AXES = 16  # of a tensor that is looked at
 TIME_LIMIT = 5.0  # seconds of computing for a check; a right answer takes 0.1
 
 
@@ -34,7 +37,7 @@ class ProblemError(Exception):
 LATE = Problem("too-slow", f"It did not finish within {TIME_LIMIT:g} seconds.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Form:
     """What an answer must look like.
 
@@ -59,7 +62,7 @@ class Form:
     call: Callable | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Question:
     """Build yourself, take these parameters, and compute this.
 
@@ -86,6 +89,34 @@ class Question:
     secondary: bool = False
     initial: bool = False
     rehearsals: tuple[bool, ...] = ()
+
+    @cached_property
+    def content(self) -> tuple:
+        """All that is in it, so that equal questions are found to be equal."""
+        return tuple(content_of(getattr(self, f.name)) for f in fields(self))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Question) and self.content == other.content
+
+    @cached_property
+    def hash(self) -> int:
+        """Of the content, which may be long."""
+        return hash(self.content)
+
+    def __hash__(self) -> int:
+        return self.hash
+
+
+def content_of(value: object) -> Hashable:
+    """A value as something that can be compared and looked up."""
+    if isinstance(value, Tensor):
+        flat = value.detach().contiguous().flatten().view(torch.uint8)
+        return value.dtype, tuple(value.shape), flat.numpy().tobytes()
+    if isinstance(value, dict):
+        return tuple((name, content_of(entry)) for name, entry in value.items())
+    if isinstance(value, tuple):
+        return tuple(map(content_of, value))
+    return value
 
 
 @dataclass(frozen=True)
@@ -115,8 +146,25 @@ class Reply:
     problem: Problem | None = None
 
 
+@dataclass(frozen=True)
+class Opinion:
+    """What a student's test said of one version.
+
+    said: yes, no, or silent if it neither returned a value nor raised. An exception is
+        a no.
+    problem: why, with a name where it is a slip that people make.
+    stopped: it raised something else than an AssertionError.
+    calls: how it built or called the version at last, and what came back; a line each.
+    """
+
+    said: str
+    problem: Problem | None = None
+    stopped: bool = False
+    calls: str = ""
+
+
 # What may be said to one question: by a part, by a test, or as numbers and words.
-Said = Reply | Problem | str | list[float] | None
+Said = Reply | Opinion | str | list[float] | None
 
 
 @dataclass(frozen=True)

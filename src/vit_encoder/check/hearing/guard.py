@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import io
+import random
 import signal
 import sys
 import threading
@@ -14,7 +15,7 @@ from types import CodeType
 import torch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
-from vit_encoder.check.hearing.data import LATE, TIME_LIMIT, Hearing
+from vit_encoder.check.hearing.data import LATE, TIME_LIMIT, Hearing, ProblemError
 
 # The meta device has no data and stands in for a GPU. Its first operation loads
 # modules for a second; here that second is part of the import, not of a check.
@@ -22,7 +23,13 @@ torch.empty(1, 1, device="meta") @ torch.empty(1, 1, device="meta") / 2
 
 PATIENCE = 3  # how many times its limit a check may last by the clock on the wall
 SWITCHES = ("setprofile", "start_new_thread")  # behind them Watch is blind
-SEEDS = ("manual_seed",)  # what seeds a generator of torch in the end
+SEEDS = ("manual_seed",)  # what seeds a generator of torch
+SEEDERS = (  # the same in Python; on a GPU that was not used yet nothing else is called
+    torch.manual_seed,
+    torch.cuda.manual_seed,
+    torch.cuda.manual_seed_all,
+    random.seed.__func__,
+)
 TICK = 0.01  # seconds between two looks at the clocks, at least
 
 
@@ -57,6 +64,7 @@ class Watch(TorchFunctionMode):
     seen: ("built-in-used", "reference-used" or "guard-removed", name), in order. Code
         that is written to escape it can, as it runs in the same process.
     seeds: how often a generator was seeded.
+    built: a module was built under watch. What `__init__` does, it does every time.
     """
 
     def __init__(
@@ -72,28 +80,33 @@ class Watch(TorchFunctionMode):
             for kind, parts in (
                 ("built-in-used", builtin_parts),
                 ("reference-used", reference),
+                ("seed", SEEDERS),
             )
             for part in parts
         }
         self.kinds = Kinds(builtins)
         self.seen: list[tuple[str, str]] = []
         self.seeds = 0
+        self.built = False
         self.over = False
         self.profile = self.profiler()
 
     def __enter__(self):
         self.before = sys.getprofile()
-        super().__enter__()
+        if self.builtins:  # without a forbidden name there is nothing to see for a mode
+            super().__enter__()
         self.over = False
         sys.setprofile(self.profile)
         return self
 
     def __exit__(self, kind, error, trace):
         self.over = True
-        on_top = _get_current_function_mode() is self
-        if on_top:
-            super().__exit__(kind, error, trace)
-        in_place = on_top and sys.getprofile() == self.profile
+        in_place = sys.getprofile() == self.profile
+        if self.builtins:
+            on_top = _get_current_function_mode() is self
+            in_place = in_place and on_top
+            if on_top:
+                super().__exit__(kind, error, trace)
         sys.setprofile(self.before)
         # Python itself takes it away where a recursion is too deep to call it.
         if not in_place and error is None:
@@ -117,12 +130,17 @@ class Watch(TorchFunctionMode):
             if event == "call":
                 code = frame.f_code  # a name is compared fast, the whole of it is not
                 if code.co_name in names and code in parts:
-                    seen.append(parts[code])
-            elif event == "c_call" and kinds[called.__name__] and not self.over:
-                if kinds[called.__name__] == "seed":
-                    self.seeds += 1
-                else:
-                    seen.append((kinds[called.__name__], called.__name__))
+                    if parts[code][0] == "seed":
+                        self.seeds += frame.f_locals.get("a", 0) is not None
+                    else:
+                        seen.append(parts[code])
+            elif event == "c_call":
+                kind = kinds[called.__name__]
+                if kind and not self.over:
+                    if kind == "seed":
+                        self.seeds += 1
+                    else:
+                        seen.append((kind, called.__name__))
 
         return profile
 
@@ -167,29 +185,29 @@ def code_of(thing: Callable) -> CodeType:
 
 @contextlib.contextmanager
 def plain_torch() -> Iterator[None]:
-    """Gradients on and the CPU as default, whatever the notebook has set."""
+    """Gradients on and the CPU as default, whatever the notebook has set.
+
+    One thread: tensors are small here, and several would wait for each other.
+    """
     on_cpu = torch.get_default_device() == torch.device("cpu")
     # To set the device slows every call of torch, so only where it is another.
     device = contextlib.nullcontext() if on_cpu else torch.device("cpu")
-    with torch.inference_mode(False), torch.enable_grad(), device:
-        yield
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), device:
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager
 def repeatable() -> Iterator[None]:
-    """The same random numbers every time; then those from before go on.
-
-    One thread: tensors are small here, and several would wait for each other.
-    """
+    """The same random numbers every time; then those from before go on."""
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), plain_torch():
         warnings.simplefilter("ignore")
-        torch.manual_seed(0)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+        torch.default_generator.manual_seed(0)
+        yield
 
 
 @contextlib.contextmanager
@@ -286,7 +304,10 @@ def limit_by_thread(seconds: float) -> Iterator[None]:
 
 
 def under_guard(put_questions: Callable, replies: dict) -> Hearing:
-    """Run the questions under guard; replies is filled as far as they come."""
+    """Run the questions under guard; replies is filled as far as they come.
+
+    A ProblemError says that there is nothing to ask.
+    """
     sink = Sink()
     problem = None
     try:
@@ -294,4 +315,6 @@ def under_guard(put_questions: Callable, replies: dict) -> Hearing:
             put_questions()
     except TimeUp:
         problem = LATE
+    except ProblemError as error:
+        problem = error.problem
     return Hearing(replies, problem, sink.characters)

@@ -79,6 +79,7 @@ def find_places(
                 "wrong-parameter-shape",
                 f"Its parameter `{held}` has shape {tuple(tensor.shape)}, "
                 f"expected {shape}.",
+                "What goes into this part, and what comes out?",
             )
         rows = slice(index * len(value), (index + 1) * len(value))
         places[name] = Place(tensor, rows, turned, kernel)

@@ -19,6 +19,7 @@ import difflib
 import inspect
 import linecache
 import math
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
@@ -69,7 +70,8 @@ class Misconception:
     def text(self) -> str:
         """The source of the wrong version, with the right version's comments.
 
-        Raises ValueError if an old text does not stand exactly once in the right one.
+        Raises ValueError if an old text does not stand exactly once in the right one,
+        or two overlap.
         """
         source = source_of(self.right)
         for old in self.changes:
@@ -78,9 +80,14 @@ class Misconception:
                     f"{self.name}: expected {old!r} once in {self.right.__name__}, "
                     f"found it {source.count(old)} times"
                 )
-        for old, new in self.changes.items():
-            source = source.replace(old, new, 1)
-        return source
+        if not self.changes:
+            return source
+        # All at once, so that no edit meets what another has written.
+        olds = "|".join(map(re.escape, self.changes))
+        text, count = re.subn(olds, lambda old: self.changes[old[0]], source)
+        if count != len(self.changes):
+            raise ValueError(f"{self.name}: old texts overlap in {self.right.__name__}")
+        return text
 
     def code(self) -> str:
         """The wrong version as code, the wrong small part before what calls it."""

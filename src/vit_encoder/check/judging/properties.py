@@ -8,7 +8,7 @@ A property of one part is a function that says what it saw by raising `Fails`:
 The others are made here, from the names of the questions that show them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vit_encoder.check.hearing import asking
 from vit_encoder.check.hearing.data import Form
-from vit_encoder.check.judging.misconceptions import Misconception
+from vit_encoder.check.judging.misconceptions import Misconception, named
 from vit_encoder.check.judging.trials import (
     Fails,
     Trial,
@@ -174,10 +174,34 @@ def require_parameters(trial: Trial, optional: tuple[str, ...] = ()) -> None:
         text = f"It has no {shown}. Its parameters are: {has}."
         raise Fails(text, "missing-parameters", "")
     if trial.reply.shared:
-        first, second = trial.reply.shared[0]
-        text = f"Its {first} and its {second} are one and the same parameter."
-        ask = "Which parts should learn apart from one another?"
-        raise Fails(text, "shared-parameters", ask)
+        raise one_and_the_same(*trial.reply.shared[0])
+
+
+def one_and_the_same(first: str, second: str) -> Fails:
+    """What a property raises where two names stand for one parameter."""
+    text = f"Its {first} and its {second} are one and the same parameter."
+    ask = "Which parts should learn apart from one another?"
+    return Fails(text, "shared-parameters", ask)
+
+
+def follows_order(question: str, moved: str, *, ask: str) -> Property:
+    """Tokens in another order give the same outputs in that order."""
+
+    @holds("the order of tokens does not matter", ask, core=True)
+    def test(trials: Trials) -> None:
+        before, after = trials[question].output, trials[moved].output
+        apart = (before.double()[:, :, None] - after.double()[:, None]).abs().amax(-1)
+        limit = tolerance_of(before)
+        if not ((apart.amin(-1) < limit).all() and (apart.amin(-2) < limit).all()):
+            raise Fails("When the tokens change places, the outputs change values.")
+
+    return test
+
+
+def shows(misconceptions: Iterable[Misconception], name: str) -> Fails:
+    """What a property raises that shows one of these misconceptions."""
+    (wrong,) = named(misconceptions, name)
+    return Fails(wrong.seen, wrong.name, wrong.ask)
 
 
 # What every part has, with the names of the questions that show it.
@@ -293,8 +317,11 @@ def GRADIENTS(trial: Trial) -> None:  # noqa: N802
     "What should a caller see if one number of the input is nan?",
 )
 def PASSES_NAN_ON(trial: Trial) -> None:  # noqa: N802
-    """Where the oracle gives nan, so does the answer."""
-    if trial.expected[0].isnan().any() and not trial.output.isnan().any():
+    """Where the oracle gives nan, so does the answer, unless it refuses the input."""
+    if trial.problem():
+        return
+    hidden = trial.expected[0].isnan() & ~trial.output.isnan()
+    if hidden.any() and close(trial.output[~hidden], trial.expected[0][~hidden]):
         text = "A number of its input is nan, and the output hides it."
         raise Fails(text, "nan-hidden")
 

@@ -4,16 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vit_encoder.check.hearing.data import LOUD, Hearing, Problem, Reply
+from vit_encoder.check.hearing.meanings import NAMES as RAISED
 from vit_encoder.check.judging.misconceptions import Misconception
 from vit_encoder.check.judging.properties import Property
 from vit_encoder.check.judging.trials import Fails, Trials, close
 
-FOLLOWS = (
-    "",
-    "raises",
-    "wrong-error",
-    "gradient-cut",
-)  # what a failure of the core brings along
+# What a failure of the core brings along.
+FOLLOWS = RAISED | {"", "wrong-error", "gradient-cut"}
 
 
 @dataclass(frozen=True)

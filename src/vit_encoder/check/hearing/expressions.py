@@ -1,0 +1,203 @@
+"""Look at the line of a student's test that said no: what stood on its two sides."""
+
+import ast
+import builtins
+import functools
+import inspect
+import re
+import textwrap
+from types import CodeType, FrameType, FunctionType
+
+import torch
+from torch import Tensor, nn
+
+from vit_encoder.check.hearing.data import Problem
+from vit_encoder.check.hearing.exceptions import is_students, line_at
+
+FEW = 6  # as many numbers or things are shown
+NEAR = 1e-4  # how far two right programs are apart, absolute and relative, and more
+COMPARISONS = ("allclose", "equal", "isclose", "assert_close", "assert_allclose")
+# What draws anew, or changes what it is called on.
+CHANGING = re.compile(r"rand.*|normal|bernoulli|multinomial|dropout|.*seed|.*_")
+TOO_EXACT = "How far may two right programs be apart?"
+
+
+def two_sides(frame: FrameType, number: int) -> Problem:
+    """What stood on the two sides of the comparison in this line, as far as it is seen.
+
+    The name is too-exact where they differ by no more than two right programs may.
+    """
+    scope = {**frame.f_globals, **frame.f_locals}
+    seen = []
+    for comparison, *sides in comparisons(frame.f_code, number):
+        try:
+            values = [value_of(side, scope) for side in sides]
+            seen.append((holds(comparison, scope), values))
+        except Exception:
+            continue
+    failed = [values for held, values in seen if not held]
+    shown = failed or [values for _, values in seen]
+    return sides_seen(*shown[0]) if shown else Problem("", "")
+
+
+def holds(comparison: ast.expr, scope: dict[str, object]) -> bool:
+    """A comparison is true, for all entries."""
+    try:
+        value = value_of(comparison, scope)
+    except AssertionError:
+        return False
+    return value is None or bool(torch.as_tensor(value).all())
+
+
+def sides_seen(left: object, right: object) -> Problem:
+    """Two things that were compared, in words."""
+    apart, size = distance(left, right)
+    if 0 < apart <= NEAR * (1 + size):
+        text = f"Its two sides differ by no more than {apart:.2g}."
+        return Problem("too-exact", text, TOO_EXACT)
+    shown = [compact(side) for side in (left, right)]
+    if shown[0] == shown[1]:
+        more = f", and differ by up to {apart:.3g}" if 0 < apart < float("inf") else ""
+        return Problem("", f"Its two sides are each {shown[0]}{more}.")
+    return Problem("", f"Its two sides are {shown[0]} and {shown[1]}.")
+
+
+def distance(left: object, right: object) -> tuple[float, float]:
+    """How far two tensors or numbers are apart at most, and how large they are.
+
+    0 where they are no numbers of equal shape.
+    """
+    kinds = (Tensor, float)
+    if not (isinstance(left, kinds) or isinstance(right, kinds)):
+        return 0.0, 0.0
+    try:
+        a, b = (torch.as_tensor(x).detach().double() for x in (left, right))
+        if a.shape != b.shape and 1 not in (a.numel(), b.numel()):
+            return 0.0, 0.0
+        return float((a - b).abs().max()), float(torch.maximum(a.abs(), b.abs()).max())
+    except (TypeError, ValueError, RuntimeError):
+        return 0.0, 0.0
+
+
+@functools.lru_cache(maxsize=8)
+def tree_of(code: CodeType) -> tuple[ast.AST, int]:
+    """The source of a function as a tree, and the number of the line before it."""
+    try:
+        lines, first = inspect.getsourcelines(code)
+        return ast.parse(textwrap.dedent("".join(lines))), first - 1
+    except (OSError, SyntaxError, ValueError, TypeError):
+        return ast.Module([], []), 0
+
+
+def comparisons(
+    code: CodeType, number: int
+) -> list[tuple[ast.expr, ast.expr, ast.expr]]:
+    """The comparisons in a line of a function, each with its two sides."""
+    tree, before = tree_of(code)
+    found = decided(tree, number - before)
+    if not found:
+        return []
+    names = [node.id for node in ast.walk(found) if isinstance(node, ast.Name)]
+    parts = filter(None, [found, *(assigned(tree, name) for name in names)])
+    sides = []
+    for node in (node for part in parts for node in ast.walk(part)):
+        if isinstance(node, ast.Compare) and len(node.ops) == 1:
+            sides.append((node, node.left, node.comparators[0]))
+        elif isinstance(node, ast.Call) and called(node) in COMPARISONS:
+            given = [*node.args[:2]]
+            if isinstance(node.func, ast.Attribute) and len(given) == 1:
+                given = [node.func.value, *given]  # a.equal(b)
+            if len(given) == 2:
+                sides.append((node, *given))
+    return sides
+
+
+def decided(tree: ast.AST, number: int) -> ast.AST | None:
+    """What decided at this line: the statement, or the `if` around a mere value."""
+    around = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.stmt) and node.lineno <= number <= node.end_lineno
+    ]
+    around.sort(key=lambda node: node.end_lineno - node.lineno)
+    if not around or isinstance(around[0], ast.FunctionDef | ast.ClassDef):
+        return None
+    if isinstance(getattr(around[0], "value", None), ast.Constant):
+        return next((node.test for node in around if isinstance(node, ast.If)), None)
+    return around[0]
+
+
+def assigned(tree: ast.AST, name: str) -> ast.expr | None:
+    """What a name stands for that is set once, as in `ok = a == b`."""
+    values = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        and any(isinstance(t, ast.Name) and t.id == name for t in node.targets)
+    ]
+    return values[0] if len(values) == 1 else None
+
+
+def called(node: ast.Call) -> str:
+    """The last name of what is called."""
+    return getattr(node.func, "attr", getattr(node.func, "id", ""))
+
+
+def value_of(node: ast.expr, scope: dict[str, object]) -> object:
+    """Compute an expression anew. ValueError if that might give something else."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom):
+            raise ValueError("not computed again")
+        if isinstance(part, ast.Call) and not same_again(part, scope):
+            raise ValueError("not computed again")
+    code = compile(ast.Expression(node), "part", "eval")
+    return eval(code, scope)
+
+
+def same_again(node: ast.Call, scope: dict[str, object]) -> bool:
+    """The call gives what it gave before: it draws nothing, and changes nothing."""
+    name = called(node)
+    if isinstance(node.func, ast.Attribute):
+        return not CHANGING.fullmatch(name)
+    thing = scope.get(name, getattr(builtins, name, None))
+    if isinstance(thing, FunctionType):  # a version of the course, and no student's
+        return not is_students(thing.__code__)
+    return isinstance(thing, nn.Module) or hasattr(builtins, name)
+
+
+def assertion_of_a_tuple(frame: FrameType | None) -> Problem | None:
+    """The `assert (condition, "text")` of a test, if it has one."""
+    tree, before = tree_of(frame.f_code) if frame else (ast.Module([], []), 0)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assert) and isinstance(node.test, ast.Tuple):
+            text = "A tuple that is not empty is always true, and so is this `assert`."
+            ask = "Which brackets are too many?"
+            where = line_at(frame.f_code, before + node.lineno)
+            return Problem("assert-of-a-tuple", text, ask, where)
+    return None
+
+
+def compact(value: object) -> str:
+    """A thing in a few words: small tensors as numbers, large ones by their shape."""
+    try:
+        return compact_text(value)
+    except Exception:  # its class may be hostile
+        return f"a {type(value).__name__}"
+
+
+def compact_text(value: object) -> str:
+    """As `compact`; raises what the thing's own class raises."""
+    if isinstance(value, Tensor):
+        if value.numel() > FEW or value.is_meta:
+            return f"a tensor {tuple(value.shape)}"
+        return compact_text(value.tolist())
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if value is None or isinstance(value, int | str):
+        return f"{value!r:.60}"
+    if isinstance(value, tuple | list):
+        inside = [compact(x) for x in value[:FEW]] + ["…"] * (len(value) > FEW)
+        text = ", ".join(inside)
+        comma = "," if len(inside) == 1 else ""
+        return f"[{text}]" if isinstance(value, list) else f"({text}{comma})"
+    return f"a {type(value).__name__}"

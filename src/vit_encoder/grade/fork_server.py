@@ -1,0 +1,271 @@
+"""The process in the sandbox: imports torch once, then forks one child a submission.
+
+It speaks with the marking process over a socket that it is started with. The child gets
+a socket of its own, runs the cells, and sends what the answers say. When the marking
+process ends a submission, everything that it started is killed and its files are
+removed, before the next one begins.
+"""
+
+import array
+import contextlib
+import ctypes
+import gc
+import json
+import linecache
+import os
+import resource
+import shutil
+import signal
+import socket
+import sys
+import time
+import types
+from pathlib import Path
+
+from vit_encoder.check.hearing.data import Hearing, Problem
+from vit_encoder.grade.syscalls import deny
+from vit_encoder.grade.wire import MAX_FRAME, Line, encode
+
+MEMORY = 4 * 2**30  # bytes that a process may take beyond what torch has
+LIMITS = {  # for each process of a submission
+    resource.RLIMIT_CPU: 60,  # seconds
+    resource.RLIMIT_FSIZE: 32 * 2**20,
+    resource.RLIMIT_NOFILE: 256,
+    resource.RLIMIT_NPROC: 64,
+    resource.RLIMIT_CORE: 0,
+}
+ACL = "system.posix_acl_default"  # the rights that files to come will have
+ISOLATED = "isolated"  # the argument that says that nothing else runs beside it
+TOO_LARGE = Problem("too-large", "What it returned is too large to be looked at.")
+NOT_DUMPABLE = (4, 0)  # prctl: no other process may look into this one
+
+
+def main() -> None:
+    """Serve submissions until the marking process is gone."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    isolated = sys.argv[2] == ISOLATED
+    ctypes.CDLL(None).prctl(*NOT_DUMPABLE, 0, 0, 0)
+    prepare()
+    before = standing()
+    Line(control).send({"ready": True})
+    while True:
+        message, descriptors = receive_with_socket(control)
+        if message != b"begin":
+            return
+        channel = socket.socket(fileno=descriptors[0])
+        child = os.fork()
+        if child == 0:
+            control.close()
+            attend(channel)
+        channel.close()
+        if control.recv(5) != b"end":
+            return
+        clean(child, isolated)
+        same = standing() == before
+        Line(control).send({"clean": same and is_clean(isolated)})
+
+
+def standing() -> tuple:
+    """What the system grants this process, and a submission can take from it."""
+    kinds = sorted(n for n in dir(resource) if n.startswith("RLIMIT_"))
+    return (
+        [resource.getrlimit(getattr(resource, kind)) for kind in kinds],
+        os.getpriority(os.PRIO_PROCESS, 0),
+        os.sched_getscheduler(0),
+        os.sched_getaffinity(0),
+    )
+
+
+def receive_with_socket(control: socket.socket) -> tuple[bytes, list[int]]:
+    """A word, and the socket that came with it."""
+    size = array.array("i").itemsize
+    message, ancillary, _, _ = control.recvmsg(5, socket.CMSG_SPACE(size))
+    descriptors = array.array("i")
+    for _level, _kind, data in ancillary:
+        descriptors.frombytes(data[:size])
+    return message, list(descriptors)
+
+
+def prepare() -> None:
+    """What every submission needs, loaded once; nothing that starts a thread."""
+    import matplotlib.pyplot  # noqa: F401
+    import torch
+
+    import vit_encoder
+    import vit_encoder.check
+    import vit_encoder.data
+    import vit_encoder.figures
+
+    for part in vit_encoder.__all__:
+        getattr(vit_encoder, part)  # its module is imported now
+    torch.set_num_threads(1)
+    # A collection in a child would touch, and so copy, all that is loaded here.
+    gc.collect()
+    gc.freeze()
+
+
+def attend(channel: socket.socket) -> None:
+    """Run one submission in this child, and leave."""
+    code = 1
+    try:
+        restrain()
+        run_notebook(channel)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def restrain() -> None:
+    """Limits, a group of its own, and no terminal."""
+    os.setsid()
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    memory = {resource.RLIMIT_AS: pages * resource.getpagesize() + MEMORY}
+    for limit, value in (memory | LIMITS).items():
+        _, most = resource.getrlimit(limit)
+        value = value if most == resource.RLIM_INFINITY else min(value, most)
+        resource.setrlimit(limit, (value, value))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    os.chdir(scratch())
+    with contextlib.suppress(OSError):  # where memory is short, this goes first
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    deny()
+
+
+def run_notebook(channel: socket.socket) -> None:
+    """Run the cells one after the other; an exception ends its cell alone."""
+    from vit_encoder.check import check, open_line
+
+    line, heard = Line(channel), set()
+
+    def ask(message: dict) -> dict:
+        line.send(message)
+        return line.receive()
+
+    def tell(id: str, hearing: object) -> None:
+        heard.add(id)
+        message = {"heard": id, "hearing": encode(hearing)}
+        if len(json.dumps(message)) > MAX_FRAME:
+            message["hearing"] = encode(Hearing({}, TOO_LARGE))
+        line.send(message)
+
+    open_line(ask, tell)
+    module = types.ModuleType("__main__")
+    module.display = lambda *_, **__: None
+    sys.modules |= {"google.colab": Absent("google.colab")}
+    sys.modules["__main__"] = module
+    answers = {}
+    for number, cell in enumerate(line.receive()["cells"], 1):
+        line.send({"cell": number})
+        problem = run_cell(cell["source"], number, module)
+        if problem:
+            line.send({"problem": problem})
+        if cell["answer"] and problem and not hasattr(module, cell["answer"]):
+            line.send({"broken": cell["task"], "problem": problem})
+        elif cell["answer"]:
+            answers[cell["task"]] = getattr(module, cell["answer"], None)
+    for id, answer in answers.items():
+        if id not in heard:
+            line.send({"unchecked": id})
+            try:
+                check(id, answer)
+            except BaseException as error:
+                line.send({"problem": one_line(error)})
+    line.send({"done": True})
+
+
+class Absent(types.ModuleType):
+    """A part of Colab that is not here: whatever is called, nothing happens."""
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Absent(name)
+
+    def __call__(self, *_, **__) -> None:
+        return None
+
+
+def run_cell(source: str, number: int, module: types.ModuleType) -> str:
+    """Run one cell; what it raised, in one line, or ""."""
+    name = f"<cell {number}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+    try:
+        exec(compile(source, name, "exec"), vars(module))
+    except BaseException as error:  # SystemExit, too: the next cell still runs
+        return one_line(error)
+    return ""
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as its class and what it says."""
+    text = ""
+    with contextlib.suppress(BaseException):
+        text = " ".join(str(error).split())[:160]
+    name = type.__dict__["__name__"].__get__(type(error))  # whatever its class says
+    return f"{name}: {text}" if text else name
+
+
+def clean(child: int, isolated: bool) -> None:
+    """Kill all that a submission started, and remove what it wrote."""
+    everything = isolated and sandboxed()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1 if everything else child, signal.SIGKILL)
+    if not everything:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+    scratch().chmod(0o700)
+    for name in os.listxattr(scratch()):
+        with contextlib.suppress(OSError):
+            os.removexattr(scratch(), name)
+    for path in scratch().iterdir():
+        if path.is_dir() and not path.is_symlink():
+            make_removable(path)
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+
+
+def make_removable(folder: Path) -> None:
+    """Folders that may not be entered may not be emptied either."""
+    folder.chmod(0o700)
+    for path, folders, _ in os.walk(folder):
+        for name in folders:
+            if not os.path.islink(os.path.join(path, name)):
+                os.chmod(os.path.join(path, name), 0o700)
+
+
+def is_clean(isolated: bool) -> bool:
+    """No process but this one and the sandbox's own, and no file."""
+    if any(scratch().iterdir()) or ACL in os.listxattr(scratch()):
+        return False
+    if not isolated:
+        return True
+    for _ in range(50):  # a killed process of another parent is gone in a moment
+        others = [p for p in os.listdir("/proc") if p.isdigit()]
+        if set(map(int, others)) <= {1, os.getpid()}:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def sandboxed() -> bool:
+    """This process is in a process namespace of bubblewrap, where it may kill all.
+
+    That it was asked for is not enough, as what it started may live on without it. Nor
+    is what is seen here, as all may run in a bubblewrap of the teacher's own.
+    """
+    return os.getppid() == 1 and Path("/proc/1/comm").read_text().strip() == "bwrap"
+
+
+def scratch() -> Path:
+    """The only folder that can be written to."""
+    return Path(os.environ["TMPDIR"])
+
+
+if __name__ == "__main__":
+    main()
