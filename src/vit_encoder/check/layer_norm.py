@@ -26,6 +26,7 @@ from vit_encoder.check.judging.properties import (
     require_parameters,
     returns_right_shapes,
     runs,
+    shows,
     stays_finite,
 )
 from vit_encoder.check.judging.questions import (
@@ -539,10 +540,8 @@ BUILT_WRONG = edits(
 ELSEWHERE = ("no-gain-and-bias", "gain-forgotten", "epsilon-ignored")
 LIFTED = inside(LayerNorm, FUNCTION)
 INSIDE = tuple(m for m in LIFTED if m.name not in ELSEWHERE)
-MISCONCEPTIONS = {
-    "layer_norm": (*FUNCTION, *HALF),
-    "LayerNorm": (*BEHAVIOUR, *BUILT_WRONG, *LIFTED),
-}
+MODULE = (*BEHAVIOUR, *BUILT_WRONG, *LIFTED)
+MISCONCEPTIONS = {"layer_norm": (*FUNCTION, *HALF), "LayerNorm": MODULE}
 
 # The oracles.
 
@@ -839,13 +838,7 @@ def default_is_that_of_vit(trials: Trials) -> None:
         ask = "What shall hold if nobody says which epsilon?"
         raise Fails(text, "no-default-epsilon", ask)
     if trial.outputs and not trial.right() and trials["tiny features"].right():
-        raise known("other-default-epsilon")
-
-
-def known(name: str) -> Fails:
-    """It is this misconception of LayerNorm."""
-    (wrong,) = named(MISCONCEPTIONS["LayerNorm"], name)
-    return Fails(wrong.seen, name)
+        raise shows(MODULE, "other-default-epsilon")
 
 
 @holds(
@@ -865,7 +858,7 @@ def has_gain_and_bias(trials: Trials) -> None:
     try:
         KEEPS_DEVICE.test(trials)
     except Fails:
-        raise known("plain-tensors") from None
+        raise shows(MODULE, "plain-tensors") from None
     raise Fails("It has no parameters: nothing is learned.", "nothing-learned")
 
 
@@ -878,9 +871,9 @@ def uses_gain_and_bias(trials: Trials) -> None:
     """Other gains and biases give another output."""
     plain, learned = trials["small numbers"].output, trials["gain and bias"].output
     if close(learned, plain):
-        raise known("gain-and-bias-unused")
+        raise shows(MODULE, "gain-and-bias-unused")
     if close(learned, plain + BIAS):
-        raise known("gain-forgotten")
+        raise shows(MODULE, "gain-forgotten")
 
 
 @holds(
@@ -912,7 +905,7 @@ def only_normalises_when_new(trial: Trial) -> None:
     for start in named(BUILT_WRONG, "gain-starts-at-zero", "starts-swapped"):
         right = start.wrong(len(gain))
         if torch.equal(gain, right.weight) and torch.equal(bias, right.bias):
-            raise known(start.name)
+            raise shows(MODULE, start.name)
     name, values = ("gain", gain) if (gain != 1).any() else ("bias", bias)
     numbers = ", ".join(f"{value:.2f}" for value in values.tolist())
     raise Fails(f"In a new layer the {name} is [{numbers}].", "other-start")

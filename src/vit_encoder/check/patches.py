@@ -25,6 +25,7 @@ from vit_encoder.check.judging.properties import (
     refuses,
     returns_right_shapes,
     runs,
+    shows,
 )
 from vit_encoder.check.judging.questions import Normal, double, finish, with_nan
 from vit_encoder.check.judging.trials import Fails, Trial, Trials, close
@@ -808,12 +809,6 @@ EMBEDDINGS = MISCONCEPTIONS["PatchEmbedding"]
 WHICH_AXIS = "Which axis of each tensor is which: image, channel, row, column, patch?"
 
 
-def known(name: str, text: str = "") -> Fails:
-    """It is this misconception of PatchEmbedding. text: in place of what is seen."""
-    (wrong,) = named(PATCH_EMBEDDING, name)
-    return Fails.like(wrong, text)
-
-
 def patch_count(trial: Trial) -> int:
     """N of a question on PatchEmbedding."""
     sizes = trial.question.arguments
@@ -844,15 +839,17 @@ def class_token_is_learned(trial: Trial) -> None:
     shapes, outputs = trial.reply.parameters, trial.reply.outputs
     N, D = patch_count(trial), trial.question.arguments["dim"]
     if len(shapes.get("cls_token", ())) == 3 and shapes["cls_token"][0] > 1:
-        raise known("class-token-per-image")
+        raise shows(PATCH_EMBEDDING, "class-token-per-image")
     if any(len(s) > 1 and math.prod(s) == D for s in shapes.values()):
         return  # it is there, perhaps under another name
     if shapes.get("pos_embed", ())[-2:-1] == (N,) or has_tokens(trial, N):
-        raise known("no-class-token")
+        raise shows(PATCH_EMBEDDING, "no-class-token")
     if has_tokens(trial, N + 1):
         first, second = outputs[0][:, 0]
         learned = close(first, second)
-        raise known(f"class-token-{'not-learned' if learned else 'from-image'}")
+        raise shows(
+            PATCH_EMBEDDING, f"class-token-{'not-learned' if learned else 'from-image'}"
+        )
 
 
 def has_tokens(trial: Trial, count: int) -> bool:
@@ -874,14 +871,17 @@ def positions_are_learned(trials: Trials) -> None:
         rows = (1, *shapes["pos_embed"])[-2]
         found = {1: "one-position-for-all", N: "positions-before-class-token"}
         if rows in found:
-            raise known(found[rows])
+            raise shows(PATCH_EMBEDDING, found[rows])
         return
     if any(N in shape or N + 1 in shape for shape in shapes.values()):
         return  # they are there, under another name
     equal = trials["equal patches"]
     if equal.problem():
         return
-    raise known("no-positions" if places_alike(equal) else "positions-not-learned")
+    raise shows(
+        PATCH_EMBEDDING,
+        "no-positions" if places_alike(equal) else "positions-not-learned",
+    )
 
 
 def places_alike(trial: Trial) -> bool:
@@ -946,7 +946,7 @@ def class_token_ignores_images(trial: Trial) -> None:
     if close(first[0], second[0]):
         return
     if close(first[-1], second[-1]):
-        raise known("class-token-last")
+        raise shows(PATCH_EMBEDDING, "class-token-last")
     raise Fails("Token 0 differs from image to image.", "class-token-varies")
 
 
@@ -1042,18 +1042,18 @@ def require_patches(trial: Trial, got: Tensor, right: Tensor) -> None:
     got, right: the tokens of the patches without their positions, (B, N, D).
     """
     if any(close(got, bend(right)) for bend in BENDS):
-        raise known("projection-bent")
+        raise shows(PATCH_EMBEDDING, "projection-bent")
     for tokens, name in ((trial.output, "sum"), (got, "projection")):
         variance, mean = torch.var_mean(tokens.double(), -1, correction=0)
         if mean.abs().max() < 1e-3 and (variance - 1).abs().max() < 1e-3:
-            raise known(f"norm-of-the-{name}")
+            raise shows(PATCH_EMBEDDING, f"norm-of-the-{name}")
     spread, right_spread = (x - x.mean((0, 1)) for x in (got, right))
     factor = float((spread * right_spread).sum() / right_spread.square().sum())
     if not close(spread, factor * right_spread):
         return
     if abs(factor - 1) > 1e-5:
         if abs(factor - right.shape[-1] ** 0.5) < 1e-5:
-            raise known("embedding-scaled")
+            raise shows(PATCH_EMBEDDING, "embedding-scaled")
         text = f"The patches bring in {factor:.3g} times what they should."
         raise Fails(
             text, "patches-scaled", "What is done to a patch but to project it?"
@@ -1078,7 +1078,7 @@ def refuses_when_built(trial: Trial) -> None:
         return
     problem = trial.reply.problem
     if not problem or "positional argument" in problem.text:  # it was called
-        raise known("sizes-not-checked")
+        raise shows(PATCH_EMBEDDING, "sizes-not-checked")
     built = ", ".join(f"{n} {value}" for n, value in trial.question.arguments.items())
     raise Fails(
         f"Built with {built} it should raise a ValueError. {problem.text}",

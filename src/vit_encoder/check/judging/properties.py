@@ -201,7 +201,7 @@ def follows_order(question: str, moved: str, *, ask: str) -> Property:
 def shows(misconceptions: Iterable[Misconception], name: str) -> Fails:
     """What a property raises that shows one of these misconceptions."""
     (wrong,) = named(misconceptions, name)
-    return Fails(wrong.seen, wrong.name, wrong.ask)
+    return Fails.like(wrong)
 
 
 # What every part has, with the names of the questions that show it.
