@@ -818,7 +818,7 @@ WRONG_FUNCTION = {
     "device-fixed": [ones_made_on_cpu, moved_to_cpu],
     "not-deterministic": [with_dropout],
     "gradient-cut": [through_numpy, without_gradient, parameters_detached],
-    "raises": [misspelt],
+    "no-such-attribute": [misspelt],
     "returns-none": [returns_nothing],
     "wrong-type": [returns_list, returns_pair],
     "wrong-shape": [returns_means, *steps({OUTPUT: f"({OUTPUT}).flatten(0, -2)"})],
@@ -1074,7 +1074,7 @@ WRONG_MODULE = {
     ],
     "gain-forgotten": [
         NoGain,
-        *layers(before("self.weight = nn.Parameter(0 * x[0, 0] + 1)")),
+        *layers(before("self.weight = nn.Parameter(0 * x.flatten(0, -2)[0] + 1)")),
     ],
     "unbiased-and-outside": [Annotated],
     "epsilon-outside-root": [OutsideTheRoot],

@@ -800,7 +800,8 @@ WRONG_PATCHIFY = {
     "computed-in-float32": [float32_and_back],
     "input-changed": [cut_out],
     "gradient-cut": [through_numpy, without_gradient],
-    "wrong-type": [as_numpy, list_of_patches],
+    "numpy-returned": [as_numpy],
+    "wrong-type": [list_of_patches],
     "returns-none": [no_return],
     "not-deterministic": [shuffles],
     "wrong-shape": [
