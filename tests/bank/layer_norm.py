@@ -809,6 +809,7 @@ WRONG_FUNCTION = {
     ),
     "nan-hidden": steps({OUTPUT: f"({OUTPUT}).nan_to_num()"}),
     "seed-set": steps({FIRST: f"torch.manual_seed(0)\n    {FIRST}"}),
+    "token-lost": steps({"(x - mean) /": "(x - mean).mean(-1, True) /"}),
     "rounded": steps({OUTPUT: f"torch.round({OUTPUT}, decimals=3)"}),
     "axis-squeezed": steps({OUTPUT: f"({OUTPUT}).squeeze()"}),
     "input-overwritten": [centred_in_place],

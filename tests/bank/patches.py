@@ -1258,6 +1258,8 @@ WRONG_PATCH_EMBEDDING = {
         {ADD: "x = x + self.pos_embed.flip(1)"},
         {ADD: "x[:, 1:] = x[:, 1:] + self.pos_embed[:, :-1]"},
     ),
+    "positions-changed": linear({ADD: "x = x + torch.sin(self.pos_embed)"}),
+    "tokens-scaled": linear({"return x": "return x / 2"}),
     "positions-concatenated": linear(
         {ADD: "x = torch.cat([x, self.pos_embed.expand(len(x), -1, -1)], dim=-1)"}
     ),
@@ -1303,7 +1305,11 @@ WRONG_PATCH_EMBEDDING = {
         OtherNames,
         PositionsAsEmbedding,
         *linear(
-            {f"nn.Linear({IN}, dim)": f"nn.Sequential(nn.Linear({IN}, dim), nn.ReLU())"}
+            {
+                f"self.pos_embed = {PLACES}": f"self.positions = {PLACES}",
+                ADD: "x = x + self.positions",
+            },
+            {f"nn.Linear({IN}, dim)": f"nn.Sequential(nn.Linear({IN}, dim))"},
         ),
     ],
     "wrong-parameter-shape": [

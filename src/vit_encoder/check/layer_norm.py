@@ -749,7 +749,11 @@ def steps_of(normalised: Tensor, x: Tensor) -> tuple[Tensor, Tensor] | None:
 def require_steps(trial: Trial) -> None:
     """Fails if another mean is subtracted, or another deviation divides."""
     x, gain, bias, _ = values_of(trial)
-    steps = steps_of((trial.output.double() - bias) / gain, x.double())
+    normalised = (trial.output.double() - bias) / gain
+    if close(normalised, 0 * normalised):
+        ask = "What is left of the differences between the features?"
+        raise Fails("Every token comes out as the bias alone.", "token-lost", ask)
+    steps = steps_of(normalised, x.double())
     if not steps:
         return
     right = x.double().mean(-1, True), x.double().std(-1, correction=0, keepdim=True)
@@ -811,7 +815,7 @@ def uses_epsilon(ignored: str) -> Property:
             text = f"It gives the same for eps = 1e-06 and for eps = {LARGE:g}."
             raise Fails(text, ignored)
         for trial in (other, trials["tiny features"]):
-            if not one.right():
+            if not trials["three axes"].right():
                 trial.require_right()
             x, *_, eps = values_of(trial)
             variance, text = x[0].var(correction=0), ""
@@ -849,7 +853,9 @@ def default_is_that_of_vit(trials: Trials) -> None:
 def has_gain_and_bias(trials: Trials) -> None:
     """They are parameters, one number for each feature."""
     trial = trials["small numbers"]
-    if trial.outputs and trial.reply.parameters:
+    if trial.reply.problem:
+        raise Fails.because(trial.problem())
+    if trial.reply.parameters:
         require_parameters(trial)
         more = ", ".join(trial.reply.parameters.keys() - {"weight", "bias"})
         if more:
@@ -907,19 +913,16 @@ def only_normalises_when_new(trial: Trial) -> None:
         if torch.equal(gain, right.weight) and torch.equal(bias, right.bias):
             raise shows(MODULE, start.name)
     name, values = ("gain", gain) if (gain != 1).any() else ("bias", bias)
-    numbers = ", ".join(f"{value:.2f}" for value in values.tolist())
+    numbers = ", ".join(f"{value:.3g}" for value in values.tolist())
     raise Fails(f"In a new layer the {name} is [{numbers}].", "other-start")
 
 
-CORE = (
-    returns_right_shapes(
-        "the shape (..., D) comes back",
-        *("small numbers", "three axes"),
-        ask="Which of your lines changes the shape?",
-    ),
-    tokens_stand_alone,
-    agrees_with_definition,
+SHAPES = returns_right_shapes(
+    "the shape (..., D) comes back",
+    *("small numbers", "three axes"),
+    ask="Which of your lines changes the shape?",
 )
+CORE = (tokens_stand_alone, agrees_with_definition)
 OWN_EDGES = (
     stays_finite(
         "a constant token becomes its bias",
@@ -954,6 +957,7 @@ FUNCTION_PROPERTIES = (
     REPEATS,
     counts_from_the_end,
     RUNS,
+    SHAPES,
     *CORE,
     uses_epsilon("epsilon-ignored"),
     *OWN_EDGES,
@@ -963,6 +967,7 @@ MODULE_PROPERTIES = (
     counts_from_the_end,
     RUNS,
     has_gain_and_bias,
+    SHAPES,
     uses_gain_and_bias,
     *CORE,
     same_in_training,
