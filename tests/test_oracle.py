@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 import vit_encoder
-from vit_encoder.check import oracle
+from vit_encoder.check.hearing.data import Question
+from vit_encoder.check.judging import oracle
 from vit_encoder.check.hearing.data import Question
 from vit_encoder.check.judging.questions import Normal
 

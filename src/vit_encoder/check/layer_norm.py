@@ -14,6 +14,7 @@ from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
     KEEPS_DEVICE,
+    KEEPS_DTYPE,
     KEEPS_NO_STATE,
     PASSES_NAN_ON,
     REPEATS,
@@ -940,8 +941,10 @@ OWN_EDGES = (
         ask=FROM_THE_END,
     ),
     PASSES_NAN_ON,
-    keeps_dtype("float16 is kept", "float16"),
-    *EDGES,
+    *(edge for edge in EDGES if edge is not KEEPS_DTYPE),
+    keeps_dtype(
+        "float16, float32 and float64 are kept", *("float16", "float32", "gradients")
+    ),
     each(
         "the gradient of a constant token is finite",
         ("gradients at a constant token",),
