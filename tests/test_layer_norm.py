@@ -140,11 +140,12 @@ FUNCTIONS = MISCONCEPTIONS["layer_norm"]
 
 
 def revealing_inputs():
-    """Tokens (2, 3, 4) that together expose every wrong version of the function."""
+    """Tokens (..., 4) that together expose every wrong version of the function."""
     rng = torch.Generator().manual_seed(0)
     usual = randn(rng, 2, 3, 4) * 3 + 1
     return {
         "usual": usual,
+        "four axes": torch.stack([usual, 2 * usual.flip(1)]),
         "small": usual / 3000,
         "constant": torch.full_like(usual, 3.0),
         "far from 0": usual.float() + 1e4,

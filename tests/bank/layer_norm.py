@@ -6,6 +6,7 @@ here stand other ways of writing the same, and other faults.
 
 import torch
 import torch.nn.functional as F
+from tests.bank.variants import variants
 from torch import nn
 
 import vit_encoder
@@ -104,6 +105,87 @@ class AsModule(nn.Module):
         return step_by_step(x, weight, bias, eps)
 
 
+def four_steps(x, weight, bias, eps):
+    mean = x.mean(dim=-1, keepdim=True)
+    variance = (x - mean).square().mean(dim=-1, keepdim=True)
+    normalised = (x - mean) / torch.sqrt(variance + eps)
+    return weight * normalised + bias
+
+
+def with_std_mean(x, weight, bias, eps):
+    std, mean = torch.std_mean(x, dim=-1, unbiased=False, keepdim=True)
+    return (x - mean) / (std**2 + eps).sqrt() * weight + bias
+
+
+def with_length(x, weight, bias, eps):
+    z = x - x.mean(axis=-1, keepdims=True)
+    length = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
+    return z / (length.square() / x.shape[-1] + eps).sqrt() * weight + bias
+
+
+def with_constants_in_float32(x, weight, bias, eps):
+    share = 1 / torch.tensor(x.shape[-1], dtype=torch.float32)
+    root = torch.sqrt(torch.tensor(eps, dtype=torch.float32))
+    z = x - x.sum(-1, keepdim=True) * share
+    variance = z.square().sum(-1, keepdim=True) * share
+    return z / torch.sqrt(variance + root**2) * weight + bias
+
+
+def with_tensors_of_constants(x, weight, bias, eps):
+    dim, epsilon = x.new_tensor(x.shape[-1]), torch.tensor(eps)
+    z = x.sub(x.sum(dim=-1, keepdim=True).div(dim))
+    root = z.square().sum(-1, True).div(dim).add(epsilon).rsqrt()
+    return z.mul(root).mul(weight).add(bias)
+
+
+def filled_in_place(x, weight, bias, eps):
+    y = x - x.mean(-1, keepdim=True)
+    y = y / (y.pow(2).mean(-1, keepdim=True) + eps).sqrt()
+    y *= weight
+    y += bias
+    return y
+
+
+def in_rows(x, weight, bias, eps):
+    shape = x.shape
+    x = x.reshape(-1, shape[-1])
+    mean, var = x.mean(1, keepdim=True), x.var(1, unbiased=False, keepdim=True)
+    return ((x - mean) / torch.sqrt(var + eps) * weight + bias).view(shape)
+
+
+def features_first(x, weight, bias, eps):
+    x = x.movedim(-1, 0)
+    x = (x - x.mean(0)) / (x.var(0, unbiased=False) + eps).sqrt()
+    return x.movedim(0, -1) * weight + bias
+
+
+def with_vmap(x, weight, bias, eps):
+    def one(token):
+        token = token - token.mean()
+        return token / (token.square().mean() + eps).sqrt() * weight + bias
+
+    return torch.vmap(one)(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+
+
+def calling_itself(x, weight, bias, eps):
+    if x.dim() > 1:
+        return torch.stack([calling_itself(part, weight, bias, eps) for part in x])
+    z = x - x.mean()
+    return z / torch.sqrt((z * z).mean() + eps) * weight + bias
+
+
+def with_logarithm(x: torch.Tensor, weight, bias, eps: float = 1e-5) -> torch.Tensor:
+    z = torch.sub(x, torch.mean(x, dim=-1, keepdim=True))
+    log = torch.log(torch.add(torch.square(z).mean(-1, True), eps))
+    return torch.addcmul(bias, z * torch.exp(-0.5 * log), weight)
+
+
+def made_wide(x, weight, bias, eps):
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    mean, var = wide.mean(-1, True), wide.var(-1, correction=0, keepdim=True)
+    return ((wide - mean) * torch.rsqrt(var + eps) * weight + bias).to(x.dtype)
+
+
 RIGHT_FUNCTION = [
     step_by_step,
     with_var,
@@ -119,6 +201,18 @@ RIGHT_FUNCTION = [
     with_asserts_and_prints,
     transposed_and_back,
     AsModule(),
+    four_steps,
+    with_std_mean,
+    with_length,
+    with_constants_in_float32,
+    with_tensors_of_constants,
+    filled_in_place,
+    in_rows,
+    features_first,
+    with_vmap,
+    calling_itself,
+    with_logarithm,
+    made_wide,
     lambda x, weight, bias, eps: with_var(x, weight, bias, eps),
 ]
 
@@ -197,6 +291,88 @@ class AroundRMS(nn.RMSNorm):
         return super().forward(x - x.mean(-1, keepdim=True)) + self.bias
 
 
+class AsInTorch(nn.Module):
+    __constants__ = ("eps",)
+
+    def __init__(self, normalized_shape, eps=1e-6, elementwise_affine=True):
+        super(AsInTorch, self).__init__()  # noqa: UP008, as people write it
+        self.normalized_shape, self.eps = (normalized_shape,), eps
+        self.weight = nn.Parameter(torch.empty(self.normalized_shape))
+        self.bias = nn.Parameter(torch.empty(self.normalized_shape))
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        nn.init.ones_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, input):
+        return four_steps(input, self.weight, self.bias, self.eps)
+
+    def extra_repr(self):
+        return f"{self.normalized_shape}, eps={self.eps}"
+
+
+class EpsilonInABuffer(nn.Module):
+    def __init__(self, dim, eps=0.000001):
+        super().__init__()
+        self.register_parameter("bias", nn.Parameter(torch.zeros(dim)))
+        self.register_parameter("weight", nn.Parameter(torch.ones(dim)))
+        self.register_buffer("eps", torch.tensor(eps))
+
+    def forward(self, x):
+        return with_var(x, self.weight, self.bias, self.eps)
+
+
+class OtherNamesToo(WithCourse):
+    @property
+    def gamma(self):
+        return self.weight
+
+    @property
+    def beta(self):
+        return self.bias
+
+    def normalise(self, x):
+        return step_by_step(x, 1, 0, self.eps)
+
+    def forward(self, x):
+        return self.gamma * self.normalise(x) + self.beta
+
+
+class HalfOfIt(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.weight = nn.Parameter(torch.Tensor(dim).fill_(1.0))
+
+
+class OtherHalf(HalfOfIt):
+    def __init__(self, dim, eps=1e-6):
+        super().__init__(dim)
+        self.bias = nn.Parameter(torch.zeros_like(self.weight))
+        self.dropout, self.linear, self.eps = nn.Dropout(0), None, float(eps)
+
+    def forward(self, x, mask=None):
+        y = course_layer_norm(x=x, weight=self.weight, bias=self.bias, eps=self.eps)
+        return self.dropout(y)
+
+
+class KeepsTheOutput(WithCourse):
+    """It counts its calls, which changes nothing."""
+
+    def __init__(self, dim, eps=1e-6):
+        super().__init__(dim, eps)
+        self.calls, self.last = 0, None
+        self.norm = lambda x: step_by_step(x, self.weight, self.bias, eps)
+
+    def forward(self, x):
+        self.calls += 1
+        self.last = self.norm(x) if self.training else with_sums(x, *self.learned())
+        return self.last
+
+    def learned(self):
+        return self.weight, self.bias, self.eps
+
+
 RIGHT_MODULE = [
     WithCourse,
     ThroughPackage,
@@ -206,6 +382,11 @@ RIGHT_MODULE = [
     FilledLater,
     KeepsTheMean,
     AroundRMS,
+    AsInTorch,
+    EpsilonInABuffer,
+    OtherNamesToo,
+    OtherHalf,
+    KeepsTheOutput,
 ]
 
 # Wrong answers of layer_norm: name → answers that must get exactly this name.
@@ -466,11 +647,68 @@ def calls_oracle(x, weight, bias, eps):
     return oracle.layer_norm(x, weight, bias, eps)
 
 
+def median_subtracted(x, weight, bias, eps):
+    centred = x - x.median(-1, keepdim=True).values
+    return (
+        centred / (x.var(-1, keepdim=True, correction=0) + eps).sqrt() * weight + bias
+    )
+
+
+def smallest_to_largest(x, weight, bias, eps):
+    low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
+    return (x - low) / (high - low + eps) * weight + bias
+
+
+def softmax_instead(x, weight, bias, eps):
+    return x.softmax(-1) * weight + bias
+
+
+MEAN, VARIANCE = (
+    "x.mean(dim=-1, keepdim=True)",
+    "(x - mean).square().mean(dim=-1, keepdim=True)",
+)
+ROOT, OUTPUT = "torch.sqrt(variance + eps)", "weight * normalised + bias"
+OVER = "(x - mean) /"
+FIRST = f"mean = {MEAN}"
+
+
+def steps(*changes):
+    """Variants of four_steps."""
+    return variants(four_steps, *changes)
+
+
+def over(axes):
+    """The edit that takes both statistics over other axes."""
+    return {
+        MEAN: f"x.mean(dim={axes}, keepdim=True)",
+        VARIANCE: f"(x - mean).square().mean(dim={axes}, keepdim=True)",
+    }
+
+
 WRONG_FUNCTION = {
-    "unbiased-variance": [std_with_bessel, squares_by_count_less_one],
-    "epsilon-outside-root": [std_and_epsilon],
+    "unbiased-variance": [
+        std_with_bessel,
+        squares_by_count_less_one,
+        *steps(
+            {VARIANCE: "x.var(-1, keepdim=True)"},
+            {OVER: "(x - mean) * 1 /", ROOT: "x.std(-1, keepdim=True)"},
+            {
+                VARIANCE: "x.std(-1, keepdim=True)",
+                ROOT: "torch.sqrt(variance**2 + eps)",
+            },
+        ),
+    ],
+    "epsilon-outside-root": [
+        std_and_epsilon,
+        *steps(
+            {
+                VARIANCE: "x.std(-1, unbiased=False, keepdim=True)",
+                ROOT: "(variance + eps)",
+            }
+        ),
+    ],
     "unbiased-and-outside": [std_of_torch_and_epsilon],
-    "divided-by-variance": [over_the_variance],
+    "divided-by-variance": [over_the_variance, *steps({ROOT: "variance"})],
     "root-of-deviation": [root_of_root],
     "squared-instead-of-root": [power_of_two],
     "epsilon-ignored": [
@@ -485,14 +723,95 @@ WRONG_FUNCTION = {
     "statistics-of-features": [of_features],
     "mean-not-subtracted": [root_mean_square],
     "mean-kept": [only_scaled],
-    "spread-kept": [only_centred],
+    "spread-kept": [only_centred, *steps({ROOT: "(variance + eps) ** (1 // 2)"})],
     "one-pass-variance": [squares_minus_square, squares_minus_square_clamped],
     "axis-of-mean-lost": [mean_without_keepdim],
     "gain-and-bias-swapped": [parameters_first_and_last],
     "bias-multiplied": [product_of_all],
     "no-gain-and-bias": [only_normalised],
     "bias-stretched": [shifted_then_stretched],
-    "squares-not-averaged": [length_one],
+    "squares-not-averaged": [
+        length_one,
+        *steps({f"{OVER} {ROOT}": "F.normalize(x - mean, dim=-1)"}),
+    ],
+    "mean-before-square": steps({VARIANCE: "(x - mean).mean(-1, True) ** 2"}),
+    "mean-left-in-variance": steps({VARIANCE: "x.pow(2).mean(-1, True)"}),
+    "mean-not-squared": steps({VARIANCE: "(x * x).mean(-1, True) - mean"}),
+    "variance-negative": steps({VARIANCE: "mean**2 - (x**2).mean(-1, True)"}),
+    "absolute-deviations": steps(
+        {VARIANCE: "(x - mean).abs().mean(-1, True)", ROOT: "(variance + eps)"}
+    ),
+    "wrong-divisor": steps(
+        {VARIANCE: "x.std(-1, keepdim=True)"},
+        {ROOT: "(x - mean).abs().amax(-1, True)"},
+        {VARIANCE: "x.std(-1, keepdim=True) ** 2", ROOT: "(variance + eps)"},
+        {VARIANCE: "(x - mean).square().sum(-1, True) / len(x)"},
+        {ROOT: "(torch.sqrt(variance) + eps**0.5)"},
+    ),
+    "wrong-mean": [
+        median_subtracted,
+        smallest_to_largest,
+        *steps(
+            {MEAN: "x.sum(dim=-1, keepdim=True)"},
+            {MEAN: "x[..., :1]"},
+            {f"{OVER} {ROOT}": "F.normalize(x, dim=-1)"},
+            {f"return {OUTPUT}": "return weight * x + bias"},
+        ),
+    ],
+    "wrong-gain": steps(
+        {OUTPUT: "normalised / weight + bias"},
+        {OUTPUT: "weight**2 * normalised + bias"},
+        {OUTPUT: "weight.mean() * normalised + bias"},
+        {OUTPUT: "weight.abs() * normalised + bias"},
+    ),
+    "wrong-bias": steps(
+        {OUTPUT: "weight * normalised + bias.mean()"},
+        {OUTPUT: "weight * normalised + 2 * bias"},
+    ),
+    "bias-divided": steps({OUTPUT: f"(weight * (x - mean) + bias) / {ROOT}"}),
+    "gain-and-bias-before-norm": steps(
+        {FIRST: f"x = weight * x + bias\n    {FIRST}", OUTPUT: "normalised"}
+    ),
+    "gain-before-norm": steps(
+        {FIRST: f"x = weight * x\n    {FIRST}", OUTPUT: "normalised + bias"}
+    ),
+    "epsilon-as-floor": steps(
+        {"variance + eps": "variance.clamp(min=eps)"},
+        {"variance + eps": "torch.maximum(variance, x.new_tensor(eps))"},
+    ),
+    "epsilon-misplaced": steps(
+        {ROOT: "torch.sqrt(variance).clamp(min=eps)"},
+        {OUTPUT: f"{OUTPUT} + eps"},
+        {OVER: "(x - mean + eps) /"},
+    ),
+    "no-epsilon": steps(
+        {"variance + eps": "variance"},
+        {ROOT: "x.std(-1, unbiased=False, keepdim=True)"},
+    ),
+    "statistics-over-axis-1": steps(over("1")),
+    "statistics-over-axis-2": [axis_two, *steps(over("2"))],
+    "three-axes-assumed": [
+        for_three_axes,
+        *steps({MEAN: "x.mean(dim=2, keepdim=True)"}),
+    ],
+    "tokens-mixed": steps(
+        {MEAN: "x.mean(dim=-2, keepdim=True)"},
+        {VARIANCE: "(x - mean).square().mean(dim=1, keepdim=True)"},
+    ),
+    "images-mixed": steps(
+        over("(0, 1)"), {MEAN: "x.mean()"}, {MEAN: "x[0].mean(dim=-1, keepdim=True)"}
+    ),
+    "axis-of-mean-alone-lost": steps({MEAN: "x.mean(dim=-1)"}),
+    "axis-of-variance-lost": steps({VARIANCE: "x.var(dim=-1, unbiased=False)"}),
+    "gradient-differs": steps(
+        {MEAN: "x.detach().mean(dim=-1, keepdim=True)"},
+        {VARIANCE: "(x - mean).detach().square().mean(dim=-1, keepdim=True)"},
+    ),
+    "nan-hidden": steps({OUTPUT: f"({OUTPUT}).nan_to_num()"}),
+    "seed-set": steps({FIRST: f"torch.manual_seed(0)\n    {FIRST}"}),
+    "token-lost": steps({"(x - mean) /": "(x - mean).mean(-1, True) /"}),
+    "rounded": steps({OUTPUT: f"torch.round({OUTPUT}, decimals=3)"}),
+    "axis-squeezed": steps({OUTPUT: f"({OUTPUT}).squeeze()"}),
     "input-overwritten": [centred_in_place],
     "input-changed": [writes_into_input],
     "dtype-changed": [in_half, in_float32],
@@ -501,11 +820,9 @@ WRONG_FUNCTION = {
     "not-deterministic": [with_dropout],
     "gradient-cut": [through_numpy, without_gradient, parameters_detached],
     "no-such-attribute": [misspelt],
-    "no-such-axis": [axis_two],
-    "unpacking-does-not-fit": [for_three_axes],
     "returns-none": [returns_nothing],
     "wrong-type": [returns_list, returns_pair],
-    "wrong-shape": [returns_means],
+    "wrong-shape": [returns_means, *steps({OUTPUT: f"({OUTPUT}).flatten(0, -2)"})],
     "built-in-used": [
         calls_functional,
         calls_torch,
@@ -692,85 +1009,112 @@ class Inherited(vit_encoder.LayerNorm):
     pass
 
 
+class Layer(nn.Module):
+    def __init__(self, dim, eps=1e-6):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x):
+        return course_layer_norm(x, self.weight, self.bias, self.eps)
+
+
+def layers(*changes):
+    """Variants of Layer."""
+    return variants(Layer, *changes)
+
+
+def before(line):
+    """The edit that puts a line before the last one of `forward`."""
+    return {"return course": f"{line}\n        return course"}
+
+
+CALL = "course_layer_norm(x, self.weight, self.bias, self.eps)"
+GAIN, BIAS = "nn.Parameter(torch.ones(dim))", "nn.Parameter(torch.zeros(dim))"
+KEEP = "self.eps = eps"
 WRONG_MODULE = {
-    "other-default-epsilon": [DefaultOfPyTorch, DefaultOfBERT],
-    "other-start": [RandomStart, BiasStartsAtOne],
-    "plain-tensors": [PlainInOwn],
+    "other-default-epsilon": [DefaultOfPyTorch, DefaultOfBERT, *layers({"1e-6": "0"})],
+    "other-start": [
+        RandomStart,
+        BiasStartsAtOne,
+        *layers(
+            {GAIN: "nn.Parameter(torch.full((dim,), 0.5))"},
+            {BIAS: "nn.Parameter(torch.randn(dim))"},
+        ),
+    ],
+    "plain-tensors": [
+        PlainInOwn,
+        *layers(
+            {
+                GAIN: "torch.ones(dim, requires_grad=True)",
+                BIAS: "torch.zeros(dim, requires_grad=True)",
+            }
+        ),
+    ],
     "nothing-learned": [NothingLearned, InBuffers],
-    "missing-parameters": [PyTorchNames, NoBias],
+    "missing-parameters": [PyTorchNames, NoBias, *layers({GAIN: "torch.ones(dim)"})],
     "shared-parameters": [SameTensor],
-    "wrong-parameter-shape": [TokensAndFeatures],
-    "scalar-gain": [OneNumber],
-    "epsilon-not-kept": [AlwaysThatOfPyTorch],
-    "gain-and-bias-unused": [Unused],
-    "gain-forgotten": [NoGain],
+    "wrong-parameter-shape": [
+        TokensAndFeatures,
+        *layers(
+            {GAIN: "nn.Parameter(torch.ones(1, dim))"},
+            {BIAS: "nn.Parameter(torch.zeros(dim, 1))"},
+        ),
+    ],
+    "scalar-gain": [
+        OneNumber,
+        *layers(
+            {GAIN: "nn.Parameter(torch.ones(1))", BIAS: "nn.Parameter(torch.zeros(1))"}
+        ),
+    ],
+    "epsilon-not-kept": [AlwaysThatOfPyTorch, *layers({KEEP: "self.eps = 1e-6"})],
+    "gain-and-bias-unused": [
+        Unused,
+        *layers({CALL: "step_by_step(x, 1, 0, self.eps)"}),
+    ],
+    "gain-forgotten": [
+        NoGain,
+        *layers(before("self.weight = nn.Parameter(0 * x.flatten(0, -2)[0] + 1)")),
+    ],
     "unbiased-and-outside": [Annotated],
     "epsilon-outside-root": [OutsideTheRoot],
     "statistics-over-image": [OverImage],
     "input-overwritten": [InPlace],
     "batch-norm-instead": [BatchNormByHand],
-    "differs-in-training": [OnlyInTraining],
+    "differs-in-training": [
+        OnlyInTraining,
+        *layers(before("x = F.dropout(x, 0.1, self.training)")),
+    ],
+    "no-default-epsilon": layers({"eps=1e-6": "eps"}),
+    "more-learned": layers({KEEP: "self.eps = nn.Parameter(torch.tensor(eps))"}),
+    "gain-and-bias-swapped": layers(
+        {"self.weight, self.bias, self": "self.bias, self.weight, self"}
+    ),
+    "gradient-cut": layers(
+        {GAIN: f"{GAIN[:-1]}, requires_grad=False)"}, {CALL: f"nn.Parameter({CALL})"}
+    ),
+    "nan-hidden": layers({CALL: f"{CALL}.nan_to_num()"}),
+    "seed-set": layers({KEEP: f"{KEEP}\n        torch.manual_seed(0)"}),
+    "unasked-dropout": layers({CALL: f"F.dropout({CALL}, 0.1, self.training)"}),
+    "not-deterministic": layers({CALL: f"F.dropout({CALL}, 0.1)"}),
+    "state-kept": layers(
+        {
+            **before("self.eps, eps = 0.5, self.eps"),
+            "self.bias, self.eps": "self.bias, eps",
+        }
+    ),
+    "dtype-changed": layers(
+        before("x = x.double()"),
+        {CALL: f"{CALL}.half()"},
+    ),
+    "axis-squeezed": layers({CALL: f"{CALL}.squeeze()"}),
     "built-in-used": [Wrapped, BatchNormOfTorch, FromTorch, nn.LayerNorm],
     "reference-used": [Inherited, vit_encoder.LayerNorm],
 }
 
 for known in BUILT_WRONG:  # the task's own list has none of these
     WRONG_MODULE.setdefault(known.name, []).append(known.wrong)
-
-# Nobody recorded these: they fail, and get no name.
-
-
-def median_subtracted(x, weight, bias, eps):
-    centred = x - x.median(-1, keepdim=True).values
-    return (
-        centred / (x.var(-1, keepdim=True, correction=0) + eps).sqrt() * weight + bias
-    )
-
-
-def absolute_deviations(x, weight, bias, eps):
-    centred = x - x.mean(-1, keepdim=True)
-    return centred / (centred.abs().mean(-1, keepdim=True) + eps) * weight + bias
-
-
-def smallest_to_largest(x, weight, bias, eps):
-    low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
-    return (x - low) / (high - low + eps) * weight + bias
-
-
-def softmax_instead(x, weight, bias, eps):
-    return x.softmax(-1) * weight + bias
-
-
-def gain_of_one_more(x, weight, bias, eps):
-    return step_by_step(x, 1 + weight, bias, eps)
-
-
-def mean_left_in_variance(x, weight, bias, eps):
-    mean = x.mean(-1, keepdim=True)
-    return (x - mean) / (x.pow(2).mean(-1, True) + eps).sqrt() * weight + bias
-
-
-UNRECORDED = [
-    median_subtracted,
-    absolute_deviations,
-    smallest_to_largest,
-    softmax_instead,
-    gain_of_one_more,
-    mean_left_in_variance,
-]
-
-
-class GainOfOneMore(WithOwn):
-    def forward(self, x):
-        return step_by_step(x, 1 + self.weight, self.bias, self.eps)
-
-
-class MaximumNorm(WithOwn):
-    def forward(self, x):
-        centred = x - x.mean(-1, keepdim=True)
-        largest = centred.abs().amax(-1, keepdim=True)
-        return centred / (largest + self.eps) * self.weight + self.bias
-
 
 # Tests that a student may write.
 
@@ -829,7 +1173,13 @@ RIGHT = {
     "find_the_bug": RIGHT_FUNCTION,
 }
 WRONG = {"layer_norm": WRONG_FUNCTION, "LayerNorm": WRONG_MODULE}
-NAMELESS = {"layer_norm": UNRECORDED, "LayerNorm": [GainOfOneMore, MaximumNorm]}
+NAMELESS = {
+    "layer_norm": [
+        softmax_instead,
+        *steps({OUTPUT: f"({OUTPUT}).clamp(-3, 3)"}, {OUTPUT: f"{OUTPUT} + x"}),
+    ],
+    "LayerNorm": layers({f"return {CALL}": f"return x + {CALL}"}),
+}
 GOOD_TESTS = {"epsilon": [epsilon_of_three, tiny_tokens, two_epsilons]}
 WEAK_TESTS = {
     "epsilon": [

@@ -1,5 +1,7 @@
 """Answers that differ from another one in a few words."""
 
+import warnings
+
 from vit_encoder.check.judging.misconceptions import edit, edits
 
 
@@ -10,7 +12,9 @@ def variant(answer, changes):
     """
     name = "; ".join(" ".join(new.split()) for new in changes.values())
     (changed,) = edits(answer, edit(name, changes, "", ""))
-    found = changed.wrong
+    with warnings.catch_warnings():  # Python, too, sees what some of them do wrong
+        warnings.simplefilter("ignore", SyntaxWarning)
+        found = changed.wrong
     found.__name__ = f"{answer.__name__}: {name}"
     return found
 

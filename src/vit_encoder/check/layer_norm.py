@@ -1,5 +1,6 @@
 """Layer normalization: what people get wrong, what must hold, and the tasks."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -11,10 +12,11 @@ from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, inside
 from vit_encoder.check.judging.oracle import Get, oracle_of
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
-    GRADIENTS,
+    EDGES,
     KEEPS_DEVICE,
-    KEEPS_DIGITS,
-    KEEPS_INPUTS,
+    KEEPS_DTYPE,
+    KEEPS_NO_STATE,
+    PASSES_NAN_ON,
     REPEATS,
     Property,
     agrees,
@@ -24,10 +26,19 @@ from vit_encoder.check.judging.properties import (
     require_gradients,
     require_parameters,
     returns_right_shapes,
+    runs,
+    shows,
     stays_finite,
 )
-from vit_encoder.check.judging.questions import Normal, batch, double, finish, small
-from vit_encoder.check.judging.trials import Fails, Trial, Trials, close
+from vit_encoder.check.judging.questions import (
+    Normal,
+    batch,
+    double,
+    finish,
+    small,
+    with_nan,
+)
+from vit_encoder.check.judging.trials import Fails, Trial, Trials, close, tolerance_of
 from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.layer_norm import LayerNorm, layer_norm
 
@@ -43,6 +54,8 @@ SQUARES = "(wide - mean).square()"
 VARIANCE = f"{SQUARES}.mean(dim=-1, keepdim=True)"
 MADE_WIDE = "x.to(torch.promote_types(x.dtype, torch.float32))"
 GAIN_AND_BIAS = "weight * normalised + bias"
+FROM_THE_END = "Which axis holds the features however many axes stand in front?"
+LOST = "Which shape has the mean of (B, N, D), and how is it stretched to (B, N, D)?"
 
 
 def over(axes: str) -> dict[str, str]:
@@ -125,6 +138,24 @@ FUNCTION = edits(
         GITHUB + "torchcvnn/torchcvnn/issues/32",
     ),
     edit(
+        "epsilon-as-floor",
+        {"variance + eps": "variance.clamp(min=eps)"},
+        "Epsilon has an effect only where the variance is smaller.",
+        "Is epsilon added to the variance, or put in its place?",
+    ),
+    edit(
+        "epsilon-squared",
+        {"variance + eps": "variance + eps**2"},
+        "The square of epsilon is added to the variance, not epsilon.",
+        "Which of ε and ε² stands under the root?",
+    ),
+    edit(
+        "epsilon-above",
+        {"(wide - mean) /": "(wide - mean + eps) /", "variance + eps": "variance"},
+        "Epsilon is added to what is divided. A constant token gives infinity.",
+        "Which number must not become 0: the one above the line, or the one below?",
+    ),
+    edit(
         "epsilon-ignored",
         {"variance + eps": "variance + 1e-5"},
         "The value of eps has no effect: another one gives the same output.",
@@ -138,6 +169,54 @@ FUNCTION = edits(
         "The deviations are divided by the square of the variance, not by its root.",
         "Which power takes a variance back to the unit of the features?",
         GITHUB + "131250208/TPlinker-joint-extraction/issues/37",
+    ),
+    edit(
+        "power-before-division",
+        {ROOT: "(variance + eps) ** 1 / 2"},
+        "The deviations are divided by the variance and then by 2, not by its root.",
+        "In which order does Python work through `/ v ** 1 / 2`?",
+    ),
+    edit(
+        "brackets-forgotten",
+        {"(wide - mean) /": "wide - mean /"},
+        "Only the mean is divided, and what comes out is subtracted from the features.",
+        "Which does Python do first: the minus or the division?",
+    ),
+    edit(
+        "sign-turned",
+        {"(wide - mean) /": "(mean - wide) /"},
+        "Every output has the wrong sign: the features are subtracted from the mean.",
+        "Shall the largest feature come out as the largest, or as the smallest?",
+    ),
+    edit(
+        "mean-before-square",
+        {".square().mean(dim=-1, keepdim=True)": ".mean(-1, keepdim=True).square()"},
+        "The variance is 0 for every token, so that epsilon alone is under the root.",
+        "What is the mean of the deviations, before anything is squared?",
+    ),
+    edit(
+        "mean-left-in-variance",
+        {SQUARES: "wide.square()"},
+        "The mean of the squares serves as the variance, with the mean still in them.",
+        "From what are the deviations measured?",
+    ),
+    edit(
+        "mean-not-squared",
+        {VARIANCE: "wide.square().mean(dim=-1, keepdim=True) - mean"},
+        "From the mean of the squares the mean is subtracted, not its square.",
+        "If x is a length in metres, which two units are subtracted here?",
+    ),
+    edit(
+        "variance-negative",
+        {VARIANCE: "mean.square() - wide.square().mean(dim=-1, keepdim=True)"},
+        "Every output is nan: the number under the root is negative.",
+        "Which is larger: the square of the mean, or the mean of the squares?",
+    ),
+    edit(
+        "absolute-deviations",
+        {SQUARES: "(wide - mean).abs()", ROOT: "(variance + eps)"},
+        "The deviations are divided by the mean of their sizes, not by σ.",
+        "What is averaged in a variance: the deviations, or their squares?",
     ),
     edit(
         "multiplied-by-deviation",
@@ -182,6 +261,20 @@ FUNCTION = edits(
         ATTENTION_IS_ALL,
     ),
     edit(
+        "statistics-over-axis-1",
+        over("1"),
+        "The mean runs over axis 1, counted from the front. With two axes these are "
+        "the features, with three the tokens.",
+        FROM_THE_END,
+    ),
+    edit(
+        "statistics-over-axis-2",
+        over("2"),
+        "The mean runs over axis 2, counted from the front. With three axes these are "
+        "the features, with four the tokens, and with two there is no axis 2.",
+        FROM_THE_END,
+    ),
+    edit(
         "statistics-over-image",
         over("(-2, -1)"),
         "All tokens of an image share one mean: when one token changes, all others "
@@ -219,8 +312,21 @@ FUNCTION = edits(
         {MEAN: "wide.mean(dim=-1)", VARIANCE: "wide.var(dim=-1, correction=0)"},
         "The means have lost an axis. The sizes do not fit, or fit by chance: then "
         "the mean of token 3 is subtracted from feature 3.",
-        "Which shape does the mean of (B, N, D) have, and how is it stretched to (B, "
-        "N, D)?",
+        LOST,
+        ATTENTION_IS_ALL,
+    ),
+    edit(
+        "axis-of-mean-alone-lost",
+        {MEAN: "wide.mean(dim=-1)"},
+        "The mean has lost an axis, so the sizes do not fit, or fit by chance.",
+        LOST,
+        ATTENTION_IS_ALL,
+    ),
+    edit(
+        "axis-of-variance-lost",
+        {VARIANCE: f"{SQUARES}.mean(dim=-1)"},
+        "The variance has lost an axis, so the sizes do not fit, or fit by chance.",
+        LOST,
         ATTENTION_IS_ALL,
     ),
     edit(
@@ -281,6 +387,33 @@ FUNCTION = edits(
         "The gain multiplies before the norm, so a gain that is the same for all "
         "features has no effect.",
         "What does the norm do to a token that was stretched before?",
+    ),
+    edit(
+        "gain-and-bias-before-norm",
+        {MADE_WIDE: f"weight * {MADE_WIDE} + bias", f"({GAIN_AND_BIAS})": "normalised"},
+        "Gain and bias come before the norm, which takes away most of what they do.",
+        "What does the norm do to a token that was stretched and shifted before?",
+    ),
+    edit(
+        "bias-subtracted",
+        {"normalised + bias": "normalised - bias"},
+        "The bias is subtracted where it should be added.",
+        "Which of gain and bias stretches, which shifts, and in which direction?",
+    ),
+    edit(
+        "gain-of-one-more",
+        {"weight * normalised": "(1 + weight) * normalised"},
+        "The gain is larger by 1 than the weight, as in Gemma.",
+        "Which weight leaves a normalised token as it is?",
+    ),
+    edit(
+        "bias-divided",
+        {
+            "(wide - mean) /": "(weight * (wide - mean) + bias) /",
+            f"({GAIN_AND_BIAS})": "normalised",
+        },
+        "The bias is divided by σ, as the deviations are.",
+        "Which of the two comes first: to divide, or to shift?",
     ),
     edit(
         "gain-of-tokens",
@@ -408,10 +541,8 @@ BUILT_WRONG = edits(
 ELSEWHERE = ("no-gain-and-bias", "gain-forgotten", "epsilon-ignored")
 LIFTED = inside(LayerNorm, FUNCTION)
 INSIDE = tuple(m for m in LIFTED if m.name not in ELSEWHERE)
-MISCONCEPTIONS = {
-    "layer_norm": (*FUNCTION, *HALF),
-    "LayerNorm": (*BEHAVIOUR, *BUILT_WRONG, *LIFTED),
-}
+MODULE = (*BEHAVIOUR, *BUILT_WRONG, *LIFTED)
+MISCONCEPTIONS = {"layer_norm": (*FUNCTION, *HALF), "LayerNorm": MODULE}
 
 # The oracles.
 
@@ -432,6 +563,8 @@ def normalised(x: Tensor, get: Get, dim: int, eps: float = oracle.EPS) -> Tensor
 
 SMALL = small([5, 1, 1, 1], [0, 4, 4, 0])
 CONSTANT = small([3, 3, 3, 3], [5, 1, 1, 1])
+USUAL = ("three axes", "as many tokens as features", "one token")
+LARGE = 5.0  # an epsilon above the variances of SMALL
 # Their mean and their squares are exact in float32, so that every version rounds alike.
 FAR = (small([1, 0, 0, 0], [0, 0, 0, 1]) + 10_000).float()
 ONES, ZEROS = small([1, 1, 1, 1])[0], small([0, 0, 0, 0])[0]
@@ -485,10 +618,11 @@ def function_questions(seed: int) -> list[Question]:
         Question("small numbers in a batch", (batch(SMALL), ONES, ZEROS, eps)),
         Question("a constant token", constant),
         Question("tiny features", (SMALL / 1000, ONES, ZEROS, eps)),
-        Question("a large epsilon", (SMALL, ONES, ZEROS, 0.5)),
+        Question("a large epsilon", (SMALL, ONES, ZEROS, LARGE)),
         Question("features near 10000", (FAR, ONES.float(), ZEROS.float(), eps)),
         *(Question(name, (*case, eps)) for name, case in cases.items()),
         Question("float16", (*half, eps)),
+        Question("a nan", (with_nan(three[0]), *three[1:])),
         Question("gradients", three, cotangent=normal(2, 5, 7)),
         Question("gradients at a constant token", constant, cotangent=normal(2, 4)),
         Question("another device", three, device="meta"),
@@ -508,14 +642,16 @@ def module_questions(seed: int) -> list[Question]:
         Question("small numbers in a batch", (batch(SMALL),), **only),
         Question("a constant token", (CONSTANT,), **both),
         Question("tiny features", (SMALL / 1000,), **only),
-        Question("a large epsilon", (SMALL,), **built(ONES, ZEROS, eps=0.5)),
+        Question("a large epsilon", (SMALL,), **built(ONES, ZEROS, eps=LARGE)),
         Question("no epsilon given", (SMALL / 1000,), **built(ONES, ZEROS)),
         Question("features near 10000", (FAR,), **only),
         *(
             Question(name, (x,), **built(gain, bias, **eps))
             for name, (x, gain, bias) in cases.items()
         ),
+        Question("called again", (three,), **as_three, rehearsals=(False,)),
         Question("in training", (three,), **as_three, training=True),
+        Question("a nan", (with_nan(three),), **as_three),
         Question("float16", (batch(SMALL).half(),), **both),
         Question("gradients", (three,), **as_three, cotangent=normal(2, 5, 7)),
         Question(
@@ -550,10 +686,118 @@ def tokens_stand_alone(trials: Trials) -> None:
     moved = (before.double() - after.double()).abs().amax(-1) > 1e-4
     moved[0, 1] = False
     if moved.any():
-        raise Fails(
-            "Of 2 images with 5 tokens each, one token changed. The outputs of "
-            f"{int(moved.sum())} other tokens changed too."
-        )
+        text = "Of 2 images with 5 tokens each, one token changed. The outputs of "
+        text += f"{int(moved.sum())} other tokens changed too"
+        if moved[1].any():
+            raise Fails(f"{text}, also in the other image.", "images-mixed")
+        raise Fails(f"{text}.", "tokens-mixed")
+
+
+@holds("any number of axes may stand in front", FROM_THE_END, core=True)
+def counts_from_the_end(trials: Trials) -> None:
+    """Three axes are no more right than two."""
+    for name in ("two axes", "four axes"):
+        problem = trials[name].problem()
+        if problem and trials["three axes"].right():
+            text = f"Three axes work, {name} do not. {problem.text}"
+            raise Fails(text, "three-axes-assumed")
+
+
+def values_of(trial: Trial) -> tuple:
+    """x, gain, bias and epsilon of a question, put to the function or to the module."""
+    asked = trial.question
+    if not asked.parameters:
+        return asked.inputs
+    eps = asked.arguments.get("eps", oracle.EPS)
+    return (*asked.inputs, *asked.parameters.values(), eps)
+
+
+@each(
+    "the numbers agree with the definition in float64",
+    (*USUAL, "small numbers", "gain and bias"),
+    "Which step of the equation does something else in your code?",
+    core=True,
+)
+def agrees_with_definition(trial: Trial) -> None:
+    """What differs is looked for step by step."""
+    if trial.right():
+        return
+    trial.require_no_rounding()
+    for wrong in FUNCTION:
+        x, *others = values_of(trial)
+        with suppress(RuntimeError, IndexError):  # the sizes do not fit
+            if close(trial.output, wrong.wrong(x.clone(), *others)):
+                raise Fails.like(wrong)
+    require_steps(trial)
+    require_gain_and_bias(trial)
+    trial.require_right()
+
+
+def steps_of(normalised: Tensor, x: Tensor) -> tuple[Tensor, Tensor] | None:
+    """What was subtracted from each token, and by what it was divided, each (..., 1).
+
+    None if no two such numbers make the normalised tokens of x.
+    """
+    mean, level = x.mean(-1, keepdim=True), normalised.mean(-1, keepdim=True)
+    deviations = x - mean
+    factor = (normalised * deviations).sum(-1, keepdim=True)
+    factor = factor / deviations.square().sum(-1, keepdim=True)
+    if not close(factor * deviations + level, normalised):
+        return None
+    return mean - level / factor, 1 / factor
+
+
+def require_steps(trial: Trial) -> None:
+    """Fails if another mean is subtracted, or another deviation divides."""
+    x, gain, bias, _ = values_of(trial)
+    normalised = (trial.output.double() - bias) / gain
+    if close(normalised, 0 * normalised):
+        ask = "What is left of the differences between the features?"
+        raise Fails("Every token comes out as the bias alone.", "token-lost", ask)
+    steps = steps_of(normalised, x.double())
+    if not steps:
+        return
+    right = x.double().mean(-1, True), x.double().std(-1, correction=0, keepdim=True)
+    limit = tolerance_of(trial.output)
+    wrong = [
+        ~torch.isclose(a, b, limit, limit) for a, b in zip(steps, right, strict=True)
+    ]
+    if not (wrong[0] | wrong[1]).any():
+        return
+    token = int((wrong[0] | wrong[1]).flatten().nonzero()[0])
+    shift, divisor, mean, deviation = (
+        shown(found.flatten()[token]) for found in (*steps, *right)
+    )
+    text = (
+        f"From token {token}, {shift} is subtracted, and what is left is divided by "
+        f"{divisor}. Its mean is {mean}, and its standard deviation {deviation}."
+    )
+    raise Fails(text, "wrong-mean" if wrong[0].any() else "wrong-divisor")
+
+
+def shown(value: Tensor) -> str:
+    """A number for a message, without the dust of rounding."""
+    return f"{round(float(value), 6) + 0.0:.4g}"
+
+
+def require_gain_and_bias(trial: Trial) -> None:
+    """Fails if a feature is multiplied by another gain, or gets another bias."""
+    _, *right, _ = values_of(trial)
+    normalised = ((trial.expected[0] - right[1]) / right[0]).flatten(0, -2)
+    output = trial.output.double().flatten(0, -2)
+    centred = normalised - normalised.mean(0)
+    gain = (output * centred).sum(0) / centred.square().sum(0)
+    bias = output.mean(0) - gain * normalised.mean(0)
+    if len(output) < 2 or not close(gain * normalised + bias, output):
+        return
+    wrong = [~torch.isclose(a, b) for a, b in zip((gain, bias), right, strict=True)]
+    feature = int((wrong[0] | wrong[1]).nonzero()[0])
+    found = [shown(values[feature]) for values in (gain, bias, *right)]
+    text = (
+        f"Feature {feature} is multiplied by {found[0]}, and {found[1]} is added. Its "
+        f"gain is {found[2]}, and its bias {found[3]}."
+    )
+    raise Fails(text, "wrong-gain" if wrong[0].any() else "wrong-bias")
 
 
 def uses_epsilon(ignored: str) -> Property:
@@ -569,10 +813,20 @@ def uses_epsilon(ignored: str) -> Property:
     def test(trials: Trials) -> None:
         one, other = trials["small numbers"], trials["a large epsilon"]
         if one.right() and not other.right() and close(one.output, other.output):
-            text = "It gives the same for eps = 1e-06 and for eps = 0.5."
+            text = f"It gives the same for eps = 1e-06 and for eps = {LARGE:g}."
             raise Fails(text, ignored)
-        other.require_right()
-        trials["tiny features"].require_right()
+        for trial in (other, trials["tiny features"]):
+            if not trials["three axes"].right():
+                trial.require_right()
+            x, *_, eps = values_of(trial)
+            variance, text = x[0].var(correction=0), ""
+            steps = steps_of(trial.output, x)
+            if steps and not torch.isclose(steps[1][0, 0] ** 2, variance + eps):
+                text = (
+                    f"With eps = {eps:g}, token 0 is divided by {steps[1][0, 0]:.4g}. "
+                    f"Its variance is {variance:.4g}."
+                )
+            trial.require_right(text, "epsilon-misplaced")
 
     return test
 
@@ -584,14 +838,12 @@ def uses_epsilon(ignored: str) -> Property:
 def default_is_that_of_vit(trials: Trials) -> None:
     """Without eps the layer does as with 1e-6."""
     trial = trials["no epsilon given"]
+    if "TypeError" in trial.reply.errors:
+        text = f"Built without an epsilon it stops. {trial.reply.problem.text}"
+        ask = "What shall hold if nobody says which epsilon?"
+        raise Fails(text, "no-default-epsilon", ask)
     if trial.outputs and not trial.right() and trials["tiny features"].right():
-        raise known("other-default-epsilon")
-
-
-def known(name: str) -> Fails:
-    """It is this misconception of LayerNorm."""
-    (wrong,) = named(MISCONCEPTIONS["LayerNorm"], name)
-    return Fails(wrong.seen, name)
+        raise shows(MODULE, "other-default-epsilon")
 
 
 @holds(
@@ -602,12 +854,18 @@ def known(name: str) -> Fails:
 def has_gain_and_bias(trials: Trials) -> None:
     """They are parameters, one number for each feature."""
     trial = trials["small numbers"]
-    if trial.outputs and trial.reply.parameters:
-        return require_parameters(trial)
+    if trial.reply.problem:
+        raise Fails.because(trial.problem())
+    if trial.reply.parameters:
+        require_parameters(trial)
+        more = ", ".join(trial.reply.parameters.keys() - {"weight", "bias"})
+        if more:
+            raise Fails(f"It learns {more}, too.", "more-learned", "What is learned?")
+        return
     try:
         KEEPS_DEVICE.test(trials)
     except Fails:
-        raise known("plain-tensors") from None
+        raise shows(MODULE, "plain-tensors") from None
     raise Fails("It has no parameters: nothing is learned.", "nothing-learned")
 
 
@@ -620,9 +878,9 @@ def uses_gain_and_bias(trials: Trials) -> None:
     """Other gains and biases give another output."""
     plain, learned = trials["small numbers"].output, trials["gain and bias"].output
     if close(learned, plain):
-        raise known("gain-and-bias-unused")
+        raise shows(MODULE, "gain-and-bias-unused")
     if close(learned, plain + BIAS):
-        raise known("gain-forgotten")
+        raise shows(MODULE, "gain-forgotten")
 
 
 @holds(
@@ -632,10 +890,11 @@ def uses_gain_and_bias(trials: Trials) -> None:
 )
 def same_in_training(trials: Trials) -> None:
     """Training mode changes nothing."""
-    if trials["three axes"].right() and not trials["in training"].right():
-        assert trials["in training"].outputs
+    trial = trials["in training"]
+    if trials["three axes"].right() and not trial.right():
+        dropped = (trial.output == 0).any()
         text = "It is right in evaluation. In training mode it returns something else."
-        raise Fails(text, "differs-in-training")
+        raise Fails(text, "unasked-dropout" if dropped else "differs-in-training")
 
 
 @each("a new layer only normalises", ("small numbers",), START)
@@ -653,30 +912,18 @@ def only_normalises_when_new(trial: Trial) -> None:
     for start in named(BUILT_WRONG, "gain-starts-at-zero", "starts-swapped"):
         right = start.wrong(len(gain))
         if torch.equal(gain, right.weight) and torch.equal(bias, right.bias):
-            raise known(start.name)
+            raise shows(MODULE, start.name)
     name, values = ("gain", gain) if (gain != 1).any() else ("bias", bias)
-    numbers = ", ".join(f"{value:.2f}" for value in values.tolist())
+    numbers = ", ".join(f"{value:.3g}" for value in values.tolist())
     raise Fails(f"In a new layer the {name} is [{numbers}].", "other-start")
 
 
-CORE = (
-    returns_right_shapes(
-        "the shape (..., D) comes back",
-        *("small numbers", "three axes"),
-        ask="Which of your lines changes the shape?",
-    ),
-    tokens_stand_alone,
-    agrees(
-        "the numbers agree with the definition in float64",
-        "small numbers",
-        "gain and bias",
-        "three axes",
-        "as many tokens as features",
-        "one token",
-        ask="Which step of the equation does something else in your code?",
-        core=True,
-    ),
+SHAPES = returns_right_shapes(
+    "the shape (..., D) comes back",
+    *("small numbers", "three axes"),
+    ask="Which of your lines changes the shape?",
 )
+CORE = (tokens_stand_alone, agrees_with_definition)
 OWN_EDGES = (
     stays_finite(
         "a constant token becomes its bias",
@@ -691,31 +938,46 @@ OWN_EDGES = (
     agrees(
         "two, three or four axes work",
         *("two axes", "three axes", "four axes"),
-        ask="Which axes do you name, and from which end do you count?",
+        ask=FROM_THE_END,
     ),
+    PASSES_NAN_ON,
+    *(edge for edge in EDGES if edge is not KEEPS_DTYPE),
     keeps_dtype(
-        "float16, float32 and float64 are kept", "float16", "float32", "gradients"
+        "float16, float32 and float64 are kept", *("float16", "float32", "gradients")
     ),
-    KEEPS_DIGITS,
-    KEEPS_DEVICE,
-    KEEPS_INPUTS,
-    GRADIENTS,
     each(
         "the gradient of a constant token is finite",
         ("gradients at a constant token",),
         "What is the slope of a square root at 0?",
     )(require_gradients),
 )
-FUNCTION_PROPERTIES = (REPEATS, *CORE, uses_epsilon("epsilon-ignored"), *OWN_EDGES)
+RUNS = runs(
+    "tokens are normalised",
+    *("small numbers", "three axes"),
+    ask="Which shape has each tensor in the line that stopped, and which did you want?",
+)
+FUNCTION_PROPERTIES = (
+    REPEATS,
+    counts_from_the_end,
+    RUNS,
+    SHAPES,
+    *CORE,
+    uses_epsilon("epsilon-ignored"),
+    *OWN_EDGES,
+)
 MODULE_PROPERTIES = (
     REPEATS,
+    counts_from_the_end,
+    RUNS,
     has_gain_and_bias,
+    SHAPES,
     uses_gain_and_bias,
     *CORE,
     same_in_training,
     only_normalises_when_new,
     uses_epsilon("epsilon-not-kept"),
     default_is_that_of_vit,
+    KEEPS_NO_STATE,
     *OWN_EDGES,
 )
 

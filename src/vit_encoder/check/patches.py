@@ -25,6 +25,7 @@ from vit_encoder.check.judging.properties import (
     refuses,
     returns_right_shapes,
     runs,
+    shows,
 )
 from vit_encoder.check.judging.questions import Normal, double, finish, with_nan
 from vit_encoder.check.judging.trials import Fails, Trial, Trials, close
@@ -417,7 +418,7 @@ PATCH_EMBEDDING = edits(
             "x = torch.cat([cls_token, x], dim=1)": "",
             "x + self.pos_embed": "x + self.pos_embed[:, 1:]",
         },
-        "There are N tokens, one a patch. No token stands for the whole image.",
+        "There are only as many tokens as patches. None stands for the whole image.",
         "Equation 1 has N + 1 rows. Which is the first?",
     ),
     edit(
@@ -808,12 +809,6 @@ EMBEDDINGS = MISCONCEPTIONS["PatchEmbedding"]
 WHICH_AXIS = "Which axis of each tensor is which: image, channel, row, column, patch?"
 
 
-def known(name: str, text: str = "") -> Fails:
-    """It is this misconception of PatchEmbedding. text: in place of what is seen."""
-    (wrong,) = named(PATCH_EMBEDDING, name)
-    return Fails.like(wrong, text)
-
-
 def patch_count(trial: Trial) -> int:
     """N of a question on PatchEmbedding."""
     sizes = trial.question.arguments
@@ -842,17 +837,23 @@ def takes_several_images(trials: Trials) -> None:
 def class_token_is_learned(trial: Trial) -> None:
     """It is the same for all images and any number of them."""
     shapes, outputs = trial.reply.parameters, trial.reply.outputs
-    N, D = patch_count(trial), trial.question.arguments["dim"]
+    N = patch_count(trial)
     if len(shapes.get("cls_token", ())) == 3 and shapes["cls_token"][0] > 1:
-        raise known("class-token-per-image")
-    if any(len(s) > 1 and math.prod(s) == D for s in shapes.values()):
-        return  # it is there, perhaps under another name
+        raise shows(PATCH_EMBEDDING, "class-token-per-image")
+    if "cls_token" in shapes or under_other_names(trial):
+        return
     if shapes.get("pos_embed", ())[-2:-1] == (N,) or has_tokens(trial, N):
-        raise known("no-class-token")
+        raise shows(PATCH_EMBEDDING, "no-class-token")
     if has_tokens(trial, N + 1):
         first, second = outputs[0][:, 0]
         learned = close(first, second)
-        raise known(f"class-token-{'not-learned' if learned else 'from-image'}")
+        name = f"class-token-{'not-learned' if learned else 'from-image'}"
+        raise shows(PATCH_EMBEDDING, name)
+
+
+def under_other_names(trial: Trial) -> bool:
+    """It has parameters that nobody asked for, maybe in place of a missing one."""
+    return bool(trial.reply.parameters.keys() - {*trial.question.parameters, "proj"})
 
 
 def has_tokens(trial: Trial, count: int) -> bool:
@@ -870,18 +871,16 @@ def positions_are_learned(trials: Trials) -> None:
     """N + 1 of them are parameters."""
     trial = trials["an image"]
     shapes, N = trial.reply.parameters, patch_count(trial)
+    D, equal = trial.question.arguments["dim"], trials["equal patches"]
     if "pos_embed" in shapes:
-        rows = (1, *shapes["pos_embed"])[-2]
-        found = {1: "one-position-for-all", N: "positions-before-class-token"}
-        if rows in found:
-            raise known(found[rows])
-        return
-    if any(N in shape or N + 1 in shape for shape in shapes.values()):
-        return  # they are there, under another name
-    equal = trials["equal patches"]
-    if equal.problem():
-        return
-    raise known("no-positions" if places_alike(equal) else "positions-not-learned")
+        found = {D: "one-position-for-all", N * D: "positions-before-class-token"}
+        name = found.get(math.prod(shapes["pos_embed"]))
+    elif under_other_names(trial) or equal.problem():
+        name = None
+    else:
+        name = "no-positions" if places_alike(equal) else "positions-not-learned"
+    if name:
+        raise shows(PATCH_EMBEDDING, name)
 
 
 def places_alike(trial: Trial) -> bool:
@@ -946,7 +945,7 @@ def class_token_ignores_images(trial: Trial) -> None:
     if close(first[0], second[0]):
         return
     if close(first[-1], second[-1]):
-        raise known("class-token-last")
+        raise shows(PATCH_EMBEDDING, "class-token-last")
     raise Fails("Token 0 differs from image to image.", "class-token-varies")
 
 
@@ -1008,7 +1007,16 @@ def agrees_with_equation_1(trial: Trial) -> None:
     require_positions(got - right + places, places)
     if close(got[:, 1:], right[:, 1:]):
         raise Fails("Token 0 differs, and the others are right.", "class-token-differs")
+    factor = float((got * right).sum() / right.square().sum())
+    if close(got, factor * right):
+        text = f"Every token is {factor:.3g} times what it should be."
+        raise Fails(text, "tokens-scaled")
     require_patches(trial, (got - places)[:, 1:], (right - places)[:, 1:])
+    if len(got) > 1 and close(got - right, (got - right)[:1].expand_as(got)):
+        text = (
+            "Every image differs by the same vectors, so it is what all images share."
+        )
+        raise Fails(text, "positions-changed")
     trial.require_right()
 
 
@@ -1041,25 +1049,26 @@ def require_patches(trial: Trial, got: Tensor, right: Tensor) -> None:
 
     got, right: the tokens of the patches without their positions, (B, N, D).
     """
-    if any(close(got, bend(right)) for bend in BENDS):
-        raise known("projection-bent")
+    whole = trial.output, trial.expected[0]
+    if any(close(a, bend(b)) for a, b in (whole, (got, right)) for bend in BENDS):
+        raise shows(PATCH_EMBEDDING, "projection-bent")
     for tokens, name in ((trial.output, "sum"), (got, "projection")):
         variance, mean = torch.var_mean(tokens.double(), -1, correction=0)
         if mean.abs().max() < 1e-3 and (variance - 1).abs().max() < 1e-3:
-            raise known(f"norm-of-the-{name}")
+            raise shows(PATCH_EMBEDDING, f"norm-of-the-{name}")
     spread, right_spread = (x - x.mean((0, 1)) for x in (got, right))
     factor = float((spread * right_spread).sum() / right_spread.square().sum())
     if not close(spread, factor * right_spread):
         return
     if abs(factor - 1) > 1e-5:
         if abs(factor - right.shape[-1] ** 0.5) < 1e-5:
-            raise known("embedding-scaled")
+            raise shows(PATCH_EMBEDDING, "embedding-scaled")
         text = f"The patches bring in {factor:.3g} times what they should."
         raise Fails(
             text, "patches-scaled", "What is done to a patch but to project it?"
         )
     bias, more = trial.question.parameters["proj.bias"], (got - right)[0, 0]
-    times = next((n for n in (-1, 1) if close(more, n * bias)), 0)
+    times = next((n for n in (-2, -1, 1) if close(more, n * bias)), 0)
     text, ask = "The same vector is added to each patch's token.", "Where is it from?"
     if times:
         text = f"The bias of the projection is added {1 + times} times."
@@ -1078,7 +1087,7 @@ def refuses_when_built(trial: Trial) -> None:
         return
     problem = trial.reply.problem
     if not problem or "positional argument" in problem.text:  # it was called
-        raise known("sizes-not-checked")
+        raise shows(PATCH_EMBEDDING, "sizes-not-checked")
     built = ", ".join(f"{n} {value}" for n, value in trial.question.arguments.items())
     raise Fails(
         f"Built with {built} it should raise a ValueError. {problem.text}",

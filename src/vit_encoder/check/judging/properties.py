@@ -201,7 +201,7 @@ def follows_order(question: str, moved: str, *, ask: str) -> Property:
 def shows(misconceptions: Iterable[Misconception], name: str) -> Fails:
     """What a property raises that shows one of these misconceptions."""
     (wrong,) = named(misconceptions, name)
-    return Fails(wrong.seen, wrong.name, wrong.ask)
+    return Fails.like(wrong)
 
 
 # What every part has, with the names of the questions that show it.
@@ -284,8 +284,11 @@ def KEEPS_INPUTS(trials: Trials) -> None:  # noqa: N802
                 raise Fails(text, "input-changed")
 
 
-def require_gradients(trial: Trial) -> None:
-    """Fails if the gradients of inputs and parameters are not the oracle's."""
+def require_gradients(trial: Trial, name: str = "") -> None:
+    """Fails if the gradients of inputs and parameters are not the oracle's.
+
+    name: what to call it where the outputs are.
+    """
     output = trial.output
     for place, expected in trial.gradients.items():
         got = trial.reply.gradients.get(place)
@@ -293,14 +296,19 @@ def require_gradients(trial: Trial) -> None:
             raise Fails(f"No gradient reaches {place}.", "gradient-cut")
         # A coarse output makes coarse gradients, whatever their own dtype.
         if not close(got, expected, max(COARSE, tolerance_of(output))):
-            raise Fails(f"The gradient of {place} differs.")
+            raise Fails(
+                f"The gradient of {place} differs.", name if trial.right() else ""
+            )
 
 
-GRADIENTS = each(
+@each(
     "gradients are right",
     ("gradients",),
     "Is every step from the input to the output one that autograd can follow?",
-)(require_gradients)
+)
+def GRADIENTS(trial: Trial) -> None:  # noqa: N802
+    """The gradients of inputs and parameters are the oracle's."""
+    require_gradients(trial, "gradient-differs")
 
 
 @each(
