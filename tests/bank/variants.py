@@ -1,5 +1,8 @@
 """Answers that differ from another one in a few words."""
 
+import linecache
+import sys
+
 from vit_encoder.check.judging.misconceptions import edit, edits
 
 
@@ -10,7 +13,12 @@ def variant(answer, changes):
     """
     name = "; ".join(" ".join(new.split()) for new in changes.values())
     (changed,) = edits(answer, edit(name, changes, "", ""))
-    found = changed.wrong
+    path = f"{answer.__name__}, {name}"  # not as the course's own versions are called
+    lines = changed.text.splitlines(keepends=True)
+    linecache.cache[path] = (len(changed.text), None, lines, path)
+    scope = dict(vars(sys.modules[answer.__module__]))
+    exec(compile(changed.text, path, "exec"), scope)
+    found = scope[answer.__name__]
     found.__name__ = f"{answer.__name__}: {name}"
     return found
 
