@@ -959,7 +959,7 @@ class SharedValue(Separate):
         self.value = self.query
 
 
-class AlwaysRaises(Fused):
+class KeysNotTransposed(Fused):
     def forward(self, x):
         q, k, v = self.heads(x)
         return self.proj(vit_encoder.attention(q, k.mT, v)[0])
@@ -986,7 +986,7 @@ class PlainTensors(Separate):
         self.weights = [torch.randn(dim, dim) for _ in range(4)]
 
     def forward(self, x):
-        *qkv, last = (weight.to(x) for weight in self.weights)
+        *qkv, last = self.weights
         q, k, v = (vit_encoder.split_heads(x @ w, self.num_heads) for w in qkv)
         return vit_encoder.merge_heads(vit_encoder.attention(q, k, v)[0]) @ last
 
@@ -994,6 +994,13 @@ class PlainTensors(Separate):
 class PairForgotten(Fused):
     def forward(self, x):
         return self.proj(vit_encoder.merge_heads(vit_encoder.attention(*self.heads(x))))
+
+
+class Drifting(Fused):
+    def forward(self, x):
+        y = super().forward(x)
+        self.proj.bias.data += 0.1
+        return y
 
 
 class WholeHeads(Fused):
@@ -1251,6 +1258,7 @@ WRONG_LAYER = {
     "own-token-hidden": usual(
         {WEIGHTS: "(scores - 1e9 * torch.eye(N).to(scores)).softmax(-1)"}
     ),
+    "keys-not-transposed": [KeysNotTransposed],
     "all-axes-reversed": usual({"k.transpose(-2, -1)": "k.T"}),
     "axes-1-and-2-swapped": usual({"k.transpose(-2, -1)": "k.transpose(1, 2)"}),
     "no-output-projection": [
@@ -1318,7 +1326,6 @@ WRONG_LAYER = {
     "images-mixed": [AllTokensInOneRow],
     "heads-and-images-mixed": [HeadsOutside],
     "shapes-do-not-multiply": [
-        AlwaysRaises,
         *usual({OUT: "(weights @ v).mean(1)"}, {OUT: "(weights @ v).transpose(1, 2)"}),
     ],
     "tuple-for-tensor": [PairForgotten],
@@ -1355,7 +1362,7 @@ WRONG_LAYER = {
         {LAST: "self.proj = nn.Sequential(nn.Linear(dim, dim), nn.Dropout(0.1))"},
     ),
     "seed-set": usual({END: f"torch.manual_seed(0)\n        {END}"}),
-    "state-kept": usual({END: f"self.proj.weight.data *= 0.9\n        {END}"}),
+    "state-kept": [Drifting],
     "nan-hidden": usual({END: f"{END}.nan_to_num()"}),
     "rounded": usual({END: f"{END}.round(decimals=4)"}),
     "device-fixed": [MaskOnTheCpu],

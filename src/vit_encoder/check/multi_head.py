@@ -799,6 +799,8 @@ def refuses_no_right_sizes(question: str) -> Property:
 # The entries of all matrices of a layer, of D = 12 and 4 heads → what they betray.
 D, D_H = 12, 3
 ENTRIES = {
+    0: "no-projections",
+    D * D: "no-projections",
     2 * D * D: "one-projection",
     3 * D * D: "no-output-projection",
     3 * D * D_H: "one-head-repeated",
@@ -809,31 +811,31 @@ ENTRIES = {
 PROJECTIONS = ("query.weight", "key.weight", "value.weight", "proj.weight")
 
 
-@each(
+@holds(
     "projections of queries, keys, values and of the output are there",
-    ("float32",),  # in float64, layers in a list stop at their dtype
     "What is learned here, and how wide is each part?",
     core=True,
 )
-def has_projections(trial: Trial) -> None:
+def has_projections(trials: Trials) -> None:
     """Queries, keys, values and the output have a projection each, of all features."""
+    trial = trials["float32"]  # in float64, layers in a list stop at their dtype
     reply = trial.reply
     if reply.problem and not reply.parameters:
         raise Fails.because(trial.problem())
     missing = [n.removesuffix(".weight") for n in PROJECTIONS if n not in reply.taken]
     if not missing:
         return require_apart(reply)
-    if all(name.startswith("proj") for name in reply.parameters):
+    matrices = [shape for shape in reply.parameters.values() if len(shape) > 1]
+    betrayed = ENTRIES.get(sum(map(math.prod, matrices)))
+    if any(max(shape) < D for shape in matrices):
+        betrayed = "token-sliced"
+    if betrayed == "no-projections" and trials["four heads"].reply.problem:
         text = (
             "Torch knows of no projection of queries, keys and values in it. A layer "
         )
         text += "in a plain list is hidden from it, and so is a plain tensor."
         ask = "How does a module learn which parts are its own?"
         raise Fails(text, "projections-hidden", ask)
-    matrices = [shape for shape in reply.parameters.values() if len(shape) > 1]
-    betrayed = ENTRIES.get(sum(map(math.prod, matrices)))
-    if any(max(shape) < D for shape in matrices):
-        betrayed = "token-sliced"
     if betrayed:
         raise shows(LAYER, betrayed)
     if reply.problem:
