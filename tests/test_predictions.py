@@ -866,7 +866,12 @@ SPOILT = {  # exercise, where, what, words of the message
     ),
     "same": (ONE_QUERY, ["wrong", 1, "numbers"], [0.1, 0.9, 7.6], "have the same"),
     "claims": (AUDIT, ["claims", "end"], None, "has not the claims of its options"),
-    "words": (AUDIT, ["words", "missing"], None, "the claim input, which is wrong, has"),
+    "words": (
+        AUDIT,
+        ["words", "missing"],
+        None,
+        "the claim input, which is wrong, has",
+    ),
     "claim": (
         AUDIT,
         ["claims", "end", "wrong"],

@@ -349,7 +349,9 @@ class JudgeClaims(Prediction):
 
 def prediction(entry: dict) -> Prediction:
     """The task of an exercise. entry: the catalogue's, which has a `prediction`."""
-    known, judged = entry["prediction"], _judged()[entry["id"]]
+    known = entry["prediction"]
+    module, _, name = entry["id"].partition(".")
+    judged = _judged(module)[name]
     if "choices" in known:
         wrong = {letter: Mistake(**told) for letter, told in judged["wrong"].items()}
         return Choose(known["choices"], judged["right"], judged["because"], wrong)
@@ -371,7 +373,7 @@ def prediction(entry: dict) -> Prediction:
 
 
 @cache
-def _judged() -> dict:
-    """Exercise → what is right, and what explains each wrong answer."""
-    path = resources.files("vit_encoder.check.judging") / "predictions.json"
-    return json.loads(path.read_text(encoding="utf-8"))["predictions"]
+def _judged(module: str) -> dict:
+    """Prediction of a chapter → what is right, and what explains each wrong answer."""
+    folder = resources.files("vit_encoder.check.judging") / "predictions"
+    return json.loads((folder / f"{module}.json").read_text(encoding="utf-8"))
