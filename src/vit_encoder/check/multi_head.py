@@ -641,11 +641,12 @@ def layer_questions(seed: int) -> list[Question]:
     narrow = asked(3, 3, attention_parameters(normal, 3))
     refused = {"refused": True}
     return [
-        # The first tells most wrong versions apart.
-        Question("four heads", (x,), **four),
+        # The same for every seed, so that wrong versions are asked once. They tell most
+        # of them apart.
         Question("small numbers", (SMALL_X,), **tiny),
         Question("two small images", (batch(SMALL_X[0]),), **tiny),
         Question("one head, small", (SMALL_X,), **asked(4, 1, SMALL_PARAMETERS)),
+        Question("four heads", (x,), **four),
         Question("another order", (x[:, order],), **four),
         Question("as many heads as tokens", (normal(2, 4, 12),), **four),
         Question("two heads", (normal(3, 4, 10),), **two),
