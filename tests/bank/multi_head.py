@@ -8,6 +8,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from tests.bank.variants import variants
 from torch import nn
 
 import vit_encoder
@@ -57,6 +58,40 @@ def calls_the_course_s_check(x, num_heads):
     return x.reshape(*x.shape[:2], num_heads, -1).swapaxes(1, 2)
 
 
+def usual_split(x, num_heads):
+    B, N, D = x.shape
+    if D % num_heads != 0:
+        raise ValueError("the heads do not divide the width")
+    head_dim = D // num_heads
+    x = x.reshape(B, N, num_heads, head_dim)
+    return x.permute(0, 2, 1, 3)
+
+
+CUT, MOVE = "x = x.reshape(B, N, num_heads, head_dim)", "x.permute(0, 2, 1, 3)"
+REFUSE = """if D % num_heads != 0:
+        raise ValueError("the heads do not divide the width")"""
+
+
+def split(*expressions):
+    """The usual split with another expression in place of both steps."""
+    return variants(usual_split, *({CUT: "", MOVE: new} for new in expressions))
+
+
+def as_in_hugging_face(x: torch.Tensor, num_heads: int = 12) -> torch.Tensor:
+    class OwnError(ValueError):
+        pass
+
+    if x.size(-1) % num_heads:
+        raise OwnError
+    new_shape = (*x.size()[:-1], num_heads, x.size(-1) // num_heads)
+    return x.view(*new_shape).permute(0, 2, 1, 3)
+
+
+class SplitAsModule(nn.Module):
+    def forward(self, x, num_heads):
+        return usual_split(x, num_heads)
+
+
 RIGHT_SPLIT = [
     split_by_view,
     split_by_chunks,
@@ -64,6 +99,30 @@ RIGHT_SPLIT = [
     split_by_products,
     split_by_unfolding,
     calls_the_course_s_check,
+    as_in_hugging_face,
+    SplitAsModule(),
+    lambda tokens, count: usual_split(tokens, count),
+    *split(
+        "torch.stack(x.split(head_dim, dim=-1), dim=1)",
+        "torch.stack(torch.tensor_split(x, num_heads, dim=2), 1)",
+        "x.mT.reshape(B, num_heads, head_dim, N).mT",
+        "x.as_strided((B, num_heads, N, head_dim), (N * D, head_dim, D, 1))",
+        "x[..., torch.arange(D).view(num_heads, -1)].transpose(1, 2)",
+    ),
+    *variants(
+        usual_split,
+        {MOVE: "torch.einsum('bnhd->bhnd', x)"},
+        {MOVE: "torch.vmap(lambda image: image.transpose(0, 1))(x)"},
+        {"B, N, num_heads, head_dim": "B, -1, num_heads, head_dim"},
+        {REFUSE: "if num_heads * (D // num_heads) != D:\n        raise ValueError"},
+        {
+            REFUSE: "",
+            CUT: """try:
+        x = x.unflatten(-1, (num_heads, -1))
+    except RuntimeError as error:
+        raise ValueError("no") from error""",
+        },
+    ),
 ]
 
 # Right designs of merge_heads.
@@ -90,11 +149,40 @@ def merge_by_copying(x):
     return merged.flatten(-2)
 
 
+def usual_merge(x):
+    B, h, N, d = x.shape
+    x = x.permute(0, 2, 1, 3)
+    return x.reshape(B, N, h * d)
+
+
+BACK, JOIN = "x = x.permute(0, 2, 1, 3)", "x.reshape(B, N, h * d)"
+
+
+def merge(*expressions):
+    """The usual merge with another expression in place of both steps."""
+    return variants(usual_merge, *({BACK: "", JOIN: new} for new in expressions))
+
+
 RIGHT_MERGE = [
     merge_by_view,
     merge_by_cat,
     merge_by_reshape_after_permute,
     merge_by_copying,
+    *merge(
+        "torch.einsum('bhnd->bnhd', x).flatten(-2)",
+        "torch.cat([x[:, i] for i in range(h)], dim=-1)",
+        "torch.cat(x.split(1, dim=1), dim=-1).squeeze(1)",
+        "x.mT.flatten(1, 2).mT",
+        "x.movedim(1, 2).flatten(start_dim=2, end_dim=3)",
+        "torch.vmap(lambda image: torch.cat(tuple(image), -1))(x)",
+        "x.swapaxes(1, 2).contiguous().view(B, N, -1)",
+        "torch.stack([torch.cat([*image], -1) for image in x])",
+    ),
+    *variants(
+        usual_merge,
+        {JOIN: "torch.reshape(x, (B, N, -1))"},
+        {JOIN: "x.contiguous().view(*x.size()[:-2], h * d)"},
+    ),
 ]
 
 # Right designs of MultiHeadSelfAttention.
@@ -258,6 +346,97 @@ class LooksAtNumbers(Fused):
         return super().forward(x)
 
 
+class Usual(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        if dim % num_heads != 0:
+            raise ValueError("the heads do not divide the width")
+        self.num_heads = num_heads
+        self.head_dim = dim // num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        B, N, D = x.shape
+        qkv = self.qkv(x).reshape(B, N, 3, self.num_heads, self.head_dim)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        scores = q @ k.transpose(-2, -1) / math.sqrt(self.head_dim)
+        weights = scores.softmax(dim=-1)
+        out = (weights @ v).transpose(1, 2).reshape(B, N, D)
+        return self.proj(out)
+
+
+SHAPE = "B, N, 3, self.num_heads, self.head_dim"
+SCORES = "q @ k.transpose(-2, -1) / math.sqrt(self.head_dim)"
+SCALE, ROOT = "/ math.sqrt(self.head_dim)", "math.sqrt(self.head_dim)"
+WEIGHTS, OUT = (
+    "scores.softmax(dim=-1)",
+    "(weights @ v).transpose(1, 2).reshape(B, N, D)",
+)
+WIDTH = "self.head_dim = dim // num_heads"
+JOINT, LAST = "self.qkv = nn.Linear(dim, 3 * dim)", "self.proj = nn.Linear(dim, dim)"
+END = "return self.proj(out)"
+
+
+def usual(*changes):
+    return variants(Usual, *changes)
+
+
+class AsInHuggingFace(nn.Module):
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        if dim % num_heads != 0:
+            raise ValueError(f"The hidden size {dim} is not a multiple of {num_heads}")
+        self.num_attention_heads = num_heads
+        self.attention_head_size = int(dim / num_heads)
+        self.all_head_size = self.num_attention_heads * self.attention_head_size
+        self.query = nn.Linear(dim, self.all_head_size, bias=True)
+        self.key = nn.Linear(dim, self.all_head_size, bias=True)
+        self.value = nn.Linear(dim, self.all_head_size, bias=True)
+        self.dropout = nn.Dropout(0.0)
+        self.proj = nn.Linear(dim, dim)
+
+    def transpose_for_scores(self, x):
+        sizes = self.num_attention_heads, self.attention_head_size
+        return x.view(*x.size()[:-1], *sizes).permute(0, 2, 1, 3)
+
+    def forward(self, hidden_states, head_mask=None, output_attentions: bool = False):
+        key = self.transpose_for_scores(self.key(hidden_states))
+        value = self.transpose_for_scores(self.value(hidden_states))
+        query = self.transpose_for_scores(self.query(hidden_states))
+        scores = torch.matmul(query, key.transpose(-1, -2))
+        scores = scores / math.sqrt(self.attention_head_size)
+        probabilities = self.dropout(nn.functional.softmax(scores, dim=-1))
+        context = torch.matmul(probabilities, value).permute(0, 2, 1, 3).contiguous()
+        return self.proj(context.view(*context.size()[:-2], self.all_head_size))
+
+
+class AsInDiveIntoDeepLearning(nn.Module):
+    def __init__(self, dim, num_heads, bias=False):
+        super().__init__()
+        vit_encoder.arguments.require_divides(num_heads, dim, "num_heads", "dim")
+        self.num_heads = num_heads
+        self.query = nn.LazyLinear(dim, bias=bias)
+        self.key = nn.LazyLinear(dim, bias=bias)
+        self.value = nn.LazyLinear(dim, bias=bias)
+        self.proj = nn.LazyLinear(dim, bias=bias)
+
+    def transpose_qkv(self, x):
+        x = x.reshape(x.shape[0], x.shape[1], self.num_heads, -1)
+        x = x.permute(0, 2, 1, 3)
+        return x.reshape(-1, x.shape[2], x.shape[3])
+
+    def transpose_output(self, x):
+        x = x.reshape(-1, self.num_heads, x.shape[1], x.shape[2])
+        x = x.permute(0, 2, 1, 3)
+        return x.reshape(x.shape[0], x.shape[1], -1)
+
+    def forward(self, x):
+        q, k, v = map(self.transpose_qkv, (self.query(x), self.key(x), self.value(x)))
+        scores = torch.bmm(q, k.transpose(1, 2)) / math.sqrt(q.shape[-1])
+        return self.proj(self.transpose_output(torch.bmm(scores.softmax(-1), v)))
+
+
 RIGHT_LAYER = [
     Fused,
     WithBuiltInAttention,
@@ -273,6 +452,41 @@ RIGHT_LAYER = [
     LazyLayers,
     RefusesInForward,
     LooksAtNumbers,
+    AsInHuggingFace,
+    AsInDiveIntoDeepLearning,
+    *usual(
+        {ROOT: "torch.sqrt(torch.tensor(self.head_dim, dtype=torch.float32))"},
+        {
+            WIDTH: f"""{WIDTH}
+        self.register_buffer("scale", torch.tensor(self.head_dim**-0.5))""",
+            SCALE: "* self.scale",
+        },
+        {
+            WIDTH: f"""{WIDTH}
+        self.scale = torch.sqrt(torch.tensor(self.head_dim))""",
+            ROOT: "self.scale",
+        },
+        {LAST: "self.proj = nn.Sequential(nn.Linear(dim, dim), nn.Dropout(0.0))"},
+        {
+            "dim, num_heads)": "dim, num_heads=8, qkv_bias=True, attn_drop=0.0)",
+            "3 * dim": "3 * dim, bias=qkv_bias",
+            WEIGHTS: "F.dropout(scores.softmax(dim=-1), 0.0, self.training)",
+        },
+        {
+            f"reshape({SHAPE})": "unflatten(-1, (3, self.num_heads, -1))",
+            "permute(2, 0, 3, 1, 4)": "unbind(2)",
+            SCORES: "torch.einsum('bihd,bjhd->bhij', q, k) * self.head_dim**-0.5",
+            OUT: "torch.einsum('bhij,bjhd->bihd', weights, v).flatten(2)",
+        },
+        {
+            JOINT: "self.qkv = nn.Conv1d(dim, 3 * dim, 1)",
+            "self.qkv(x)": "self.qkv(x.mT).mT",
+        },
+        {SCORES: "(q / self.head_dim**0.25) @ (k / self.head_dim**0.25).mT"},
+        {WEIGHTS: "(scores - scores.logsumexp(-1, keepdim=True)).exp()"},
+        {"(self, x)": "(self, x, mask=None)", WEIGHTS: "nn.Softmax(dim=-1)(scores)"},
+        {END: "return F.linear(out, self.proj.weight, self.proj.bias)"},
+    ),
 ]
 
 # Wrong answers of split_heads: name → answers that must get exactly this name.
@@ -375,15 +589,78 @@ def through_the_course(x, num_heads):
     return vit_encoder.split_heads(x, num_heads)
 
 
+def heads_reversed(x, num_heads):
+    return split_by_view(x, num_heads).flip(1)
+
+
+def tokens_rolled(x, num_heads):
+    return split_by_view(x, num_heads).roll(1, 2)
+
+
 WRONG_SPLIT = {
-    "split-by-reshape": [split_by_bare_view, transposed_then_viewed],
-    "every-hth-feature": [strided_slices],
-    "heads-behind-tokens": [split_but_not_moved],
+    "split-by-reshape": [
+        split_by_bare_view,
+        transposed_then_viewed,
+        *split("x.contiguous().view(B, num_heads, N, head_dim)"),
+    ],
+    "every-hth-feature": [
+        strided_slices,
+        *split("x.reshape(B, N, head_dim, num_heads).permute(0, 3, 1, 2)"),
+    ],
+    "tokens-mixed": [tokens_rolled, *split("x.mT.reshape(B, num_heads, N, head_dim)")],
+    "numbers-changed": variants(
+        usual_split,
+        {MOVE: f"{MOVE}.softmax(-1)"},
+        {MOVE: f"{MOVE} / math.sqrt(head_dim)"},
+    ),
+    "heads-reversed": [heads_reversed],
+    "first-head-repeated": split(
+        "x[:, None, :, :head_dim].expand(B, num_heads, N, head_dim)"
+    ),
+    "heads-overlap": split(
+        "torch.stack([x[..., i : i + head_dim] for i in range(num_heads)], 1)"
+    ),
+    "heads-behind-tokens": [
+        split_but_not_moved,
+        *split("torch.stack(x.chunk(num_heads, dim=-1), dim=2)"),
+        *variants(usual_split, {f"return {MOVE}": f"{MOVE}\n    return x"}),
+    ],
+    "axes-in-another-order": [
+        *variants(
+            usual_split,
+            {MOVE: "x.permute(0, 1, 3, 2)"},
+            {MOVE: "x.permute(2, 1, 0, 3)"},
+            {"num_heads, head_dim)": "head_dim, num_heads)"},
+            {"B, N, D =": "N, B, D ="},
+        ),
+        *split("torch.stack(x.split(num_heads, dim=-1), dim=1)"),
+    ],
+    "wrong-sizes-refused": variants(
+        usual_split,
+        {"D % num_heads != 0": "num_heads % D != 0"},
+        {"D % num_heads != 0": "D % num_heads == 0"},
+        {"D % num_heads != 0": "N % num_heads != 0"},
+    ),
+    "error-returned": variants(usual_split, {"raise": "return"}),
+    "fraction-for-whole-number": variants(usual_split, {"D // n": "D / n"}),
+    "trailing-comma": variants(usual_split, {MOVE: f"{MOVE},"}),
+    "nan-hidden": variants(usual_split, {MOVE: f"{MOVE}.nan_to_num()"}),
     "heads-before-images": [stacked_in_front],
     "images-and-heads-joined": [heads_catenated],
     "remainder-dropped": [narrow_slices],
-    "wrong-error": [nothing_refused, refused_by_assert],
+    "wrong-error": [
+        nothing_refused,
+        refused_by_assert,
+        *variants(
+            usual_split, {"ValueError": "TypeError"}, {"raise ValueError": "print"}
+        ),
+    ],
     "axis-squeezed": [axes_of_length_1_dropped],
+    "wrong-shape": split(
+        "torch.cat(x.chunk(num_heads, dim=-1), dim=1)",
+        "x.unsqueeze(1).expand(B, num_heads, N, D)",
+        "x.reshape(-1, num_heads, head_dim).transpose(0, 1)",
+    ),
     "dtype-changed": [split_in_float32],
     "computed-in-float32": [rounded_to_float32],
     "device-fixed": [into_zeros],
@@ -443,9 +720,45 @@ def through_the_course_s_merge(x):
     return vit_encoder.merge_heads(x)
 
 
+def merged_from_the_last(x):
+    return merge_by_cat(x.flip(1))
+
+
+def transposed_inside(x):
+    return x.transpose(2, 3).reshape(len(x), x.shape[2], -1)
+
+
 WRONG_MERGE = {
-    "merge-by-reshape": [merge_by_bare_view],
+    "merge-by-reshape": [
+        merge_by_bare_view,
+        *variants(usual_merge, {BACK: "x.permute(0, 2, 1, 3)"}),
+    ],
     "heads-alternate": [merge_by_stacking],
+    "heads-reversed": [
+        merged_from_the_last,
+        *merge("torch.cat([x[:, i] for i in reversed(range(h))], -1)"),
+    ],
+    "tokens-mixed": [
+        transposed_inside,
+        *variants(
+            usual_merge,
+            {BACK: "x = x.permute(2, 0, 1, 3)"},
+            {BACK: "x = x.transpose(0, 1)"},
+            {BACK: "x = x.permute(0, 3, 2, 1)"},
+        ),
+    ],
+    "numbers-changed": variants(usual_merge, {JOIN: f"{JOIN} / h"}),
+    "axes-in-another-order": variants(
+        usual_merge, {JOIN: "x.reshape(B, h * d, N)"}, {JOIN: "x.reshape(N, B, h * d)"}
+    ),
+    "wrong-shape": [
+        *merge("x.flatten(2)", "x[:, 0]", "x.amax(1)", "torch.cat(x.unbind(1), 0)"),
+        *variants(usual_merge, {"B, h, N, d": "B, N, h, d"}),
+    ],
+    "unpacking-does-not-fit": variants(usual_merge, {"B, h, N, d": "B, N, D"}),
+    "axis-squeezed": variants(usual_merge, {JOIN: f"{JOIN}.squeeze()"}),
+    "numpy-returned": variants(usual_merge, {JOIN: f"{JOIN}.numpy()"}),
+    "nan-hidden": variants(usual_merge, {JOIN: f"{JOIN}.nan_to_num()"}),
     "heads-below-one-another": [merge_below],
     "heads-not-joined": [merge_by_movedim],
     "heads-averaged": [merge_by_mean],
@@ -646,10 +959,61 @@ class SharedValue(Separate):
         self.value = self.query
 
 
-class AlwaysRaises(Fused):
+class KeysNotTransposed(Fused):
     def forward(self, x):
         q, k, v = self.heads(x)
         return self.proj(vit_encoder.attention(q, k.mT, v)[0])
+
+
+class LayersInAList(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        need_no_remainder(num_heads, dim)
+        self.heads = [
+            vit_encoder.SelfAttention(dim, dim // num_heads) for _ in range(num_heads)
+        ]
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        return self.proj(torch.cat([head(x) for head in self.heads], dim=-1))
+
+
+class PlainTensors(Separate):
+    def __init__(self, dim, num_heads):
+        nn.Module.__init__(self)
+        need_no_remainder(num_heads, dim)
+        self.num_heads = num_heads
+        self.weights = [torch.randn(dim, dim) for _ in range(4)]
+
+    def forward(self, x):
+        *qkv, last = self.weights
+        q, k, v = (vit_encoder.split_heads(x @ w, self.num_heads) for w in qkv)
+        return vit_encoder.merge_heads(vit_encoder.attention(q, k, v)[0]) @ last
+
+
+class PairForgotten(Fused):
+    def forward(self, x):
+        return self.proj(vit_encoder.merge_heads(vit_encoder.attention(*self.heads(x))))
+
+
+class Drifting(Fused):
+    def forward(self, x):
+        y = super().forward(x)
+        self.proj.bias.data += 0.1
+        return y
+
+
+class WholeHeads(Fused):
+    def forward(self, x):
+        heads = (t.repeat(1, 1, self.num_heads) for t in self.qkv(x).chunk(3, -1))
+        heads = (vit_encoder.split_heads(t, self.num_heads) for t in heads)
+        return self.proj(vit_encoder.attention(*heads)[0].mean(1))
+
+
+class HeadsCounted(Fused):
+    def __init__(self, dim, num_heads):
+        super().__init__(dim, num_heads)
+        self.num_heads = dim // num_heads
 
 
 class OneForThree(Separate):
@@ -841,46 +1205,170 @@ class CallsTheOracle(Fused):
         return multi_head(x, weights.get, self.num_heads)
 
 
+class ProjectedTwice(Fused):
+    def forward(self, x):
+        return self.proj(super().forward(x))
+
+
+class CosineHeads(Fused):
+    def forward(self, x):
+        q, k, v = self.heads(x)
+        q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
+        return self.proj(vit_encoder.merge_heads(vit_encoder.attention(q, k, v)[0]))
+
+
+class Normalised(Fused):
+    def forward(self, x):
+        return super().forward(F.layer_norm(x, x.shape[-1:]))
+
+
 WRONG_LAYER = {
     "split-by-reshape": [BareView],
-    "merge-by-reshape": [BareMerge],
+    "merge-by-reshape": [BareMerge, *usual({OUT: "(weights @ v).reshape(B, N, D)"})],
     "split-and-merge-by-reshape": [BareBoth],
-    "scaled-by-dim": [ScaleOfTheToken],
-    "scaled-by-heads": [ScaleOfTheCount],
+    "scaled-by-dim": [ScaleOfTheToken, *usual({ROOT: "math.sqrt(D)"})],
+    "scaled-by-heads": [ScaleOfTheCount, *usual({ROOT: "math.sqrt(k.shape[1])"})],
     "no-scale": [NoScale],
-    "divided-by-width": [ScaledTwice],
-    "softmax-over-heads": [SoftmaxOverHeads],
-    "no-output-projection": [NothingBehind],
+    "divided-by-width": [
+        ScaledTwice,
+        *usual({ROOT: "self.head_dim"}, {SCALE: "/ math.sqrt(self.head_dim) ** 2"}),
+    ],
+    "multiplied-by-root": usual({SCALE: "* self.head_dim**0.5"}),
+    "root-of-whole-number": usual({ROOT: f"int({ROOT})"}),
+    "halved-for-root": usual({ROOT: "(self.head_dim ** 1 / 2)"}),
+    "power-before-division": usual({ROOT: "self.head_dim ** 1 / 2"}),
+    "divided-by-key-count": usual({ROOT: "math.sqrt(N)"}),
+    "divided-by-batch-size": usual({ROOT: "math.sqrt(k.shape[0])"}),
+    "softmax-over-queries": usual({WEIGHTS: "scores.softmax(dim=2)"}),
+    "softmax-over-heads": [
+        SoftmaxOverHeads,
+        *usual({WEIGHTS: "nn.Softmax()(scores)"}),
+    ],
+    "softmax-over-batch": usual({WEIGHTS: "scores.softmax(0)"}),
+    "softmax-twice": usual({WEIGHTS: f"{WEIGHTS}.softmax(-1)"}),
+    "log-weights": usual({WEIGHTS: "scores.log_softmax(-1)"}),
+    "sigmoid-for-softmax": usual({WEIGHTS: "scores.sigmoid()"}),
+    "scaled-after-softmax": usual(
+        {SCORES: "q @ k.mT", WEIGHTS: f"{WEIGHTS} / math.sqrt(self.head_dim)"}
+    ),
+    "causal-mask": usual(
+        {WEIGHTS: "(scores + torch.full_like(scores, -1e9).triu(1)).softmax(-1)"}
+    ),
+    "later-weights-cut": usual({WEIGHTS: f"{WEIGHTS}.tril()"}),
+    "own-token-hidden": usual(
+        {WEIGHTS: "(scores - 1e9 * torch.eye(N).to(scores)).softmax(-1)"}
+    ),
+    "keys-not-transposed": [KeysNotTransposed],
+    "all-axes-reversed": usual({"k.transpose(-2, -1)": "k.T"}),
+    "axes-1-and-2-swapped": usual({"k.transpose(-2, -1)": "k.transpose(1, 2)"}),
+    "no-output-projection": [
+        NothingBehind,
+        *usual({END: "return out"}, {LAST: "", END: "return out"}),
+    ],
+    "projected-twice": [ProjectedTwice],
+    "attention-never-used": usual({END: "return self.proj(x)"}),
+    "values-not-averaged": usual({"weights @ v": "v"}),
     "token-sliced": [LikeTheVideo, SlicesWithTheRightNames],
     "one-head-repeated": [OneNarrowHead],
+    "one-head": [WholeHeads],
+    "count-and-width-exchanged": [
+        HeadsCounted,
+        *usual({WIDTH: "self.head_dim, self.num_heads = num_heads, dim // num_heads"}),
+    ],
     "heads-of-full-width": [WideHeads],
-    "heads-averaged": [MeanOfHeads],
-    "missing-parameters": [HeadsApart, OtherNames],
-    "query-is-key": [SharedKey],
+    "heads-averaged": [
+        MeanOfHeads,
+        *usual(
+            {
+                LAST: LAST.replace("(dim", "(dim // num_heads"),
+                OUT: "(weights @ v)[:, 0]",
+            }
+        ),
+    ],
+    "missing-parameters": [
+        HeadsApart,
+        OtherNames,
+        *usual({LAST: "self.out = nn.Linear(dim, dim)", END: "return self.out(out)"}),
+    ],
+    "projections-hidden": [
+        LayersInAList,
+        PlainTensors,
+        *usual(
+            {
+                JOINT: "self.three = [nn.Linear(dim, dim) for _ in range(3)]",
+                "self.qkv(x)": "torch.cat([layer(x) for layer in self.three], -1)",
+            }
+        ),
+    ],
+    "query-is-key": [SharedKey, *usual({"k.transpose": "q.transpose"})],
     "shared-parameters": [SharedValue],
-    "one-projection": [OneForThree],
+    "one-projection": [OneForThree, *usual({"3 * dim)": "dim)"})],
     "no-projections": [NothingLearned],
     "qkv-read-by-head": [ReadByHead],
     "qkv-interleaved": [ThreesLast],
     "all-by-reshape": [ViewedInThree],
     "key-and-value-swapped": [OrderOfChunks],
-    "query-and-key-swapped": [KeysAsk],
+    "query-and-key-swapped": [KeysAsk, *usual({"q, k, v =": "k, q, v ="})],
+    "query-and-value-swapped": usual({"q, k, v =": "v, k, q ="}),
+    "qkv-read-as-kvq": usual({"q, k, v =": "k, v, q ="}),
+    "qkv-read-as-vqk": usual({"q, k, v =": "v, q, k ="}),
+    "value-is-query": usual({"weights @ v": "weights @ q"}),
+    "keys-averaged": usual({"weights @ v": "weights @ k"}),
     "heads-attend-to-heads": [NotTransposed],
+    "order-matters": usual(
+        {"permute(2, 0, 3, 1, 4)": "permute(2, 0, 1, 3, 4)"},
+        {SHAPE: "B, 3, self.num_heads, N, -1", "permute(2, 0, 3, 1, 4)": "unbind(1)"},
+        {SHAPE: "B, -1, N, 3, self.head_dim", "permute(2, 0, 3, 1, 4)": "unbind(3)"},
+        {OUT: "(weights @ v).transpose(2, 3).reshape(B, N, D)"},
+        {"self.qkv(x)": "self.qkv(x[:, :1]).expand(-1, N, -1)"},
+    ),
     "batch-taken-for-tokens": [TokensFirst],
     "images-mixed": [AllTokensInOneRow],
     "heads-and-images-mixed": [HeadsOutside],
+    "shapes-do-not-multiply": [
+        AlwaysRaises,
+        *usual({OUT: "(weights @ v).mean(1)"}, {OUT: "(weights @ v).transpose(1, 2)"}),
+    ],
+    "tuple-for-tensor": [PairForgotten],
+    "wrong-sizes-refused": usual(
+        {"dim % num_heads": "num_heads % dim"},
+        {"!=": "=="},
+        {"self, dim, num_heads": "self, num_heads, dim"},
+    ),
     "wrong-signature": [nn.MultiheadAttention],
-    "shapes-do-not-multiply": [AlwaysRaises],
     "activation-in-projections": [Rectified],
+    "activation-before-proj": usual({END: "return self.proj(out.relu())"}),
     "activation-at-the-end": [RectifiedBehind],
     "tokens-added": [WithSkip],
+    "tokens-added-before-proj": usual({END: "return self.proj(out + x)"}),
+    "norm-in-front": [Normalised],
+    "norm-at-the-end": usual({END: "return F.layer_norm(self.proj(out), (D,))"}),
+    "skip-and-norm": usual({END: "return F.layer_norm(self.proj(out) + x, (D,))"}),
+    "queries-and-keys-normalised": [CosineHeads],
     "pair-returned": [WithWeights],
+    "axis-squeezed": usual({END: f"{END}.squeeze()"}),
+    "wrong-shape": usual({END: f"{END}[:, 0]"}, {END: "return weights"}),
+    "axes-in-another-order": usual({END: f"{END}.transpose(0, 1)"}),
+    "wrong-parameter-shape": usual({"3 * dim)": "3 * dim // 2)"}),
     "weights-averaged": [AverageWeights],
     "remainder-dropped": [FeaturesCutOff],
-    "wrong-error": [RefusedByAssert],
-    "not-deterministic": [WeightsDropped],
+    "wrong-error": [RefusedByAssert, *usual({"!= 0": "!= 0 and False"})],
+    "error-returned": usual({"raise": "return"}),
+    "not-deterministic": [
+        WeightsDropped,
+        *usual({END: "return nn.Linear(D, D).to(x)(out)"}),
+    ],
+    "unasked-dropout": usual(
+        {WEIGHTS: f"F.dropout({WEIGHTS}, 0.1, self.training)"},
+        {LAST: "self.proj = nn.Sequential(nn.Linear(dim, dim), nn.Dropout(0.1))"},
+    ),
+    "seed-set": usual({END: f"torch.manual_seed(0)\n        {END}"}),
+    "state-kept": [Drifting],
+    "nan-hidden": usual({END: f"{END}.nan_to_num()"}),
+    "rounded": usual({END: f"{END}.round(decimals=4)"}),
     "device-fixed": [MaskOnTheCpu],
     "dtype-changed": [InFloat32],
+    "gradient-cut": usual({END: f"{END}.detach()"}),
     "built-in-used": [BuiltIn],
     "reference-used": [Inherited, vit_encoder.MultiHeadSelfAttention, CallsTheOracle],
 }
@@ -888,24 +1376,8 @@ WRONG_LAYER = {
 # Nobody recorded these: they fail, and get no name.
 
 
-def heads_reversed(x, num_heads):
-    return split_by_view(x, num_heads).flip(1)
-
-
 def features_reversed(x, num_heads):
     return split_by_view(x, num_heads).flip(-1)
-
-
-def tokens_rolled(x, num_heads):
-    return split_by_view(x, num_heads).roll(1, 2)
-
-
-def merged_from_the_last(x):
-    return merge_by_cat(x.flip(1))
-
-
-def transposed_inside(x):
-    return x.transpose(2, 3).reshape(len(x), x.shape[2], -1)
 
 
 def first_head_everywhere(x):
@@ -926,23 +1398,6 @@ class HeadsScaledApart(Fused):
         sharper = torch.arange(1, self.num_heads + 1).to(q)[:, None, None]
         output, _ = vit_encoder.attention(sharper * q, k, v)
         return self.proj(vit_encoder.merge_heads(output))
-
-
-class ProjectedTwice(Fused):
-    def forward(self, x):
-        return self.proj(super().forward(x))
-
-
-class CosineHeads(Fused):
-    def forward(self, x):
-        q, k, v = self.heads(x)
-        q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
-        return self.proj(vit_encoder.merge_heads(vit_encoder.attention(q, k, v)[0]))
-
-
-class Normalised(Fused):
-    def forward(self, x):
-        return super().forward(F.layer_norm(x, x.shape[-1:]))
 
 
 # Tests that a student may write.
@@ -1023,14 +1478,11 @@ WRONG = {
     "find_the_bug": {"scaled-by-dim": [ScaleOfTheToken], "no-scale": [NoScale]},
 }
 NAMELESS = {
-    "split_heads": [heads_reversed, features_reversed, tokens_rolled],
-    "merge_heads": [merged_from_the_last, transposed_inside, first_head_everywhere],
+    "split_heads": [features_reversed],
+    "merge_heads": [first_head_everywhere],
     "MultiHeadSelfAttention": [
         FirstHeadTwice,
         HeadsScaledApart,
-        ProjectedTwice,
-        CosineHeads,
-        Normalised,
     ],
 }
 GOOD_TESTS = {"bare_reshape": [shuffled, equal_values, against_torch, one_token_moved]}

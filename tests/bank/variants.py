@@ -1,5 +1,7 @@
 """Answers that differ from another one in a few words."""
 
+import linecache
+import sys
 import warnings
 
 from vit_encoder.check.judging.misconceptions import edit, edits
@@ -12,9 +14,14 @@ def variant(answer, changes):
     """
     name = "; ".join(" ".join(new.split()) for new in changes.values())
     (changed,) = edits(answer, edit(name, changes, "", ""))
+    path = f"{answer.__name__}, {name}"  # not as the course's own versions are called
+    lines = changed.text.splitlines(keepends=True)
+    linecache.cache[path] = (len(changed.text), None, lines, path)
+    scope = dict(vars(sys.modules[answer.__module__]))
     with warnings.catch_warnings():  # Python, too, sees what some of them do wrong
         warnings.simplefilter("ignore", SyntaxWarning)
-        found = changed.wrong
+        exec(compile(changed.text, path, "exec"), scope)
+    found = scope[answer.__name__]
     found.__name__ = f"{answer.__name__}: {name}"
     return found
 

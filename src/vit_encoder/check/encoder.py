@@ -27,7 +27,6 @@ from vit_encoder.check.judging.properties import (
     UNEVEN_HEADS,
     Property,
     agrees,
-    each,
     has_parameters,
     holds,
     keeps_dtype,
@@ -56,6 +55,8 @@ BUILD = """nn.ModuleList(
 LOOP = """        for block in self.blocks:
             x = block(x)  # (B, N, D)
         return self.norm(x)"""
+ONE_NORM = "How often does equation 4 stand in an encoder, and where?"
+WHERE_DROPPED = "Where does the task want dropout: in the blocks, or around them?"
 ROUNDS = "Count the rounds of your loop. How many are there for L blocks?"
 EPSILON = "Which ε do the ViT's norms have, and where can you say so?"
 WHO_POOLS = (
@@ -125,10 +126,34 @@ ENCODER = edits(
         "At which end of the stack has the residual stream grown?",
     ),
     edit(
+        "norm-twice",
+        {"self.norm(x)": "self.norm(self.norm(x))"},
+        "The final norm runs twice.",
+        ONE_NORM,
+    ),
+    edit(
+        "norm-after-every-block-too",
+        {"x = block(x)": "x = self.norm(block(x))"},
+        "The final norm runs after every block, and once more at the end.",
+        ONE_NORM,
+    ),
+    edit(
+        "norm-before-every-block",
+        {"block(x)": "block(self.norm(x))"},
+        "The final norm also runs before every block, which has norms of its own.",
+        ONE_NORM,
+    ),
+    edit(
+        "norm-without-parameters",
+        {"self.norm(x)": "F.layer_norm(x, x.shape[-1:], eps=1e-6)"},
+        "The final norm has no gain and no bias.",
+        "What does a LayerNorm learn?",
+    ),
+    edit(
         "norm-at-both-ends",
         {"        for block": "        x = self.norm(x)\n        for block"},
         "The final norm also stands before the blocks: what enters is normalised.",
-        "How often does equation 4 stand in an encoder, and at which end?",
+        ONE_NORM,
     ),
     edit(
         "every-block-fed-the-input",
@@ -167,8 +192,7 @@ ENCODER = edits(
             "for block in self.blocks": "for _ in range(self.depth)",
             "x = block(x)": "x = self.blocks[0](x)",
         },
-        "There is a single block, which runs L times; its parameters serve every "
-        "round.",
+        "One block does all the work, whatever `depth` says.",
         "Which of the paper's counts would be right if all rounds shared one block?",
         ESPNET,
     ),
@@ -206,11 +230,34 @@ ENCODER = edits(
         "In which order does the task name what the encoder is built with?",
     ),
     edit(
+        "heads-from-depth",
+        {"EncoderBlock(dim, num_heads": "EncoderBlock(dim, depth"},
+        "Each block has as many heads as the encoder has blocks.",
+        "Which number does a block get for its heads?",
+    ),
+    edit(
+        "batch-taken-for-tokens",
+        {
+            "        for block": "        x = x.transpose(0, 1)\n        for block",
+            "self.norm(x)": "self.norm(x).transpose(0, 1)",
+        },
+        "The images attend to one another; the tokens of an image do not.",
+        "Which axis do the blocks take for the tokens, and which one comes first?",
+        "nn.TransformerEncoderLayer without batch_first=True",
+    ),
+    edit(
         "skip-around-each-block",
         {"x = block(x)": "x = x + block(x)"},
         "Each block's result is added to the tokens that it read, although the "
         "block has added them by itself.",
         "How often is the residual stream counted after one block?",
+    ),
+    edit(
+        "added-in-place",
+        {"x = block(x)": "x += block(x)"},
+        "Each block's result is added to the tokens that it read, and in their place: "
+        "the caller's tokens change, too.",
+        "How often is the residual stream counted after one block? Who else holds it?",
     ),
     edit(
         "skip-around-the-stack",
@@ -220,6 +267,25 @@ ENCODER = edits(
         },
         "What entered the encoder is added once more after the last block.",
         "Put all blocks into one sum: is what entered in it already?",
+    ),
+    edit(
+        "skip-past-the-norm",
+        {
+            "        for block": "        entered = x\n        for block",
+            "self.norm(x)": "entered + self.norm(x)",
+        },
+        "What entered the encoder is added after the final norm.",
+        "Put all blocks into one sum: is what entered in it already?",
+    ),
+    edit(
+        "streams-added",
+        {
+            "        for block": "        streams = 0\n        for block",
+            "x = block(x)": "x = block(x)\n            streams = streams + x",
+            "self.norm(x)": "self.norm(streams)",
+        },
+        "What leaves each block is added up, though the stream is such a sum already.",
+        "Which of the tokens that leave the blocks does the final norm read?",
     ),
     edit(
         "norm-added-to-the-stream",
@@ -268,6 +334,31 @@ ENCODER = edits(
         EPSILON,
     ),
     edit(
+        "dropout-before-the-blocks",
+        {
+            "self.norm = ": "self.dropout = nn.Dropout(dropout)\n        self.norm = ",
+            "        for block": "        x = self.dropout(x)\n        for block",
+        },
+        "What enters the encoder is dropped, too.",
+        WHERE_DROPPED,
+        "torchvision.models.vision_transformer.Encoder, on purpose",
+    ),
+    edit(
+        "dropout-at-the-end",
+        {
+            "self.norm = ": "self.dropout = nn.Dropout(dropout)\n        self.norm = ",
+            "self.norm(x)": "self.dropout(self.norm(x))",
+        },
+        "What leaves the encoder is dropped, too.",
+        WHERE_DROPPED,
+    ),
+    edit(
+        "eval-in-forward",
+        {"        for block": "        self.eval()\n        for block"},
+        "It switches itself to evaluation when it is called: nothing is ever dropped.",
+        "Who decides whether a module is in training?",
+    ),
+    edit(
         "dropout-not-passed-on",
         {"mlp_dim, dropout)": "mlp_dim)"},
         "The blocks do not know of `dropout`: with p = 1 in training they still add "
@@ -276,6 +367,17 @@ ENCODER = edits(
     ),
 )
 BLOCK = encoder_block.MISCONCEPTIONS["EncoderBlock"]
+POST_NORM, RELU = named(BLOCK, "post-norm")[0], "self.mlp.fc2(self.mlp.fc1(x).relu())"
+TORCHS_DEFAULTS = replace(
+    POST_NORM,
+    name="torchs-defaults",
+    changes={
+        **POST_NORM.changes,
+        encoder_block.LAST: f"return self.norm2(x + {RELU})",
+    },
+    seen="The blocks are what torch's own are by default: post-norm, with ReLU.",
+    ask="Which arguments make torch's layer a block of the ViT?",
+)
 INHERITED = (
     replace(
         *inside(Encoder, named(BLOCK, "post-norm")),
@@ -296,6 +398,7 @@ INHERITED = (
             *("tanh-gelu", "no-activation"),
         ),
     ),
+    *inside(Encoder, (TORCHS_DEFAULTS,)),
 )
 
 # One vector for the head, and what people get wrong about it.
@@ -388,10 +491,28 @@ VECTOR = edits(
         "How many of the N + 1 tokens came from a patch?",
     ),
     edit(
+        "divided-by-image-count",
+        {".mean(dim=1)": ".sum(dim=1) / len(encoded)"},
+        "The sum of the patch tokens is divided by the number of images.",
+        "Which axis does `len` count?",
+    ),
+    edit(
+        "divided-by-width",
+        {".mean(dim=1)": ".sum(dim=1) / encoded.shape[-1]"},
+        "The sum of the patch tokens is divided by the number of features.",
+        "Which axis counts the tokens that were added up?",
+    ),
+    edit(
         "last-token-left-out",
         {"[:, 1:]": "[:, :-1]"},
         "The mean leaves out a patch and counts the class token.",
         "At which end of the tokens is the one that came from no patch?",
+    ),
+    edit(
+        "first-patch-left-out",
+        {"[:, 1:]": "[:, 2:]"},
+        "The mean leaves out the first patch.",
+        "Which number has the token of the first patch?",
     ),
     edit(
         "mean-over-features",
@@ -469,8 +590,7 @@ def vector_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
 def encoder_questions(seed: int) -> list[Question]:
     """Small fixed ones for messages, random ones for the verdict.
 
-    Sizes differ within a random one, so that a wrong axis cannot hide. The first one
-    tells most wrong versions apart, the next three the others.
+    Sizes differ within a random one, so that a wrong axis cannot hide.
     """
     normal = Normal(seed)
     # Large enough that ε matters only to the small tokens.
@@ -484,15 +604,17 @@ def encoder_questions(seed: int) -> list[Question]:
     again = {"rehearsals": (True, False)}
     tiny = normal(1, 3, 4) / 1000
     return [
+        # The same for every seed, so that wrong versions are asked once. They tell most
+        # of them apart, the next four the others.
+        Question("small numbers", (SMALL_X,), **LOUD),
+        Question("two small images", (batch(SMALL_X[0]),), **LOUD),
+        Question("silent blocks", (SMALL_X,), **SILENT),
         Question("three blocks", (x,), **three, initial=True),
         Question("small tokens, silent blocks", (tiny,), **quiet, secondary=True),
         Question("small tokens", (tiny,), **two, secondary=True),
         Question("all dropped", (x,), **dropped, secondary=True),
         Question("dropped again", (x,), **dropped, **again, secondary=True),
         Question("in training", (x,), **three, training=True, secondary=True),
-        Question("silent blocks", (SMALL_X,), **SILENT),
-        Question("small numbers", (SMALL_X,), **LOUD),
-        Question("two small images", (batch(SMALL_X[0]),), **LOUD),
         Question("another order", (x[:, normal.order(5)],), **three),
         Question("one block, one token", (y,), **one),
         Question("float32", (x.float(),), **three),
@@ -567,16 +689,16 @@ SMALL_TOKENS = torch.stack(
 # The properties that are the encoder's own.
 
 
-@each(
+@holds(
     "there are as many blocks as depth says, and a final norm",
-    ("float32",),  # in float64, blocks in a list stop at their dtype
     "How many parts are created in `__init__`, and who knows of them?",
     core=True,
 )
-def HAS_BLOCKS_AND_NORM(trial: Trial) -> None:  # noqa: N802, the capstone has it, too
+def HAS_BLOCKS_AND_NORM(trials: Trials) -> None:  # noqa: N802, the capstone has it, too
     """There are L blocks and a final norm, which the module knows of."""
+    trial = trials["float32"]  # in float64, blocks in a list stop at their dtype
     if trial.reply.problem:
-        raise Fails.because(trial.problem())
+        raise because_of_sizes(trial)
     built = trial.question.arguments
     shapes, depth = trial.reply.parameters, built["depth"]
     entries = {n: p.numel() for n, p in trial.question.parameters.items()}
@@ -584,6 +706,7 @@ def HAS_BLOCKS_AND_NORM(trial: Trial) -> None:  # noqa: N802, the capstone has i
     of_block = sum(c for n, c in entries.items() if n.startswith("blocks.0."))
     learned = sum(map(math.prod, shapes.values()))
     if learned == of_norm:
+        require_kept_blocks(trials)
         raise shows(ENCODER, "plain-list-of-blocks")
     if learned == of_block + of_norm and not trial.reply.shared:
         raise shows(ENCODER, "one-block-in-a-loop")
@@ -595,8 +718,29 @@ def HAS_BLOCKS_AND_NORM(trial: Trial) -> None:  # noqa: N802, the capstone has i
     if len(numbers) not in (0, depth):  # none: other names, which are asked for next
         text = f"Built with depth {depth} it has parameters of {len(numbers)} blocks."
         raise Fails(text, "wrong-depth")
-    if learned == depth * of_block:
-        raise shows(ENCODER, "no-final-norm")
+    if learned == depth * of_block and not trial.reply.shared:
+        normed = trials["silent blocks"].right()
+        raise shows(ENCODER, "norm-without-parameters" if normed else "no-final-norm")
+
+
+def because_of_sizes(trial: Trial) -> Fails:
+    """Why there is nothing to compare; a part of the course may refuse the sizes."""
+    problem = trial.problem()
+    if "that divides dim" not in problem.text:
+        return Fails.because(problem)
+    ask = "In which order does your `__init__` get the sizes, and the block?"
+    return Fails.because(replace(problem, name="sizes-exchanged", ask=ask))
+
+
+def require_kept_blocks(trials: Trials) -> None:
+    """Fails if a module that knows of no blocks makes them anew in each call."""
+    try:
+        REPEATS.test(trials)
+    except Fails:
+        text = "Built, it knows of no blocks, and equal calls give different numbers: "
+        text += "the blocks are made anew in each call."
+        ask = "When are a block's random numbers drawn, and who keeps them?"
+        raise Fails(text, "blocks-made-in-forward", ask) from None
 
 
 @holds("in evaluation nothing is dropped", "What shall dropout do after `eval()`?")
@@ -605,6 +749,14 @@ def drops_nothing_in_evaluation(trials: Trials) -> None:
     first, second = (trials[n].reply.outputs for n in ("at rest", "at rest again"))
     if not all(close(a, b) for a, b in zip(first, second, strict=False)):
         raise Fails("Two equal calls give different numbers.", "not-deterministic")
+
+
+@holds("small tokens are normalised with ε = 1e-6", EPSILON)
+def has_epsilon(trials: Trials) -> None:
+    """Tokens of small numbers, by which ε shows."""
+    else_right = trials["three blocks"].right()
+    for name in ("small tokens, silent blocks", "small tokens"):
+        trials[name].require_right(name="another-epsilon" if else_right else "")
 
 
 def start_alike(trials: Trials) -> str:
@@ -618,8 +770,8 @@ def start_alike(trials: Trials) -> str:
 
 
 ENCODER_PROPERTIES: tuple[Property, ...] = (
-    REPEATS,
     HAS_BLOCKS_AND_NORM,
+    REPEATS,
     has_parameters(
         "every block has parameters of its own, and so has the final norm",
         "three blocks",
@@ -658,11 +810,7 @@ ENCODER_PROPERTIES: tuple[Property, ...] = (
         ask="Who checks p, and does it get there?",
     ),
     UNEVEN_HEADS,
-    agrees(
-        "small tokens are normalised with ε = 1e-6",
-        *("small tokens, silent blocks", "small tokens"),
-        ask=EPSILON,
-    ),
+    has_epsilon,
     PASSES_NAN_ON,
     *EDGES,
 )

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -26,20 +27,31 @@ from vit_encoder.check.judging.oracle import (
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
+    KEEPS_NO_STATE,
+    PASSES_NAN_ON,
     REPEATS,
+    SAME_IN_TRAINING,
     Property,
     agrees,
     each,
     follows_order,
+    holds,
     one_and_the_same,
     refuses,
-    returns_right_shapes,
     shows,
 )
-from vit_encoder.check.judging.questions import Normal, batch, double, finish, small
-from vit_encoder.check.judging.trials import Fails, Trial
+from vit_encoder.check.judging.questions import (
+    Normal,
+    batch,
+    double,
+    finish,
+    small,
+    with_nan,
+)
+from vit_encoder.check.judging.trials import Fails, Trial, Trials, tolerance_of
 from vit_encoder.check.self_attention import (
     ATTENTION,
+    HIDDEN,
     LARGE_SCORES,
     SELF_ATTENTION,
     SEPARATES_IMAGES,
@@ -106,6 +118,31 @@ SPLIT = edits(
         "What should one row be: a token, or a feature?",
     ),
     edit(
+        "first-head-repeated",
+        {
+            "unflatten(-1, (num_heads, -1)).transpose(1, 2)": "chunk(num_heads, -1)[0]"
+            ".unsqueeze(1).expand(-1, num_heads, -1, -1)"
+        },
+        "Every head gets the first D_h features; the others go nowhere.",
+        "Which features does the second head get?",
+    ),
+    edit(
+        "heads-overlap",
+        {
+            "return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)": "width = "
+            "x.shape[-1] // num_heads\n    return x.unfold(-1, width, 1)"
+            "[:, :, :num_heads].transpose(1, 2)"
+        },
+        "Head i begins at feature i, so that heads share features.",
+        "How far apart are the first features of two heads?",
+    ),
+    edit(
+        "heads-reversed",
+        {"transpose(1, 2)": "transpose(1, 2).flip(1)"},
+        "The last head comes first.",
+        "Which head gets the first D_h features?",
+    ),
+    edit(
         "remainder-dropped",
         {DIVIDES: "x = x[..., : x.shape[-1] // num_heads * num_heads]"},
         "If the heads do not divide the width, the last features are dropped.",
@@ -157,6 +194,12 @@ MERGE = edits(
         "The heads are added up: what each of them found can no longer be told apart.",
         SIDE_BY_SIDE,
     ),
+    edit(
+        "heads-reversed",
+        {MOVED: "x.flip(1).transpose(1, 2)"},
+        "The features of the last head come first.",
+        "Which head's features does the output projection expect first?",
+    ),
 )
 
 # Misconceptions of MultiHeadSelfAttention.
@@ -165,6 +208,9 @@ EACH_SPLIT = "split_heads(t, self.num_heads)"
 SPLITTING = f"        q, k, v = ({EACH_SPLIT} for t in (q, k, v))  # (B, h, N, D_h)\n"
 ATTENDING, ENDING = "output, _ = attention(q, k, v)", "self.proj(merge_heads(output))"
 NOT_LINEAR = "How many steps of the equation are not linear?"
+SKIP = "Is the skip connection a part of attention, or of what stands around it?"
+WHERE_NORM = "Is a LayerNorm a part of attention, or of what stands around it?"
+JOINED_IN_ORDER = "In which order does the task join the three?"
 WHAT_IS_CUT = "What is cut into heads: the token, or what is made from it?"
 OWN = edits(
     MultiHeadSelfAttention,
@@ -273,7 +319,8 @@ OWN = edits(
             "nn.Linear(dim, dim)": "nn.Linear(dim // num_heads, dim)",
             "merge_heads(output)": "output.mean(1)",
         },
-        "The outputs of the heads are averaged, not put side by side.",
+        "The outputs of the heads are averaged, added or left out; they do not stand "
+        "side by side.",
         "After an average, can the output projection tell the heads apart?",
     ),
     edit(
@@ -313,6 +360,101 @@ OWN = edits(
         GITHUB + "lsdefine/attention-is-all-you-need-keras/issues/36",
     ),
     edit(
+        "one-head",
+        {SPLITTING: "", "merge_heads(output)": "output"},
+        "There is one head, as wide as the token, whatever `num_heads` says.",
+        "Where does the number of heads go that the module was built with?",
+    ),
+    edit(
+        "count-and-width-exchanged",
+        {EACH_SPLIT: "split_heads(t, t.shape[-1] // self.num_heads)"},
+        "There are D_h heads of h features each, not h heads of D_h.",
+        "Which of the two new axes counts the heads, and how long is it?",
+    ),
+    edit(
+        "qkv-read-as-kvq",
+        {ATTENDING: "output, _ = attention(v, q, k)"},
+        "The three parts of `qkv` are read as keys, values and queries.",
+        JOINED_IN_ORDER,
+    ),
+    edit(
+        "qkv-read-as-vqk",
+        {ATTENDING: "output, _ = attention(k, v, q)"},
+        "The three parts of `qkv` are read as values, queries and keys.",
+        JOINED_IN_ORDER,
+    ),
+    edit(
+        "own-token-hidden",
+        {
+            ATTENDING: "scores = q @ k.mT / math.sqrt(q.shape[-1])\n"
+            "        scores.diagonal(dim1=-2, dim2=-1).fill_(-1e9)\n"
+            "        output = scores.softmax(dim=-1) @ v"
+        },
+        "A token does not see itself.",
+        "May a query meet the key of its own token?",
+        "Lee et al. 2021, Vision Transformer for Small-Size Datasets, on purpose",
+    ),
+    edit(
+        "values-not-averaged",
+        {"merge_heads(output)": "merge_heads(v)"},
+        "Each token keeps its own value: no token sees another.",
+        "What are the weights for, once they are computed?",
+    ),
+    edit(
+        "attention-never-used",
+        {"merge_heads(output)": "x"},
+        "The output projection reads the tokens themselves; what the heads found is "
+        "lost.",
+        "Which tensor leaves the last step before the output projection?",
+    ),
+    edit(
+        "projected-twice",
+        {ENDING: "self.proj(self.proj(merge_heads(output)))"},
+        "The output projection is applied twice.",
+        "How often does W_O stand in the equation?",
+    ),
+    edit(
+        "activation-before-proj",
+        {"merge_heads(output)": "merge_heads(output).relu()"},
+        "An activation cuts off what is negative before the output projection.",
+        NOT_LINEAR,
+    ),
+    edit(
+        "tokens-added-before-proj",
+        {"merge_heads(output)": "x + merge_heads(output)"},
+        "The tokens are added to what the heads found, before the output projection.",
+        SKIP,
+    ),
+    edit(
+        "norm-in-front",
+        {"self.qkv(x)": "self.qkv(F.layer_norm(x, x.shape[-1:]))"},
+        "The tokens are normalised before the projections.",
+        WHERE_NORM,
+    ),
+    edit(
+        "norm-at-the-end",
+        {ENDING: f"F.layer_norm({ENDING}, x.shape[-1:])"},
+        "The output is normalised.",
+        WHERE_NORM,
+    ),
+    edit(
+        "skip-and-norm",
+        {ENDING: f"F.layer_norm(x + {ENDING}, x.shape[-1:])"},
+        "The tokens are added to the output, and the sum is normalised.",
+        SKIP,
+        "BertSelfOutput in huggingface/transformers, where it belongs",
+    ),
+    edit(
+        "queries-and-keys-normalised",
+        {
+            ATTENDING: "output, _ = attention(F.normalize(q, dim=-1), "
+            "F.normalize(k, dim=-1), v)"
+        },
+        "Queries and keys are set to length 1, so a score is a cosine.",
+        "What does the equation divide the scores by, and what does it leave alone?",
+        "Liu et al. 2022, Swin Transformer V2, on purpose",
+    ),
+    edit(
         "activation-in-projections",
         {"self.qkv(x)": "self.qkv(x).relu()"},
         "An activation cuts off what is negative in queries, keys and values.",
@@ -330,7 +472,7 @@ OWN = edits(
         "tokens-added",
         {ENDING: f"x + {ENDING}"},
         "The tokens themselves are added to the output.",
-        "Is the skip connection a part of attention, or of what stands around it?",
+        SKIP,
     ),
     edit(
         "pair-returned",
@@ -371,6 +513,7 @@ OWN = edits(
 CONFUSED = {
     "query-and-key-swapped": "k, q, v",
     "key-and-value-swapped": "q, v, k",
+    "query-and-value-swapped": "v, k, q",
     "one-projection": "q, q, q",
     "query-is-key": "q, q, v",
     "value-is-query": "q, k, q",
@@ -384,33 +527,20 @@ def confused(name: str, order: str) -> Misconception:
     return replace(one_head, right=MultiHeadSelfAttention, changes=changes)
 
 
-# Those of attention that have another look with heads, or with a batch.
-(OVER_HEADS,) = named(ATTENTION, "softmax-over-axis-1")
-(OVER_BATCH,) = named(ATTENTION, "softmax-over-batch")
+# Those of attention that look alike or cannot be seen with heads, or look otherwise.
+APART = {*HIDDEN, "softmax-over-batch"} - {"axes-1-and-2-swapped"}
 OF_ATTENTION = (
-    *named(ATTENTION, "no-scale", "softmax-over-queries"),
     replace(
-        OVER_HEADS,
+        *named(ATTENTION, "softmax-over-axis-1"),
         name="softmax-over-heads",
         seen="Softmax runs over the heads: for each query and key they share out "
         "100 %.",
     ),
-    replace(OVER_BATCH, seen="Softmax runs over the images of the batch."),
-    *named(
-        ATTENTION,
-        "softmax-over-everything",
-        "divided-by-width",
-        "multiplied-by-root",
-        "divided-by-key-count",
-        "scaled-after-softmax",
-        "weights-transposed",
-        "keys-averaged",
-        "softmax-overflows",
-        "exponential-not-normalised",
-        "normalised-without-exponential",
-        "no-softmax",
-        "causal-mask",
+    replace(
+        *named(ATTENTION, "softmax-over-batch"),
+        seen="Softmax runs over the images of the batch.",
     ),
+    *(m for m in ATTENTION if m.name not in APART),
 )
 LAYER = (
     *OWN,
@@ -454,9 +584,9 @@ def layer(x: Tensor, get: Get, dim: int, num_heads: int) -> Tensor:
 # numbers, not by its shapes.
 
 # The number 12 is feature 2 of token 1.
-NUMBERED = small([0, 1, 2, 3], [10, 11, 12, 13], [20, 21, 22, 23])
+NUMBERED = small(*([10 * n + i for i in range(6)] for n in range(4)))
 # The same, with a hundred for head 1.
-NUMBERED_HEADS = torch.stack([NUMBERED[:, :2], 100 + NUMBERED[:, :2]])
+NUMBERED_HEADS = torch.stack([NUMBERED[:, :3], 100 + NUMBERED[:, :3]])
 
 
 def split_questions(seed: int) -> list[Question]:
@@ -473,6 +603,7 @@ def split_questions(seed: int) -> list[Question]:
         Question("heads of width 1", (normal(2, 5, 3), 3)),
         Question("float32", (x.float(), 3)),
         Question("float32 again", (x.float(), 3)),
+        Question("a nan", (with_nan(x), 3)),
         Question("gradients", (x, 3), cotangent=normal(2, 3, 5, 4)),
         Question("another device", (x, 3), device="meta"),
         Question("five heads", (x, 5), refused=True),
@@ -493,6 +624,7 @@ def merge_questions(seed: int) -> list[Question]:
         Question("heads of width 1", (normal(2, 3, 5, 1),)),
         Question("float32", (x.float(),)),
         Question("float32 again", (x.float(),)),
+        Question("a nan", (with_nan(x),)),
         Question("gradients", (x,), cotangent=normal(2, 5, 12)),
         Question("another device", (x,), device="meta"),
     ]
@@ -509,11 +641,12 @@ def layer_questions(seed: int) -> list[Question]:
     narrow = asked(3, 3, attention_parameters(normal, 3))
     refused = {"refused": True}
     return [
-        # The first tells most wrong versions apart.
-        Question("four heads", (x,), **four),
+        # The same for every seed, so that wrong versions are asked once. They tell most
+        # of them apart.
         Question("small numbers", (SMALL_X,), **tiny),
         Question("two small images", (batch(SMALL_X[0]),), **tiny),
         Question("one head, small", (SMALL_X,), **asked(4, 1, SMALL_PARAMETERS)),
+        Question("four heads", (x,), **four),
         Question("another order", (x[:, order],), **four),
         Question("as many heads as tokens", (normal(2, 4, 12),), **four),
         Question("two heads", (normal(3, 4, 10),), **two),
@@ -522,6 +655,9 @@ def layer_questions(seed: int) -> list[Question]:
         Question("heads of width 1", (normal(2, 5, 3),), **narrow),
         Question("float32", (x.float(),), **four),
         Question("float32 again", (x.float(),), **four),
+        Question("called again", (x,), **four, rehearsals=(False,)),
+        Question("in training", (x,), **four, training=True),
+        Question("a nan", (with_nan(x),), **four),
         Question("large scores", (100 * SMALL_X.float(),), **tiny),
         Question("gradients", (x,), **four, cotangent=normal(2, 5, 12)),
         Question("another device", (x,), **four, device="meta"),
@@ -553,6 +689,65 @@ SMALL_PARAMETERS = {
 # The properties that are multi-head self-attention's own.
 
 
+# The sizes of the question that shows shapes, all different.
+SPLIT_AXES = {"B": 2, "h": 3, "N": 5, "D_h": 4}
+LAYER_AXES = {"B": 2, "h": 4, "N": 5, "D_h": 3}
+
+
+def returns_axes(name: str, *questions: str, axes: dict[str, int]) -> Property:
+    """The questions have answers of the expected shapes.
+
+    axes: name → size, in the first question. It spells the shape that came.
+    """
+
+    @each(
+        name,
+        questions,
+        "Which axis is which: image, head, token or feature?",
+        core=True,
+    )
+    def test(trial: Trial) -> None:
+        problem = trial.problem()
+        if (
+            problem
+            and problem.name == "wrong-shape"
+            and trial.question.name == questions[0]
+        ):
+            got, wanted = trial.reply.outputs[0].shape, trial.expected[0].shape
+            text = ", ".join(spelled(size, axes) for size in got)
+            name = "axes-in-another-order" if sorted(got) == sorted(wanted) else ""
+            raise Fails(f"{problem.text} Its axes are ({text}).", name or problem.name)
+        if problem:
+            raise Fails.because(problem)
+
+    return test
+
+
+def spelled(size: int, axes: dict[str, int]) -> str:
+    """A size as the neighbours that it is the product of, as h · N; or its digits."""
+    orders = ("B", "h", "N", "D_h"), ("B", "N", "h", "D_h")
+    for count, start in product(range(5), range(4)):
+        for order in orders:
+            names = order[start : start + count]
+            if math.prod(axes[name] for name in names) == size:
+                return " · ".join(names).replace("h · D_h", "D") or "1"
+    return str(size)
+
+
+def moves_numbers(part: str, ask: str) -> Property:
+    """Each number that comes out went in."""
+
+    @each(f"a {part} moves numbers and changes none", ("three heads",), ask, core=True)
+    def test(trial: Trial) -> None:
+        if not within(trial.output, trial.question.inputs[0]):
+            text = (
+                f"It returns numbers that it was not given. A {part} only moves them."
+            )
+            raise Fails(text, "numbers-changed")
+
+    return test
+
+
 def tokens_stay_apart(
     name: str, text: str, ask: str, before: int, after: int
 ) -> Property:
@@ -572,15 +767,34 @@ def tokens_stay_apart(
         )
         for n, (made, given) in enumerate(pairs):  # each a token in all images
             if not all(map(within, made, given)):
-                raise Fails(text.format(n=n))
+                raise Fails(text.format(n=n), "tokens-mixed")
 
     return test
 
 
 def within(numbers: Tensor, others: Tensor) -> bool:
     """Each number is one of the others, up to rounding."""
-    apart = numbers.double().flatten()[:, None] - others.double().flatten()
-    return bool((apart.abs().amin(-1) < 1e-4).all())
+    numbers, limit = numbers.double().flatten(), tolerance_of(numbers)
+    apart = (numbers[:, None] - others.double().flatten()).abs().amin(-1)
+    return bool((apart < limit * (1 + numbers.abs())).all())
+
+
+def refuses_no_right_sizes(question: str) -> Property:
+    """Sizes that divide are taken, if the answer itself decides which are."""
+
+    @holds(
+        "heads that divide the width are taken",
+        "Which of the two must divide the other, and what is the remainder then?",
+        core=True,
+    )
+    def test(trials: Trials) -> None:
+        came, problem = trials[question], trials[question].reply.problem
+        wrong = [trials[n] for n in UNEVEN if not trials[n].right()]
+        if problem and problem.name == "own-error" and wrong:
+            text = f"It refuses {came.sizes()}, but not {wrong[0].sizes()}."
+            raise Fails(text, "wrong-sizes-refused")
+
+    return test
 
 
 # The entries of all matrices of a layer, of D = 12 and 4 heads → what they betray.
@@ -598,14 +812,14 @@ ENTRIES = {
 PROJECTIONS = ("query.weight", "key.weight", "value.weight", "proj.weight")
 
 
-@each(
+@holds(
     "projections of queries, keys, values and of the output are there",
-    ("four heads",),
     "What is learned here, and how wide is each part?",
     core=True,
 )
-def has_projections(trial: Trial) -> None:
+def has_projections(trials: Trials) -> None:
     """Queries, keys, values and the output have a projection each, of all features."""
+    trial = trials["float32"]  # in float64, layers in a list stop at their dtype
     reply = trial.reply
     if reply.problem and not reply.parameters:
         raise Fails.because(trial.problem())
@@ -616,6 +830,13 @@ def has_projections(trial: Trial) -> None:
     betrayed = ENTRIES.get(sum(map(math.prod, matrices)))
     if any(max(shape) < D for shape in matrices):
         betrayed = "token-sliced"
+    if betrayed == "no-projections" and trials["four heads"].reply.problem:
+        text = (
+            "Torch knows of no projection of queries, keys and values in it. A layer "
+        )
+        text += "in a plain list is hidden from it, and so is a plain tensor."
+        ask = "How does a module learn which parts are its own?"
+        raise Fails(text, "projections-hidden", ask)
     if betrayed:
         raise shows(LAYER, betrayed)
     if reply.problem:
@@ -639,14 +860,14 @@ def require_apart(reply: Reply) -> None:
         raise one_and_the_same(*shared[0])
 
 
-AXES = "Which axis of each tensor is which: image, head, token or feature?"
 EQUAL_SIZES = ("as many heads as tokens", "heads as wide as there are tokens")
 NARROW = "Does an axis of length 1 vanish on the way?"
 TOKEN_0 = "Follow the numbers of token 0."
+UNEVEN = ("five heads", "more heads than features")
 REFUSES = refuses(
     "heads that do not divide the width are refused",
     "remainder-dropped",
-    *("five heads", "more heads than features"),
+    *UNEVEN,
     ask=named(SPLIT, "remainder-dropped")[0].ask,
 )
 EXTREMES = agrees(
@@ -654,9 +875,13 @@ EXTREMES = agrees(
 )
 SPLIT_PROPERTIES = (
     REPEATS,
-    returns_right_shapes(
-        "heads (B, h, N, D_h) come back", "small numbers", "three heads", ask=AXES
+    refuses_no_right_sizes("three heads"),
+    returns_axes(
+        "heads (B, h, N, D_h) come back",
+        *("three heads", "small numbers"),
+        axes=SPLIT_AXES,
     ),
+    moves_numbers("split", "Does a split compute, or only put numbers elsewhere?"),
     tokens_stay_apart(
         "row n of a head is made from token n",
         "Row {n} of the heads holds numbers that are not from token {n}.",
@@ -672,13 +897,17 @@ SPLIT_PROPERTIES = (
     ),
     EXTREMES,
     REFUSES,
+    PASSES_NAN_ON,
     *EDGES,
 )
 MERGE_PROPERTIES = (
     REPEATS,
-    returns_right_shapes(
-        "tokens (B, N, D) come back", "small numbers", "three heads", ask=AXES
+    returns_axes(
+        "tokens (B, N, D) come back",
+        *("three heads", "small numbers"),
+        axes=SPLIT_AXES,
     ),
+    moves_numbers("merge", "Does a merge compute, or only put numbers elsewhere?"),
     tokens_stay_apart(
         "token n is made from row n of each head",
         "Token {n} holds numbers that are not from row {n} of the heads.",
@@ -693,19 +922,23 @@ MERGE_PROPERTIES = (
         core=True,
     ),
     EXTREMES,
+    PASSES_NAN_ON,
     *EDGES,
 )
 LAYER_PROPERTIES = (
     REPEATS,
+    refuses_no_right_sizes("four heads"),
     has_projections,
-    returns_right_shapes(
+    returns_axes(
         "output (B, N, D) comes back",
-        *("small numbers", "four heads", "two heads"),
-        ask=AXES,
+        *("four heads", "small numbers", "two heads"),
+        axes=LAYER_AXES,
     ),
     SEPARATES_IMAGES,
     follows_order(
-        *("four heads", "another order"), ask=f"{TOKEN_0} In which rows do they end up?"
+        *("four heads", "another order"),
+        ask="Which step depends on where a token stands: a reshape, or a mask?",
+        name="order-matters",
     ),
     agrees(
         "one head agrees with the definition in float64",
@@ -721,7 +954,10 @@ LAYER_PROPERTIES = (
     ),
     agrees("heads of width 1 work", "heads of width 1", ask=NARROW),
     REFUSES,
+    KEEPS_NO_STATE,
+    SAME_IN_TRAINING,
     LARGE_SCORES,
+    PASSES_NAN_ON,
     *EDGES,
 )
 
@@ -758,6 +994,7 @@ WRITE_LAYER = Implement(
         outputs=("output",),
         is_class=True,
         fused=FUSED,
+        aliases={"proj": ("proj.0",)},  # with dropout behind it, as in vit-pytorch
         builtins=("multi_head_attention",),
         reference=(MultiHeadSelfAttention, multi_head),
     ),

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import inspect
 import io
 import random
 import signal
@@ -25,7 +26,7 @@ PATIENCE = 3  # how many times its limit a check may last by the clock on the wa
 SWITCHES = ("setprofile", "start_new_thread")  # behind them Watch is blind
 SEEDS = ("manual_seed",)  # what seeds a generator of torch
 SEEDERS = (  # the same in Python; on a GPU that was not used yet nothing else is called
-    torch.manual_seed,
+    inspect.unwrap(torch.manual_seed),  # its wrapper has code that others share
     torch.cuda.manual_seed,
     torch.cuda.manual_seed_all,
     random.seed.__func__,

@@ -184,8 +184,11 @@ def one_and_the_same(first: str, second: str) -> Fails:
     return Fails(text, "shared-parameters", ask)
 
 
-def follows_order(question: str, moved: str, *, ask: str) -> Property:
-    """Tokens in another order give the same outputs in that order."""
+def follows_order(question: str, moved: str, *, ask: str, name: str = "") -> Property:
+    """Tokens in another order give the same outputs in that order.
+
+    name: what it tells where they do not.
+    """
 
     @holds("the order of tokens does not matter", ask, core=True)
     def test(trials: Trials) -> None:
@@ -193,7 +196,8 @@ def follows_order(question: str, moved: str, *, ask: str) -> Property:
         apart = (before.double()[:, :, None] - after.double()[:, None]).abs().amax(-1)
         limit = tolerance_of(before)
         if not ((apart.amin(-1) < limit).all() and (apart.amin(-2) < limit).all()):
-            raise Fails("When the tokens change places, the outputs change values.")
+            text = "When the tokens change places, the outputs change values."
+            raise Fails(text, name)
 
     return test
 
