@@ -33,19 +33,22 @@ from vit_encoder.check.judging.oracle import (
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
+    KEEPS_NO_STATE,
+    PASSES_NAN_ON,
     REPEATS,
-    SAME_IN_TRAINING,
     UNEVEN_HEADS,
     Property,
     agrees,
     each,
     has_parameters,
     holds,
+    learns_no_more,
     refuses,
     require_parameters,
     returns_right_shapes,
+    same_in_training,
 )
-from vit_encoder.check.judging.questions import Normal, batch, small
+from vit_encoder.check.judging.questions import Normal, batch, small, with_nan
 from vit_encoder.check.judging.trials import Fails, Trial, Trials, close
 from vit_encoder.check.self_attention import LARGE_SCORES, SEPARATES_IMAGES
 from vit_encoder.check.tasks import BreakIt, Implement
@@ -126,6 +129,12 @@ WIRING = edits(
         GITHUB + "allenai/OLMo/issues/222",
     ),
     edit(
+        "second-norm-twice",
+        {"self.norm1(x)": "self.norm2(x)"},
+        "The second LayerNorm serves both halves; the first is there but never used.",
+        "At the start the two are twins. What tells them apart after training?",
+    ),
+    edit(
         "norms-swapped",
         {"self.norm1(x)": "self.norm2(x)", COMPUTED: "self.mlp(self.norm1(x))"},
         "The two LayerNorms have changed places: the second serves the "
@@ -138,6 +147,30 @@ WIRING = edits(
         "The MLP reads the tokens that entered the block: attention and MLP work side "
         "by side, not one after the other.",
         "Has the attention spoken before the MLP listens?",
+    ),
+    edit(
+        "mlp-reads-the-attention",
+        {"self.norm2(x)": "self.norm2(attended)"},
+        "The MLP reads what the attention gave, not the sum of that and the tokens.",
+        "Which tokens go into the second LayerNorm, before the first sum or after?",
+    ),
+    edit(
+        "one-skip-around-both",
+        {"x = x + dropout": "z = dropout", "self.norm2(x)": "self.norm2(z)"},
+        "There is one skip, from the block's input to its end, and no first sum.",
+        "How many sums do equations 2 and 3 have together?",
+    ),
+    edit(
+        "attention-left-out",
+        {f"x = x + {DROPPED}": "pass"},
+        "What the attention gives is not used.",
+        "Where does a token learn of the other tokens?",
+    ),
+    edit(
+        "mlp-left-out",
+        {LAST: "return x"},
+        "The MLP is there, and never called.",
+        "What does equation 3 add to the tokens?",
     ),
     edit(
         "skip-from-the-input",
@@ -257,6 +290,12 @@ OTHER_PARTS = edits(
         {"(dim, num_heads)": "(dim, 1)"},
         "The attention has one head, whatever num_heads says.",
         "Where does the number of heads go that the module was built with?",
+    ),
+    edit(
+        "heads-for-head-width",
+        {"(dim, num_heads)": "(dim, dim // num_heads)"},
+        "The attention has as many heads as one head should have features.",
+        "Does the attention want to know how many heads there are, or how wide one is?",
     ),
     edit(
         "torchs-epsilon",
@@ -430,6 +469,7 @@ HALF = edits(
     half("added-in-place", changes={SUM: "x.add_(attended)"}),
     half("attention-across-images"),
     half("one-head"),
+    half("heads-for-head-width"),
     half(
         "torchs-epsilon",
         changes={"= LayerNorm": "= nn.LayerNorm"},
@@ -559,14 +599,29 @@ def block_questions(seed: int) -> list[Question]:
         changed = {n: value for change in changes for n, value in change.items()}
         return Question(name, (x,), **tiny, parameters=SMALL_BLOCK | changed)
 
+    def without(layer: str) -> dict[str, Tensor]:
+        weights = {f"{layer}.{kind}" for kind in ("weight", "bias")}
+        return {n: v * (n not in weights) for n, v in parameters.items()}
+
     all_dropped = {"arguments": built(12, 3, 20, dropout=1.0)}
     no_mlp, no_attention = silent("mlp.fc2"), silent("attn.proj")
     sharp = {"attn.query.weight": EYE}
     return [
         three_with("three heads"),
-        three_with("all dropped in evaluation", **all_dropped),
+        three_with("three heads, MLP silent", parameters=without("mlp.fc2")),
+        three_with("three heads, attention silent", parameters=without("attn.proj")),
+        three_with("all dropped in evaluation", **all_dropped, rehearsals=(True,)),
         three_with("all dropped in training", **all_dropped, training=True),
-        three_with("in training", arguments=built(12, 3, 20), training=True),
+        three_with(
+            "all dropped again",
+            **all_dropped,
+            training=True,
+            rehearsals=(True, False),
+            secondary=True,
+        ),
+        three_with("in training", x[[0, 0]], arguments=built(12, 3, 20), training=True),
+        three_with("called again", rehearsals=(False,), secondary=True),
+        three_with("a nan", with_nan(x), secondary=True),
         dropout_question("dropout behind the attention", "mlp.fc2.weight"),
         dropout_question("dropout in the MLP", "attn.proj.weight"),
         Question("one head", (normal(3, 4, 10),), **one),
@@ -638,7 +693,9 @@ def half_questions(seed: int) -> list[Question]:
         small_one("small numbers", SMALL, **sharp),
         small_one("two small images", batch(SMALL[0]), **sharp),
         small_one("tiny tokens", SMALL / 1000),
-        three_with("in training", training=True),
+        three_with("in training", x[[0, 0]], training=True),
+        three_with("called again", rehearsals=(False,), secondary=True),
+        three_with("a nan", with_nan(x), secondary=True),
         three_with("heads that do not divide", **uneven),
         three_with("float32", x.float()),
         three_with("float32 again", x.float()),
@@ -669,9 +726,33 @@ def has_parts(trial: Trial) -> None:
 
 def leaves_tokens_alone(name: str, question: str, seen: str) -> Property:
     """What comes out is what went in."""
-    return each(name, (question,), WIRE, core=True)(
-        lambda trial: trial.require_right(seen)
+    return each(name, (question,), WIRE, core=True, example=True)(
+        lambda trial: trial.require_right(seen, "stream-changed")
     )
+
+
+def adds(name: str, question: str, branch: str, called: str) -> Property:
+    """What one branch adds is right, where the other adds nothing.
+
+    called: the name of the misunderstanding where it is not.
+    """
+
+    @each(name, (question,), WIRE, core=True, example=True)
+    def test(trial: Trial) -> None:
+        if trial.right():
+            return
+        trial.require_no_rounding()
+        x = trial.question.inputs[0]
+        got, right = trial.output - x, trial.expected[0] - x
+        times = float((got * right).sum() / right.square().sum())
+        if close(got, times * right):
+            text = f"What the {branch} adds is {times:.3g} times what it should be."
+            ask = "What is done with it between the branch and the sum?"
+            raise Fails(text, "branch-scaled", ask)
+        text = f"The {branch} adds something else{trial.by()}, for {trial.sizes()}."
+        raise Fails(text.replace(" by up to", ", off by up to"), called)
+
+    return test
 
 
 def has_epsilon_of_vit(*questions: str) -> Property:
@@ -708,7 +789,8 @@ def drops_branches_in_training(trials: Trials) -> None:
     if close(trial.output, plain.output):
         text = "In training with p = 1 it does the same as with p = 0."
         raise Fails(text, "dropout-ignored")
-    raise Fails("In training with p = 1 other tokens leave than came.")
+    text = "In training with p = 1 other tokens leave than came."
+    raise Fails(text, "stream-changed-by-dropout")
 
 
 @holds("dropout stands in three places", PLACES)
@@ -722,10 +804,41 @@ def drops_in_three_places(trials: Trials) -> None:
             branch = "attention" if times == 1 else "MLP"
             _, what = trial.output, f"the numbers that the {branch} adds"
             require_drops(what, trial.drawn[0], P, times)
-            raise Fails(NOT_BY_CHANCE)
+            raise Fails(NOT_BY_CHANCE, "by-no-chance")
 
 
-OWN_EDGES = (UNEVEN_HEADS, LARGE_SCORES, *EDGES)
+@holds(
+    "training after evaluation drops again",
+    "What does a call leave behind in your module?",
+)
+def drops_again(trials: Trials) -> None:
+    """One evaluation does not switch dropout off for good."""
+    if trials["all dropped in training"].right():
+        text = "After training and evaluation, it drops otherwise in training again."
+        trials["all dropped again"].require_right(text, "dropout-off-for-good")
+
+
+@each("the halves work together", ("three heads",), WIRE, core=True, example=True)
+def joins_the_halves(trial: Trial) -> None:
+    """The second half reads and keeps what the first one gives."""
+    text = f"Each half works alone, both together do not, for {trial.sizes()}."
+    trial.require_right(text, "halves-joined-wrongly")
+
+
+ATTENTION_HALF = ("attention", "attention-half")
+LAST_PROPERTIES = (
+    same_in_training("three heads"),
+    learns_no_more(
+        "no other part is learned",
+        "three heads",
+        ask="Which part of it did the task not ask for?",
+    ),
+    UNEVEN_HEADS,
+    LARGE_SCORES,
+    KEEPS_NO_STATE,
+    PASSES_NAN_ON,
+    *EDGES,
+)
 SHAPES = returns_right_shapes(
     "the shape (B, N, D) comes back",
     *("three heads", "one head", "small numbers"),
@@ -746,15 +859,15 @@ HALF_PROPERTIES = (
         "The attention gives zero, and yet other tokens leave than came.",
     ),
     SEPARATES_IMAGES,
+    adds("the attention adds what it should", "three heads", *ATTENTION_HALF),
     agrees(
         "the numbers agree with equation 2 in float64",
-        *("three heads", "one head", "one token"),
+        *("one head", "one token"),
         ask=WIRE,
         core=True,
     ),
     has_epsilon_of_vit("tiny tokens"),
-    SAME_IN_TRAINING,
-    *OWN_EDGES,
+    *LAST_PROPERTIES,
 )
 BLOCK_PROPERTIES = (
     REPEATS,
@@ -766,15 +879,18 @@ BLOCK_PROPERTIES = (
         "Both branches give zero, and yet other tokens leave than came.",
     ),
     SEPARATES_IMAGES,
-    agrees(
-        "each half works alone",
-        *("MLP silent", "attention silent"),
-        ask=WIRE,
-        core=True,
+    adds(
+        "the first half works alone",
+        *("three heads, MLP silent", *ATTENTION_HALF),
     ),
+    adds(
+        "the second half works alone",
+        *("three heads, attention silent", "MLP", "mlp-half"),
+    ),
+    joins_the_halves,
     agrees(
         "the numbers agree with equations 2 and 3 in float64",
-        *("three heads", "one head", "one token"),
+        *("one head", "one token"),
         ask=WIRE,
         core=True,
     ),
@@ -782,14 +898,14 @@ BLOCK_PROPERTIES = (
     drops_nothing_in_evaluation,
     drops_branches_in_training,
     drops_in_three_places,
-    SAME_IN_TRAINING,
+    drops_again,
     refuses(
         "a p above 1 is refused",
         "any-probability-taken",
         "a p above 1",
         ask="Which numbers can be a probability?",
     ),
-    *OWN_EDGES,
+    *LAST_PROPERTIES,
 )
 
 # The tasks.
