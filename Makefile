@@ -24,7 +24,11 @@ book: .venv/ready ## build the book into _build/html
 
 .PHONY: serve
 serve: .venv/ready ## build the book, serve it on localhost, rebuild on change
-	$(RUN) tools/serve.py
+	rm -rf _build/serve
+	$(RUN) -m sphinx_autobuild --pre-build '$(RUN) tools/sync.py' \
+		--ignore _build --ignore my_exercises --ignore .venv-colab \
+		--ignore '*.ipynb' --ignore '*/__pycache__/*' \
+		--quiet --fail-on-warning --keep-going --nitpicky . _build/serve
 
 .PHONY: exercises
 exercises: .venv/ready ## copy the exercises into my_exercises, to work in

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import psutil
 
-PATIENCE = 120  # seconds until something must have happened on a busy machine
+PATIENCE = 600  # seconds: a last resort, that a busy machine does not reach
 
 
 def wait_until(true: Callable[[], object]) -> None:

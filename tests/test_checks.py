@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -32,8 +33,14 @@ from vit_encoder.check.hearing.data import LATE, Form, Question, Reply
 from vit_encoder.check.hearing.parameters import ALIASES, FUSED, held_as
 from vit_encoder.check.judging.misconceptions import edit, edits
 from vit_encoder.check.judging.pictures import Show
-from vit_encoder.check.judging.properties import KEEPS_INPUTS, agrees, refuses
+from vit_encoder.check.judging.properties import (
+    KEEPS_INPUTS,
+    Property,
+    agrees,
+    refuses,
+)
 from vit_encoder.check.judging.trials import Fails, Trial
+from vit_encoder.check.judging.verdicts import Failure, points_for
 from vit_encoder.check.tasks import Implement, without_biases
 
 ATTENTION = "self_attention.attention"
@@ -73,6 +80,25 @@ def test_two_mistakes_are_both_named():
 
     report = check(ATTENTION, both)
     assert set(report.misconceptions) == {"no-scale", "input-changed"}
+
+
+@pytest.mark.parametrize(
+    ("core", "edges", "out_of", "points"),
+    [
+        (False, 0, 3, 3),
+        (False, 1, 3, 2),
+        (False, 2, 3, 1),
+        (False, 5, 3, 1),  # the core is worth a point, whatever else fails
+        (False, 1, 1, 0),  # of a single point, none is left
+        (True, 0, 3, 0),
+        (True, 2, 3, 0),
+    ],
+)
+def test_points_of_what_fails(core, edges, out_of, points):
+    edge = Property("an edge", Trial.right, "Why?")
+    failures = [Failure(edge, LATE)] * edges
+    failures += [Failure(replace(edge, core=True), LATE)] * core
+    assert points_for(failures, out_of) == points
 
 
 # Messages

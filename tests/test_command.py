@@ -333,7 +333,7 @@ def test_killed_and_stopped_it_goes_on_and_loses_nothing(
 ):
     for name in ("ada", "cy", "di"):
         folder = handed_in(name)
-    handed_in("bo", with_cell("import time\ntime.sleep(40)"))  # here it is stopped
+    handed_in("bo", with_cell("import time\ntime.sleep(600)"))  # here it is stopped
     table, diary = tmp_path / "marks.csv", tmp_path / "marks.csv.journal"
     arguments = [str(folder), "--output", str(table), "--workers", "1"]
 
@@ -365,7 +365,7 @@ def test_killed_and_stopped_it_goes_on_and_loses_nothing(
                 if os.getsid(pid) == os.getsid(stopped.pid):
                     os.kill(pid, signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):  # who waits presses again
-            said = stopped.communicate(timeout=8)
+            said = stopped.communicate(timeout=20)
     assert said == ("", "\nStopped. The same command goes on from here.\n")
     assert stopped.returncode == 130
     wait_until_ended(started)
@@ -498,6 +498,7 @@ def cluster():
         yield started
 
 
+@pytest.mark.xdist_group("cluster")
 def test_a_cluster_one_of_whose_workers_is_killed(tmp_path, handed_in, cluster):
     names = [f"student{number}" for number in range(6)]
     for name in names:
@@ -524,6 +525,7 @@ def test_a_cluster_one_of_whose_workers_is_killed(tmp_path, handed_in, cluster):
     )
 
 
+@pytest.mark.xdist_group("cluster")
 def test_a_cluster_without_a_sandbox(tmp_path, handed_in, cluster, capsys):
     folder, table = handed_in("ada"), tmp_path / "marks.csv"
     with cluster.get_client() as client:

@@ -406,7 +406,7 @@ def test_without_a_sandbox_nothing_outside_is_touched(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(folders["tmp"]))
     bystander = subprocess.Popen(["sleep", "600"])
     try:
-        output, limits = tmp_path / "marks.csv", Limits(seconds=5)
+        output, limits = tmp_path / "marks.csv", Limits(seconds=600)
         _, honest = grade(
             folders["submissions"], output, isolated=False, limits=limits, workers=1
         )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from address import ROOT
-from library_differences import TABLES, differences_table, read_differences
+from library_differences import TABLES, read_differences
 from library_models import Sizes, jax_arrays
 
 PAGE = (ROOT / "book" / "numbers.md").read_text(encoding="utf-8")
@@ -47,19 +47,12 @@ def test_code_runs_and_prints_what_stands_there(
 
 
 def test_every_table_is_on_the_page():
-    used = re.findall(r"```\{library-differences\} (\S+)", PAGE)
+    used = re.findall(r"```\{include\} generated/numbers-(\S+)\.md", PAGE)
     assert sorted(used) == sorted(TABLES)
 
 
 def test_every_difference_leads_to_a_section():
     labels = set(re.findall(r"^\((numbers-[\w-]+)\)=$", PAGE, re.MULTILINE))
-    targets = re.findall(
-        r"<(numbers-[\w-]+)>", differences_table("effects", read_differences())
-    )
+    targets = re.findall(r"<(numbers-[\w-]+)>", TABLES["effects"](read_differences()))
     assert len(targets) > 20
     assert set(targets) <= labels
-
-
-def test_unknown_table():
-    with pytest.raises(ValueError, match="expected one of versions, effects"):
-        differences_table("effect", read_differences())

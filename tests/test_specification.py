@@ -242,7 +242,7 @@ def test_tables_name_every_parameter_once():
         "head": "head.",
     }
     for table, prefix in prefixes.items():
-        assert f"```{{specification}} {table}\n" in TEXT
+        assert f"```{{include}} generated/specification-{table}.md\n" in TEXT
         named += [prefix + n for n in re.findall(r"^\| `(.*?)`", TABLES[table](), re.M)]
     assert sorted(named) == sorted(small_model().state_dict())
 

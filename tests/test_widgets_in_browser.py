@@ -15,6 +15,7 @@ from vit_encoder.figures import AttentionExplorer
 
 ROWS, COLUMNS = 3, 5
 SCALE = {"trained": 1 / 8, "no projections": 1 / 4}
+PATIENCE = 120_000  # milliseconds that a busy machine may take for a step
 MISSING = "This figure needs a running notebook."
 PAGE = """<!doctype html>
 <html lang="en"><head><title>Widgets</title>
@@ -82,7 +83,7 @@ def visit(browser, pages):
     def open_page(theme="light", width=900, **options):
         viewport = {"width": width, "height": 800}
         context = browser.new_context(viewport=viewport, **options)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         tab = context.new_page()
         tab.on("pageerror", lambda error: faults.append(str(error)))

@@ -3,28 +3,31 @@
 Each exists because nothing that Sphinx ships does it; see CONTRIBUTING.md.
 """
 
-import re
 import socket
 import time
 from functools import cache
 from pathlib import Path
 from subprocess import PIPE, Popen
 
+import pybtex.plugin
 from docutils import nodes
-from PIL import Image
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinxcontrib import katex
 from sphinxcontrib.katex import KaTeXServer
 
-from address import read_address
+import node
+from address import ROOT, read_address
 from book_context import anchor
-from page_html import join_styles, move_widget_state, name_landmarks, tidy
+from outputs import fill_cache, require_nothing_ran
+from page_html import RULES, Site, finish
 from plain_markdown import labels
 from sources import read_all, with_setup
 from vit_encoder.figures import encoder_map
 
+katex.NODEJS_BINARY = str(node.BIN / "node")
 # On a busy machine five seconds are too few.
 katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60.0
 
@@ -49,6 +52,10 @@ def start_katex(folder: Path, timeout: float) -> tuple[Popen, socket.socket]:
 
 
 KaTeXServer.start_server_process = start_katex
+# It reads the descriptions of all installed packages, for each citation.
+pybtex.plugin.find_plugin = cache(pybtex.plugin.find_plugin)
+logger = logging.getLogger(__name__)
+written = []  # the names of the pages that this build has written
 
 
 def setup(app: Sphinx) -> dict:
@@ -59,13 +66,15 @@ def setup(app: Sphinx) -> dict:
     app.add_role("ja", JapaneseRole())
     app.add_directive("encoder-map", EncoderMap)
     app.connect("config-inited", put_address)
+    app.connect("builder-inited", fill_cache)
+    app.connect("env-get-outdated", restyle)
     app.connect("source-read", put_setup_cell)
     app.connect("missing-reference", resolve_proof)
-    # After Furo, which makes the navigation.
-    app.connect("html-page-context", add_to_page, priority=900)
+    app.connect("html-page-context", add_to_page)
     app.connect("build-finished", finish_pages, priority=900)  # after Furo's last
     app.connect("build-finished", write_robots)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    app.connect("build-finished", require_nothing_ran)
+    return {"parallel_read_safe": True, "parallel_write_safe": False}
 
 
 def put_address(app: Sphinx, config) -> None:
@@ -86,9 +95,25 @@ def put_address(app: Sphinx, config) -> None:
     }
 
 
+def restyle(app: Sphinx, env, added, changed, removed) -> set[str]:
+    """All pages, if what shapes every page is newer than the build before this one."""
+    before = Path(app.doctreedir, "environment.pickle")
+    shaping = [
+        path
+        for folder in ("book/_static", "book/_templates", "tools")
+        for path in (ROOT / folder).iterdir()
+        if path.is_file()
+    ]
+    newest = max(path.stat().st_mtime for path in shaping)
+    is_new = before.exists() and newest > before.stat().st_mtime
+    return set(env.found_docs) if is_new else set()
+
+
 def put_setup_cell(app: Sphinx, docname: str, source: list[str]) -> None:
     """The page shows the cell that every notebook starts with."""
     if docname.startswith("chapters/"):
+        # Its outputs come from there.
+        app.env.note_dependency(app.env.doc2path(docname).replace(".md", ".ipynb"))
         source[0] = with_setup(source[0], read_address())
 
 
@@ -177,41 +202,26 @@ def write_robots(app: Sphinx, error: Exception | None) -> None:
 
 
 def add_to_page(app: Sphinx, pagename: str, template: str, context: dict, doctree):
-    """The Colab button, and pictures that reserve their space and load late."""
+    """What the Colab button and the line below the text lead to."""
     address = read_address()
     context["repository_url"] = address.repository
     if pagename.split("/")[0] in ("chapters", "exercises"):
         context["colab_url"] = address.colab(f"{pagename}.ipynb")
         context["notebook_url"] = address.file(f"{pagename}.ipynb")
-    if "body" in context:
-        context["body"] = size_images(app, tidy(context["body"]))
-    if "furo_navigation_tree" in context:
-        context["furo_navigation_tree"] = tidy(context["furo_navigation_tree"])
-
-
-def size_images(app: Sphinx, body: str) -> str:
-    """Give every picture of the book its width and height in pixels."""
-    paths = {name: path for path, name in app.builder.images.items()}
-
-    def sized(match: re.Match) -> str:
-        name = match[2].strip('"').rsplit("/", 1)[-1]
-        path = Path(app.srcdir, paths.get(name, ""))
-        if "width=" in match[0] or path.suffix not in (".png", ".jpg"):
-            return match[0]
-        with Image.open(path) as image:
-            width, height = image.size
-        size = f'width="{width}" height="{height}" loading="lazy"'
-        return f"{match[1]} {size} src={match[2]}{match[3]}"
-
-    return re.sub(r'(<img\b[^>]*?) src=("[^"]+")([^>]*>)', sized, body)
+    written.append(pagename)
 
 
 def finish_pages(app: Sphinx, error: Exception | None) -> None:
-    """Mend each page, and take out of its head and text what delays the first paint."""
+    """Mend and lighten each page that was written."""
     if error or app.builder.format != "html":
         return
-    static = Path(app.outdir) / "_static"
-    for page in Path(app.outdir).rglob("*.html"):
-        html = name_landmarks(page.read_text(encoding="utf-8"))
-        html = move_widget_state(static, join_styles(static, html))
-        page.write_text(html, encoding="utf-8")
+    out = Path(app.outdir)
+    pictures = {
+        name: Path(app.srcdir, path) for path, name in app.builder.images.items()
+    }
+    names = set(written)
+    pages = [out / app.builder.get_target_uri(name) for name in sorted(names)]
+    whole = app.env.found_docs <= names
+    for fault in finish(Site(out / "_static", pictures), pages, RULES, whole=whole):
+        # An exception here would make Sphinx tell of another one.
+        logger.warning("%s, in tools/page_html.py", fault)

@@ -47,11 +47,8 @@ def files_read(probe: Path, package: dict[str, str]) -> list[str]:
     """
     paths = [Path(path) for path in json.loads(probe.read_text())["files"]]
     for path in paths:
-        if path.match("vit_encoder/__init__.py") and path.parent != PACKAGE:
-            raise SourceError(
-                f"The notebooks import vit_encoder from {path.parent}, not from "
-                f"{PACKAGE}. Run `make sync`, or put {PACKAGE.parent} on PYTHONPATH."
-            )
+        if path.match("vit_encoder/__init__.py"):
+            require_own(path)
     read = {
         path.relative_to(PACKAGE).as_posix()
         for path in paths
@@ -64,3 +61,12 @@ def files_read(probe: Path, package: dict[str, str]) -> list[str]:
         if name.suffix not in SEEN and name.parent in folders
     }
     return sorted(read | {str(name) for name in unseen})
+
+
+def require_own(path: Path) -> None:
+    """SourceError if the package that was imported is not that of this folder."""
+    if path.resolve().parent != PACKAGE:
+        raise SourceError(
+            f"vit_encoder was imported from {path.parent}, not from {PACKAGE}. Run "
+            f"`make sync`, or put {PACKAGE.parent} on PYTHONPATH."
+        )

@@ -1,57 +1,92 @@
-"""Mend and lighten the HTML that Sphinx and its extensions write."""
+"""Mend and lighten the HTML that Sphinx and its extensions write.
+
+Each rule says where it must find what it looks for. If a new version of a tool writes
+something else, the build stops and names the rule.
+"""
 
 import hashlib
 import json
 import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-
-def tidy(html: str) -> str:
-    """Mend what the tools write that is no valid HTML or misleads a screen reader."""
-    # Sphinx: a heading's role needs a level.
-    html = html.replace('role="heading"', 'role="heading" aria-level="2"')
-    # docutils: roles that do not fit their elements.
-    html = re.sub(r' role="doc-biblio\w+"', "", html)
-    html = html.replace('<div role="list" class="citation-list">', "<div>")
-    # Sphinx: figures are numbered through the whole book, and in notebooks not at all.
-    html = re.sub(r'<span class="caption-number">.*?</span>', "", html)
-    # Sphinx, Furo: what scrolls must be reached by the keyboard.
-    html = html.replace("<pre>", '<pre tabindex="0">')
-    html = html.replace(
-        '<div class="table-wrapper', '<div tabindex="0" class="table-wrapper'
-    )
-    # MyST-NB: a summary cannot hold paragraphs, and its text says more than its label.
-    html = html.replace('<summary aria-label="Toggle hidden content">', "<summary>")
-    html = re.sub(
-        r'<p class="((?:collapsed|expanded)[^"]*)">(.*?)</p>',
-        r'<span class="\1">\2</span>',
-        html,
-    )
-    # sphinxcontrib-katex: the wrapper of an equation has its id already.
-    return re.sub(
-        r'(<div class="math-wrapper[^>]*>\s*<div class="math") id="[^"]*"', r"\1", html
-    )
+from PIL import Image
 
 
-SIDEBAR, TOC = '<aside class="sidebar-drawer"', '<aside class="toc-drawer"'
-RESULTS = '<div id="search-results"></div>'
-LANDMARKS = {  # Furo: all that a reader may need stands in a landmark with a name
-    # The search looks for the role to find a page's text.
-    '<div class="article-container">': '<main class="article-container" role="main">',
-    '<article role="main" id="furo-main-content">': '<article id="furo-main-content">',
-    "</article>\n      </div>": "</article>\n      </main>",
-    SIDEBAR: f'{SIDEBAR} aria-label="Book"',
-    TOC: f'{TOC} aria-label="On this page"',
-    RESULTS: f"<h1>Search</h1>{RESULTS}",
-}
+@dataclass(frozen=True)
+class Site:
+    """The folder of the built book's static files, and its pictures: name → file."""
+
+    static: Path
+    pictures: dict[str, Path] = field(default_factory=dict, hash=False)
 
 
-def name_landmarks(html: str) -> str:
-    """Mend the landmarks of a finished page."""
-    for old, new in LANDMARKS.items():
-        html = html.replace(old, new)
-    return html
+# From a page's HTML to what it becomes, and in how many places it changed.
+Change = Callable[[Site, str], tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A change of the pages, by a name that says who writes what it mends.
+
+    everywhere: each page must hold what it looks for; else some page of the book must.
+    """
+
+    name: str
+    change: Change
+    everywhere: bool = False
+
+
+def finish(
+    site: Site, pages: list[Path], rules: list[Rule], *, whole: bool
+) -> list[str]:
+    """Apply the rules to pages; a line for each rule that finds nothing where it must.
+
+    whole: these are all pages of the book, so that each rule must find something.
+    """
+    faults, found = [], Counter()
+    for page in pages:
+        html = page.read_text(encoding="utf-8")
+        for rule in rules:
+            html, times = rule.change(site, html)
+            found[rule] += times
+            if rule.everywhere and not times:
+                faults.append(f"{page.name} has nothing for the rule `{rule.name}`")
+        page.write_text(html, encoding="utf-8")
+    idle = [rule for rule in rules if whole and not rule.everywhere and not found[rule]]
+    return faults + [f"no page has anything for the rule `{r.name}`" for r in idle]
+
+
+def swap(old: str, new: str) -> Change:
+    """Put one text in the place of another."""
+    return lambda _, html: (html.replace(old, new), html.count(old))
+
+
+def sub(pattern: str, new: str) -> Change:
+    """Put a text in the place of what a regular expression finds."""
+    compiled = re.compile(pattern, re.DOTALL)
+    return lambda _, html: compiled.subn(new, html)
+
+
+def size_pictures(site: Site, html: str) -> tuple[str, int]:
+    """Give every picture of the book its width and height in pixels."""
+    changed = []
+
+    def sized(match: re.Match) -> str:
+        path = site.pictures.get(match[2].strip('"').rsplit("/", 1)[-1])
+        if "width=" in match[0] or not path or path.suffix not in (".png", ".jpg"):
+            return match[0]
+        with Image.open(path) as image:
+            width, height = image.size
+        changed.append(path)
+        size = f'width="{width}" height="{height}" loading="lazy"'
+        return f"{match[1]} {size} src={match[2]}{match[3]}"
+
+    html = re.sub(r'(<img\b[^>]*?) src=("[^"]+")([^>]*>)', sized, html)
+    return html, len(changed)
 
 
 STYLE_LINK = re.compile(
@@ -59,16 +94,16 @@ STYLE_LINK = re.compile(
 )
 
 
-def join_styles(static: Path, html: str) -> str:
+def join_styles(site: Site, html: str) -> tuple[str, int]:
     """Link one style sheet in place of many: the first paint waits for each of them."""
     links = list(STYLE_LINK.finditer(html))
     if not links:
-        return html
+        return html, 0
     names = tuple(dict.fromkeys(link[2] for link in links))
-    joined = joined_styles(static, names)
+    joined = joined_styles(site.static, names)
     tag = f'\n    <link rel="stylesheet" href="{links[0][1]}{joined}">'
     start = links[0].start()
-    return html[:start] + tag + STYLE_LINK.sub("", html[start:])
+    return html[:start] + tag + STYLE_LINK.sub("", html[start:]), len(links)
 
 
 WIDGET_STATE = re.compile(
@@ -78,14 +113,14 @@ WIDGET_STATE = re.compile(
 WIDGET_LOADER = re.compile(r'<script[^>]*src="([^"]*_static/)widgets\.js')
 
 
-def move_widget_state(static: Path, html: str) -> str:
+def move_widget_state(site: Site, html: str) -> tuple[str, int]:
     """Load the data of the interactive figures after the text, which it outweighs.
 
     A script and not a JSON file, so that it works in a book opened from the disk.
     """
     state, loader = WIDGET_STATE.search(html), WIDGET_LOADER.search(html)
     if not state or not loader:
-        return html
+        return html, 0
     text = (
         'const state = document.createElement("script");\n'
         'state.type = "application/vnd.jupyter.widget-state+json";\n'
@@ -93,10 +128,10 @@ def move_widget_state(static: Path, html: str) -> str:
         "document.body.append(state);\n"
     )
     name = f"widget-state-{digest(text)}.js"
-    (static / name).write_text(text, encoding="utf-8")
+    (site.static / name).write_text(text, encoding="utf-8")
     tag = f'<script defer src="{loader[1]}{name}"></script>\n    '
     html = WIDGET_STATE.sub("", html)
-    return WIDGET_LOADER.sub(lambda match: tag + match[0], html, count=1)
+    return WIDGET_LOADER.sub(lambda match: tag + match[0], html, count=1), 1
 
 
 def digest(text: str) -> str:
@@ -124,3 +159,93 @@ def joined_styles(static: Path, names: tuple[str, ...]) -> str:
     name = f"styles-{digest(text)}.css"
     (static / name).write_text(text, encoding="utf-8")
     return name
+
+
+ARTICLE = '<article role="main" id="furo-main-content">'
+RESULTS = '<div id="search-results"></div>'
+RULES = [
+    # What is no valid HTML or misleads a screen reader.
+    Rule(
+        "Sphinx: a heading's role needs a level",
+        swap('role="heading"', 'role="heading" aria-level="2"'),
+        everywhere=True,
+    ),
+    Rule(
+        "docutils: roles of a bibliography do not fit their elements",
+        sub(r' role="doc-biblio\w+"', ""),
+    ),
+    Rule(
+        "docutils: a bibliography is no list",
+        swap('<div role="list" class="citation-list">', "<div>"),
+    ),
+    Rule(
+        "Sphinx: figures are numbered through the whole book, in notebooks not at all",
+        sub(r'<span class="caption-number">[^\n]*?</span>', ""),
+    ),
+    Rule(
+        "Sphinx: code that scrolls must be reached by the keyboard",
+        swap("<pre>", '<pre tabindex="0">'),
+    ),
+    Rule(
+        "Furo: a table that scrolls must be reached by the keyboard",
+        swap('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper'),
+    ),
+    Rule(
+        "MyST-NB: the text of a summary says more than its label",
+        swap('<summary aria-label="Toggle hidden content">', "<summary>"),
+    ),
+    Rule(
+        "MyST-NB: a summary cannot hold paragraphs",
+        sub(
+            r'<p class="((?:collapsed|expanded)[^"]*)">([^\n]*?)</p>',
+            r'<span class="\1">\2</span>',
+        ),
+    ),
+    Rule(
+        "sphinxcontrib-katex: the wrapper of an equation has its id already",
+        sub(
+            r'(<div class="math-wrapper[^>]*>\s*<div class="math") id="[^"]*"',
+            r"\1",
+        ),
+    ),
+    # Furo: all that a reader may need stands in a landmark with a name.
+    Rule(
+        "Furo: the text stands in no landmark",
+        # The search looks for the role to find a page's text.
+        swap(
+            '<div class="article-container">',
+            '<main class="article-container" role="main">',
+        ),
+        everywhere=True,
+    ),
+    Rule(
+        "Furo: the landmark of the text is too small",
+        swap(ARTICLE, '<article id="furo-main-content">'),
+        everywhere=True,
+    ),
+    Rule(
+        "Furo: the end of the text",
+        swap("</article>\n      </div>", "</article>\n      </main>"),
+        everywhere=True,
+    ),
+    Rule(
+        "Furo: the list of pages has no name",
+        swap(
+            '<aside class="sidebar-drawer"',
+            '<aside class="sidebar-drawer" aria-label="Book"',
+        ),
+        everywhere=True,
+    ),
+    Rule(
+        "Furo: the list of headings has no name",
+        swap(
+            '<aside class="toc-drawer"',
+            '<aside class="toc-drawer" aria-label="On this page"',
+        ),
+    ),
+    Rule("Furo: the search has no heading", swap(RESULTS, f"<h1>Search</h1>{RESULTS}")),
+    # What delays the first paint, or moves the text after it.
+    Rule("pictures without a size", size_pictures),
+    Rule("style sheets, one by one", join_styles, everywhere=True),
+    Rule("data of interactive figures in the text", move_widget_state),
+]

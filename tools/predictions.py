@@ -19,6 +19,12 @@ OWN = {  # what else the options of a prediction hold, by its form
     "claims": ("words", "claims"),
 }
 MISTAKE = ("name", "seen", "ask")
+NO_TEXTS = {
+    "points",
+    "minutes",
+    "count",
+    *(key for keys in OWN.values() for key in keys),
+}
 TOLERANCE = 0.01
 MARK = re.compile(r"^```\{(choices|claims)\} *(.*)\n```$", re.MULTILINE)
 LITERAL = (  # what an answer that needs no names is made of
@@ -53,8 +59,17 @@ def judged(cell: NotebookNode) -> dict:
     exercise = cell.metadata["exercise"]
     form = form_of(exercise)
     require(exercise, (*COMMON, *OWN[form]), COMMON, "the exercise")
-    judge = {"choices": judged_choices, "numbers": judged_numbers}
-    return judge.get(form, judged_claims)(exercise, solution_of(cell))
+    judge = {
+        "choices": judged_choices,
+        "numbers": judged_numbers,
+        "claims": judged_claims,
+    }[form]
+    try:
+        return judge(exercise, solution_of(cell))
+    except (AttributeError, IndexError, KeyError, TypeError):
+        raise DeclarationError(
+            f"its `{form}` are not of the form that is read"
+        ) from None
 
 
 def form_of(exercise: dict) -> str:
@@ -174,13 +189,16 @@ def judged_claims(exercise: dict, right: object) -> dict:
 
 
 def require(entry: dict, known: Iterable[str], needed: Iterable[str], what: str):
-    """Each key that is needed is there, and none that is unknown."""
+    """Each key that is needed is there, none is unknown, and texts are texts."""
     for key in entry:
         if key not in known:
             raise DeclarationError(f"{what} has `{key}`; known are {', '.join(known)}")
     for key in needed:
         if entry.get(key) in (None, ""):
             raise DeclarationError(f"{what} has no `{key}`")
+    for key, value in entry.items():
+        if not isinstance(value, str) and key not in NO_TEXTS:
+            raise DeclarationError(f"`{key}` of {what} is no text; put it in quotes")
 
 
 def mistake(entry: dict) -> dict:
@@ -190,16 +208,18 @@ def mistake(entry: dict) -> dict:
 
 def solution_of(cell: NotebookNode) -> object:
     """The value that a cell assigns, made of literals and simple arithmetic."""
-    last = ast.parse(cell.source).body[-1]
-    value = getattr(last, "value", None)
+    *_, last = ast.parse(cell.source).body
     if not isinstance(last, ast.Assign):
         raise DeclarationError("its cell must end with `answer = …`")
-    if not all(isinstance(node, LITERAL) for node in ast.walk(value)):
+    try:
+        if not all(isinstance(node, LITERAL) for node in ast.walk(last.value)):
+            raise ValueError
+        return eval(compile(ast.Expression(last.value), "<solution>", "eval"))
+    except (ArithmeticError, TypeError, ValueError):
         raise DeclarationError(
             "the solution of a prediction is read without running it; write it with "
             "literals and arithmetic, without names and calls"
-        )
-    return eval(compile(ast.Expression(value), "<solution>", "eval"))
+        ) from None
 
 
 def flat(thing: object) -> list[float]:

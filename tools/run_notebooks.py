@@ -62,6 +62,7 @@ def run(notebook: Path, folder: Path) -> dict:
     probe.parent.mkdir(parents=True)
     command = [sys.executable, "-m", "pytest", "--quiet", "-p", "nbval.plugin"]
     command += ["--nbval", "--nbval-current-env", "--nbval-cell-timeout", "600"]
+    command += ["--nbval-kernel-startup-timeout", "600"]
     command += ["--nbval-sanitize-with", str(ROOT / "tests" / "sanitize.cfg")]
     ours = {"IPYTHONDIR": start_up(folder), "NOTEBOOK_PROBE": str(probe)}
     done = subprocess.run(

@@ -61,10 +61,13 @@ def is_edited(path: Path) -> bool:
 
 
 def keep_edit(path: Path) -> Path:
-    """Copy a file beside itself, under the first name that is free; the copy's path."""
+    """Copy a file beside itself, under the first name that is free; the copy's path.
+
+    Its name ends so that no command takes the copy for a notebook or a module.
+    """
     content = path.read_bytes()
     for number in count(1):
-        copy = path.with_name(f"{path.stem}.edited-{number}{path.suffix}")
+        copy = path.with_name(f"{path.name}.edited-{number}")
         try:
             with copy.open("xb") as file:
                 file.write(content)

@@ -57,20 +57,12 @@ def with_charset(kind: str) -> str:
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
-def start(
-    folder: Path, port: int = 0, prefix: str = "/"
-) -> http.server.ThreadingHTTPServer:
-    """Serve in the background, below `prefix`; port 0 takes a free one."""
-    handler = functools.partial(Handler, directory=str(folder), prefix=prefix)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
 @contextmanager
 def serving(folder: Path, prefix: str = "/") -> Iterator[str]:
     """The address of a folder that is served while the block runs."""
-    server = start(folder, prefix=prefix)
+    handler = functools.partial(Handler, directory=str(folder), prefix=prefix)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}{prefix}"
     finally:

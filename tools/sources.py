@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -141,8 +141,9 @@ def parser_config():
     return parser().options["myst_config"]
 
 
+@cache
 def read_all(address: Address, root: Path = ROOT) -> list[Source]:
-    """All chapters, then all exercises, in order."""
+    """All chapters, then all exercises, in order. Read once: leave them unchanged."""
     paths = [*sorted(root.glob("chapters/*.md")), *sorted(root.glob("solutions/*.md"))]
     sources = [read_source(path, address) for path in paths]
     check_headings(sources, root)

@@ -9,7 +9,7 @@ chapters/NN_name.md   → chapters/NN_name.ipynb, executed
 solutions/NN_name.md  → solutions/NN_name.ipynb, executed
                       → exercises/NN_name.ipynb, executed, without the answers
                       → src/vit_encoder/check/catalogue.json
-                      → src/vit_encoder/check/judging/predictions.json
+                      → src/vit_encoder/check/judging/predictions/name.json
 book/*.json, the parts → book/generated/*.md, the tables of pages
 """
 
@@ -31,7 +31,13 @@ from nbformat import NotebookNode
 
 from address import ROOT, Address, read_address
 from book_context import make_context
-from dependencies import PACKAGE, digest_of, files_read, package_digests
+from dependencies import (
+    PACKAGE,
+    digest_of,
+    files_read,
+    package_digests,
+    require_own,
+)
 from plain_markdown import Context, MarkdownError, labels, number_equations, to_plain
 from predictions import COMMON, judged, public
 from run_notebooks import start_up
@@ -65,7 +71,8 @@ def sync(address: Address, *, check: bool, only: str = "") -> list[str]:
     """
     sources = read_all(address)
     faults = sync_texts(package_texts(sources), check=check)
-    faults += sync_texts(page_texts(), check=check)
+    tables = page_texts()
+    faults += sync_texts(tables, check=check) + left_over(tables)
     package = package_digests()
     for path, source, notebook in generated_notebooks(sources, address):
         if path.name.startswith(only):
@@ -92,7 +99,7 @@ def write(path: Path, text: str) -> None:
     """Write a generated file; what somebody wrote into it is kept beside it."""
     if path.exists() and is_edited(path):
         copy = keep_edit(path)
-        print(f"{show(path)} was edited. The edit is kept in {show(copy)}.", flush=True)
+        print(f"{show(path)} was edited; the edit is kept: {show(copy)}", flush=True)
     path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8", newline="\n")
 
@@ -113,10 +120,10 @@ def package_texts(sources: list[Source]) -> dict[Path, str]:
     solutions = [s for s in sources if s.path.parent.name == "solutions"]
     texts = {PACKAGE / f"{s.module}.py": seal_text(module_text(s)) for s in chapters}
     check = PACKAGE / "check"
-    for path, text in (
-        (check / "catalogue.json", catalogue_text(solutions)),
-        (check / "judging" / "predictions.json", predictions_text(solutions)),
-    ):
+    made = {check / "catalogue.json": catalogue_text(solutions)}
+    for name, text in predictions_texts(solutions).items():
+        made[check / "judging" / "predictions" / f"{name}.json"] = text
+    for path, text in made.items():
         texts |= {path: text, path.with_suffix(".seal"): seal(text) + "\n"}
     return texts
 
@@ -124,8 +131,10 @@ def package_texts(sources: list[Source]) -> dict[Path, str]:
 def page_texts() -> dict[Path, str]:
     """Path → text of the tables that pages include."""
     # They are computed from the parts, which must be up to date when imported.
+    import vit_encoder
     from tables import all_tables
 
+    require_own(Path(vit_encoder.__file__))
     return {path: seal_text(text) for path, text in all_tables().items()}
 
 
@@ -173,18 +182,28 @@ def prediction_of(cell: NotebookNode) -> dict:
     return {"prediction": public(cell)} if is_one else {}
 
 
-def predictions_text(solutions: list[Source]) -> str:
-    """What is right in each prediction, and what explains each wrong answer."""
-    told = {
-        cell.metadata["exercise"]["id"]: judged(cell)
-        for source in solutions
-        for cell in source.cells("exercise")
-        if cell.metadata["exercise"]["kind"] == "predict"
+def predictions_texts(solutions: list[Source]) -> dict[str, str]:
+    """Chapter's module → what is right in its predictions, and what explains the rest.
+
+    A file for each, so that an edit runs the notebooks of one chapter again.
+    """
+    told: dict[str, dict] = {}
+    for source in solutions:
+        for cell in source.cells("exercise"):
+            exercise = cell.metadata["exercise"]
+            if exercise["kind"] == "predict":
+                module, _, name = exercise["id"].partition(".")
+                made = told.setdefault(module, {"generated": generated_from(source)})
+                made[name] = judged(cell)
+    return {
+        module: json.dumps(made, indent=1, ensure_ascii=False) + "\n"
+        for module, made in told.items()
     }
-    remark = "From solutions/*.md by `make sync`. Do not edit."
-    lines = (f'"{id}": {json.dumps(t, ensure_ascii=False)}' for id, t in told.items())
-    body = ",\n".join(lines)
-    return f'{{"generated": "{remark}",\n"predictions": {{\n{body}\n}}}}\n'
+
+
+def generated_from(source: Source) -> str:
+    """The remark in a generated file that is no code."""
+    return f"From {show(source.path)} by `make sync`. Do not edit."
 
 
 def answer_name(source: Source, cell: NotebookNode) -> str:
@@ -276,7 +295,7 @@ def plain_notebook(
             },
             "language_info": {"name": "python"},
             "vit_encoder": {
-                "generated": f"From {show(source.path)} by `make sync`. Do not edit."
+                "generated": generated_from(source),
             },
         },
     )
@@ -308,6 +327,15 @@ def caption_cell(
     except MarkdownError as error:
         raise SourceError(f"{show(source.path)}: a caption: {error}") from None
     return nbformat.v4.new_markdown_cell(f"**Figure.** {text}", id=cell_id)
+
+
+def left_over(texts: dict[Path, str]) -> list[str]:
+    """The faults of files that stand beside generated ones and are none of them."""
+    found = {p for path in texts for p in path.parent.glob(f"*{path.suffix}")}
+    return [
+        f"{show(path)} is made from nothing any more. Delete it."
+        for path in sorted(found - set(texts))
+    ]
 
 
 def sync_notebook(

@@ -31,6 +31,7 @@ from vit_encoder.check.judging.properties import (
     agrees,
     each,
     follows_order,
+    one_and_the_same,
     refuses,
     returns_right_shapes,
     shows,
@@ -635,9 +636,7 @@ def require_apart(reply: Reply) -> None:
     if shared[:1] == [("query.weight", "key.weight")]:
         raise shows(LAYER, "query-is-key")
     if shared:
-        first, second = shared[0]
-        text = f"Its {first} and its {second} are one and the same parameter."
-        raise Fails(text, "shared-parameters")
+        raise one_and_the_same(*shared[0])
 
 
 AXES = "Which axis of each tensor is which: image, head, token or feature?"

@@ -114,8 +114,8 @@ class PredictNumbers(Prediction):
     ) -> tuple[list[Mistake], set[int]]:
         """The known mistakes that explain wrong numbers; the places that none does.
 
-        What explains most comes first. A mistake of which half the numbers are given
-        counts only if no other explains as many.
+        What explains most comes first. A mistake whose numbers are not all given counts
+        only if no other explains as many.
         """
         known = [self.compared(given, wrong, *pair) for pair in self.wrong]
         found, left = [], set(wrong)
@@ -137,10 +137,16 @@ class PredictNumbers(Prediction):
         numbers: tuple[float | None, ...],
         mistake: Mistake,
     ) -> "Match | None":
-        """The places where a known mistake gives what was given, if they say enough."""
+        """The places where a known mistake gives what was given, if they say enough.
+
+        More than half must fit, or one of two. Where a mistake leaves numbers right,
+        the first must: others may follow from it, and fit another mistake by chance.
+        """
         stated = {i for i, number in enumerate(numbers) if number is not None}
         places = {i for i in stated & wrong if self.near(given[i], numbers[i])}
-        if 2 * len(places) < len(stated):
+        enough = len(stated) // 2 + 1 if len(stated) > 2 else 1
+        leads = len(stated) == len(given) or min(stated) in places
+        if not leads or len(places) < enough:
             return None
         if len(stated) > len(places) == 1 and self.clear_slip(given, *places):
             return None
@@ -343,7 +349,9 @@ class JudgeClaims(Prediction):
 
 def prediction(entry: dict) -> Prediction:
     """The task of an exercise. entry: the catalogue's, which has a `prediction`."""
-    known, judged = entry["prediction"], _judged()[entry["id"]]
+    known = entry["prediction"]
+    module, _, name = entry["id"].partition(".")
+    judged = _judged(module)[name]
     if "choices" in known:
         wrong = {letter: Mistake(**told) for letter, told in judged["wrong"].items()}
         return Choose(known["choices"], judged["right"], judged["because"], wrong)
@@ -365,7 +373,7 @@ def prediction(entry: dict) -> Prediction:
 
 
 @cache
-def _judged() -> dict:
-    """Exercise → what is right, and what explains each wrong answer."""
-    path = resources.files("vit_encoder.check.judging") / "predictions.json"
-    return json.loads(path.read_text(encoding="utf-8"))["predictions"]
+def _judged(module: str) -> dict:
+    """Prediction of a chapter → what is right, and what explains each wrong answer."""
+    folder = resources.files("vit_encoder.check.judging") / "predictions"
+    return json.loads((folder / f"{module}.json").read_text(encoding="utf-8"))

@@ -24,7 +24,7 @@ from vit_encoder.check.hearing.data import (
 )
 from vit_encoder.check.hearing.errors import not_answered
 from vit_encoder.check.hearing.guard import repeatable
-from vit_encoder.check.judging import verdicts
+from vit_encoder.check.judging import kept, verdicts
 from vit_encoder.check.judging.misconceptions import Misconception
 from vit_encoder.check.judging.pictures import Show, picture
 from vit_encoder.check.judging.properties import Property
@@ -39,7 +39,7 @@ UNWRITTEN = Problem(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Implement:
     """The student writes a part; with `bug`, repairs this wrong version of it.
 
@@ -54,7 +54,7 @@ class Implement:
 
     form: Form
     ask_about: Callable[[int], list[Question]]
-    oracle: Callable[[Question, tuple[str, ...]], tuple[tuple[Tensor, ...], dict]]
+    oracle: kept.Oracle
     properties: tuple[Property, ...]
     misconceptions: tuple[Misconception, ...]
     show: Show
@@ -97,13 +97,8 @@ class Implement:
         """Each question beside its reply and what is right."""
         return {q.name: self.trial(q, hearing.replies[q.name]) for q in questions}
 
-    def trial(
-        self, question: Question, reply: Reply, known: Trial | None = None
-    ) -> Trial:
-        """A question beside its reply and what is right.
-
-        known: a trial of the same question, whose right outputs may serve again.
-        """
+    def trial(self, question: Question, reply: Reply) -> Trial:
+        """A question beside its reply and what is right."""
         if reply.problem == not_answered():  # and others were answered
             reply = replace(reply, problem=UNWRITTEN, errors=("NotImplementedError",))
         if question.refused:
@@ -111,9 +106,8 @@ class Implement:
         drawn = reply.outputs
         if self.without_chance and drawn:
             reply = replace(reply, outputs=self.without_chance(question, drawn))
-        if known and known.reply.taken == reply.taken:
-            return Trial(question, reply, known.expected, known.gradients, drawn)
-        return Trial(question, reply, *self.oracle(question, reply.taken), drawn)
+        right = kept.right(self.oracle, question, reply.taken)
+        return Trial(question, reply, *right, drawn)
 
     def fitting(self, questions: list[Question], hearing: Hearing) -> Hearing:
         """The hearing whose square matrices are set the right way round."""
@@ -133,7 +127,8 @@ class Implement:
         out_of: int,
     ) -> Verdict:
         """Name what is recognised, and say what was seen."""
-        recognised, explained = self.recognise(questions, trials)
+        failed = tuple(failure.property for failure in failures)
+        recognised, explained = self.recognise(questions, trials, failed)
         if self.bug and recognised == [self.bug]:
             text = "Not answered yet: this is still the version with the bug."
             return failing(Problem("not-answered", text))
@@ -153,18 +148,19 @@ class Implement:
         )
 
     def recognise(
-        self, questions: list[Question], trials: Trials
+        self, questions: list[Question], trials: Trials, failed: tuple[Property, ...]
     ) -> tuple[list[Misconception], set[str]]:
-        """The known wrong versions that behave alike, and the properties they fail."""
+        """The known wrong versions that behave alike, and which of `failed` fail."""
         if self.form.is_class:
             questions = [without_biases(q, trials[q.name].reply) for q in questions]
         recognised, explained = {}, set()
-        for misconception in self.misconceptions:
-            wrong = self.trials_alike(misconception, questions, trials)
-            if verdicts.recognises(wrong, trials):
-                recognised[misconception] = verdicts.wrong_questions(wrong)
-                failures = verdicts.evaluate(self.properties, wrong)
-                explained |= {failure.property.name for failure in failures}
+        with repeatable():
+            for misconception in self.misconceptions:
+                wrong = self.trials_alike(misconception, questions, trials)
+                if verdicts.recognises(wrong, trials):
+                    recognised[misconception] = verdicts.wrong_questions(wrong)
+                    failures = verdicts.evaluate(failed, wrong)
+                    explained |= {failure.property.name for failure in failures}
         # One that explains all that another does, and more, makes it superfluous.
         largest = [
             misconception
@@ -178,18 +174,34 @@ class Implement:
     ) -> Trials:
         """What a known wrong version says; nothing if it is not what the answer said.
 
-        Most part ways at the first question. They are the course's own and run without
-        guard, which makes torch several times slower.
+        Most part ways at one question, and at the same one every time: it comes first.
         """
-        said = {}
-        with repeatable():
-            for question in questions:
-                reply = asking.ask(misconception.wrong, self.form, question)
-                known = trials[question.name]
-                said[question.name] = self.trial(question, reply, known)
-                if not verdicts.behaves_as(said, trials):
-                    return {}
+        said: Trials = {}
+        first = PARTED.get(misconception)
+        for place, question in sorted(
+            enumerate(questions), key=lambda entry: entry[1].name != first
+        ):
+            trial = trials[question.name]
+            if question.device != "cpu" and runs_elsewhere(trial.reply):
+                said[question.name] = trial  # slow to ask, and nothing to explain
+                continue
+            reply = kept.said(misconception, self.form, question, place)
+            wrong = said[question.name] = self.trial(question, reply)
+            if question.device != "cpu" or question.secondary or wrong.right():
+                continue
+            if not verdicts.same(wrong.reply, trial.reply):
+                PARTED[misconception] = question.name
+                return {}
         return said
+
+
+# Where a known wrong version and an answer last parted: the name of the question.
+PARTED: dict[Misconception, str] = {}
+
+
+def runs_elsewhere(reply: Reply) -> bool:
+    """On another device it ran, and stayed there."""
+    return not reply.problem and all(x.device.type != "cpu" for x in reply.outputs)
 
 
 def named(hearing: Hearing, questions: list[Question]) -> Hearing:
@@ -211,11 +223,15 @@ def without_biases(question: Question, reply: Reply) -> Question:
     """The question with 0 for each bias that an answer was built without."""
     if reply.problem:  # what it has is not known
         return question
-    parameters = {
-        name: value * 0 if name.endswith("bias") and name not in reply.taken else value
-        for name, value in question.parameters.items()
-    }
-    return replace(question, parameters=parameters)
+    missing = [
+        name
+        for name in question.parameters
+        if name.endswith("bias") and name not in reply.taken
+    ]
+    if not missing:
+        return question
+    without = {name: 0 * question.parameters[name] for name in missing}
+    return replace(question, parameters=question.parameters | without)
 
 
 @dataclass(frozen=True)

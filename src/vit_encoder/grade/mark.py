@@ -10,8 +10,9 @@ from vit_encoder import check
 from vit_encoder.check import catalogue
 from vit_encoder.check.hearing.guard import plain_torch
 from vit_encoder.check.judging.verdicts import Verdict
+from vit_encoder.check.predictions import Prediction
 from vit_encoder.check.report import Report
-from vit_encoder.check.tasks import Implement, Task
+from vit_encoder.check.tasks import CodeTask, Implement
 from vit_encoder.grade.by_value import by_value
 from vit_encoder.grade.magics import plain_source
 from vit_encoder.grade.outcome import (
@@ -41,7 +42,7 @@ class Prepared:
     """
 
     entry: dict
-    task: Task
+    task: CodeTask | Prediction
     questions: list
     listener: str
 
@@ -281,7 +282,9 @@ def still_open(marks: tuple[Mark, ...]) -> list[str]:
     return [f"Not answered: {count} of {len(marks)} tasks"] if count else []
 
 
-def with_kept_oracle(task: Task, questions: list) -> Task:
+def with_kept_oracle(
+    task: CodeTask | Prediction, questions: list
+) -> CodeTask | Prediction:
     """The task with an oracle that computes what is right once for each question."""
     if not isinstance(task, Implement):
         return task

@@ -1,7 +1,7 @@
 """Put questions to an answer, in whatever process it lives."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -29,8 +29,6 @@ from vit_encoder.check.hearing.parameters import (
 from vit_encoder.check.hearing.returned import as_left, plain, printed, read_outputs
 from vit_encoder.check.hearing.students_tests import LENT, anonymous
 
-UNWATCHED = nullcontext()
-
 
 def ask_all(answer: object, form: Form, questions: list[Question]) -> Hearing:
     """Put all questions to an answer; whatever it does, a Hearing comes back."""
@@ -40,13 +38,16 @@ def ask_all(answer: object, form: Form, questions: list[Question]) -> Hearing:
     reference = (*LENT, *map(anonymous, form.reference), *form.reference)
     watch = Watch(form.builtins, form.builtin_parts, reference)
 
+    def put(question: Question, place: int, *, turn: bool = False) -> Reply:
+        torch.default_generator.manual_seed(place)  # equal questions draw others
+        return ask(answer, form, question, watch, turn=turn)
+
     def put_questions():
         require_fit(answer, form)
-        for question in questions:
-            reply = ask(answer, form, question, watch)
-            replies[question.name] = reply
+        for place, question in enumerate(questions):
+            reply = replies[question.name] = put(question, place)
             if has_square(reply):
-                turned[question.name] = ask(answer, form, question, watch, turn=True)
+                turned[question.name] = put(question, place, turn=True)
 
     hearing = under_guard(put_questions, replies)
     if watch.seen:
@@ -76,13 +77,14 @@ def ask(
     answer: Callable,
     form: Form,
     question: Question,
-    watch: AbstractContextManager = UNWATCHED,
+    watch: Watch | None = None,
     *,
     turn: bool = False,
 ) -> Reply:
     """Put one question; an error of the answer becomes a Problem.
 
-    watch: around calls of the answer. turn: set square matrices the other way round.
+    watch: around calls of the answer, if it is not the course's own. turn: set square
+    matrices the other way round.
     """
     try:
         return reply_to(answer, form, question, watch, turn)
@@ -100,11 +102,11 @@ def reply_to(
     answer: Callable,
     form: Form,
     question: Question,
-    watch: AbstractContextManager,
+    watch: Watch | None,
     turn: bool,
 ) -> Reply:
     """Build the answer, call it, and bring home plain data."""
-    seeds = getattr(watch, "seeds", 0)
+    seeds = watch.seeds if watch else 0
     inputs = [fresh(x, question) for x in question.inputs]
     places: dict[str, Place] = {}
     parameters: dict[str, tuple[int, ...]] = {}
@@ -125,7 +127,7 @@ def reply_to(
             place.put(question.parameters[name])
     # On meta every call is slow, and none is made that was not made on the CPU.
     before = printed()
-    with on_meta() if question.device == "meta" else watch:
+    with on_meta() if question.device == "meta" else watch or nullcontext():
         if form.call:
             result = form.call(answer, inputs, question.parameters)
         else:
@@ -138,7 +140,7 @@ def reply_to(
         shared=shared_pairs(places),
         parameters=parameters,
         initial=initial,
-        seeded=getattr(watch, "seeds", 0) > seeds,
+        seeded=bool(watch) and watch.seeds > seeds,
     )
     if question.cotangent is None:
         return reply
@@ -163,16 +165,16 @@ def fresh(value: object, question: Question) -> object:
     return copy.requires_grad_(question.cotangent is not None)
 
 
-def build(
-    answer: Callable, question: Question, watch: AbstractContextManager
-) -> nn.Module:
+def build(answer: Callable, question: Question, watch: Watch | None) -> nn.Module:
     """The module with the dtype and device of the inputs."""
     dtype = next(x.dtype for x in question.inputs if isinstance(x, Tensor))
     with torch.random.fork_rng(devices=[]):
         # Equal questions build equal modules; what differs then comes from forward.
         torch.default_generator.manual_seed(0)
-        with watch:
+        with watch if watch and not watch.built else nullcontext():
             module = answer(*question.arguments.values())
+        if watch:
+            watch.built = True
         module.train(question.training)
         if any(map(is_lazy, module.parameters())):
             on_cpu = replace(question, device="cpu")

@@ -1,8 +1,10 @@
 """What is asked of an answer and what it says: plain data, which can be sent."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 
+import torch
 from torch import Tensor
 
 LOUD = 2000  # characters from which on printing is worth a remark
@@ -35,7 +37,7 @@ class ProblemError(Exception):
 LATE = Problem("too-slow", f"It did not finish within {TIME_LIMIT:g} seconds.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Form:
     """What an answer must look like.
 
@@ -60,7 +62,7 @@ class Form:
     call: Callable | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Question:
     """Build yourself, take these parameters, and compute this.
 
@@ -87,6 +89,34 @@ class Question:
     secondary: bool = False
     initial: bool = False
     rehearsals: tuple[bool, ...] = ()
+
+    @cached_property
+    def content(self) -> tuple:
+        """All that is in it, so that equal questions are found to be equal."""
+        return tuple(content_of(getattr(self, f.name)) for f in fields(self))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Question) and self.content == other.content
+
+    @cached_property
+    def hash(self) -> int:
+        """Of the content, which may be long."""
+        return hash(self.content)
+
+    def __hash__(self) -> int:
+        return self.hash
+
+
+def content_of(value: object) -> Hashable:
+    """A value as something that can be compared and looked up."""
+    if isinstance(value, Tensor):
+        flat = value.detach().contiguous().flatten().view(torch.uint8)
+        return value.dtype, tuple(value.shape), flat.numpy().tobytes()
+    if isinstance(value, dict):
+        return tuple((name, content_of(entry)) for name, entry in value.items())
+    if isinstance(value, tuple):
+        return tuple(map(content_of, value))
+    return value
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ class Watch(TorchFunctionMode):
     seen: ("built-in-used", "reference-used" or "guard-removed", name), in order. Code
         that is written to escape it can, as it runs in the same process.
     seeds: how often a generator was seeded.
+    built: a module was built under watch. What `__init__` does, it does every time.
     """
 
     def __init__(
@@ -86,22 +87,26 @@ class Watch(TorchFunctionMode):
         self.kinds = Kinds(builtins)
         self.seen: list[tuple[str, str]] = []
         self.seeds = 0
+        self.built = False
         self.over = False
         self.profile = self.profiler()
 
     def __enter__(self):
         self.before = sys.getprofile()
-        super().__enter__()
+        if self.builtins:  # without a forbidden name there is nothing to see for a mode
+            super().__enter__()
         self.over = False
         sys.setprofile(self.profile)
         return self
 
     def __exit__(self, kind, error, trace):
         self.over = True
-        on_top = _get_current_function_mode() is self
-        if on_top:
-            super().__exit__(kind, error, trace)
-        in_place = on_top and sys.getprofile() == self.profile
+        in_place = sys.getprofile() == self.profile
+        if self.builtins:
+            on_top = _get_current_function_mode() is self
+            in_place = in_place and on_top
+            if on_top:
+                super().__exit__(kind, error, trace)
         sys.setprofile(self.before)
         # Python itself takes it away where a recursion is too deep to call it.
         if not in_place and error is None:
@@ -129,11 +134,13 @@ class Watch(TorchFunctionMode):
                         self.seeds += frame.f_locals.get("a", 0) is not None
                     else:
                         seen.append(parts[code])
-            elif event == "c_call" and kinds[called.__name__] and not self.over:
-                if kinds[called.__name__] == "seed":
-                    self.seeds += 1
-                else:
-                    seen.append((kinds[called.__name__], called.__name__))
+            elif event == "c_call":
+                kind = kinds[called.__name__]
+                if kind and not self.over:
+                    if kind == "seed":
+                        self.seeds += 1
+                    else:
+                        seen.append((kind, called.__name__))
 
         return profile
 
@@ -178,29 +185,29 @@ def code_of(thing: Callable) -> CodeType:
 
 @contextlib.contextmanager
 def plain_torch() -> Iterator[None]:
-    """Gradients on and the CPU as default, whatever the notebook has set."""
+    """Gradients on and the CPU as default, whatever the notebook has set.
+
+    One thread: tensors are small here, and several would wait for each other.
+    """
     on_cpu = torch.get_default_device() == torch.device("cpu")
     # To set the device slows every call of torch, so only where it is another.
     device = contextlib.nullcontext() if on_cpu else torch.device("cpu")
-    with torch.inference_mode(False), torch.enable_grad(), device:
-        yield
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), device:
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager
 def repeatable() -> Iterator[None]:
-    """The same random numbers every time; then those from before go on.
-
-    One thread: tensors are small here, and several would wait for each other.
-    """
+    """The same random numbers every time; then those from before go on."""
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), plain_torch():
         warnings.simplefilter("ignore")
-        torch.manual_seed(0)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+        torch.default_generator.manual_seed(0)
+        yield
 
 
 @contextlib.contextmanager

@@ -184,10 +184,14 @@ def require_parameters(trial: Trial, optional: tuple[str, ...] = ()) -> None:
         text = f"It has no {shown}. Its parameters are: {has}."
         raise Fails(text, "missing-parameters", "")
     if trial.reply.shared:
-        first, second = trial.reply.shared[0]
-        text = f"Its {first} and its {second} are one and the same parameter."
-        ask = "Which parts should learn apart from one another?"
-        raise Fails(text, "shared-parameters", ask)
+        raise one_and_the_same(*trial.reply.shared[0])
+
+
+def one_and_the_same(first: str, second: str) -> Fails:
+    """What a property raises where two names stand for one parameter."""
+    text = f"Its {first} and its {second} are one and the same parameter."
+    ask = "Which parts should learn apart from one another?"
+    return Fails(text, "shared-parameters", ask)
 
 
 def learns_no_more(name: str, question: str, *, ask: str) -> Property:

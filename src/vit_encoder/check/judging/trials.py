@@ -1,6 +1,7 @@
 """A question beside what was answered and what is right."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -89,6 +90,15 @@ class Trial:
         return self.outputs[0]
 
     def right(self, at_least: float = ROUNDED) -> bool:
+        """The outputs are those of the oracle, up to a tolerance."""
+        return self.is_right if at_least == ROUNDED else self.compare(at_least)
+
+    @cached_property
+    def is_right(self) -> bool:
+        """The outputs are those of the oracle, as far as float32 holds them."""
+        return self.compare(ROUNDED)
+
+    def compare(self, at_least: float) -> bool:
         """The outputs are those of the oracle, up to a tolerance."""
         if self.question.refused:
             return "ValueError" in self.reply.errors

@@ -1,0 +1,125 @@
+"""The rules that mend the HTML of the book: one that finds nothing is named."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+import book_extension
+from page_html import (
+    RULES,
+    Rule,
+    Site,
+    finish,
+    join_styles,
+    move_widget_state,
+    size_pictures,
+    sub,
+    swap,
+)
+
+HERE = Rule("here", swap("<b>", "<b class=x>"), everywhere=True)
+SOMEWHERE = Rule("somewhere", sub(r"<i>(\w)</i>", r"<em>\1</em>"))
+
+
+@pytest.fixture
+def site(tmp_path):
+    (tmp_path / "_static").mkdir()
+    return Site(tmp_path / "_static")
+
+
+def write_pages(folder, **texts):
+    """Write pages; their paths."""
+    for name, text in texts.items():
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
+    return [folder / f"{name}.html" for name in texts]
+
+
+def test_rules_that_match_change_the_pages(site, tmp_path):
+    pages = write_pages(tmp_path, a="<b>1</b><i>2</i>", b="<b>3</b>")
+    assert finish(site, pages, [HERE, SOMEWHERE], whole=True) == []
+    assert [page.read_text() for page in pages] == [
+        "<b class=x>1</b><em>2</em>",
+        "<b class=x>3</b>",
+    ]
+
+
+def test_a_rule_for_every_page_that_finds_nothing_on_one_is_named(site, tmp_path):
+    pages = write_pages(tmp_path, a="<b>1</b><i>2</i>", b="<B>3</B>")
+    faults = finish(site, pages, [HERE, SOMEWHERE], whole=True)
+    assert faults == ["b.html has nothing for the rule `here`"]
+
+
+def test_a_rule_that_finds_nothing_in_the_book_is_named(site, tmp_path):
+    pages = write_pages(tmp_path, a="<b>1</b>", b="<b>3</b>")
+    faults = finish(site, pages, [HERE, SOMEWHERE], whole=True)
+    assert faults == ["no page has anything for the rule `somewhere`"]
+    # A build of a few pages cannot know.
+    pages = write_pages(tmp_path, a="<b>1</b>")
+    assert finish(site, pages, [HERE, SOMEWHERE], whole=False) == []
+
+
+def test_rules_have_names_of_their_own():
+    names = [rule.name for rule in RULES]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(("found", "warnings"), [("b", 0), ("u", 1)])
+def test_a_build_warns_of_it_and_so_fails(tmp_path, monkeypatch, found, warnings):
+    said = []
+    logger = SimpleNamespace(warning=lambda text, *values: said.append(text % values))
+    monkeypatch.setattr(book_extension, "logger", logger)
+    monkeypatch.setattr(book_extension, "RULES", [HERE])
+    monkeypatch.setattr(book_extension, "written", ["a"])
+    write_pages(tmp_path, a=f"<{found}>1</{found}>")
+    app = SimpleNamespace(
+        outdir=tmp_path,
+        srcdir=tmp_path,
+        builder=SimpleNamespace(
+            format="html", images={}, get_target_uri=lambda name: f"{name}.html"
+        ),
+        env=SimpleNamespace(found_docs={"a"}),
+    )
+    book_extension.finish_pages(app, None)
+    assert len(said) == warnings
+    assert all("the rule `here`, in tools/page_html.py" in text for text in said)
+
+
+def test_pictures_get_their_size(tmp_path):
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    site = Site(tmp_path, {"a1.png": tmp_path / "a.png"})
+    html, times = size_pictures(site, '<img alt="A" src="../_images/a1.png" />')
+    assert 'width="30" height="20" loading="lazy" src="../_images/a1.png"' in html
+    assert times == 1
+    for other in ('<img src="b.svg">', '<img width="3" src="a1.png">', "<p>"):
+        assert size_pictures(site, other) == (other, 0)
+
+
+def test_style_sheets_become_one(site):
+    (site.static / "a").mkdir()
+    (site.static / "a" / "a.css").write_text("/* no */p { background: url(b.png) }")
+    (site.static / "c.css").write_text("i { color: red }")
+    links = [
+        f'<link rel="stylesheet" href="../_static/{n}">' for n in ("a/a.css", "c.css")
+    ]
+    html, times = join_styles(site, f"<head>{''.join(links)}</head>")
+    assert times == 2
+    (name,) = re.findall(r'href="\.\./_static/(styles-\w+\.css)"', html)
+    text = (site.static / name).read_text()
+    assert text == "p { background: url(a/b.png) }\ni { color: red }"
+    assert join_styles(site, "<head></head>") == ("<head></head>", 0)
+
+
+def test_data_of_figures_is_loaded_from_a_file(site):
+    state = '{"state": {"<": 1}}'
+    kind = "application/vnd.jupyter.widget-state+json"
+    loader = '<script defer src="../_static/widgets.js"></script>'
+    page = f'<p>text</p><script type="{kind}">{state}</script>{loader}'
+    html, times = move_widget_state(site, page)
+    assert times == 1
+    assert state not in html
+    (name,) = re.findall(r'src="\.\./_static/(widget-state-\w+\.js)"', html)
+    assert json.dumps(state) in (site.static / name).read_text()
+    assert move_widget_state(site, loader) == (loader, 0)

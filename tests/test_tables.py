@@ -1,0 +1,25 @@
+"""The tables of book/generated: each is on a page, and says what it is made from."""
+
+import re
+
+from address import ROOT
+from tables import FOLDER, all_tables
+
+PAGES = sorted((ROOT / "book").glob("*.md"))
+
+
+def test_every_table_is_on_one_page():
+    used = []
+    for page in PAGES:
+        used += re.findall(r"\{include\} generated/(\S+)", page.read_text("utf-8"))
+    assert sorted(used) == sorted(path.name for path in all_tables())
+
+
+def test_every_table_says_in_its_first_line_what_it_is_made_from():
+    for path, text in all_tables().items():
+        assert path.parent == FOLDER
+        source = re.match(
+            r"% Generated from (.+) by `make sync`\. Do not edit\.\n", text
+        )
+        named = source[1].removeprefix("the parts in ")
+        assert (ROOT / named).exists(), named
