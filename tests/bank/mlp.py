@@ -1377,8 +1377,20 @@ def with_part(part, **changes):
     return {FC2: f"{FC2}\n        {part}", **changes}
 
 
+class InAPlainList(nn.Module):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.layers = [nn.Linear(dim, mlp_dim), nn.Linear(mlp_dim, dim)]
+        self.p = dropout
+
+    def forward(self, x):
+        x = F.dropout(F.gelu(self.layers[0](x)), self.p, self.training)
+        return F.dropout(self.layers[1](x), self.p, self.training)
+
+
 RESIDUAL = {"x = self.fc1(x)": "y = x\n        x = self.fc1(x)"}
 WRONG_MLP = {
+    "plain-list": [InAPlainList],
     "layers-exchanged": wrong_steps(
         {"dim, mlp_dim, dropout=0.0": "mlp_dim, dim, dropout=0.0"},
         {FC1: FC1.replace("dim, mlp_dim", "mlp_dim, dim")}

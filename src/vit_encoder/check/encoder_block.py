@@ -163,7 +163,7 @@ WIRING = edits(
     ),
     edit(
         "mlp-left-out",
-        {LAST: "return x"},
+        {"x = x +": "return x +", f"        {LAST}  # (B, N, D)\n": ""},
         "The MLP is there, and never called.",
         "What does equation 3 add to the tokens?",
     ),
