@@ -1130,7 +1130,10 @@ WRONG_DROPOUT = {
         ),
     ],
     "device-fixed": [gate_on_cpu],
-    "gradient-cut": [without_gradient],
+    "gradient-cut": [
+        without_gradient,
+        *variants(by_the_book, {"        return x\n": "        return x.detach()\n"}),
+    ],
     "built-in-used": [calls_f, calls_nn, calls_alpha, calls_native],
     "reference-used": [calls_course, vit_encoder.dropout],
     "wrong-shape": [only_kept],

@@ -34,6 +34,7 @@ from vit_encoder.check.judging.properties import (
     keeps_dtype,
     learns_no_more,
     refuses,
+    require_gradients,
     returns_right_shapes,
     same_in_training,
     shows,
@@ -553,6 +554,9 @@ def dropout_questions(seed: int) -> list[Question]:
         Question("a nan", (with_nan(three), 0.7, False), secondary=True),
         Question("p = 0", (all_axes, 0.0, True)),
         Question("p = 1", (all_axes, 1.0, True)),
+        Question(
+            "gradients after training", (two, 0.2, False), cotangent=normal(60, 50)
+        ),
         Question("p = 1, gradients", (two, 1.0, True), cotangent=normal(60, 50)),
         Question("p = 1.5", (SMALL_DROPOUT, 1.5, True), refused=True),
         Question("p = -0.1", (SMALL_DROPOUT, -0.1, True), refused=True),
@@ -726,7 +730,7 @@ def worst(trial: Trial) -> str:
 
 def number(value: float) -> str:
     """Six places at most, and no sign before 0."""
-    return f"{round(value, 6) + 0:g}"
+    return f"{round(value, 6) + 0:.12g}"
 
 
 # The properties of dropout.
@@ -1083,6 +1087,11 @@ DROPOUT_PROPERTIES = (
     keeps_dtype("float32 and float64 are kept", "float32", "gradients", "p = 1"),
     *(found for found in EDGES if found not in (KEEPS_DTYPE, GRADIENTS)),
     passes_gradient_of_gates,
+    each(
+        "after training the gradient passes, too",
+        ("gradients after training",),
+        "Which step between x and what comes back hides x from autograd?",
+    )(require_gradients),
 )
 MLP_PROPERTIES = (
     REPEATS,
