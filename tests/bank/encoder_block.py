@@ -8,10 +8,10 @@ import math
 
 import torch
 import torch.nn.functional as F
+from tests.bank.variants import variants
 from torch import nn
 
 import vit_encoder
-import vit_encoder.check.judging.oracle
 from vit_encoder import MLP, LayerNorm, MultiHeadSelfAttention, dropout
 from vit_encoder.check.encoder_block import AttentionHalf
 
@@ -87,7 +87,53 @@ class HalfWithOwnAttention(Half):
         self.attn = Attention(dim, num_heads)
 
 
+class HalfInSteps(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        self.norm = LayerNorm(dim)
+        self.attn = MultiHeadSelfAttention(dim, num_heads)
+
+    def forward(self, x):
+        y = self.attn(self.norm(x))
+        return x + y
+
+
+class HalfStacked(HalfInSteps):
+    def forward(self, x):
+        return torch.stack([x, self.attn(self.norm(x))]).sum(0)
+
+
+class HalfAsAFunction(HalfInSteps):
+    def forward(self, tokens):
+        residual = tokens
+        tokens = self.norm(tokens)
+        tokens = self.attn(tokens)
+        tokens = tokens.add(residual)
+        return tokens
+
+
+class HalfImageByImage(HalfInSteps):
+    def forward(self, x):
+        return torch.cat([super(HalfImageByImage, self).forward(i[None]) for i in x])
+
+
+class HalfInherited(MultiHeadSelfAttention):
+    def __init__(self, dim: int, num_heads: int):
+        super().__init__(dim, num_heads)
+        attn = MultiHeadSelfAttention(dim, num_heads)
+        del self.qkv, self.proj
+        self.attn, self.norm = attn, LayerNorm(dim, eps=1e-6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.add(self.attn(self.norm(x)), x, alpha=1)
+
+
 RIGHT_HALF = [
+    HalfInSteps,
+    HalfStacked,
+    HalfAsAFunction,
+    HalfImageByImage,
+    HalfInherited,
     Half,
     HalfOfTorch,
     HalfTokensFirst,
@@ -221,7 +267,134 @@ class BareParameters(nn.Module):
         return z + self.drop(self.mlp["fc2"](self.drop(hidden)))
 
 
+class InSteps(nn.Module):
+    def __init__(self, dim, num_heads, mlp_dim, p=0.0):
+        super().__init__()
+        self.norm1 = LayerNorm(dim)
+        self.attn = MultiHeadSelfAttention(dim, num_heads)
+        self.drop = nn.Dropout(p)
+        self.norm2 = LayerNorm(dim)
+        self.mlp = MLP(dim, mlp_dim, p)
+
+    def forward(self, x):
+        z = x + self.drop(self.attn(self.norm1(x)))
+        y = z + self.mlp(self.norm2(z))
+        return y
+
+
+class AsInTimm(OfTorch):
+    """With what is there for other uses and does nothing here."""
+
+    def __init__(self, dim, num_heads, mlp_dim, drop=0.0, init_values=None):
+        super().__init__(dim, num_heads, mlp_dim, drop)
+        self.ls1 = self.ls2 = self.drop_path1 = self.drop_path2 = nn.Identity()
+
+    def forward(self, x):
+        h = self.norm1(x)
+        h = self.dropout(self.attn(h, h, h, need_weights=False)[0])
+        x = x + self.drop_path1(self.ls1(h))
+        return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))
+
+
+class AsInTorchvision(InSteps):
+    def forward(self, input):
+        torch._assert(input.dim() == 3, f"expected three axes, got {input.shape}")
+        x = self.norm1(input)
+        x = self.attn(x)
+        x = self.drop(x)
+        x = x + input
+        y = self.norm2(x)
+        y = self.mlp(y)
+        return x + y
+
+
+class InALoop(nn.Module):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.norm1, self.norm2 = (LayerNorm(dim, eps=1e-6) for _ in range(2))
+        self.attn = MultiHeadSelfAttention(dim, num_heads)
+        self.mlp = MLP(dim=dim, mlp_dim=mlp_dim, dropout=dropout)
+        self.drop = nn.Dropout(p=dropout, inplace=True)
+
+    def forward(self, x):
+        halves = (self.norm1, self.attn, self.drop), (self.norm2, self.mlp)
+        for norm, branch, *rest in halves:
+            added = branch(norm(x))
+            for step in rest:
+                added = step(added)
+            x = torch.add(x, added)
+        return x
+
+
+class InDictionaries(nn.Module):
+    """Heads split as in timm, and PyTorch's product."""
+
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0):
+        super().__init__()
+        if not 0 <= dropout <= 1 or dim % num_heads:
+            raise ValueError(dropout, num_heads)
+        self.p, self.h = dropout, num_heads
+        self.norm1, self.norm2 = nn.LayerNorm(dim, 1e-6), nn.LayerNorm(dim, 1e-6)
+        self.attn = nn.ModuleDict(
+            {"qkv": nn.Linear(dim, 3 * dim), "proj": nn.Linear(dim, dim)}
+        )
+        self.mlp = nn.ModuleDict(
+            {"fc1": nn.Linear(dim, mlp_dim), "fc2": nn.Linear(mlp_dim, dim)}
+        )
+
+    def drop(self, x):
+        return F.dropout(x, self.p, self.training)
+
+    def forward(self, x):
+        B, N, D = x.shape
+        qkv = self.attn["qkv"](self.norm1(x)).reshape(B, N, 3, self.h, D // self.h)
+        heads = F.scaled_dot_product_attention(*qkv.permute(2, 0, 3, 1, 4))
+        heads = heads.transpose(1, 2).reshape(B, N, D)
+        x = x + self.drop(self.attn["proj"](heads))
+        hidden = self.drop(F.gelu(self.mlp["fc1"](self.norm2(x))))
+        return x + self.drop(self.mlp["fc2"](hidden))
+
+
+class SumsOfAStack(InSteps):
+    def forward(self, x):
+        z = torch.stack([x, self.drop(self.attn(self.norm1(x)))]).sum(0)
+        return torch.stack([z, self.mlp(self.norm2(z))]).sum(0)
+
+
+class WithMoreArguments(InSteps):
+    def __init__(self, dim, num_heads, mlp_dim, dropout=0.0, **more):
+        super().__init__(dim, num_heads, mlp_dim, dropout)
+        self.more, self.last = more, None
+
+    def forward(self, x):
+        self.last = super().forward(x)
+        return self.last
+
+
+class OfResiduals(InSteps):
+    class Residual(nn.Module):
+        def __init__(self, branch):
+            super().__init__()
+            self.branch = branch
+
+        def forward(self, x):
+            return self.branch(x) + x
+
+    def forward(self, x):
+        first = self.Residual(lambda x: self.drop(self.attn(self.norm1(x))))
+        second = self.Residual(lambda x: self.mlp(self.norm2(x)))
+        return second(first(x))
+
+
 RIGHT_BLOCK = [
+    InSteps,
+    AsInTimm,
+    AsInTorchvision,
+    InALoop,
+    InDictionaries,
+    SumsOfAStack,
+    WithMoreArguments,
+    OfResiduals,
     Block,
     OfTorch,
     SequentialWithoutDropout,
@@ -317,16 +490,140 @@ class HalfFromTheBlock(Half):
         return block(x)
 
 
+class HalfScaled(Half):
+    def forward(self, x):
+        return (x + self.attn(self.norm(x))) / math.sqrt(2)
+
+
+class HalfSubtracted(Half):
+    def forward(self, x):
+        return x - self.attn(self.norm(x))
+
+
+ATTEND, HALF_ATTENTION = "y = self.attn(self.norm(x))", "MultiHeadSelfAttention(dim, "
+
+
+def half(*changes):
+    """HalfInSteps with other text in some places."""
+    return variants(HalfInSteps, *changes)
+
+
+def half_returning(*results):
+    """HalfInSteps that returns something else."""
+    return half(*({"return x + y": f"return {other}"} for other in results))
+
+
+def half_attending(*attentions):
+    """HalfInSteps whose attention reads or gives something else."""
+    return half(*({ATTEND: f"y = {other}"} for other in attentions))
+
+
+def half_of_torch(*calls):
+    """HalfInSteps with PyTorch's attention."""
+    torchs = "nn.MultiheadAttention(dim, num_heads, batch_first=True)"
+    return half(
+        *(
+            {f"{HALF_ATTENTION}num_heads)": torchs}
+            | {ATTEND: f"h = self.norm(x)\n        y = self.attn({call})[0]"}
+            for call in calls
+        )
+    )
+
+
 WRONG_HALF = {
+    "stream-changed": [
+        HalfScaled,
+        *half_returning("y - x", "x * y", "(x + y) / 2", "2 * x + y", "x + x"),
+        *half_attending("self.norm(x)"),
+        *half(
+            {"= LayerNorm(dim)": "= LayerNorm(dim)\n        self.mlp = MLP(dim, 7)"}
+            | {"return x + y": "return x + self.mlp(x + y)"}
+        ),
+    ],
+    "branch-scaled": [
+        HalfSubtracted,
+        *half_returning("x + y / 2", "x + y + y", "x", "x + 0.01 * y"),
+    ],
+    "attention-half": [
+        *half_returning("x + self.norm(y)", "F.relu(x + y)", "torch.maximum(x, y)"),
+        *half_returning("x + y.mean(1, keepdim=True)", "x + y[:, :1]"),
+        *half_attending(
+            "self.norm(self.attn(self.norm(x)))",
+            "self.attn(self.norm(self.norm(x)))",
+            "self.attn(self.attn(self.norm(x)))",
+            "self.attn(self.norm(x).flip(1))",
+        ),
+        *half(
+            {"(dim, num_heads)\n\n": "(dim, dim)\n\n"},
+            {"(dim, num_heads)\n\n": "(dim, 2)\n\n"},
+            {
+                "LayerNorm(dim)": "nn.BatchNorm1d(dim)",
+                "self.norm(x)": "self.norm(x.mT).mT",
+            },
+            {
+                "LayerNorm(dim)": "nn.GroupNorm(1, dim)",
+                "self.norm(x)": "self.norm(x.mT).mT",
+            },
+        ),
+        *half_of_torch("x, h, h", "h, h, x"),
+        *half_of_torch(
+            "h, h, h, attn_mask=torch.ones(2 * x.shape[1:2]).triu(1).bool()"
+        ),
+    ],
+    "images-mixed": half_attending(
+        "self.attn(self.norm(x).transpose(0, 1)).transpose(0, 1)",
+        "self.attn(self.norm(x).flatten(0, 1)[None]).view(x.shape)",
+    ),
+    "norm-on-query-only": half_of_torch("h, x, x"),
+    "norm-on-the-sum": half_returning("self.norm(x + y)"),
+    "norm-on-the-output": half_attending("self.norm(self.attn(x))"),
+    "no-norm": half_attending("self.attn(x)"),
+    "no-skip": half_returning("y"),
+    "arguments-exchanged": half(
+        {"(dim, num_heads)\n\n": "(num_heads, dim)\n\n"},
+        {"self, dim, num_heads": "self, num_heads, dim"},
+    ),
+    "heads-for-head-width": half(
+        {"(dim, num_heads)\n\n": "(dim, dim // num_heads)\n\n"}
+    ),
+    "torchs-epsilon": half({"= LayerNorm": "= nn.LayerNorm"}),
+    "unasked-dropout": [
+        *half_returning("F.dropout(x + y, 0.1, self.training)"),
+        *half_attending(
+            "nn.Dropout(0.1)(self.attn(self.norm(x))) if self.training "
+            "else self.attn(self.norm(x))"
+        ),
+    ],
+    "not-deterministic": half_returning("x + F.dropout(y, 0.1)"),
+    "extra-parameters": half(
+        {
+            "= LayerNorm(dim)": "= LayerNorm(dim)\n        self.scale = nn.Parameter("
+            "torch.ones(1))",
+            "return x + y": "return x + self.scale * y",
+        }
+    ),
+    "nan-hidden": half_returning("(x + y).nan_to_num()"),
+    "axis-squeezed": half_returning("(x + y).squeeze()"),
+    "wrong-shape": half_returning("torch.cat([x, y], -1)", "(x + y)[:, 0]"),
+    "trailing-comma": half_returning("x + y,"),
+    "printed-not-returned": half({"return x + y": "print(x + y)"}),
+    "super-init-missing": half({"        super().__init__()\n": ""}),
+    "self-forgotten": half({"(self, x)": "(x)"}),
+    "wrong-signature": half({"dim, num_heads):": "dim, num_heads, mlp_dim):"}),
+    "wrong-parameter-shape": half({"LayerNorm(dim)": "LayerNorm(num_heads)"}),
+    "tuple-for-tensor": [HalfOfPair],
+    "numpy-returned": [HalfInNumpy],
     "post-norm": [HalfPostNormOfTorch],
     "norm-on-the-skip": [HalfOverwritten],
     "added-to-itself": [HalfOneName],
     "added-in-place": [HalfInPlace],
     "input-changed": [HalfInPlaceUnseen],
-    "numpy-returned": [HalfInNumpy],
-    "tuple-for-tensor": [HalfOfPair],
     "returns-none": [HalfSilent],
-    "missing-parameters": [HalfOtherNames],
+    "missing-parameters": [
+        HalfOtherNames,
+        *half({"self.norm = ": "self.ln = ", "self.norm(x)": "self.ln(x)"}),
+        *half({f"{HALF_ATTENTION}num_heads)": "vit_encoder.SelfAttention(dim, dim)"}),
+    ],
     "attention-across-images": [HalfTokensFirstForgotten],
     "one-head": [HalfHeadsOfOne],
     "other-epsilon": [HalfOfSmallEpsilon],
@@ -626,54 +923,6 @@ class FromTheOracle(Block):
         )
 
 
-WRONG_BLOCK = {
-    "post-norm": [PostNormOfTorch],
-    "norm-on-the-skip": [SkipsNormed],
-    "one-norm-twice": [OneObjectTwice, OneNormUsed],
-    "mlp-reads-the-input": [SideBySide],
-    "skip-from-the-input": [FirstSumLost],
-    "both-added-to-themselves": [SumsOfOneName],
-    "no-skips": [Chain],
-    "added-in-place": [InPlace],
-    "norm-on-query-only": [QueryNormed],
-    "attention-across-images": [BatchNotFirst],
-    "one-head": [HeadsForgotten],
-    "torchs-epsilon": [DefaultEpsilon],
-    "other-epsilon": [OneDefaultEpsilon],
-    "no-activation": [TwoLayers],
-    "relu-in-the-mlp": [Relu],
-    "dropout-ignored": [DropoutNeverHeardOf],
-    "dropout-on-the-stream": [DroppedSums],
-    "dropout-in-evaluation": [AlwaysDropped, AllAlwaysDropped],
-    "dropout-on-the-weights": [WeightsDropped],
-    "dropout-twice": [DroppedOnceMore],
-    "any-probability-taken": [AnyProbability],
-    "remainder-dropped": [RemainderDropped],
-    "missing-parameters": [OneNorm, OtherNames, PlainList],
-    "wrong-parameter-shape": [HiddenWidthIgnored],
-    "wrong-type": [PairReturned],
-    "returns-none": [ReturnForgotten],
-    "dtype-changed": [InHalf],
-    "gradient-cut": [NoGradient],
-    "device-fixed": [ZerosOnTheCpu],
-    "not-deterministic": [DropoutAtTenPercent],
-    "built-in-used": [LayerOfTorch, StackOfTorch],
-    "reference-used": [Inherited, Wrapped, FromTheOracle, vit_encoder.EncoderBlock],
-}
-
-# Nobody recorded these: they fail, and get no name.
-
-
-class HalfScaled(Half):
-    def forward(self, x):
-        return (x + self.attn(self.norm(x))) / math.sqrt(2)
-
-
-class HalfSubtracted(Half):
-    def forward(self, x):
-        return x - self.attn(self.norm(x))
-
-
 class SecondNormTwice(Block):
     def forward(self, x):
         x = x + self.drop(self.attn(self.norm2(x)))
@@ -711,6 +960,223 @@ class MlpReadsTheNormed(Block):
         z = x + self.drop(self.attn(h))
         return z + self.mlp(self.norm2(h))
 
+
+FIRST = "z = x + self.drop(self.attn(self.norm1(x)))"
+SECOND = "y = z + self.mlp(self.norm2(z))"
+HEADS, HIDDEN = "MultiHeadSelfAttention(dim, num_heads)", "MLP(dim, mlp_dim, p)"
+NORM1, NORM2 = "self.norm1 = LayerNorm(dim)", "self.norm2 = LayerNorm(dim)"
+
+
+def block(*changes):
+    """InSteps with other text in some places."""
+    return variants(InSteps, *changes)
+
+
+def first(*others):
+    """InSteps with another first half."""
+    return block(*({FIRST: f"z = {other}"} for other in others))
+
+
+def second(*others):
+    """InSteps with another second half."""
+    return block(*({SECOND: f"y = {other}"} for other in others))
+
+
+def returning(*results):
+    """InSteps that returns something else."""
+    return block(*({"return y": f"return {other}"} for other in results))
+
+
+def beginning(code, **changes):
+    """A change of InSteps that runs a statement before its first half."""
+    return {"z = x +": f"{code}\n        z = x +", **changes}
+
+
+def in_evaluation(code):
+    """Runs a statement in evaluation."""
+    return beginning(f"if not self.training:\n            {code}")
+
+
+def with_part(part, **changes):
+    """A change of InSteps that gives it one part more."""
+    return {NORM2: f"{NORM2}\n        {part}", **changes}
+
+
+TO_ATTEND = "self.drop(self.attn(self.norm1(x)))"
+DROP_PATH = """def forward(self, x):
+        keep = 1 - self.drop.p if self.training else 1.0
+        gate = x.new_empty(len(x), 1, 1).bernoulli_(keep) / max(keep, 1e-9)"""
+WRONG_BLOCK = {
+    "stream-changed": [
+        NormOnTheLastSum,
+        InputAddedAtTheEnd,
+        *first(
+            "self.norm1(x + self.drop(self.attn(x)))",
+            f"x + x + {TO_ATTEND}",
+            f"(x + {TO_ATTEND}) / math.sqrt(2)",
+            "x + self.drop(self.norm1(x))",
+            f"F.gelu(x + {TO_ATTEND})",
+            f"x * {TO_ATTEND}",
+        ),
+        *second(
+            "self.norm2(z + self.mlp(z))",
+            "z + self.norm2(self.mlp(z))",
+            "z + self.norm2(z)",
+            "x + z + self.mlp(self.norm2(z))",
+        ),
+        *returning("y / 2", "y + x", "self.norm2(y)"),
+        *block(
+            with_part(
+                "self.norm3 = LayerNorm(dim)", **{"return y": "return self.norm3(y)"}
+            )
+        ),
+    ],
+    "attention-half": [
+        AttentionTwice,
+        SecondNormTwice,
+        *first(
+            "x + self.drop(self.norm1(self.attn(x)))",
+            "x + self.drop(self.norm1(self.attn(self.norm1(x))))",
+            "x + self.drop(self.attn(self.norm1(self.mlp(x))))",
+        ),
+        *block(
+            {
+                NORM1: "self.norm1 = nn.BatchNorm1d(dim)",
+                "self.norm1(x)": "self.norm1(x.mT).mT",
+            }
+        ),
+        *returning("F.relu(y)"),
+    ],
+    "mlp-half": [
+        MlpReadsTheNormed,
+        *second("z + F.gelu(self.mlp(self.norm2(z)))"),
+        *second("z + self.mlp(self.norm2(z + self.mlp(self.norm2(z))))"),
+        *block(
+            {
+                HIDDEN: "nn.Sequential(nn.Linear(dim, mlp_dim), nn.SiLU(), "
+                "nn.Dropout(p), nn.Linear(mlp_dim, dim), nn.Dropout(p))"
+            }
+        ),
+    ],
+    "branch-scaled": [
+        *first(f"x - {TO_ATTEND}", f"x + 0.5 * {TO_ATTEND}"),
+        *second("z - self.mlp(self.norm2(z))", "z + 2 * self.mlp(self.norm2(z))"),
+        *returning("(y + x) / 2"),
+        *block(
+            with_part(
+                "self.gamma = nn.Parameter(1e-5 * torch.ones(dim))",
+                **{"z = x +": "z = x + self.gamma *"},
+            )
+        ),
+    ],
+    "mlp-reads-the-attention": [
+        MlpReadsTheAttention,
+    ],
+    "one-skip-around-both": block(
+        {FIRST: f"z = {TO_ATTEND}", SECOND: "y = x + self.mlp(self.norm2(z))"}
+    ),
+    "attention-left-out": first("x"),
+    "mlp-left-out": [*second("z"), *returning("z")],
+    "no-first-skip": first(TO_ATTEND),
+    "no-second-skip": second("self.mlp(self.norm2(z))"),
+    "norm-on-the-first-skip": first(f"self.norm1(x) + {TO_ATTEND}"),
+    "norm-on-the-second-skip": second("self.norm2(z) + self.mlp(self.norm2(z))"),
+    "mlp-first": block(
+        {FIRST: "z = x + self.mlp(self.norm2(x))"}
+        | {SECOND: "y = z + self.drop(self.attn(self.norm1(z)))"}
+    ),
+    "images-mixed": first(
+        "x + self.drop(self.attn(self.norm1(x.transpose(0, 1))).transpose(0, 1))"
+    ),
+    "heads-for-head-width": block({HEADS: HEADS.replace("num", "dim // num")}),
+    "arguments-exchanged": block(
+        {HEADS: "MultiHeadSelfAttention(num_heads, dim)"},
+        {"dim, num_heads, mlp_dim, p=": "num_heads, dim, mlp_dim, p="},
+    ),
+    "hidden-width-for-heads": block(
+        {HEADS: "MultiHeadSelfAttention(dim, mlp_dim)"},
+        {"dim, num_heads, mlp_dim, p=": "dim, mlp_dim, num_heads, p="},
+    ),
+    "dropout-elsewhere": first("x + self.attn(self.drop(self.norm1(x)))"),
+    "no-dropout-after-attention": first("x + self.attn(self.norm1(x))"),
+    "mlp-without-dropout": block({HIDDEN: "MLP(dim, mlp_dim)"}),
+    "shared-gates": block(
+        {"nn.Dropout(p)": "nn.Dropout1d(p)"},
+        {"def forward(self, x):": DROP_PATH, "self.drop(self": "gate * (self"},
+    ),
+    "another-share": block({"nn.Dropout(p)": "nn.Dropout(p * p)"}),
+    "dropout-off-for-good": block(
+        in_evaluation("self.drop.p = 0"),
+        in_evaluation("self.drop.p = self.mlp.dropout = 0.0"),
+    ),
+    "unasked-dropout": block(
+        {"p=0.0": "p=0.1"},
+        {"p=0.0": "p=0.5"},
+    ),
+    "state-kept": block(
+        {FIRST: f"self.seen = getattr(self, 'seen', 0) + 1\n        {FIRST}"}
+        | {"return y": "return y if self.seen < 2 or self.drop.p else x"}
+    ),
+    "extra-parameters": block(
+        with_part(
+            "self.gamma = nn.Parameter(torch.ones(dim))",
+            **{"return y": "return y * self.gamma"},
+        )
+    ),
+    "nan-hidden": returning("y.nan_to_num()"),
+    "seed-set": block(beginning("torch.manual_seed(0)")),
+    "axis-squeezed": returning("y.squeeze(0)"),
+    "wrong-shape": returning("y[:, 0]", "y.mean(1)"),
+    "trailing-comma": returning("y,"),
+    "printed-not-returned": block({"return y": "print(y)"}),
+    "super-init-missing": block({"        super().__init__()\n": ""}),
+    "attribute-never-set": block({"self.attn = ": "attn = "}),
+    "undefined-name": block({"self.attn(self": "attn(self"}),
+    "wrong-signature": block(
+        {"mlp_dim, p=0.0": "mlp_dim", "nn.Dropout(p)": "nn.Dropout(0.0)"}
+        | {HIDDEN: "MLP(dim, mlp_dim)"}
+    ),
+    "post-norm": [PostNormOfTorch],
+    "norm-on-the-skip": [SkipsNormed],
+    "one-norm-twice": [OneObjectTwice, OneNormUsed],
+    "mlp-reads-the-input": [SideBySide],
+    "skip-from-the-input": [FirstSumLost],
+    "both-added-to-themselves": [SumsOfOneName],
+    "no-skips": [Chain],
+    "added-in-place": [InPlace],
+    "norm-on-query-only": [QueryNormed],
+    "attention-across-images": [BatchNotFirst],
+    "one-head": [HeadsForgotten],
+    "torchs-epsilon": [DefaultEpsilon],
+    "other-epsilon": [OneDefaultEpsilon],
+    "no-activation": [TwoLayers],
+    "relu-in-the-mlp": [Relu],
+    "dropout-ignored": [DropoutNeverHeardOf],
+    "dropout-on-the-stream": [DroppedSums],
+    "dropout-in-evaluation": [AlwaysDropped, AllAlwaysDropped],
+    "dropout-on-the-weights": [WeightsDropped],
+    "dropout-twice": [DroppedOnceMore],
+    "any-probability-taken": [AnyProbability],
+    "remainder-dropped": [RemainderDropped],
+    "missing-parameters": [OneNorm, OtherNames, PlainList],
+    "wrong-parameter-shape": [
+        HiddenWidthIgnored,
+        *block(
+            {HIDDEN: "MLP(mlp_dim, dim, p)"},
+            {HIDDEN: "MLP(dim, dim, p)"},
+            {HIDDEN: "MLP(dim, num_heads, p)"},
+            {NORM1: "self.norm1 = LayerNorm(mlp_dim)"},
+        ),
+    ],
+    "wrong-type": [PairReturned],
+    "returns-none": [ReturnForgotten, *block({"return y": "y"})],
+    "dtype-changed": [InHalf],
+    "gradient-cut": [NoGradient],
+    "device-fixed": [ZerosOnTheCpu],
+    "not-deterministic": [DropoutAtTenPercent],
+    "built-in-used": [LayerOfTorch, StackOfTorch],
+    "reference-used": [Inherited, Wrapped, FromTheOracle, vit_encoder.EncoderBlock],
+}
 
 # Tests that a student may write.
 
@@ -799,17 +1265,6 @@ RIGHT = {
     "find_the_bug": RIGHT_BLOCK[:3],
 }
 WRONG = {"AttentionHalf": WRONG_HALF, "EncoderBlock": WRONG_BLOCK}
-NAMELESS = {
-    "AttentionHalf": [HalfScaled, HalfSubtracted],
-    "EncoderBlock": [
-        SecondNormTwice,
-        AttentionTwice,
-        NormOnTheLastSum,
-        InputAddedAtTheEnd,
-        MlpReadsTheAttention,
-        MlpReadsTheNormed,
-    ],
-}
 GOOD_TESTS = {"wrong_wiring": [by_the_equations, against_torch, other_norms]}
 WEAK_TESTS = {
     "wrong_wiring": [

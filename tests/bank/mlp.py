@@ -5,13 +5,16 @@ stand other ways of writing the same, and other faults.
 """
 
 import math
+import random  # noqa: F401, what a variant calls
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from tests.bank.variants import variants
 from torch import nn
 
 import vit_encoder
-import vit_encoder.check.judging.oracle
+from vit_encoder.check.judging import oracle
 
 # Right designs of gelu.
 
@@ -55,7 +58,82 @@ class AsModule(nn.Module):
         return with_ndtr(x)
 
 
+def with_root_in_float32(x):
+    return 0.5 * x * (1 + torch.erf(x / torch.sqrt(torch.tensor(2.0))))
+
+
+def with_numpy_root(x):
+    return 0.5 * x * (1.0 + torch.erf(x / np.sqrt(2.0)))
+
+
+def with_the_tail(x):
+    return 0.5 * x * (1 - torch.erf(-x / math.sqrt(2)))
+
+
+def with_one_minus_erfc(x):
+    return x * (1 - 0.5 * torch.erfc(x / math.sqrt(2)))
+
+
+def with_rsqrt(x):
+    return x.mul(0.5).mul(torch.erf(x * torch.rsqrt(torch.tensor(2.0))) + 1)
+
+
+def with_eight_digits(input):
+    return input * 0.5 * (1.0 + torch.erf(input * 0.70710678))
+
+
+def in_place_on_its_own(x):
+    y = torch.erf(x / math.sqrt(2))
+    y += 1
+    y *= 0.5
+    return x * y
+
+
+def in_a_wider_dtype(x):
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    return (0.5 * wide * (1 + torch.erf(wide / 2**0.5))).to(x.dtype)
+
+
+def row_by_row(x):
+    return torch.stack([with_erf(row) for row in x])
+
+
+def with_own_function(x):
+    def phi(z):
+        return (1 + (z / 2**0.5).erf()) / 2
+
+    return phi(x) * x
+
+
+class OwnGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return with_erf(x)
+
+    @staticmethod
+    def backward(ctx, upstream):
+        (x,) = ctx.saved_tensors
+        density = torch.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+        return upstream * (torch.special.ndtr(x) + x * density)
+
+
+def with_own_gradient(x):
+    return OwnGradient.apply(x)
+
+
 RIGHT_GELU = [
+    with_root_in_float32,
+    with_numpy_root,
+    with_the_tail,
+    with_one_minus_erfc,
+    with_rsqrt,
+    with_eight_digits,
+    in_place_on_its_own,
+    in_a_wider_dtype,
+    row_by_row,
+    with_own_function,
+    with_own_gradient,
     with_erf,
     with_erfc,
     with_ndtr,
@@ -140,7 +218,108 @@ def with_flat_loop(x, p, training):
     return (flat * kept * (0 if p == 1 else 1 / (1 - p))).view(x.shape)
 
 
+def as_in_d2l(X, dropout, training):
+    check_p(dropout)
+    if not training:
+        return X
+    if dropout == 1:
+        return torch.zeros_like(X)
+    mask = (torch.rand(X.shape, device=X.device) > dropout).float()
+    return (mask * X / (1.0 - dropout)).to(X.dtype)
+
+
+def with_numpy(x, p, training):
+    check_p(p)
+    if not training or p == 0:
+        return x
+    kept = torch.from_numpy(np.random.binomial(1, 1 - p, size=tuple(x.shape)))
+    return x * kept.to(x) / max(1 - p, 1e-9)
+
+
+def as_drop_path_does(x, p: float = 0.0, training: bool = False):
+    """With the gate of timm's drop_path, one for each number."""
+    check_p(p)
+    if p == 0.0 or not training:
+        return x
+    keep_prob = 1 - p
+    random_tensor = x.new_empty(x.shape).bernoulli_(keep_prob)
+    if keep_prob > 0.0:
+        random_tensor.div_(keep_prob)
+    return x * random_tensor
+
+
+def with_floor(x, p, training):
+    check_p(p)
+    if p in (0, 1) or not training:
+        return x * (p < 1 or not training)
+    gate = 1 - p + torch.rand(x.shape, dtype=x.dtype, device=x.device)
+    return x.div(1 - p) * gate.floor_()
+
+
+def with_numbers_below(x, p, training):
+    check_p(p)
+    if training and p > 0:
+        scale = 0.0 if p == 1 else 1 / (1 - p)
+        return torch.where(torch.rand_like(x) < p, 0.0, x * scale)
+    return x
+
+
+def with_p_as_tensor(x, p, training):
+    check_p(p)
+    p = torch.tensor(p)
+    if not training:
+        return x
+    kept = torch.rand(x.size(), device=x.device).ge(p)
+    y = torch.zeros_like(x)
+    y[kept] = x[kept]
+    return y / (1 - p) if p < 1 else y
+
+
+def with_whole_numbers(x, p, training):
+    check_p(p)
+    if not training:
+        return x
+    uniform = torch.randint(0, 2**24, x.shape, device=x.device) / 2**24
+    return x * (uniform >= p) * (1 / (1 - p) if p < 1 else 0)
+
+
+def with_branches(x, p, training):
+    if p < 0:
+        raise ValueError("p too small")
+    elif p > 1:
+        raise ValueError("p too large")
+    elif training is True:
+        out = x.clone()
+        out = out.masked_fill(torch.rand_like(out) < p, 0.0)
+        return out.div(1 - p) if p < 1 else out
+    else:
+        return x
+
+
+def drawn_in_any_case(x, p, training):
+    check_p(p)
+    if p == 1 and training:
+        return torch.mul(x, 0)
+    kept = torch.rand(x.shape, device=x.device) >= p
+    return (x * kept) / (1 - p) if training else x
+
+
+class DropoutAsModule(nn.Module):
+    def forward(self, x, p, training):
+        return as_in_d2l(x, p, training)
+
+
 RIGHT_DROPOUT = [
+    as_in_d2l,
+    with_numpy,
+    as_drop_path_does,
+    with_floor,
+    with_numbers_below,
+    with_p_as_tensor,
+    with_whole_numbers,
+    with_branches,
+    drawn_in_any_case,
+    DropoutAsModule(),
     with_rand_like,
     with_bernoulli,
     with_mask_assigned,
@@ -239,7 +418,144 @@ class OneTokenAtATime(WithModules):
         return torch.stack(outputs, dim=1)
 
 
+class InSteps(nn.Module):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, mlp_dim)
+        self.act = nn.GELU()
+        self.drop1 = nn.Dropout(dropout)
+        self.fc2 = nn.Linear(mlp_dim, dim)
+        self.drop2 = nn.Dropout(dropout)
+
+    def forward(self, x):
+        x = self.fc1(x)
+        x = self.act(x)
+        x = self.drop1(x)
+        x = self.fc2(x)
+        x = self.drop2(x)
+        return x
+
+
+class AsInTimm(nn.Module):
+    def __init__(self, in_features, hidden_features=None, drop=0.0, bias=True):
+        super().__init__()
+        hidden_features = hidden_features or in_features
+        self.fc1 = nn.Linear(in_features, hidden_features, bias=bias)
+        self.act, self.norm = nn.GELU(), nn.Identity()
+        self.drop1 = nn.Dropout(drop)
+        self.fc2 = nn.Linear(hidden_features, in_features, bias=bias)
+        self.drop2 = nn.Dropout(drop)
+
+    def forward(self, x):
+        x = self.norm(self.drop1(self.act(self.fc1(x))))
+        return self.drop2(self.fc2(x))
+
+
+class AsInTorchvision(nn.Sequential):
+    def __init__(self, in_dim: int, mlp_dim: int, dropout: float = 0.0):
+        super().__init__(
+            nn.Linear(in_dim, mlp_dim),
+            nn.GELU(),
+            nn.Dropout(dropout, inplace=True),
+            nn.Linear(mlp_dim, in_dim),
+            nn.Dropout(dropout, inplace=True),
+        )
+        for layer in self:
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.normal_(layer.bias, std=1e-6)
+
+
+class InDictionaries(nn.Module):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.p = dropout
+        self.fc1, self.fc2 = (
+            nn.ParameterDict({"weight": torch.randn(a, b), "bias": torch.zeros(a)})
+            for a, b in ((mlp_dim, dim), (dim, mlp_dim))
+        )
+
+    def forward(self, x):
+        x = F.dropout(F.gelu(F.linear(x, **self.fc1)), self.p, self.training)
+        return F.dropout(F.linear(x, **self.fc2), self.p, self.training)
+
+
+class WithProperty(nn.Module):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.add_module("fc1", nn.Linear(dim, mlp_dim))
+        self.add_module("fc2", nn.Linear(mlp_dim, dim))
+        self._p = dropout
+
+    @property
+    def p(self):
+        return self._p if self.training else 0.0
+
+    def forward(self, x):
+        for fc, bend in ((self.fc1, vit_encoder.gelu), (self.fc2, nn.Identity())):
+            x = vit_encoder.dropout(bend(fc(x)), self.p, True)
+        return x
+
+
+class TokensInOneRow(InSteps):
+    def forward(self, x):
+        B, N, D = x.shape
+        return super().forward(x.reshape(B * N, D)).reshape(B, N, D)
+
+
+class WithEinsum(InSteps):
+    def forward(self, x):
+        h = torch.einsum("bnd,hd->bnh", x, self.fc1.weight) + self.fc1.bias
+        h = self.drop1(h * 0.5 * (1 + torch.erf(h / 2**0.5)))
+        y = torch.einsum("bnh,dh->bnd", h, self.fc2.weight) + self.fc2.bias
+        return self.drop2(y)
+
+
+class WithAddmm(InSteps):
+    def forward(self, x):
+        shape = x.shape
+        x = x.view(-1, shape[-1])
+        x = self.act(torch.addmm(self.fc1.bias, x, self.fc1.weight.t()))
+        x = torch.addmm(self.fc2.bias, self.drop1(x), self.fc2.weight.t())
+        return self.drop2(x).view(shape)
+
+
+class StepsInAList(Layers):
+    def __init__(self, dim: int, mlp_dim: int, dropout: float = 0.0) -> None:
+        super(StepsInAList, self).__init__(dim, mlp_dim, dropout)  # noqa: UP008
+        self.steps = [self.fc1, vit_encoder.gelu, self.drop, self.fc2, self.drop]
+
+    def forward(self, x):
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
+class FromALinear(nn.Linear):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__(1, 1)
+        del self.weight, self.bias
+        self.fc1, self.fc2 = nn.Linear(dim, mlp_dim), nn.Linear(mlp_dim, dim)
+        self.p = dropout
+
+    def forward(self, x):
+        def drop(t):
+            return F.dropout(t, p=self.p, training=self.training)
+
+        return drop(self.fc2(drop(F.gelu(self.fc1(x), approximate="none"))))
+
+
 RIGHT_MLP = [
+    InSteps,
+    AsInTimm,
+    AsInTorchvision,
+    InDictionaries,
+    WithProperty,
+    TokensInOneRow,
+    WithEinsum,
+    WithAddmm,
+    StepsInAList,
+    FromALinear,
     WithCourse,
     WithModules,
     WithFunctions,
@@ -338,7 +654,7 @@ def calls_reference(x):
 
 
 def calls_oracle(x):
-    return vit_encoder.check.judging.oracle.gelu(x)
+    return oracle.gelu(x)
 
 
 def returned_nothing(x):
@@ -357,8 +673,107 @@ def draws(x):
     return x * (torch.rand_like(x) < torch.special.ndtr(x))
 
 
+def textbook(x):
+    return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
+
+
+def by_tanh(x):
+    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+    return 0.5 * x * (1 + torch.tanh(inner))
+
+
+def by_activation(x):
+    return F.softplus(x)
+
+
+def others(*names):
+    """F.softplus under other names."""
+    return variants(by_activation, *({"softplus(x": name} for name in names))
+
+
 WRONG_GELU = {
-    "tanh-formula": [tanh_of_openai],
+    "multiplied-by-root": variants(textbook, {"x / math.sqrt(2)": "x * 2**0.5"}),
+    "halved-for-root": variants(textbook, {"x / math.sqrt(2)": "0.5 * x"}),
+    "power-before-division": variants(textbook, {"math.sqrt(2)": "2**1/2"}),
+    "root-outside-erf": variants(
+        textbook, {"torch.erf(x / math.sqrt(2))": "torch.erf(x) / 2**0.5"}
+    ),
+    "erfc-for-erf": variants(
+        textbook, {"1 + torch.erf(x / math.sqrt(2))": "2 - torch.erf(x / 2**0.5)"}
+    ),
+    "brackets-forgotten": variants(
+        textbook, {"x * (1 + torch.erf(x / math.sqrt(2)))": "x + torch.erf(x / 2**0.5)"}
+    ),
+    "tanh-root-on-x-alone": variants(
+        by_tanh, {"(x + 0.044715 * x**3)": "x + 0.044715 * x * x * x"}
+    ),
+    "wrong-far-from-zero": [
+        *variants(
+            textbook,
+            {"return": "x = x + 0.1\n    return"},
+            {"x * (1": "x**2 * (1"},
+            {"0.5 * x *": "-0.5 * x *"},
+            {"x / math": "x.abs() / math"},
+            {"x / math": "x**2 / math"},
+            {"(1 + torch.erf(x / math.sqrt(2)))": "(1 + torch.erf(x)) / 2**0.5"},
+            {"0.5 * x * (1 + torch.erf": "x * (0.5 + torch.erf"},
+            {"0.5 * x * (1 + torch.erf": "x * (1 + 0.5 * torch.erf"},
+            {"0.5 * x * (1 + torch.erf(x": "0.5 * (x + torch.erf(x"},
+        ),
+        *variants(by_tanh, {"0.5 * x": "x"}, {"(1 +": "("}, {"x * (1": "(1"}),
+        *others("elu(x", "leaky_relu(x", "leaky_relu(x, 0.1", "mish(x", "selu(x"),
+        *others("tanh(x", "sigmoid(x", "sigmoid(1.702 * x", "relu(x) ** (2"),
+    ],
+    "gate-not-symmetric": [
+        *variants(
+            textbook,
+            {"return": "return torch.relu("} | {"sqrt(2)))": "sqrt(2))))"},
+            {"return": "return torch.where(x > 0, x,"} | {"sqrt(2)))": "sqrt(2))))"},
+            {"return": "x = with_erf(x)\n    return"},
+        ),
+    ],
+    "another-activation": [
+        *variants(
+            textbook,
+            {"math.sqrt(2)": "1.4"},
+            {"math.sqrt(2)": "math.sqrt(math.pi)"},
+            {"math.sqrt(2)": "math.sqrt(2 * math.pi)"},
+        ),
+        *variants(
+            by_tanh,
+            {"0.044715": "0.44715"},
+            {"0.044715": "0.0044715"},
+            {" + 0.044715 * x**3": ""},
+            {"2 / math.pi": "math.pi / 2"},
+            {"2 / math.pi": "2 * math.pi"},
+        ),
+        *others("softplus(x", "hardswish(x"),
+        *variants(
+            by_activation, {"F.softplus(x)": "x * (0.5 + 0.398 * x).clamp(0, 1)"}
+        ),
+    ],
+    "too-few-digits": variants(textbook, {"math.sqrt(2)": "1.414"}),
+    "numbers-mixed": variants(
+        textbook,
+        {"x / math": "(x - x.mean()) / x.std() / math"},
+        {"0.5 * x * (1 + torch.erf(x / math.sqrt(2)))": "x * x.softmax(-1) * len(x)"},
+        {"return": "x = F.layer_norm(x, x.shape)\n    return"},
+    ),
+    "nan-hidden": variants(
+        textbook, {"return": "return torch.nan_to_num("} | {"sqrt(2)))": "sqrt(2))))"}
+    ),
+    "seed-set": variants(textbook, {"return": "torch.manual_seed(0)\n    return"}),
+    "rounded": variants(
+        textbook,
+        {"return": "return torch.round("} | {"sqrt(2)))": "sqrt(2))), decimals=4)"},
+    ),
+    "tensor-as-number": variants(textbook, {"torch.erf": "math.erf"}),
+    "number-for-tensor": variants(textbook, {"math.sqrt": "torch.sqrt"}),
+    "trailing-comma": variants(textbook, {"sqrt(2)))": "sqrt(2))),"}),
+    "printed-not-returned": variants(
+        textbook, {"return": "print("} | {"sqrt(2)))": "sqrt(2))))"}
+    ),
+    "tanh-formula": [tanh_of_openai, *variants(by_tanh, {"0.044715": "0.0447"})],
     "sigmoid-formula": [quick],
     "silu": [swish],
     "relu": [relu, relu_of_torch],
@@ -593,7 +1008,76 @@ def two_arguments(x, p):
     return with_rand_like(x, p, True)
 
 
+def by_the_book(x, p, training):
+    check_p(p)
+    if not training or p == 0:
+        return x
+    kept = torch.rand_like(x) >= p
+    scale = 1 / (1 - p) if p < 1 else 0
+    return x * kept * scale
+
+
+def checking(code):
+    """by_the_book with other code in place of its check of p."""
+    return {"check_p(p)": code}
+
+
 WRONG_DROPOUT = {
+    "normal-for-uniform": variants(by_the_book, {"rand_like(x)": "randn_like(x)"}),
+    "another-share": variants(
+        by_the_book,
+        {"torch.rand_like(x) >= p": "torch.randint(0, 2, x.shape, device=x.device)"},
+        {">= p": ">= 0.5"},
+        {"rand_like(x)": "rand_like(x) * 100"},
+        {">= p": "< p", " * scale": ""},
+        {" * scale": " * (torch.rand_like(x) >= p) * scale**2"},
+    ),
+    "another-scale": variants(
+        by_the_book,
+        {"1 / (1 - p)": "1 / (1 - p) ** 0.5"},
+        {"1 / (1 - p)": "1 / (1 - p) ** 2"},
+        {"1 / (1 - p)": "1 // (1 - p)"},
+        {"1 / (1 - p)": "1 + p"},
+        {"return x *": "return x.abs() *"},
+        {"1 / (1 - p)": "int(1 / (1 - p)) + 1"},
+    ),
+    "scaled-by-count": variants(
+        by_the_book, {"* scale": "/ kept.to(x).mean().clamp_min(1e-9)"}
+    ),
+    "nothing-becomes-0": [
+        *variants(
+            by_the_book,
+            {"x * kept": "x.masked_fill(~kept, -1)"},
+            {"x * kept": "torch.where(kept, x, x.mean())"},
+            {"x * kept": "x.masked_fill(~kept, 1e9)"},
+            {"x * kept * scale": "x + p * torch.randn_like(x)"},
+            {"* scale": "/ 1 - p"},
+            {"* scale": "* scale + 0.01 * torch.randn_like(x)"},
+            {"kept * scale": "(1 + p**0.5 * torch.randn_like(x))"},
+        ),
+    ],
+    "border-refused": variants(
+        by_the_book,
+        checking("if not 0 < p < 1:\n        raise ValueError(p)"),
+        checking("if not 0 <= p < 1:\n        raise ValueError(p)"),
+    ),
+    "error-returned": variants(
+        by_the_book,
+        checking("if not 0 <= p <= 1:\n        return ValueError(p)"),
+    ),
+    "changed-after-training": variants(
+        by_the_book,
+        {"        return x\n": "        return x / (1 - p) if p < 1 else x\n"},
+        {"        return x\n": "        return x + p\n"},
+    ),
+    "returns-none": variants(by_the_book, {"return x * kept": "x * kept"}),
+    "gradient-of-what-is-dropped": variants(
+        by_the_book, {"x * kept * scale": "torch.where(kept, x / (1 - p), 0 * x)"}
+    ),
+    "nan-hidden": variants(
+        by_the_book, {"        return x\n": "        return x.nan_to_num()\n"}
+    ),
+    "wrong-signature": [two_arguments],
     "not-scaled": [only_masked],
     "divided-by-p": [divided_by_p],
     "kept-with-p": [kept_and_scaled_with_p],
@@ -610,20 +1094,50 @@ WRONG_DROPOUT = {
         gate_for_a_feature,
         gate_for_all_images,
         one_gate,
+        *variants(
+            by_the_book,
+            {"torch.rand_like(x) >=": "random.random() >="},
+            {"torch.rand_like(x) >= p": "torch.bernoulli(torch.tensor(1 - p))"},
+        ),
     ],
-    "same-gates-again": [seeded, smallest_dropped],
+    "same-gates-again": [
+        seeded,
+        smallest_dropped,
+        *variants(by_the_book, {"torch.rand_like(x)": "x.abs() * 10 % 1"}),
+    ],
     "count-fixed": [exact_count],
-    "probability-not-checked": [takes_any_p],
-    "wrong-error": [asserts_p],
+    "probability-not-checked": [
+        takes_any_p,
+        *variants(
+            by_the_book,
+            checking("if p < 0 and p > 1:\n        raise ValueError(p)"),
+            checking("if not 0 <= p <= 1:\n        print(p)"),
+            checking("p = min(max(p, 0), 1)"),
+        ),
+    ],
+    "wrong-error": [
+        asserts_p,
+        *variants(
+            by_the_book, checking("if not 0 <= p <= 1:\n        raise Exception(p)")
+        ),
+    ],
     "computed-in-float32": [dropout_in_float32],
-    "dtype-changed": [gate_of_float32],
+    "dtype-changed": [
+        gate_of_float32,
+        *variants(
+            by_the_book,
+            {"kept =": "if p == 1:\n        return torch.zeros(x.shape)\n    kept ="},
+        ),
+    ],
     "device-fixed": [gate_on_cpu],
-    "gradient-cut": [without_gradient],
+    "gradient-cut": [
+        without_gradient,
+        *variants(by_the_book, {"        return x\n": "        return x.detach()\n"}),
+    ],
     "built-in-used": [calls_f, calls_nn, calls_alpha, calls_native],
     "reference-used": [calls_course, vit_encoder.dropout],
     "wrong-shape": [only_kept],
     "wrong-type": [gate_too],
-    "wrong-signature": [two_arguments],
 }
 
 # Wrong answers of MLP.
@@ -838,7 +1352,142 @@ class Wrapped(nn.Module):
         return self.mlp(x)
 
 
+FC1, FC2 = "self.fc1 = nn.Linear(dim, mlp_dim)", "self.fc2 = nn.Linear(mlp_dim, dim)"
+
+
+def wrong_steps(*changes):
+    """InSteps with other text in some places."""
+    return variants(InSteps, *changes)
+
+
+def acting(*activations):
+    """InSteps with other activations."""
+    return wrong_steps(*({"nn.GELU()": other} for other in activations))
+
+
+def returning(*results):
+    """InSteps that returns something else."""
+    return wrong_steps(*({"return x": f"return {other}"} for other in results))
+
+
+def beginning(*inputs):
+    """InSteps whose first layer reads something else."""
+    return wrong_steps(*({"self.fc1(x)": f"self.fc1({other})"} for other in inputs))
+
+
+def with_part(part, **changes):
+    """Changes of InSteps that give it one part more."""
+    return {FC2: f"{FC2}\n        {part}", **changes}
+
+
+class InAPlainList(nn.Module):
+    def __init__(self, dim, mlp_dim, dropout=0.0):
+        super().__init__()
+        self.layers = [nn.Linear(dim, mlp_dim), nn.Linear(mlp_dim, dim)]
+        self.p = dropout
+
+    def forward(self, x):
+        x = F.dropout(F.gelu(self.layers[0](x)), self.p, self.training)
+        return F.dropout(self.layers[1](x), self.p, self.training)
+
+
+RESIDUAL = {"x = self.fc1(x)": "y = x\n        x = self.fc1(x)"}
 WRONG_MLP = {
+    "plain-list": [InAPlainList],
+    "layers-exchanged": wrong_steps(
+        {"dim, mlp_dim, dropout=0.0": "mlp_dim, dim, dropout=0.0"},
+        {FC1: FC1.replace("dim, mlp_dim", "mlp_dim, dim")}
+        | {FC2: FC2.replace("mlp_dim, dim", "dim, mlp_dim")},
+    ),
+    "not-only-the-bias": [
+        *returning(
+            *("x.softmax(-1)", "x.sigmoid()", "x.tanh()", "x.relu()", "x / 2"),
+            *("F.layer_norm(x, x.shape[-1:])", "x + self.fc2.bias", "1.01 * x"),
+        ),
+        *wrong_steps(
+            RESIDUAL | {"return x": "return F.layer_norm(x + y, x.shape[-1:])"},
+            RESIDUAL | {"return x": "return (x + y) / 2"},
+            with_part(
+                "self.fc3 = nn.Linear(dim, dim)", **{"return x": "return self.fc3(x)"}
+            ),
+            {"x = self.fc2(x)": "x = F.linear(x, self.fc1.weight.T, self.fc2.bias)"},
+        ),
+    ],
+    "features-mixed": [
+        *acting("nn.Softmax(-1)"),
+        *beginning("F.layer_norm(x, x.shape[-1:])", "x - x.mean(-1, keepdim=True)"),
+        *wrong_steps(
+            {"self.fc2(x)": "self.fc2(F.layer_norm(x, x.shape[-1:]))"},
+            {"self.fc2(x)": "self.fc2(x / x.norm(dim=-1, keepdim=True))"},
+        ),
+    ],
+    "another-activation": [
+        *acting("nn.Tanh()", "nn.Sigmoid()", "nn.LeakyReLU()", "nn.ELU()", "nn.Mish()"),
+        *acting("nn.Softplus()", "nn.Hardswish()"),
+        *wrong_steps(
+            {"self.fc2(x)": "self.fc2(self.act(x))"},
+            {"self.act(x)": "self.act(x) * x"},
+            {"self.act(x)": "F.relu(x) ** 2"},
+        ),
+    ],
+    "extra-parameters": wrong_steps(
+        with_part(
+            "self.scale = nn.Parameter(torch.ones(dim))",
+            **{"return x": "return x * self.scale"},
+        ),
+        with_part("self.head = nn.Linear(dim, 10)"),
+    ),
+    "unasked-dropout": [
+        *wrong_steps(
+            {"dropout=0.0": "dropout=0.1"},
+            {"self.drop1 = nn.Dropout(dropout)": "self.drop1 = nn.Dropout()"},
+            {"self.drop1(x)": "F.dropout(x, training=self.training)"},
+        ),
+    ],
+    "differs-in-training": [BatchNormInside],
+    "dropout-after-training": wrong_steps(
+        {"self.drop1(x)": "F.dropout(x, self.drop1.p)"},
+        {"self.drop2(x)": "nn.Dropout(self.drop1.p)(x)"},
+    ),
+    "dropout-off-for-good": wrong_steps(
+        {
+            "x = self.fc1(x)": "if not self.training:\n            self.drop1.p = 0.0\n"
+            "        x = self.fc1(x)"
+        },
+    ),
+    "another-share": wrong_steps(
+        {"self.drop1 = nn.Dropout": "self.drop1 = nn.AlphaDropout"},
+        {"self.drop2 = nn.Dropout(dropout)": "self.drop2 = nn.Dropout(dropout / 2)"},
+        {"self.fc1(x)": "self.fc1(self.drop1(x))"},
+        {"self.drop2(x)": "self.drop2(self.drop1(x))"},
+    ),
+    "another-scale": wrong_steps(
+        {"self.drop1(x)": "x * (self.drop1(torch.ones_like(x)) > 0)"}
+    ),
+    "by-no-chance": wrong_steps(
+        {"self.drop1 = nn.Dropout": "self.drop1 = nn.Dropout1d"}
+    ),
+    "seed-set": wrong_steps(
+        {"x = self.fc1(x)": "torch.manual_seed(0)\n        x = self.fc1(x)"}
+    ),
+    "nan-hidden": returning("x.nan_to_num()"),
+    "axis-squeezed": returning("x.squeeze()", "x.view(-1, x.shape[-1])"),
+    "wrong-shape": [
+        *returning("x.mean(1)", "x.flatten(1)", "self.fc1(x)"),
+        *beginning("x[:, :1]"),
+    ],
+    "trailing-comma": returning("x,"),
+    "printed-not-returned": wrong_steps({"return x": "print(x)"}),
+    "super-init-missing": wrong_steps({"        super().__init__()\n": ""}),
+    "self-forgotten": wrong_steps({"(self, x)": "(x)"}),
+    "wrong-signature": wrong_steps({"dropout=0.0": "dropout"}),
+    "layer-not-called": acting("nn.GELU"),
+    "attribute-never-set": wrong_steps({FC1: FC1[5:]}, {"self.fc1(x)": "self.fc(x)"}),
+    "shapes-do-not-multiply": [
+        *wrong_steps({"self.fc2(x)": "self.fc1(x)"}),
+        *beginning("x.mT"),
+    ],
+    "undefined-name": wrong_steps({"x = self.fc1(x)": "x = linear(x)"}),
     "activation-at-the-end": [GeluLast],
     "no-activation": [NoBend],
     "relu": [Relu],
@@ -846,10 +1495,18 @@ WRONG_MLP = {
     "silu": [Silu],
     "tanh-formula": [Tanh],
     "residual-inside": [AddsInput],
-    "tokens-mixed": [SeesTheMean, SeesTheTokenBefore],
-    ("normal-for-uniform", "tokens-mixed"): [SeesAllImages],
+    "tokens-mixed": [
+        SeesTheMean,
+        SeesTheTokenBefore,
+        SeesAllImages,
+        *beginning("x.cumsum(1)", "x - x.mean(1, keepdim=True)", "x.flip(1)"),
+    ],
     "hidden-width-ignored": [WidthOfToken],
-    "wrong-parameter-shape": [FourTimes, StaysWide],
+    "wrong-parameter-shape": [
+        FourTimes,
+        StaysWide,
+        *wrong_steps({FC2: "self.fc2 = nn.Linear(dim, mlp_dim)"}),
+    ],
     "missing-parameters": [OneLayer, OtherNames],
     "no-bias": [WithoutBiases],
     "dropout-always-on": [ForgetsTheMode, NewModulesEachTime],
@@ -871,90 +1528,7 @@ WRONG_MLP = {
 
 # Nobody recorded these: they fail, and get no name.
 
-
-def softplus(x):
-    return F.softplus(x)
-
-
-def elu(x):
-    return F.elu(x)
-
-
-def mish(x):
-    return F.mish(x)
-
-
-def shifted(x):
-    return with_erf(x + 0.1)
-
-
-def polynomial(x):
-    return x * (0.5 + 0.398 * x).clamp(0, 1)
-
-
-def gaussian_noise(x, p, training):
-    check_p(p)
-    if not training:
-        return x
-    return x * (1 + (p / (1 - p + 1e-9)) ** 0.5 * torch.randn_like(x))
-
-
-def randn_below(x, p, training):
-    check_p(p)
-    if not training:
-        return x
-    return x * (torch.randn_like(x) >= p) * (1 / (1 - p) if p < 1 else 0)
-
-
-def noise_added(x, p, training):
-    y = with_rand_like(x, p, training)
-    return y + 0.01 * torch.randn_like(x) if training else y
-
-
-def whole_scale(x, p, training):
-    check_p(p)
-    if not training:
-        return x
-    return x * (torch.rand_like(x) >= p) * (int(1 / (1 - p)) + 1 if p < 1 else 0)
-
-
-def root_scale(x, p, training):
-    check_p(p)
-    if not training:
-        return x
-    return x * (torch.rand_like(x) >= p) * (1 / (1 - p) ** 0.5 if p < 1 else 0)
-
-
-class Softplus(Layers):
-    def forward(self, x):
-        return self.drop(self.fc2(self.drop(F.softplus(self.fc1(x)))))
-
-
-class Normalised(Layers):
-    def forward(self, x):
-        hidden = self.drop(F.gelu(self.fc1(x)))
-        return self.drop(self.fc2(F.layer_norm(hidden, hidden.shape[-1:])))
-
-
-class Scaled(WithModules):
-    def forward(self, x):
-        return 1.01 * super().forward(x)
-
-
-class Squared(Layers):
-    def forward(self, x):
-        return self.drop(self.fc2(self.drop(F.relu(self.fc1(x)) ** 2)))
-
-
-class DropsUnasked(WithModules):
-    def __init__(self, dim, mlp_dim, dropout=0.1):
-        super().__init__(dim, mlp_dim, dropout)
-
-
-class LayersShareABias(WithModules):
-    def forward(self, x):
-        return super().forward(x) + self.fc2.bias
-
+NAMELESS_MLP = wrong_steps({"self.fc1(x)": "self.fc1(x).clamp(-10, 10)"})
 
 # Tests that a student may write.
 
@@ -1046,20 +1620,7 @@ RIGHT = {
     "find_the_bug": RIGHT_MLP,
 }
 WRONG = {"gelu": WRONG_GELU, "dropout": WRONG_DROPOUT, "MLP": WRONG_MLP}
-WRONG_GELU |= {
-    "another-activation": [softplus, polynomial],
-    "wrong-far-from-zero": [bell, elu, mish, shifted],
-}
-WRONG_DROPOUT |= {
-    "nothing-becomes-0": [gaussian_noise, noise_added],
-    ("normal-for-uniform", "changed-with-p-0"): [randn_below],
-    "another-scale": [whole_scale, root_scale],
-}
-WRONG_MLP |= {
-    "not-all-0": [LayersShareABias],
-    "unasked-dropout": [DropsUnasked, BatchNormInside],
-}
-NAMELESS = {"MLP": [Softplus, Normalised, Scaled, Squared]}
+NAMELESS = {"MLP": NAMELESS_MLP}
 GOOD_TESTS = {"alone_and_bent": [good_test, against_torch, with_asserts]}
 WEAK_TESTS = {
     "alone_and_bent": [

@@ -33,19 +33,23 @@ from vit_encoder.check.judging.oracle import (
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
+    KEEPS_NO_STATE,
+    PASSES_NAN_ON,
     REPEATS,
-    SAME_IN_TRAINING,
     UNEVEN_HEADS,
     Property,
     agrees,
     each,
     has_parameters,
     holds,
+    learns_no_more,
     refuses,
     require_parameters,
     returns_right_shapes,
+    same_in_training,
+    shows,
 )
-from vit_encoder.check.judging.questions import Normal, batch, small
+from vit_encoder.check.judging.questions import Normal, small, with_nan
 from vit_encoder.check.judging.trials import Fails, Trial, Trials, close
 from vit_encoder.check.self_attention import LARGE_SCORES, SEPARATES_IMAGES
 from vit_encoder.check.tasks import BreakIt, Implement
@@ -138,6 +142,30 @@ WIRING = edits(
         "The MLP reads the tokens that entered the block: attention and MLP work side "
         "by side, not one after the other.",
         "Has the attention spoken before the MLP listens?",
+    ),
+    edit(
+        "mlp-reads-the-attention",
+        {"self.norm2(x)": "self.norm2(attended)"},
+        "The MLP reads what the attention gave, not the sum of that and the tokens.",
+        "Which tokens go into the second LayerNorm, before the first sum or after?",
+    ),
+    edit(
+        "one-skip-around-both",
+        {"x = x + dropout": "z = dropout", "self.norm2(x)": "self.norm2(z)"},
+        "There is one skip, from the block's input to its end, and no first sum.",
+        "How many sums do equations 2 and 3 have together?",
+    ),
+    edit(
+        "attention-left-out",
+        {f"x = x + {DROPPED}": "pass"},
+        "What the attention gives is not used.",
+        "Where does a token learn of the other tokens?",
+    ),
+    edit(
+        "mlp-left-out",
+        {"x = x +": "return x +", f"        {LAST}  # (B, N, D)\n": ""},
+        "The MLP is there, and never called.",
+        "What does equation 3 add to the tokens?",
     ),
     edit(
         "skip-from-the-input",
@@ -257,6 +285,24 @@ OTHER_PARTS = edits(
         {"(dim, num_heads)": "(dim, 1)"},
         "The attention has one head, whatever num_heads says.",
         "Where does the number of heads go that the module was built with?",
+    ),
+    edit(
+        "arguments-exchanged",
+        {"(dim, num_heads)": "(num_heads, dim)"},
+        "The attention is built with num_heads as its width, and with dim heads.",
+        "In which order does it take its two arguments, and in which do you?",
+    ),
+    edit(
+        "hidden-width-for-heads",
+        {"(dim, num_heads)": "(dim, mlp_dim)"},
+        "The attention is built with mlp_dim heads.",
+        "In which order does the block get its sizes?",
+    ),
+    edit(
+        "heads-for-head-width",
+        {"(dim, num_heads)": "(dim, dim // num_heads)"},
+        "The attention has as many heads as one head should have features.",
+        "Does the attention want to know how many heads there are, or how wide one is?",
     ),
     edit(
         "torchs-epsilon",
@@ -430,6 +476,8 @@ HALF = edits(
     half("added-in-place", changes={SUM: "x.add_(attended)"}),
     half("attention-across-images"),
     half("one-head"),
+    half("arguments-exchanged"),
+    half("heads-for-head-width"),
     half(
         "torchs-epsilon",
         changes={"= LayerNorm": "= nn.LayerNorm"},
@@ -457,11 +505,10 @@ def block_oracle(question: Question, taken: tuple[str, ...]) -> tuple:
     """EncoderBlock. In training with p = 1 the tokens leave as they came."""
     x = question.inputs[0].double()
     if question.name in DROPS:
-        generator, ones = torch.Generator().manual_seed(1), torch.ones_like(x)
-        x = ones
+        generator, added = torch.Generator().manual_seed(1), x
         for _ in range(DROPS[question.name]):
-            x = gated(x, P, generator)
-        return (settled(ones, x),), {}
+            added = gated(added, P, generator)
+        return (settled(x, added),), {}
     if question.training and question.arguments.get("dropout") == 1:
         return (x,), {}
     return oracle_of(without_dropout)(question, taken)
@@ -471,9 +518,10 @@ def settled_block(
     question: Question, outputs: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
     """An output's law, where ones meet dropout."""
-    if question.name not in DROPS:
+    ones, output = question.inputs[0], outputs[0]
+    if question.name not in DROPS or output.shape != ones.shape:
         return outputs
-    return (settled(torch.ones_like(question.inputs[0]), outputs[0]),)
+    return (settled(ones, output - 1),)
 
 
 # The questions.
@@ -484,6 +532,7 @@ DROPS = {"dropout behind the attention": 1, "dropout in the MLP": 2}
 
 # Normalised, the tokens are (3, -1, -1, -1) / √3 and (-1, 1, 1, -1).
 SMALL = small([5, 1, 1, 1], [0, 4, 4, 0])[None]
+TWO_IMAGES = torch.cat([SMALL, small([1, 3, 1, 3], [1, 2, 6, 3])[None]])
 EYE, ZEROS = torch.eye(4, dtype=torch.float64, device="cpu"), small([0, 0, 0, 0])[0]
 NO_WEIGHTS = 0 * EYE
 
@@ -543,7 +592,7 @@ def built(dim: int, num_heads: int, mlp_dim: int, **dropout: float) -> dict[str,
 def block_questions(seed: int) -> list[Question]:
     """Random ones for the verdict, small fixed ones for messages."""
     normal = Normal(seed)
-    x, parameters = normal(2, 5, 12), block_parameters(normal, 12, 20)
+    x, parameters = 3 * normal(2, 5, 12), block_parameters(normal, 12, 20)
     three = {"arguments": built(12, 3, 20, dropout=0.0), "parameters": parameters}
     one = {
         "arguments": built(10, 1, 7, dropout=0.0),
@@ -559,23 +608,38 @@ def block_questions(seed: int) -> list[Question]:
         changed = {n: value for change in changes for n, value in change.items()}
         return Question(name, (x,), **tiny, parameters=SMALL_BLOCK | changed)
 
+    def without(layer: str) -> dict[str, Tensor]:
+        weights = {f"{layer}.{kind}" for kind in ("weight", "bias")}
+        return {n: v * (n not in weights) for n, v in parameters.items()}
+
     all_dropped = {"arguments": built(12, 3, 20, dropout=1.0)}
     no_mlp, no_attention = silent("mlp.fc2"), silent("attn.proj")
     sharp = {"attn.query.weight": EYE}
     return [
         three_with("three heads"),
-        three_with("all dropped in evaluation", **all_dropped),
+        three_with("three heads, MLP silent", parameters=without("mlp.fc2")),
+        three_with("three heads, attention silent", parameters=without("attn.proj")),
+        three_with("all dropped in evaluation", **all_dropped, rehearsals=(True,)),
         three_with("all dropped in training", **all_dropped, training=True),
-        three_with("in training", arguments=built(12, 3, 20), training=True),
+        three_with(
+            "all dropped again",
+            **all_dropped,
+            training=True,
+            rehearsals=(True, False),
+            secondary=True,
+        ),
+        three_with("in training", x[[0, 0]], arguments=built(12, 3, 20), training=True),
+        three_with("called again", rehearsals=(False,), secondary=True),
+        three_with("a nan", with_nan(x), secondary=True),
         dropout_question("dropout behind the attention", "mlp.fc2.weight"),
         dropout_question("dropout in the MLP", "attn.proj.weight"),
-        Question("one head", (normal(3, 4, 10),), **one),
+        Question("one head", (3 * normal(3, 4, 10),), **one),
         Question("one token", (normal(3, 1, 10),), **one),
         small_one("both silent", SMALL, no_mlp, no_attention),
         small_one("MLP silent", SMALL, no_mlp),
         small_one("attention silent", SMALL, no_attention),
         small_one("small numbers", SMALL, sharp),
-        small_one("two small images", batch(SMALL[0]), sharp),
+        small_one("two small images", TWO_IMAGES, sharp),
         small_one("tiny tokens, MLP silent", SMALL / 1000, no_mlp),
         small_one("tiny tokens, attention silent", SMALL / 1000, no_attention),
         three_with(
@@ -596,12 +660,12 @@ def block_questions(seed: int) -> list[Question]:
 
 
 def dropout_question(name: str, silent: str) -> Question:
-    """4096 zeros, to which one branch adds ones.
+    """4096 ones, to which one branch adds ones.
 
     Two tokens share one attention, so that with dropout on its weights some numbers
     become 1 and others 0.5.
     """
-    x = torch.zeros(128, 2, 16, dtype=torch.float64, device="cpu")
+    x = torch.ones(128, 2, 16, dtype=torch.float64, device="cpu")
     parameters = ONES_BLOCK | {silent: 0 * ONES_BLOCK[silent]}
     return Question(name, (x,), built(16, 8, 20, dropout=P), parameters, training=True)
 
@@ -616,7 +680,7 @@ def half_questions(seed: int) -> list[Question]:
         arguments = {"dim": dim, "num_heads": num_heads}
         return {"arguments": arguments, "parameters": parameters}
 
-    x, three, one = normal(2, 5, 12), random(12, 3), random(10, 1)
+    x, three, one = 3 * normal(2, 5, 12), random(12, 3), random(10, 1)
     weights = three["parameters"]
     large = weights | {"attn.query.weight": 300 * weights["attn.query.weight"]}
 
@@ -631,14 +695,16 @@ def half_questions(seed: int) -> list[Question]:
     uneven = {"arguments": {"dim": 12, "num_heads": 5}, "refused": True}
     return [
         three_with("three heads"),
-        Question("one head", (normal(3, 4, 10),), **one),
+        Question("one head", (3 * normal(3, 4, 10),), **one),
         Question("one token", (normal(3, 1, 10),), **one),
         small_one("attention silent", SMALL, **silent("attn.proj")),
         small_one("mean of the tokens", SMALL),
         small_one("small numbers", SMALL, **sharp),
-        small_one("two small images", batch(SMALL[0]), **sharp),
+        small_one("two small images", TWO_IMAGES, **sharp),
         small_one("tiny tokens", SMALL / 1000),
-        three_with("in training", training=True),
+        three_with("in training", x[[0, 0]], training=True),
+        three_with("called again", rehearsals=(False,), secondary=True),
+        three_with("a nan", with_nan(x), secondary=True),
         three_with("heads that do not divide", **uneven),
         three_with("float32", x.float()),
         three_with("float32 again", x.float()),
@@ -669,9 +735,33 @@ def has_parts(trial: Trial) -> None:
 
 def leaves_tokens_alone(name: str, question: str, seen: str) -> Property:
     """What comes out is what went in."""
-    return each(name, (question,), WIRE, core=True)(
-        lambda trial: trial.require_right(seen)
+    return each(name, (question,), WIRE, core=True, example=True)(
+        lambda trial: trial.require_right(seen, "stream-changed")
     )
+
+
+def adds(name: str, question: str, branch: str, called: str) -> Property:
+    """What one branch adds is right, where the other adds nothing.
+
+    called: the name of the misunderstanding where it is not.
+    """
+
+    @each(name, (question,), WIRE, core=True, example=True)
+    def test(trial: Trial) -> None:
+        if trial.right():
+            return
+        trial.require_no_rounding()
+        x = trial.question.inputs[0]
+        got, right = trial.output - x, trial.expected[0] - x
+        times = float((got * right).sum() / right.square().sum())
+        if close(got, times * right):
+            text = f"What the {branch} adds is {times:.3g} times what it should be."
+            ask = "What is done with it between the branch and the sum?"
+            raise Fails(text, "branch-scaled", ask)
+        text = f"The {branch} adds something else{trial.by()}, for {trial.sizes()}."
+        raise Fails(text.replace(" by up to", ", off by up to"), called)
+
+    return test
 
 
 def has_epsilon_of_vit(*questions: str) -> Property:
@@ -708,24 +798,63 @@ def drops_branches_in_training(trials: Trials) -> None:
     if close(trial.output, plain.output):
         text = "In training with p = 1 it does the same as with p = 0."
         raise Fails(text, "dropout-ignored")
-    raise Fails("In training with p = 1 other tokens leave than came.")
+    if not trial.output.any():
+        raise shows(DROPOUT, "dropout-on-the-stream")
+    text = "In training with p = 1 other tokens leave than came."
+    raise Fails(text, "dropout-elsewhere")
 
 
 @holds("dropout stands in three places", PLACES)
 def drops_in_three_places(trials: Trials) -> None:
-    """Once behind the attention, twice in the MLP."""
-    if not trials["three heads"].right():
+    """Once behind the attention, twice in the MLP.
+
+    Where p = 1 shows it, another property says so.
+    """
+    if not (
+        trials["three heads"].right() and trials["all dropped in training"].right()
+    ):
         return
     for name, times in DROPS.items():
         trial = trials[name]
         if not trial.right():
             branch = "attention" if times == 1 else "MLP"
             _, what = trial.output, f"the numbers that the {branch} adds"
-            require_drops(what, trial.drawn[0], P, times)
-            raise Fails(NOT_BY_CHANCE)
+            require_drops(what, trial.drawn[0] - 1, P, times)
+            raise Fails(NOT_BY_CHANCE, "by-no-chance")
 
 
-OWN_EDGES = (UNEVEN_HEADS, LARGE_SCORES, *EDGES)
+@holds(
+    "training after evaluation drops again",
+    "What does a call leave behind in your module?",
+)
+def drops_again(trials: Trials) -> None:
+    """One evaluation does not switch dropout off for good."""
+    if trials["all dropped in training"].right():
+        text = "After training and evaluation, it drops otherwise in training again."
+        trials["all dropped again"].require_right(text, "dropout-off-for-good")
+
+
+@each("the halves work together", ("three heads",), WIRE, core=True, example=True)
+def joins_the_halves(trial: Trial) -> None:
+    """The second half reads and keeps what the first one gives."""
+    text = f"Each half works alone, both together do not, for {trial.sizes()}."
+    trial.require_right(text, "halves-joined-wrongly")
+
+
+ATTENTION_HALF = ("attention", "attention-half")
+LAST_PROPERTIES = (
+    same_in_training("three heads"),
+    learns_no_more(
+        "no other part is learned",
+        "three heads",
+        ask="Which part of it did the task not ask for?",
+    ),
+    UNEVEN_HEADS,
+    LARGE_SCORES,
+    KEEPS_NO_STATE,
+    PASSES_NAN_ON,
+    *EDGES,
+)
 SHAPES = returns_right_shapes(
     "the shape (B, N, D) comes back",
     *("three heads", "one head", "small numbers"),
@@ -746,15 +875,15 @@ HALF_PROPERTIES = (
         "The attention gives zero, and yet other tokens leave than came.",
     ),
     SEPARATES_IMAGES,
+    adds("the attention adds what it should", "three heads", *ATTENTION_HALF),
     agrees(
         "the numbers agree with equation 2 in float64",
-        *("three heads", "one head", "one token"),
+        *("one head", "one token"),
         ask=WIRE,
         core=True,
     ),
     has_epsilon_of_vit("tiny tokens"),
-    SAME_IN_TRAINING,
-    *OWN_EDGES,
+    *LAST_PROPERTIES,
 )
 BLOCK_PROPERTIES = (
     REPEATS,
@@ -766,15 +895,18 @@ BLOCK_PROPERTIES = (
         "Both branches give zero, and yet other tokens leave than came.",
     ),
     SEPARATES_IMAGES,
-    agrees(
-        "each half works alone",
-        *("MLP silent", "attention silent"),
-        ask=WIRE,
-        core=True,
+    adds(
+        "the first half works alone",
+        *("three heads, MLP silent", *ATTENTION_HALF),
     ),
+    adds(
+        "the second half works alone",
+        *("three heads, attention silent", "MLP", "mlp-half"),
+    ),
+    joins_the_halves,
     agrees(
         "the numbers agree with equations 2 and 3 in float64",
-        *("three heads", "one head", "one token"),
+        *("one head", "one token"),
         ask=WIRE,
         core=True,
     ),
@@ -782,14 +914,14 @@ BLOCK_PROPERTIES = (
     drops_nothing_in_evaluation,
     drops_branches_in_training,
     drops_in_three_places,
-    SAME_IN_TRAINING,
+    drops_again,
     refuses(
         "a p above 1 is refused",
         "any-probability-taken",
         "a p above 1",
         ask="Which numbers can be a probability?",
     ),
-    *OWN_EDGES,
+    *LAST_PROPERTIES,
 )
 
 # The tasks.

@@ -15,6 +15,7 @@ from vit_encoder.check.judging.chance import (
     percent,
     require_drops,
     settled,
+    share,
 )
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, inside, named
 from vit_encoder.check.judging.oracle import Get, linear_parameters, oracle_of
@@ -23,16 +24,19 @@ from vit_encoder.check.judging.properties import (
     EDGES,
     GRADIENTS,
     KEEPS_DTYPE,
+    KEEPS_NO_STATE,
     PASSES_NAN_ON,
     REPEATS,
-    SAME_IN_TRAINING,
     agrees,
     each,
     has_parameters,
     holds,
     keeps_dtype,
+    learns_no_more,
     refuses,
+    require_gradients,
     returns_right_shapes,
+    same_in_training,
     shows,
     stays_finite,
 )
@@ -44,7 +48,14 @@ from vit_encoder.check.judging.questions import (
     small,
     with_nan,
 )
-from vit_encoder.check.judging.trials import Fails, Trial, Trials, close, tolerance_of
+from vit_encoder.check.judging.trials import (
+    Fails,
+    Trial,
+    Trials,
+    close,
+    tolerance_of,
+    unchanged,
+)
 from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.mlp import MLP, dropout, gelu
 
@@ -346,6 +357,28 @@ OWN = edits(
         GITHUB + "brightmart/text_classification/pull/86",
     ),
     edit(
+        "layers-exchanged",
+        {
+            "nn.Linear(dim, mlp_dim)": "nn.Linear(mlp_dim, dim)",
+            "nn.Linear(mlp_dim, dim)": "nn.Linear(dim, mlp_dim)",
+        },
+        "fc1 goes from mlp_dim to dim, and fc2 from dim to mlp_dim.",
+        "Which of the two layers makes a token wide, and which brings it back?",
+    ),
+    edit(
+        "plain-list",
+        {
+            "self.fc1 = nn.Linear(dim, mlp_dim)\n        self.fc2 = nn.Linear(mlp_dim, "
+            "dim)": "self.fc = [nn.Linear(dim, mlp_dim), nn.Linear(mlp_dim, dim)]",
+            "self.fc1.in_features": "self.fc[0].in_features",
+            "self.fc1(x)": "self.fc[0](x)",
+            "self.fc2(x)": "self.fc[1](x)",
+        },
+        "The layers stand in a plain list, where PyTorch does not look for them: the "
+        "module has no parameters.",
+        "How does a module come to know of the layers inside it?",
+    ),
+    edit(
         "dropout-always-on",
         {
             DROPPED: f"F.dropout({BENT}, self.dropout)",
@@ -423,7 +456,7 @@ OWN = edits(
     ),
 )
 # Those of dropout that have a counterpart above, or that nobody sees from outside.
-ELSEWHERE = ("always-on", "never-on", "in-place")
+ELSEWHERE = ("always-on", "never-on", "in-place", "normal-for-uniform")
 INSIDE = inside(MLP, (m for m in (*GELU, *DROPOUT) if m.name not in ELSEWHERE))
 MISCONCEPTIONS = {"gelu": GELU, "dropout": DROPOUT, "MLP": (*OWN, *INSIDE)}
 
@@ -470,7 +503,8 @@ def settled_mlp(question: Question, outputs: tuple[Tensor, ...]) -> tuple[Tensor
     """An output's law, where ones meet dropout."""
     if "dropout" not in question.arguments:
         return outputs
-    return (settled(torch.ones_like(question.inputs[0]), outputs[0]),)
+    ones = torch.ones_like(question.inputs[0])
+    return (settled(ones, outputs[0], columns=True),)
 
 
 # The questions.
@@ -492,7 +526,7 @@ def gelu_questions(seed: int) -> list[Question]:
         Question("four axes", (normal(2, 3, 1, 4),)),
         Question("far from zero", (large,)),
         Question("large numbers", (large.float(),)),
-        Question("a nan", (with_nan(x),)),
+        Question("a nan", (with_nan(x),), secondary=True),
         Question("float32", (x.float(),)),
         Question("float32 again", (x.float(),)),
         Question("gradients", (x,), cotangent=normal(2, 5, 7)),
@@ -517,9 +551,12 @@ def dropout_questions(seed: int) -> list[Question]:
         Question(THREE_AXES, (three, 0.7, True)),
         Question("after training", (three, 0.7, False)),
         Question("after training, p = 1", (all_axes, 1.0, False)),
-        Question("a nan", (with_nan(three), 0.7, False)),
+        Question("a nan", (with_nan(three), 0.7, False), secondary=True),
         Question("p = 0", (all_axes, 0.0, True)),
         Question("p = 1", (all_axes, 1.0, True)),
+        Question(
+            "gradients after training", (two, 0.2, False), cotangent=normal(60, 50)
+        ),
         Question("p = 1, gradients", (two, 1.0, True), cotangent=normal(60, 50)),
         Question("p = 1.5", (SMALL_DROPOUT, 1.5, True), refused=True),
         Question("p = -0.1", (SMALL_DROPOUT, -0.1, True), refused=True),
@@ -536,16 +573,15 @@ SMALL_PARAMETERS = {
     "fc2.weight": small([1, 2, 0], [-1, 0, 1]),
     "fc2.bias": small([1, -2])[0],
 }
-# Without dropout all outputs are 1. Each but the last comes from a hidden unit of its
-# own, two of which read the input and three only their bias. The last is a bias.
-P, HIDDEN = 0.6, 5
-ONES = torch.ones(60, 50, 6, dtype=torch.float64, device="cpu")
+# Without dropout all outputs are 1. The first comes from a hidden unit that reads the
+# input, the second from one that has a bias only. The third is a bias.
+P, HIDDEN = 0.3, 2
+ONES = torch.ones(60, 50, 3, dtype=torch.float64, device="cpu")
 ONES_PARAMETERS = {
-    "fc1.weight": small([1, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0], *3 * [6 * [0]]),
-    "fc1.bias": small([0, 0, 1, 1, 1])[0],
-    "fc2.weight": torch.eye(6, HIDDEN, device="cpu").double()
-    / oracle.gelu(ONES[0, 0, 0]),
-    "fc2.bias": small([0, 0, 0, 0, 0, 1])[0],
+    "fc1.weight": small([1, 0, 0], [0, 0, 0]),
+    "fc1.bias": small([0, 1])[0],
+    "fc2.weight": small([1, 0], [0, 1], [0, 0]) / oracle.gelu(ONES[0, 0, 0]),
+    "fc2.bias": small([0, 0, 1])[0],
 }
 
 
@@ -553,42 +589,48 @@ def mlp_questions(seed: int) -> list[Question]:
     """Small fixed ones for messages, random ones for the verdict.
 
     Those with dropout get one token many times: what comes out then shows the gates.
+    Those with `between` get layers that hand numbers on.
     """
     normal = Normal(seed)
     x, parameters = normal(2, 5, 6), mlp_parameters(normal, 6, 11)
-    changed = x.clone()
-    changed[0, 1] += normal(6)
+    token, feature = x.clone(), 2 * x
+    token[0, 1] += normal(6)
+    feature[..., 0] += 1
     wide = {"arguments": built(6, 11), "parameters": parameters}
+    nothing = {name: 0 * value for name, value in parameters.items()}
+    no_weight = parameters | {"fc2.weight": nothing["fc2.weight"]}
+    eye = torch.eye(11, 6, device="cpu")
+    silent = wide | {"parameters": no_weight}
+    between = wide | {"parameters": nothing | {"fc1.weight": eye, "fc2.weight": eye.T}}
     narrow = {"arguments": built(7, 4), "parameters": mlp_parameters(normal, 7, 4)}
     tiny = {"arguments": built(2, 3), "parameters": SMALL_PARAMETERS}
 
     def ones(name: str, p: float, *, training: bool = True, **more: object) -> Question:
-        arguments = {**built(6, HIDDEN), "dropout": p}
-        return Question(
-            name,
-            (ONES,),
-            arguments,
-            ONES_PARAMETERS,
-            training=training,
-            secondary=True,
-            **more,
-        )
+        more |= {"training": training, "secondary": True}
+        arguments = {**built(3, HIDDEN), "dropout": p}
+        return Question(name, (ONES,), arguments, ONES_PARAMETERS, **more)
 
     return [
         Question("small numbers", (SMALL_X,), **tiny),
         ones("dropout in training", P),
-        ones("dropout after training", P, training=False),
+        ones("dropout after training", P, training=False, rehearsals=(True,)),
         Question("two small images", (batch(SMALL_X[0]),), **tiny),
         Question("a wide hidden layer", (x,), **wide),
-        Question("one token changed", (changed,), **wide),
-        Question("twice the input", (2 * x,), **wide),
+        Question("one token changed", (token,), **wide),
+        Question("a hundred times the input", (100 * x,), **wide),
         Question("zeros", (0 * x,), **wide),
-        Question("a narrow hidden layer", (normal(3, 4, 7),), **narrow),
+        Question("fc2 silent", (x,), **silent),
+        Question("between the layers", (2 * x,), **between),
+        Question("one feature changed", (feature,), **between),
+        Question("a narrow hidden layer", (normal(3, 5, 7),), **narrow),
         Question("one token", (normal(3, 1, 7),), **narrow),
-        Question("in training", (x,), **wide, training=True),
+        Question("in training", (x[[0, 0]],), **wide, training=True),
+        Question("called again", (x,), **wide, rehearsals=(False,), secondary=True),
+        Question("a nan", (with_nan(x),), **wide, secondary=True),
         Question("float32", (x.float(),), **wide),
         Question("float32 again", (x.float(),), **wide),
         Question("gradients", (x,), **wide, cotangent=normal(2, 5, 6)),
+        ones("dropout in training again", P, rehearsals=(True, False)),
         ones("p = 1", 1.0),
         ones("p = 1.5", 1.5, refused=True),
         ones("another device", P, device="meta"),
@@ -615,6 +657,7 @@ def mlp_parameters(normal: Normal, dim: int, mlp_dim: int) -> dict[str, Tensor]:
     "each number is on its own",
     "Does Φ of one number depend on the others?",
     core=True,
+    example=True,
 )
 def keeps_numbers_apart(trials: Trials) -> None:
     """A part of a tensor gives the same alone."""
@@ -629,6 +672,7 @@ def keeps_numbers_apart(trials: Trials) -> None:
     ("far from zero",),
     "What is Φ of a very negative number, and what of a very large one?",
     core=True,
+    example=True,
 )
 def right_far_from_zero(trial: Trial) -> None:
     """Nothing passes on the left, everything on the right."""
@@ -641,6 +685,7 @@ def right_far_from_zero(trial: Trial) -> None:
     ("from -6 to 6",),
     "Φ(x) is the probability of a number below x. What is that of one above it?",
     core=True,
+    example=True,
 )
 def is_symmetric(trial: Trial) -> None:
     """Then f(x) - f(-x) is x."""
@@ -661,6 +706,7 @@ def is_symmetric(trial: Trial) -> None:
     ("small numbers", "from -6 to 6", "three axes", "four axes"),
     "Which probability is Φ(x), and which function of PyTorch gives it exactly?",
     core=True,
+    example=True,
 )
 def equals_definition(trial: Trial) -> None:
     """The numbers are x Φ(x); if not, the worst of them is told."""
@@ -684,7 +730,7 @@ def worst(trial: Trial) -> str:
 
 def number(value: float) -> str:
     """Six places at most, and no sign before 0."""
-    return f"{round(value, 6) + 0:g}"
+    return f"{round(value, 6) + 0:.12g}"
 
 
 # The properties of dropout.
@@ -760,6 +806,7 @@ def draws_anew(trials: Trials) -> None:
     BY_CHANCE,
     "What is the probability that `torch.rand` gives a number below p?",
     core=True,
+    example=True,
 )
 def drops_the_share(trial: Trial) -> None:
     """About a share p becomes 0."""
@@ -780,6 +827,7 @@ def drops_the_share(trial: Trial) -> None:
     BY_CHANCE,
     "By what must the rest be multiplied so that the mean stays?",
     core=True,
+    example=True,
 )
 def scales_what_is_kept(trial: Trial) -> None:
     """What is kept is divided by 1 - p."""
@@ -815,9 +863,7 @@ def drops_everything(trial: Trial) -> None:
     if failed or (not trial.problem() and not trial.drawn[0].isfinite().all()):
         raise shows(DROPOUT, "divided-by-zero")
     require_border(trial)
-    trial.require_right(
-        "With p = 1 in training, not everything becomes 0.", "not-all-0"
-    )
+    trial.require_right("With p = 1 in training, not everything becomes 0.")
 
 
 @each(
@@ -841,8 +887,13 @@ def stops_every_gradient(trial: Trial) -> None:
     "Is every step from the input to the output one that autograd can follow?",
 )
 def passes_gradient_of_gates(trial: Trial) -> None:
-    """The gradient is stopped where the number was dropped, and scaled elsewhere."""
-    _ = trial.output
+    """The gradient is stopped where the number was dropped, and scaled elsewhere.
+
+    Where x itself was changed, another property says so.
+    """
+    _, (x, *_) = trial.output, trial.reply.inputs_after
+    if not unchanged(trial.question.inputs[0], x):
+        return
     got = trial.reply.gradients["input 0"]
     if got is None:
         raise Fails("No gradient reaches x.", "gradient-cut")
@@ -870,11 +921,56 @@ def keeps_tokens_apart(trials: Trials) -> None:
 
 @holds("it bends", "What is the product of two matrices?", core=True)
 def bends(trials: Trials) -> None:
-    """It is no affine map f: there f(2x) - f(x) and f(x) - f(0) are equal."""
-    names = ("twice the input", "a wide hidden layer", "zeros")
-    twice, once, zero = (trials[name].output.double() for name in names)
-    if close(twice - once, once - zero):
+    """It is no affine map f: there f(100 x) - f(0) is 100 times f(x) - f(0)."""
+    names = ("a hundred times the input", "a wide hidden layer", "zeros")
+    far, near, zero = (trials[name].output.double() for name in names)
+    if close(far - zero, 100 * (near - zero)):
         raise shows(OWN, "no-activation")
+
+
+@each(
+    "a silent fc2 leaves its bias",
+    ("fc2 silent",),
+    "What is done with an output after fc2, and did the task ask for it?",
+    core=True,
+    example=True,
+)
+def ends_with_fc2(trial: Trial) -> None:
+    """Nothing comes after fc2, and nothing goes round it."""
+    text = "With fc2.weight = 0 something else than its bias comes out."
+    trial.require_right(text, "not-only-the-bias")
+
+
+@holds(
+    "each hidden unit is on its own",
+    "Which step looks at several numbers of a token at once?",
+    core=True,
+    example=True,
+)
+def keeps_features_apart(trials: Trials) -> None:
+    """What stands between the layers looks at one number alone."""
+    before, after = (
+        trials[name].output[..., 1:]
+        for name in ("between the layers", "one feature changed")
+    )
+    if not close(before, after):
+        text = "The layers were set to hand each feature on. One feature was changed, "
+        raise Fails(f"{text}and others came out changed, too.", "features-mixed")
+
+
+@each(
+    "between the layers stands GELU",
+    ("between the layers",),
+    "Which function bends what passes from fc1 to fc2?",
+    core=True,
+    example=True,
+)
+def bends_as_gelu(trial: Trial) -> None:
+    """Layers that hand numbers on show what stands between them."""
+    if not trial.right():
+        trial.require_no_rounding()
+        text = f"The layers were set to hand each number on. {worst(trial)}"
+        raise Fails(text, "another-activation")
 
 
 @each(
@@ -892,40 +988,50 @@ def has_biases(trial: Trial) -> None:
         raise Fails(f"It has no {' and no '.join(missing)}.", "no-bias")
 
 
-@each(
-    "after training nothing is dropped",
-    ("dropout after training",),
-    "Who tells a function that training is over?",
+@holds(
+    "after training nothing is dropped", "Who tells a function that training is over?"
 )
-def drops_nothing_after_training(trial: Trial) -> None:
+def drops_nothing_after_training(trials: Trials) -> None:
     """In evaluation outputs are as without dropout."""
-    zeros = float((trial.drawn[0] == 0).double().mean()) if trial.drawn else 0
+    trial = trials["dropout after training"]
+    if trial.right() or not trials["small numbers"].right():
+        return
+    _, zeros = trial.output, share(trial.drawn[0] == 0)
     what = f"{percent(zeros)} of the output is 0" if zeros else "the numbers differ"
-    trial.require_right(f"In evaluation, with dropout {P:g}, {what}.")
+    text = f"In evaluation, with dropout {P:g}, {what}."
+    raise Fails(text, "dropout-after-training")
 
 
-@each(
-    "in training hidden units and outputs are dropped",
-    ("dropout in training",),
-    PLACES,
-)
-def drops_twice(trial: Trial) -> None:
+@holds("in training hidden units and outputs are dropped", PLACES)
+def drops_twice(trials: Trials) -> None:
     """In training hidden units and outputs are dropped."""
-    if trial.right():
+    trial = trials["dropout in training"]
+    if trial.right() or not trials["small numbers"].right():
         return
     _, y = trial.output, trial.drawn[0]
     require_drops("outputs that come from one hidden unit", y[..., :HIDDEN], P, 2)
     require_drops("outputs that come from no hidden unit", y[..., HIDDEN:], P, 1)
-    raise Fails(NOT_BY_CHANCE)
+    raise Fails(NOT_BY_CHANCE, "by-no-chance")
+
+
+@holds(
+    "training after evaluation drops again",
+    "What does a call leave behind in your module?",
+)
+def drops_again(trials: Trials) -> None:
+    """One evaluation does not switch dropout off for good."""
+    if trials["dropout in training"].right():
+        text = "After training and evaluation, it drops otherwise in training again."
+        trials["dropout in training again"].require_right(text, "dropout-off-for-good")
 
 
 @holds("dropout outside 0 to 1 is refused", "Which number is a probability?")
 def refuses_what_is_no_probability(trials: Trials) -> None:
     """Dropout of 1.5 raises a ValueError, unless its number is ignored altogether."""
-    came, trial = trials["p = 1.5"].reply.problem, trials["dropout in training"]
-    if came and not trials["p = 1.5"].reply.errors:
+    trial = trials["dropout in training"]
+    if trial.drawn and (trial.drawn[0] == trial.drawn[0][:1, :1]).all():
         return
-    if trial.problem() or (trial.drawn[0] != trial.drawn[0][:1, :1]).any():
+    if trials["small numbers"].right():
         REFUSES.test(trials)
 
 
@@ -962,6 +1068,7 @@ DROPOUT_PROPERTIES = (
         ("after training",),
         "What should a trained model answer if you ask it twice?",
         core=True,
+        example=True,
     )(returns_input),
     has_gates_of_their_own,
     draws_anew,
@@ -980,6 +1087,11 @@ DROPOUT_PROPERTIES = (
     keeps_dtype("float32 and float64 are kept", "float32", "gradients", "p = 1"),
     *(found for found in EDGES if found not in (KEEPS_DTYPE, GRADIENTS)),
     passes_gradient_of_gates,
+    each(
+        "after training the gradient passes, too",
+        ("gradients after training",),
+        "Which step between x and what comes back hides x from autograd?",
+    )(require_gradients),
 )
 MLP_PROPERTIES = (
     REPEATS,
@@ -996,18 +1108,30 @@ MLP_PROPERTIES = (
     ),
     keeps_tokens_apart,
     bends,
+    ends_with_fc2,
+    keeps_features_apart,
+    bends_as_gelu,
     agrees(
         "the numbers agree with the definition in float64",
-        *("small numbers", "a wide hidden layer", "a narrow hidden layer", "one token"),
+        *("small numbers", "a wide hidden layer", "a hundred times the input"),
+        *("a narrow hidden layer", "one token"),
         ask="In which order come the two layers and GELU, and what else is in between?",
         core=True,
     ),
-    replace(SAME_IN_TRAINING, core=True),
+    same_in_training("a wide hidden layer", core=True),
     has_biases,
+    learns_no_more(
+        "the two layers are all that is learned",
+        "a wide hidden layer",
+        ask="Which part of it did the task not ask for?",
+    ),
     drops_nothing_after_training,
     drops_twice,
+    drops_again,
     drops_everything,
     refuses_what_is_no_probability,
+    KEEPS_NO_STATE,
+    PASSES_NAN_ON,
     *EDGES,
 )
 

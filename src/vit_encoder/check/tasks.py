@@ -135,8 +135,8 @@ class Implement:
         rest = [f for f in failures if f.property.name not in explained]
         rest = verdicts.telling(rest)
         names = [m.name for m in recognised] + [f.problem.name for f in rest]
-        explained_by_name = not recognised and bool(rest[0].problem.name)
-        example = "" if explained_by_name else picture(trials, self.show)
+        shown = recognised or rest[0].property.example or not rest[0].problem.name
+        example = picture(trials, self.show) if shown else ""
         if recognised and self.locate:
             example = "\n".join(filter(None, [self.locate(trials), example]))
         message = verdicts.explain(recognised, rest, example)

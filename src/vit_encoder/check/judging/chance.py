@@ -37,6 +37,18 @@ class Law(NamedTuple):
         low, high = (f"{x:.2f}" for x in (self.low, self.high))
         return low if low == high else f"{low} to {high}"
 
+    @property
+    def told(self) -> list[float]:
+        """Numbers that are the same for two draws by one law.
+
+        Shares are rounded, to tenths and those of neighbours to quarters: choose p so
+        that those of right answers lie far from where the rounding goes over.
+        """
+        if self.shared:  # then few gates were drawn, and the shares tell little
+            return [float(a > 0.999) for a in self.alike]
+        shares = [round(10 * self.zeros), *(round(4 * a) for a in self.alike)]
+        return [*shares, self.low, self.high]
+
 
 def law_of(x: Tensor, y: Tensor) -> Law:
     """The law by which x, without a zero in it, became y."""
@@ -57,19 +69,19 @@ def percent(part: float) -> str:
     return f"{100 * part:.0f} %"
 
 
-def settled(x: Tensor, y: Tensor) -> Tensor:
+def settled(x: Tensor, y: Tensor, *, columns: bool = False) -> Tensor:
     """The law by which x became y, in zeros like y; nothing of a small y.
 
-    Shares are rounded, to tenths and those of neighbours to quarters: choose p so that
-    those of right answers lie far from where the rounding goes over.
+    columns: a law for each column, and for each column and the next.
     """
     if y.is_meta or y.shape != x.shape:
         return y
-    law = law_of(x, y)
-    numbers = [round(10 * law.zeros), *(round(4 * a) for a in law.alike)]
-    numbers += [law.low, law.high]
-    if law.shared:  # then few gates were drawn, and the shares tell little
-        numbers = [float(a > 0.999) for a in law.alike]
+    numbers = [] if columns else law_of(x, y).told
+    if columns:
+        for one, other in zip(x.unbind(-1), y.unbind(-1), strict=True):
+            numbers += law_of(one, other).told
+        alike = ~(y != 0).diff(dim=-1)
+        numbers += (4 * alike.double().flatten(0, -2).mean(0)).round().tolist()
     result = torch.zeros_like(y).flatten()
     if y.numel() >= FEW:
         result[: len(numbers)] = torch.tensor(numbers).to(y.dtype)
@@ -94,11 +106,13 @@ def require_drops(what: str, y: Tensor, p: float, times: int) -> None:
     start = f"In training, with dropout {p:g}, {what}"
     if abs(law.zeros - (1 - kept)) > 0.05:
         wanted = f"expected about {percent(1 - kept)}"
-        raise Fails(f"{start} become 0 in {percent(law.zeros)} of cases, {wanted}.")
+        text = f"{start} become 0 in {percent(law.zeros)} of cases, {wanted}."
+        raise Fails(text, "another-share")
     if not abs(law.low * kept - 1) + abs(law.high * kept - 1) < 1e-3:
         raise Fails(
             f"{start} become {law.factors} times as large where they do not become 0, "
-            f"expected {1 / kept:.2f} times."
+            f"expected {1 / kept:.2f} times.",
+            "another-scale",
         )
     if law.shared:
         raise Fails(f"{start} have gates in common: one serves many.", "shared-gates")

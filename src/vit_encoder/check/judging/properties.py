@@ -8,6 +8,7 @@ A property of one part is a function that says what it saw by raising `Fails`:
 The others are made here, from the names of the questions that show them.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -37,21 +38,30 @@ class Property:
     test: raises Fails if it does not hold, for all trials.
     ask: the question that leads on.
     core: without it the answer earns nothing; the others cost one point each.
+    example: the small example is shown, too, where what was seen has a name.
     """
 
     name: str
     test: Callable[[Trials], None]
     ask: str
     core: bool = False
+    example: bool = False
 
 
-def holds(name: str, ask: str, *, core: bool = False) -> Callable[..., Property]:
+def holds(
+    name: str, ask: str, *, core: bool = False, example: bool = False
+) -> Callable[..., Property]:
     """A decorator that makes a test a Property; its arguments are those of Property."""
-    return lambda test: Property(name, test, ask, core)
+    return lambda test: Property(name, test, ask, core, example)
 
 
 def each(
-    name: str, questions: tuple[str, ...], ask: str, *, core: bool = False
+    name: str,
+    questions: tuple[str, ...],
+    ask: str,
+    *,
+    core: bool = False,
+    example: bool = False,
 ) -> Callable[..., Property]:
     """A decorator for what one trial shows, looked for in each of these questions."""
 
@@ -60,7 +70,7 @@ def each(
             for question in questions:
                 look(trials[question])
 
-        return Property(name, test, ask, core)
+        return Property(name, test, ask, core, example)
 
     return declare
 
@@ -182,6 +192,21 @@ def one_and_the_same(first: str, second: str) -> Fails:
     text = f"Its {first} and its {second} are one and the same parameter."
     ask = "Which parts should learn apart from one another?"
     return Fails(text, "shared-parameters", ask)
+
+
+def learns_no_more(name: str, question: str, *, ask: str) -> Property:
+    """There are not more numbers to learn than in the question's parameters."""
+
+    @each(name, (question,), ask)
+    def test(trial: Trial) -> None:
+        held = sum(map(math.prod, trial.reply.parameters.values()))
+        wanted = sum(value.numel() for value in trial.question.parameters.values())
+        if held > wanted:
+            has = ", ".join([*trial.reply.parameters][:16])
+            text = f"It has {held} numbers to learn, expected {wanted}, in: {has}."
+            raise Fails(text, "extra-parameters")
+
+    return test
 
 
 def follows_order(question: str, moved: str, *, ask: str, name: str = "") -> Property:
@@ -369,6 +394,23 @@ def SAME_IN_TRAINING(trials: Trials) -> None:  # noqa: N802
     """A part without dropout does in training what it does after it."""
     text = "In training it gives other numbers."
     require_as_before(trials, "in training", text, "unasked-dropout")
+
+
+def same_in_training(evaluated: str, *, core: bool = False) -> Property:
+    """SAME_IN_TRAINING for two equal images, which dropout would tell apart.
+
+    evaluated: the question that shows whether the part is right in evaluation.
+    """
+
+    @holds(SAME_IN_TRAINING.name, SAME_IN_TRAINING.ask, core=core)
+    def test(trials: Trials) -> None:
+        trial = trials["in training"]
+        if trials[evaluated].right() and not trial.right():
+            dropped = not close(trial.output[0], trial.output[1])
+            text = "In training it gives other numbers."
+            raise Fails(text, "unasked-dropout" if dropped else "differs-in-training")
+
+    return test
 
 
 @each(
