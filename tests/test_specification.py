@@ -78,9 +78,10 @@ def test_formula_equals_the_counter(size):
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: size.name)
 def test_parts_add_up_and_the_mlp_is_two_thirds_of_a_block(size):
     *parts, everything = parameters_by_part(size).values()
-    assert sum(parts) == everything
+    model = build_on_meta(size)
+    assert sum(parts) == everything == count(model)
     D, M = size.dim, size.mlp_dim
-    block = build_on_meta(size)["encoder"].blocks[0]
+    block = model["encoder"].blocks[0]
     assert count(block) == 4 * D**2 + 2 * D * M + 9 * D + M == 12 * D**2 + 13 * D
     assert count(block.mlp) / count(block) == pytest.approx(2 / 3, abs=0.002)
 
