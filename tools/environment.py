@@ -80,7 +80,7 @@ def install_locked(python: Path, environment: Path, lock: Path) -> None:
         and attempt(*install, *LOCKED, "-r", lock)
     ):
         print("uv could not install the packages; pip does it.", flush=True)
-        run(python, "-m", "ensurepip")
+        attempt(python, "-m", "ensurepip")
         run(python, *PIP, *LOCKED, "-r", lock)
 
 
