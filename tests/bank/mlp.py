@@ -708,6 +708,7 @@ WRONG_GELU = {
         by_tanh, {"(x + 0.044715 * x**3)": "x + 0.044715 * x * x * x"}
     ),
     "wrong-far-from-zero": [
+        bell,
         *variants(
             textbook,
             {"return": "x = x + 0.1\n    return"},
@@ -781,7 +782,6 @@ WRONG_GELU = {
     "no-half": [twice],
     "no-root-of-two": [erf_of_x],
     "gate-reversed": [upper_tail],
-    "wrong-far-from-zero": [bell],
     "computed-in-float32": [with_float32],
     "dtype-changed": [to_float32],
     "input-changed": [into_x],
@@ -1065,11 +1065,14 @@ WRONG_DROPOUT = {
         by_the_book,
         checking("if not 0 <= p <= 1:\n        return ValueError(p)"),
     ),
-    "changed-after-training": variants(
-        by_the_book,
-        {"        return x\n": "        return x / (1 - p) if p < 1 else x\n"},
-        {"        return x\n": "        return x + p\n"},
-    ),
+    "changed-after-training": [
+        mode_forgotten,
+        *variants(
+            by_the_book,
+            {"        return x\n": "        return x / (1 - p) if p < 1 else x\n"},
+            {"        return x\n": "        return x + p\n"},
+        ),
+    ],
     "returns-none": variants(by_the_book, {"return x * kept": "x * kept"}),
     "gradient-of-what-is-dropped": variants(
         by_the_book, {"x * kept * scale": "torch.where(kept, x / (1 - p), 0 * x)"}
@@ -1082,7 +1085,6 @@ WRONG_DROPOUT = {
     "divided-by-p": [divided_by_p],
     "kept-with-p": [kept_and_scaled_with_p],
     "gate-turned": [bernoulli_of_p],
-    "changed-after-training": [mode_forgotten],
     ("never-on", "changed-after-training"): [mode_turned],
     "never-on": [does_nothing],
     "scaled-twice": [scaled_after],

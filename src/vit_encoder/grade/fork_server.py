@@ -95,7 +95,9 @@ def prepare() -> None:
     import vit_encoder.check
     import vit_encoder.data
     import vit_encoder.figures
+    from vit_encoder.check.hearing.guard import load_meta
 
+    load_meta()
     for part in vit_encoder.__all__:
         getattr(vit_encoder, part)  # its module is imported now
     torch.set_num_threads(1)

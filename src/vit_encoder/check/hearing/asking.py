@@ -19,7 +19,13 @@ from vit_encoder.check.hearing.data import (
 )
 from vit_encoder.check.hearing.errors import not_answered, require_fit
 from vit_encoder.check.hearing.exceptions import class_names, is_stub, raised
-from vit_encoder.check.hearing.guard import TimeUp, Watch, on_meta, under_guard
+from vit_encoder.check.hearing.guard import (
+    TimeUp,
+    Watch,
+    load_meta,
+    on_meta,
+    under_guard,
+)
 from vit_encoder.check.hearing.parameters import (
     Place,
     find_places,
@@ -49,6 +55,8 @@ def ask_all(answer: object, form: Form, questions: list[Question]) -> Hearing:
             if has_square(reply):
                 turned[question.name] = put(question, place, turn=True)
 
+    if any(question.device == "meta" for question in questions):
+        load_meta()
     hearing = under_guard(put_questions, replies)
     if watch.seen:
         hearing = replace(hearing, problem=forbidden(*watch.seen[0]))

@@ -11,16 +11,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import cache
 from types import CodeType
 
 import torch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
 from vit_encoder.check.hearing.data import LATE, TIME_LIMIT, Hearing, ProblemError
-
-# The meta device has no data and stands in for a GPU. Its first operation loads
-# modules for a second; here that second is part of the import, not of a check.
-torch.empty(1, 1, device="meta") @ torch.empty(1, 1, device="meta") / 2
 
 PATIENCE = 3  # how many times its limit a check may last by the clock on the wall
 SWITCHES = ("setprofile", "start_new_thread")  # behind them Watch is blind
@@ -158,6 +155,15 @@ class Kinds(dict):
         found = any(part in name for part in self.builtins)
         self[name] = "built-in-used" if found else ""
         return self[name]
+
+
+@cache
+def load_meta() -> None:
+    """Load what the meta device needs: seconds, which no answer's time shall count.
+
+    It has no data and stands in for a GPU.
+    """
+    torch.empty(1, 1, device="meta") @ torch.empty(1, 1, device="meta") / 2
 
 
 @contextlib.contextmanager
