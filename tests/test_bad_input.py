@@ -1,12 +1,10 @@
 """What an author can get wrong: each fails with one line, the file and the cure."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
+from tests.forked import run_script
 
 from address import ROOT
 
@@ -26,11 +24,10 @@ def course(tmp_path):
     return tmp_path
 
 
-def check(course):
-    """What `make check-sources` says about the copy."""
-    command = [sys.executable, course / "tools" / "sync.py", "--check"]
-    own = os.environ | {"PYTHONPATH": str(course / "src")}
-    return subprocess.run(command, capture_output=True, text=True, env=own)
+def check(course, package=None):
+    """What `make check-sources` says about the copy. package: another than its own."""
+    script = course / "tools" / "sync.py"
+    return run_script(script, "--check", paths=[package or course / "src"])
 
 
 def test_the_course_itself_is_well_formed(course):
@@ -195,8 +192,6 @@ def test_table_that_nothing_makes_any_more(course):
 
 
 def test_package_of_another_folder(course):
-    command = [sys.executable, course / "tools" / "sync.py", "--check"]
-    other = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run(command, capture_output=True, text=True, env=other)
+    done = check(course, package=ROOT / "src")
     assert done.returncode == 1
     assert f"was imported from {ROOT / 'src' / 'vit_encoder'}, not" in done.stderr

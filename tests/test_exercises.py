@@ -13,7 +13,7 @@ import torch
 import vit_encoder.check
 from address import ROOT
 from vit_encoder.check import catalogue, check, progress, score_card
-from vit_encoder.check.judging.misconceptions import plain, source_of
+from vit_encoder.check.judging.misconceptions import Misconception, plain, source_of
 from vit_encoder.check.tasks import BreakIt, Implement
 
 ENTRIES = catalogue()
@@ -38,6 +38,8 @@ def of_type(*kinds):
 
 
 def name_of(thing):
+    if isinstance(thing, Misconception):
+        return thing.name
     return getattr(thing, "__name__", type(thing).__name__)
 
 
@@ -144,12 +146,12 @@ def test_what_nobody_recorded_fails_without_a_name(id, answer):
     assert "Question: " in report.message
 
 
-@pytest.mark.parametrize("wrong", DECLARED, ids=lambda m: m.name)
-def test_messages_ask_and_do_not_tell(wrong):
+@pytest.mark.parametrize(("id", "wrong"), cases((id, m) for m, id in DECLARED.items()))
+def test_messages_ask_and_do_not_tell(id, wrong):
     assert wrong.seen.endswith(".")
     assert wrong.ask.endswith("?")
     assert wrong.source
-    message = check(DECLARED[wrong], wrong.wrong).message
+    message = check(id, wrong.wrong).message
     assert wrong.seen in message
     assert f"Question: {wrong.ask}" in message
     assert not told(message, wrong)

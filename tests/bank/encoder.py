@@ -397,6 +397,24 @@ class NoNorm(nn.Sequential):
         self.blocks = nn.Sequential(*layers)
 
 
+class GainForgotten(Plain):
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return F.layer_norm(x, x.shape[-1:], eps=1e-6)
+
+
+class AverageOfStreams(Plain):
+    def forward(self, x):
+        streams = [x := block(x) for block in self.blocks]
+        return self.norm(sum(streams) / len(streams))
+
+
+class NormTwice(Plain):
+    def forward(self, x):
+        return self.norm(super().forward(x))
+
+
 class BlocksMadeInForward(nn.Module):
     def __init__(self, depth, dim, num_heads, mlp_dim, dropout=0.0):
         super().__init__()
@@ -545,7 +563,11 @@ WRONG_ENCODER = {
     "wrong-depth": [AlwaysTwelve, OneTooMany],
     "shared-parameters": [SharedAttention],
     "missing-parameters": [OtherNames],
-    "not-deterministic": [BlocksMadeInForward, DropsInEvaluation],
+    "blocks-made-in-forward": [BlocksMadeInForward],
+    "norm-without-parameters": [GainForgotten],
+    "streams-added": [AverageOfStreams],
+    "norm-twice": [NormTwice],
+    "not-deterministic": [DropsInEvaluation],
     "wrong-type": [ListOfLayers, WithLayers],
     "numpy-returned": [AsNumpy],
     "returns-none": [NothingReturned],
@@ -562,24 +584,6 @@ WRONG_ENCODER = {
 }
 
 # Nobody recorded these: they fail, and get no name.
-
-
-class GainForgotten(Plain):
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return F.layer_norm(x, x.shape[-1:], eps=1e-6)
-
-
-class AverageOfStreams(Plain):
-    def forward(self, x):
-        streams = [x := block(x) for block in self.blocks]
-        return self.norm(sum(streams) / len(streams))
-
-
-class NormTwice(Plain):
-    def forward(self, x):
-        return self.norm(super().forward(x))
 
 
 class EverySecondBlock(Plain):
@@ -612,9 +616,6 @@ class TokensFlipped(Plain):
 
 
 UNRECORDED_ENCODER = [
-    GainForgotten,
-    AverageOfStreams,
-    NormTwice,
     EverySecondBlock,
     ImagesNormalisedTogether,
     TokensFlipped,

@@ -1131,7 +1131,7 @@ WRONG_BLOCK = {
     "printed-not-returned": block({"return y": "print(y)"}),
     "super-init-missing": block({"        super().__init__()\n": ""}),
     "attribute-never-set": block({"self.attn = ": "attn = "}),
-    "undefined-name": block({"self.attn(self": "attn(self"}),
+    "self-dot-forgotten": block({"self.attn(self": "attn(self"}),
     "wrong-signature": block(
         {"mlp_dim, p=0.0": "mlp_dim", "nn.Dropout(p)": "nn.Dropout(0.0)"}
         | {HIDDEN: "MLP(dim, mlp_dim)"}

@@ -707,8 +707,8 @@ WRONG_GELU = {
     "tanh-root-on-x-alone": variants(
         by_tanh, {"(x + 0.044715 * x**3)": "x + 0.044715 * x * x * x"}
     ),
+    "density": [bell],
     "wrong-far-from-zero": [
-        bell,
         *variants(
             textbook,
             {"return": "x = x + 0.1\n    return"},
@@ -1065,8 +1065,9 @@ WRONG_DROPOUT = {
         by_the_book,
         checking("if not 0 <= p <= 1:\n        return ValueError(p)"),
     ),
+    "always-on": [mode_forgotten],
+    "modes-swapped": [mode_turned],
     "changed-after-training": [
-        mode_forgotten,
         *variants(
             by_the_book,
             {"        return x\n": "        return x / (1 - p) if p < 1 else x\n"},
@@ -1085,12 +1086,11 @@ WRONG_DROPOUT = {
     "divided-by-p": [divided_by_p],
     "kept-with-p": [kept_and_scaled_with_p],
     "gate-turned": [bernoulli_of_p],
-    ("never-on", "changed-after-training"): [mode_turned],
     "never-on": [does_nothing],
     "scaled-twice": [scaled_after],
     "scaled-after-training": [as_in_2014],
     "divided-by-zero": [divides_tensors, divides_numbers],
-    ("input-changed", "gradient-not-gated"): [writes_into_x],
+    "input-changed": [writes_into_x],
     "shared-gates": [
         gate_for_a_token,
         gate_for_a_feature,
@@ -1492,8 +1492,7 @@ WRONG_MLP = {
     "undefined-name": wrong_steps({"x = self.fc1(x)": "x = linear(x)"}),
     "activation-at-the-end": [GeluLast],
     "no-activation": [NoBend],
-    "relu": [Relu],
-    ("relu", "not-all-0"): [ReluWithoutDropout],
+    "relu": [Relu, ReluWithoutDropout],
     "silu": [Silu],
     "tanh-formula": [Tanh],
     "residual-inside": [AddsInput],
