@@ -58,21 +58,18 @@ def cases(rows):
     ]
 
 
-def wrong_answers(id):
-    """Names of misconceptions, and answers that must get them."""
-    task = task_of(id)
-    known = [] if task.bug else task.misconceptions
-    yield from ((m.name, m.wrong) for m in known)
-    for name, found in (answers("WRONG", id) or {}).items():
-        yield from ((name, answer) for answer in found)
+def of_bank(kind, id):
+    """Names of what is wrong, and answers that must get them."""
+    found = answers(kind, id) or {}
+    return [(name, answer) for name, given in found.items() for answer in given]
 
 
-SEEDS = 4  # a few, so that known wrong versions need not be asked anew for each answer
+SEEDS = 2  # few, so that known wrong versions need not be asked anew for each answer
 RIGHT = [(id, a) for id in of_type(Implement) for a in answers("RIGHT", id)]
 WRONG = [
     (id, seed % SEEDS, name, answer)
     for id in of_type(Implement)
-    for seed, (name, answer) in enumerate(wrong_answers(id))
+    for seed, (name, answer) in enumerate(of_bank("WRONG", id))
 ]
 NAMELESS = [(id, a) for id in of_type(Implement) for a in answers("NAMELESS", id)]
 DECLARED = {  # misconception → the first exercise that names it, and does not show it
@@ -81,6 +78,12 @@ DECLARED = {  # misconception → the first exercise that names it, and does not
     for m in task_of(id).misconceptions
     if m != task_of(id).bug
 }
+KNOWN = [
+    (id, seed % SEEDS, m)
+    for id in of_type(Implement)
+    for seed, m in enumerate(task_of(id).misconceptions)
+    if not task_of(id).bug or DECLARED.get(m) == id
+]
 SHOWN = [
     m for c in CHECKS.values() for known in c.MISCONCEPTIONS.values() for m in known
 ]
@@ -146,15 +149,23 @@ def test_what_nobody_recorded_fails_without_a_name(id, answer):
     assert "Question: " in report.message
 
 
-@pytest.mark.parametrize(("id", "wrong"), cases((id, m) for m, id in DECLARED.items()))
-def test_messages_ask_and_do_not_tell(id, wrong):
+@in_each_session
+@pytest.mark.parametrize(("id", "seed", "wrong"), cases(KNOWN))
+def test_known_wrong_versions_are_named_and_asked_about(id, seed, wrong):
+    report = check(id, wrong.wrong, seed)
+    assert not report.passed
+    assert report.points < report.out_of
+    assert report.misconceptions == (wrong.name,), report
+    assert wrong.seen in report.message
+    assert f"Question: {wrong.ask}" in report.message
+    assert not told(report.message, wrong)
+
+
+@pytest.mark.parametrize("wrong", DECLARED, ids=name_of)
+def test_what_is_known_to_be_wrong_ends_in_a_question(wrong):
     assert wrong.seen.endswith(".")
     assert wrong.ask.endswith("?")
     assert wrong.source
-    message = check(id, wrong.wrong).message
-    assert wrong.seen in message
-    assert f"Question: {wrong.ask}" in message
-    assert not told(message, wrong)
 
 
 def told(message, wrong):
