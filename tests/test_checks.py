@@ -288,7 +288,6 @@ class HalfModule(SelfAttention):
         (AXIS, empty),
         (AXIS, None),
         (BUG, empty),
-        (BUG, misconception(ATTENTION, "divided-by-key-count").wrong),
         (ENTROPY, None),
         (ONE_QUERY, None),
         (ONE_QUERY, ...),
@@ -300,6 +299,14 @@ def test_stubs_are_not_answered_yet(id, answer):
     assert (report.points, report.passed, report.answered) == (0, False, False)
     assert report.misconceptions == ()
     assert report.message.startswith("Not answered yet")
+
+
+def test_a_bug_that_is_still_there_is_an_answer():
+    report = check(BUG, misconception(ATTENTION, "divided-by-key-count").wrong)
+    assert (report.points, report.passed, report.answered) == (0, False, True)
+    assert report.misconceptions == ("same-as-the-bug",)
+    assert report.message.startswith("It does what the version with the bug does.")
+    assert "Question: " in report.message
 
 
 # Broken answers

@@ -142,7 +142,26 @@ def calls_reference(layers, expected, tolerance):
     return capstone.first_difference(layers, expected, tolerance)
 
 
+def nan_expected(layers, expected, tolerance):
+    for index, (a, b) in enumerate(zip(layers, expected, strict=True)):
+        fits = a.shape == b.shape
+        if not fits or (a - b).abs().nan_to_num().max() > tolerance:
+            return index
+        if (a.isnan() != b.isnan()).any():
+            return index
+    return None
+
+
+def below_tolerance(layers, expected, tolerance):
+    for index, (a, b) in enumerate(zip(layers, expected, strict=True)):
+        if a.shape != b.shape or not ((a - b).abs() < tolerance).all():
+            return index
+    return None
+
+
 WRONG_DIFFERENCE = {
+    "nan-equals-nan": [nan_expected],
+    "tolerance-excluded": [below_tolerance],
     "nan-passes": [maximum_compared, any_larger],
     "shapes-broadcast": [shapes_ignored],
     "last-difference": [from_the_back],

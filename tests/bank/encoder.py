@@ -9,6 +9,7 @@ from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
+from tests.bank.variants import with_one_more
 from torch import nn
 
 import vit_encoder
@@ -539,6 +540,7 @@ def function(x):
 
 
 WRONG_ENCODER = {
+    "extra-parameters": [with_one_more(Plain)],
     "one-block-repeated": [OneBlockInAComprehension],
     "one-block-in-a-loop": [OneBlockInSequence, OneBlockUnderAnotherName],
     "plain-list-of-blocks": [ListFilledInALoop],

@@ -5,7 +5,6 @@ stand other ways of writing the same, and other faults.
 """
 
 import math
-import random  # noqa: F401, what a variant calls
 
 import numpy as np
 import torch
@@ -829,6 +828,10 @@ def bernoulli_of_p(x, p, training):
     return x * gate / (1 - p) if p < 1 else 0 * x
 
 
+def checked_in_training_alone(x, p, training):
+    return with_rand_like(x, p, True) if training else x.clone()
+
+
 def mode_forgotten(x, p, training):
     return with_rand_like(x, p, True)
 
@@ -1087,7 +1090,7 @@ WRONG_DROPOUT = {
     "kept-with-p": [kept_and_scaled_with_p],
     "gate-turned": [bernoulli_of_p],
     "never-on": [does_nothing],
-    "scaled-twice": [scaled_after],
+    ("scaled-twice", "probability-not-checked"): [scaled_after],
     "scaled-after-training": [as_in_2014],
     "divided-by-zero": [divides_tensors, divides_numbers],
     "input-changed": [writes_into_x],
@@ -1098,7 +1101,7 @@ WRONG_DROPOUT = {
         one_gate,
         *variants(
             by_the_book,
-            {"torch.rand_like(x) >=": "random.random() >="},
+            {"torch.rand_like(x) >=": "torch.rand(1) >="},
             {"torch.rand_like(x) >= p": "torch.bernoulli(torch.tensor(1 - p))"},
         ),
     ],
@@ -1109,6 +1112,7 @@ WRONG_DROPOUT = {
     ],
     "count-fixed": [exact_count],
     "probability-not-checked": [
+        checked_in_training_alone,
         takes_any_p,
         *variants(
             by_the_book,

@@ -8,7 +8,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from tests.bank.variants import variants
+from tests.bank.variants import variants, with_one_more
 from torch import nn
 
 import vit_encoder
@@ -1223,6 +1223,7 @@ class Normalised(Fused):
 
 
 WRONG_LAYER = {
+    "extra-parameters": [with_one_more(Usual)],
     "split-by-reshape": [BareView],
     "merge-by-reshape": [BareMerge, *usual({OUT: "(weights @ v).reshape(B, N, D)"})],
     "split-and-merge-by-reshape": [BareBoth],

@@ -9,6 +9,7 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
+from tests.bank.variants import with_one_more
 from torch import nn
 
 import vit_encoder
@@ -485,6 +486,7 @@ class Inherited(vit_encoder.SelfAttention):
 
 
 WRONG_SELF_ATTENTION = {
+    "extra-parameters": [with_one_more(Fused)],
     "no-projections": [NothingLearned],
     "one-projection": [OneLinear, SharedModule],
     "query-is-key": [KeyIsQuery],

@@ -4,6 +4,9 @@ import linecache
 import sys
 import warnings
 
+import torch
+from torch import nn
+
 from vit_encoder.check.judging.misconceptions import edit, edits
 
 
@@ -24,6 +27,20 @@ def variant(answer, changes):
     found = scope[answer.__name__]
     found.__name__ = f"{answer.__name__}: {name}"
     return found
+
+
+def with_one_more(part):
+    """The part with one more number to learn, which it multiplies its output by."""
+
+    class WithOneMore(part):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.gain = nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            return super().forward(x) * self.gain
+
+    return WithOneMore
 
 
 def variants(answer, *changes):

@@ -32,6 +32,7 @@ from vit_encoder.check.judging.properties import (
     each,
     has_parameters,
     holds,
+    learns_no_more,
     returns_right_shapes,
 )
 from vit_encoder.check.judging.questions import Normal, finish, small
@@ -168,6 +169,21 @@ FIRST_DIFFERENCE = edits(
         "Do two layers of one shape agree?",
     ),
     edit(
+        "nan-equals-nan",
+        {
+            "not (layer - right).abs().max() <= tolerance": "not torch.allclose("
+            "layer, right, rtol=0, atol=tolerance, equal_nan=True)"
+        },
+        "A layer with nan passes where nan is expected, too.",
+        "Is what is expected right, if it holds nan?",
+    ),
+    edit(
+        "tolerance-excluded",
+        {"<= tolerance": "< tolerance"},
+        "A number that is off by the tolerance, and not by more, is reported.",
+        "Is 0.25 more than 0.25?",
+    ),
+    edit(
         "equal-exactly",
         {"(layer - right).abs().max() <= tolerance": "torch.equal(layer, right)"},
         "It asks for equal numbers: what differs in the seventh digit is reported.",
@@ -221,6 +237,7 @@ def difference_questions(seed: int) -> list[Question]:
         "a nan in layer 1": (spoilt, zero),
         "layer 1 of shape (1, 3) where (2, 3) is expected": (rows, rows.repeat(2, 1)),
         "a layer 1 above 10000 that is off by 0.05": (large + 0.05, large),
+        "a nan in layer 1, and the same in what is expected": (spoilt, spoilt),
     }
     questions = [
         compared("six layers that agree", noise, right),
@@ -230,12 +247,19 @@ def difference_questions(seed: int) -> list[Question]:
     for name, (layer, expected) in faults.items():
         found = off([noise[0], layer, *noise[2:]], 3, 4, 5)
         questions.append(compared(name, found, [right[0], expected, *right[2:]]))
-    return questions
+    quarters = [
+        (4 * layer).round() / 4 for layer in right
+    ]  # exact, and so is 0.25 more
+    found = off([quarters[0], quarters[1] + 0.25, *quarters[2:]], 3, 4, 5)
+    name = "a layer 1 that is off by 0.25"
+    return [*questions, compared(name, found, quarters, 0.25)]
 
 
-def compared(name: str, layers: list[Tensor], expected: list[Tensor]) -> Question:
-    """Which of the layers differs first by more than 0.01?"""
-    return Question(name, (*layers, *expected, 0.01))
+def compared(
+    name: str, layers: list[Tensor], expected: list[Tensor], tolerance: float = 0.01
+) -> Question:
+    """Which of the layers differs first by more than the tolerance?"""
+    return Question(name, (*layers, *expected, tolerance))
 
 
 def off(layers: list[Tensor], *indices: int) -> list[Tensor]:
@@ -305,7 +329,7 @@ WRITE_FIRST_DIFFERENCE = Implement(
         ),
         finds(
             "nan is a difference",
-            "a nan in layer 1",
+            *("a nan in layer 1", "a nan in layer 1, and the same in what is expected"),
             ask="What is every comparison with nan?",
         ),
         finds(
@@ -317,6 +341,11 @@ WRITE_FIRST_DIFFERENCE = Implement(
             "the tolerance does not grow with the numbers",
             "a layer 1 above 10000 that is off by 0.05",
             ask="Is your tolerance absolute?",
+        ),
+        finds(
+            "a number may be off by the whole tolerance",
+            "a layer 1 that is off by 0.25",
+            ask="Which differences does the task call too large?",
         ),
         replace(KEEPS_INPUTS, name="the layers are not changed"),
     ),
@@ -657,6 +686,7 @@ WRITE_TEXT_ENCODER = Implement(
             core=True,
         ),
         line_agrees,
+        learns_no_more("three blocks"),
         SAME_IN_TRAINING,
         UNEVEN_HEADS,
         *EDGES,

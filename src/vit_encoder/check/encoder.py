@@ -30,6 +30,7 @@ from vit_encoder.check.judging.properties import (
     has_parameters,
     holds,
     keeps_dtype,
+    learns_no_more,
     refuses,
     returns_right_shapes,
     shows,
@@ -174,7 +175,7 @@ ENCODER = edits(
     edit(
         "return-inside-the-loop",
         {"        return self": "            return self"},
-        "It returns after the first block; the others have no effect.",
+        "One block runs, and no other: more blocks have no effect.",
         "How often does the body of your loop run?",
     ),
     edit(
@@ -796,6 +797,7 @@ ENCODER_PROPERTIES: tuple[Property, ...] = (
         ask="Which block reads what, and where does the final norm stand?",
         core=True,
     ),
+    learns_no_more("three blocks"),
     drops_nothing_in_evaluation,
     agrees(
         "in training, p reaches the blocks",

@@ -844,11 +844,7 @@ def joins_the_halves(trial: Trial) -> None:
 ATTENTION_HALF = ("attention", "attention-half")
 LAST_PROPERTIES = (
     same_in_training("three heads"),
-    learns_no_more(
-        "no other part is learned",
-        "three heads",
-        ask="Which part of it did the task not ask for?",
-    ),
+    learns_no_more("three heads"),
     UNEVEN_HEADS,
     LARGE_SCORES,
     KEEPS_NO_STATE,

@@ -36,6 +36,8 @@ from vit_encoder.check.judging.properties import (
     each,
     follows_order,
     holds,
+    learns_no_more,
+    listed,
     one_and_the_same,
     refuses,
     shows,
@@ -146,7 +148,7 @@ SPLIT = edits(
         "remainder-dropped",
         {DIVIDES: "x = x[..., : x.shape[-1] // num_heads * num_heads]"},
         "If the heads do not divide the width, the last features are dropped.",
-        "Where did the remainder go?",
+        "How many features are in the heads, and how many came?",
         GITHUB + "yandexdataschool/nlp_course/pull/131",
     ),
 )
@@ -841,7 +843,7 @@ def has_projections(trials: Trials) -> None:
         raise shows(LAYER, betrayed)
     if reply.problem:
         raise Fails.because(trial.problem())
-    has = ", ".join(list(reply.parameters)[:8])
+    has = listed(reply.parameters, near=missing)
     text = (
         f"It has no {', '.join(missing)}. Expected are the parts `query`, `key` "
         f"and `value`, or `qkv` for the three joined, and `proj`. It has: {has}."
@@ -954,6 +956,7 @@ LAYER_PROPERTIES = (
     ),
     agrees("heads of width 1 work", "heads of width 1", ask=NARROW),
     REFUSES,
+    learns_no_more("four heads"),
     KEEPS_NO_STATE,
     SAME_IN_TRAINING,
     LARGE_SCORES,

@@ -224,7 +224,8 @@ PATCHIFY = edits(
             CHECKED: "    H, W = (side // P * P for side in images.shape[2:])\n"
             "    images = images[:, :, :H, :W]\n"
         },
-        "Pixels at the right and lower edge are dropped without a word.",
+        "Images with a side that is no multiple of P are accepted, and pixels at that "
+        "edge are dropped.",
         REST,
     ),
 )
@@ -1185,6 +1186,7 @@ TEST_WITH_ONE_PIXEL = BreakIt(
     wrong=named(
         PATCHIFY,
         *("bare-reshape", "channels-not-moved", "column-by-column", "pixels-spread"),
+        "height-and-width-exchanged",
     ),
     ask="Which row must change with a pixel in row y and column x? Try more pixels "
     "than one, in every channel, and an image that is not square.",

@@ -130,8 +130,8 @@ class Implement:
         failed = tuple(failure.property for failure in failures)
         recognised, explained = self.recognise(questions, trials, failed)
         if self.bug and recognised == [self.bug]:
-            text = "Not answered yet: this is still the version with the bug."
-            return failing(Problem("not-answered", text))
+            text = "It does what the version with the bug does."
+            return failing(Problem("same-as-the-bug", text, self.bug.ask))
         rest = [f for f in failures if f.property.name not in explained]
         rest = verdicts.telling(rest)
         names = [m.name for m in recognised] + [f.problem.name for f in rest]
@@ -322,13 +322,19 @@ class BreakIt:
     ) -> Verdict:
         """The test passes a wrong version."""
         lines = [f"Your test also passes {m.name}: {m.seen}" for m in missed]
-        slips = {said[m.name].problem for m in missed}
-        slip = slips.pop() if len(slips) == 1 else None
-        names = ("test-accepts-wrong", slip.name) if slip else ("test-accepts-wrong",)
-        text = "\n".join([told(slip), *lines] if slip else lines)
-        text = verdicts.with_question(text, (slip and slip.ask) or self.ask)
+        slip = said[missed[0].name].problem
+        if any(said[m.name].problem != slip for m in missed):
+            slip = None
+        names = ("test-accepts-wrong", slip and slip.name)
+        text, ask = "\n".join([told(slip), *lines] if slip else lines), self.ask
+        sides = said[missed[0].name].sides
+        if slip:
+            ask = slip.ask or ask
+        elif sides:
+            text, ask = f"{text}\n{told(sides)}", sides.ask or ask
+        text = verdicts.with_question(text, ask)
         points = out_of * (len(self.wrong) - len(missed)) // len(self.wrong)
-        return Verdict(points, False, names, text)
+        return Verdict(points, False, tuple(filter(None, names)), text)
 
 
 CodeTask = Implement | BreakIt

@@ -155,12 +155,14 @@ class Opinion:
     problem: why, with a name where it is a slip that people make.
     stopped: it raised something else than an AssertionError.
     calls: how it built or called the version at last, and what came back; a line each.
+    sides: what stood on the two sides of the comparison that let the version pass.
     """
 
     said: str
     problem: Problem | None = None
     stopped: bool = False
     calls: str = ""
+    sides: Problem | None = None
 
 
 # What may be said to one question: by a part, by a test, or as numbers and words.

@@ -6,6 +6,8 @@ import functools
 import inspect
 import re
 import textwrap
+from collections.abc import Iterator
+from dataclasses import replace
 from types import CodeType, FrameType, FunctionType
 
 import torch
@@ -15,11 +17,21 @@ from vit_encoder.check.hearing.data import Problem
 from vit_encoder.check.hearing.exceptions import is_students, line_at
 
 FEW = 6  # as many numbers or things are shown
+SMALL = 0.1  # up to here, a limit is one for rounding
 NEAR = 1e-4  # how far two right programs are apart, absolute and relative, and more
 COMPARISONS = ("allclose", "equal", "isclose", "assert_close", "assert_allclose")
 # What draws anew, or changes what it is called on.
 CHANGING = re.compile(r"rand.*|normal|bernoulli|multinomial|dropout|.*seed|.*_")
 TOO_EXACT = "How far may two right programs be apart?"
+INVERTED = Problem(
+    "answer-inverted",
+    "What is compared here agrees, and then your test says no.",
+    "Which answer does a version deserve where the two sides agree?",
+)
+AND_NAN = "What is every comparison with nan?"
+MUST_AGREE = "How far apart may they be, and how many of the numbers must agree?"
+WHICH_INPUTS = "Which inputs, sizes or parameters would make them differ?"
+LARGER, SMALLER = (ast.Gt, ast.GtE), (ast.Lt, ast.LtE)
 
 
 def two_sides(frame: FrameType, number: int) -> Problem:
@@ -27,17 +39,74 @@ def two_sides(frame: FrameType, number: int) -> Problem:
 
     The name is too-exact where they differ by no more than two right programs may.
     """
+    tree, before = tree_of(frame.f_code)
+    only = nothing_else(decided(tree, number - before))
+    inverted = False
+    again = recomputed(frame, comparisons(frame.f_code, number))
+    for comparison, held, values in again:
+        if held == asks_apart(comparison):
+            return sides_seen(*values)
+        inverted = inverted or comparison in only
+    return INVERTED if inverted else Problem("", "")
+
+
+def recomputed(
+    frame: FrameType, compared: list[tuple[ast.expr, ast.expr, ast.expr]]
+) -> Iterator[tuple[ast.expr, bool, list]]:
+    """Those that can be computed again: comparison, whether it holds, its two sides."""
     scope = {**frame.f_globals, **frame.f_locals}
-    seen = []
-    for comparison, *sides in comparisons(frame.f_code, number):
+    for comparison, *sides in compared:
         try:
             values = [value_of(side, scope) for side in sides]
-            seen.append((holds(comparison, scope), values))
+            held = holds(comparison, scope)
         except Exception:
             continue
-    failed = [values for held, values in seen if not held]
-    shown = failed or [values for _, values in seen]
-    return sides_seen(*shown[0]) if shown else Problem("", "")
+        yield comparison, held, values
+
+
+def asks_apart(comparison: ast.expr) -> bool:
+    """It asks whether two things differ: `a != b`, or an error above a small number."""
+    if not isinstance(comparison, ast.Compare):
+        return False
+    above, below = (isinstance(comparison.ops[0], k) for k in (LARGER, SMALLER))
+    limit = comparison.comparators[0] if above else comparison.left
+    number = getattr(limit, "value", None)
+    small = isinstance(number, float) and 0 < number <= SMALL
+    return isinstance(comparison.ops[0], ast.NotEq) or ((above or below) and small)
+
+
+def nothing_else(node: ast.AST | None) -> list[ast.AST]:
+    """What a statement decides by, without `return`, `not`, `if` and `.all()`."""
+    found = []
+    while node:
+        found.append(node)
+        inner = getattr(node, "operand", getattr(node, "value", None))
+        if isinstance(node, ast.Call) and called(node) in ("all", "any", "bool"):
+            inner = getattr(node.func, "value", node.args[0] if node.args else None)
+        node = inner if isinstance(inner, ast.expr) else None
+    return found
+
+
+def passing(frame: FrameType) -> Problem | None:
+    """What stood on the two sides of the comparison by which a test says yes."""
+    number = last_line(frame)
+    again = recomputed(frame, comparisons(frame.f_code, number))
+    for comparison, held, (left, right) in again:
+        if not held or not all(isinstance(x, Tensor | float) for x in (left, right)):
+            continue
+        where = line_at(frame.f_code, number)
+        if isinstance(comparison, ast.Compare):
+            return replace(sides_seen(left, right), name="", ask=None, where=where)
+        apart, size = distance(left, right)
+        if apart != apart:
+            return Problem("", "One of its sides holds nan there.", AND_NAN, where)
+        if apart > NEAR * (1 + size):
+            text = f"Its two sides differ there by up to {apart:.2g}."
+            return Problem("", text, MUST_AGREE, where)
+        if size and left.shape == right.shape:
+            text = "Its two sides agree there."
+            return Problem("", text, WHICH_INPUTS, where)
+    return None
 
 
 def holds(comparison: ast.expr, scope: dict[str, object]) -> bool:
@@ -87,6 +156,20 @@ def tree_of(code: CodeType) -> tuple[ast.AST, int]:
         return ast.parse(textwrap.dedent("".join(lines))), first - 1
     except (OSError, SyntaxError, ValueError, TypeError):
         return ast.Module([], []), 0
+
+
+def last_line(frame: FrameType) -> int:
+    """The line that ran last; where that is a `with`, the `return` inside of it.
+
+    Python comes back to the `with` when the block is left.
+    """
+    tree, before = tree_of(frame.f_code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.With) and node.lineno == frame.f_lineno - before:
+            inside = [x for x in ast.walk(node) if isinstance(x, ast.Return)]
+            if len(inside) == 1:
+                return before + inside[0].lineno
+    return frame.f_lineno
 
 
 def comparisons(

@@ -285,7 +285,7 @@ OTHERS = (
     (
         "gradient-inside",
         r"grad can be implicitly created|does not have a grad_fn",
-        "The answer asks for gradients itself.",
+        "Gradients are asked for here.",
         "Who asks for gradients, your part or who uses it?",
     ),
     (

@@ -21,12 +21,15 @@ from vit_encoder.check.hearing.errors import require_fit, unwritten
 from vit_encoder.check.hearing.exceptions import (
     innermost,
     line_at,
+    one_line,
     raised,
     shortened,
 )
 from vit_encoder.check.hearing.expressions import (
     assertion_of_a_tuple,
     compact,
+    last_line,
+    passing,
     two_sides,
 )
 from vit_encoder.check.hearing.guard import TimeUp, under_guard
@@ -61,6 +64,14 @@ KEEPS = Problem(
     "It keeps something from one version to the next.",
     "What is compared here, two versions or one version and what must be true of it?",
 )
+
+
+# What an exception asks where a test raised it, and no part.
+IN_A_TEST = {
+    "in-place-on-leaf": "Under which `with` may a parameter be overwritten?",
+    "dtypes-mixed": "Which dtype do the module's parameters have, and which the input?",
+    "gradient-inside": "Was the history recorded that `backward` follows?",
+}
 
 
 @dataclass
@@ -174,13 +185,13 @@ def lent(version: Callable) -> Callable:
 
             def forward(self, *args, **kwargs):
                 note("called", args, kwargs)
-                return note_result(super().forward(*args, **kwargs))
+                return noted(super().forward, args, kwargs)
 
         return Part
 
     def part(*args, **kwargs):
         note("called", args, kwargs)
-        return note_result(version(*args, **kwargs))
+        return noted(version, args, kwargs)
 
     return part
 
@@ -193,8 +204,13 @@ def note(what: str, args: tuple, kwargs: dict) -> None:
     NOTED.calls.append(f"It was {what} with {', '.join(given) or 'nothing'}.")
 
 
-def note_result(result: object) -> object:
-    """Keep what a version returned, and return it."""
+def noted(version: Callable, args: tuple, kwargs: dict) -> object:
+    """Call a version, and keep what it returned or raised."""
+    try:
+        result = version(*args, **kwargs)
+    except Exception as error:
+        NOTED.calls[-1] = f"{NOTED.calls[-1][:-1]} and raised {one_line(error)}"
+        raise
     NOTED.calls[-1] = f"{NOTED.calls[-1][:-1]} and returned {compact(result)}."
     return result
 
@@ -233,7 +249,7 @@ class Tracer:
 
     def where(self) -> str:
         """The line of the test that ran last."""
-        return line_at(self.frame.f_code, self.frame.f_lineno) if self.frame else ""
+        return line_at(self.frame.f_code, last_line(self.frame)) if self.frame else ""
 
 
 def opinion_of(test: Callable, version: Callable) -> Opinion:
@@ -254,6 +270,7 @@ def opinion_of(test: Callable, version: Callable) -> Opinion:
         opinion = Opinion("no", seen(failed_assertion, error))
     except BaseException as error:
         problem = raised(error, test)
+        problem = replace(problem, ask=IN_A_TEST.get(problem.name, problem.ask))
         where = problem.where or tracer.where()
         opinion = Opinion("no", replace(problem, where=where), stopped=True)
     return replace(opinion, calls="\n".join(calls))
@@ -271,7 +288,7 @@ def opinion_from(came: object, test: Callable, tracer: Tracer) -> Opinion:
         slip = seen(assertion_of_a_tuple, tracer.frame)
         if said == "silent" and not can_refuse(tracer.frame):
             slip = SAYS_NOTHING
-        return Opinion(said, slip)
+        return Opinion(said, slip, sides=seen(passing, tracer.frame))
     name, rule = "always-true", "all that is not empty"
     ask = "What would be empty or False here, and can it ever come back?"
     if isinstance(came, int | float | Tensor):
@@ -313,7 +330,7 @@ def refusal(frame: FrameType | None, number: int = 0) -> Problem:
     """
     if not frame:
         return Problem("", "")
-    number = number or frame.f_lineno
+    number = number or last_line(frame)
     where = line_at(frame.f_code, number)
     if not NOTED.calls:
         return replace(NEVER_CALLED, where=where)

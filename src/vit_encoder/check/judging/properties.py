@@ -8,6 +8,7 @@ A property of one part is a function that says what it saw by raising `Fails`:
 The others are made here, from the names of the questions that show them.
 """
 
+import difflib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -146,11 +147,15 @@ def refuses(name: str, taken: str, *questions: str, ask: str) -> Property:
             return
         came = trial.reply.problem
         got = came.text if came else "It gave a result."
-        text = f"For {trial.sizes()} a ValueError is expected. {got}"
+        text = f"For {trial.sizes()} a ValueError is expected."
+        if came and came.name == "error-returned":
+            raise Fails(f"{text} {got}", came.name, came.ask)
+        if came and not trial.reply.errors:  # it printed, or returned something odd
+            question = "Which word makes an error stop a function?"
+            raise Fails(f"{text} None was raised.", "wrong-error", question)
+        text = f"{text} {got}"
         if not came:
             raise Fails(text, taken)
-        if came.name == "error-returned":
-            raise Fails(text, came.name, came.ask)
         question = "Which error says that an argument has a value that does not fit?"
         raise Fails(text, "wrong-error", question)
 
@@ -180,11 +185,19 @@ def require_parameters(trial: Trial, optional: tuple[str, ...] = ()) -> None:
     ]
     if missing:
         shown = ", ".join(missing[:4]) + (", …" if len(missing) > 4 else "")
-        has = ", ".join([*trial.reply.parameters][:8]) or "none"
-        text = f"It has no {shown}. Its parameters are: {has}."
+        has = listed(trial.reply.parameters, near=missing)
+        text = f"It has no {shown}. Its parameters are: {has or 'none'}."
         raise Fails(text, "missing-parameters", "")
     if trial.reply.shared:
         raise one_and_the_same(*trial.reply.shared[0])
+
+
+def listed(names: Iterable[str], near: Iterable[str] = ()) -> str:
+    """Names in a row, at most eight. near: those that look like these come first."""
+    names = [*names]
+    likely = [n for one in near for n in difflib.get_close_matches(one, names, 2)]
+    names = [*dict.fromkeys([*likely, *names])]
+    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
 
 
 def one_and_the_same(first: str, second: str) -> Fails:
@@ -194,16 +207,22 @@ def one_and_the_same(first: str, second: str) -> Fails:
     return Fails(text, "shared-parameters", ask)
 
 
-def learns_no_more(name: str, question: str, *, ask: str) -> Property:
+def learns_no_more(question: str) -> Property:
     """There are not more numbers to learn than in the question's parameters."""
 
-    @each(name, (question,), ask)
+    @each(
+        "no other part is learned",
+        (question,),
+        "Which part of it did the task not ask for?",
+    )
     def test(trial: Trial) -> None:
         held = sum(map(math.prod, trial.reply.parameters.values()))
         wanted = sum(value.numel() for value in trial.question.parameters.values())
         if held > wanted:
-            has = ", ".join([*trial.reply.parameters][:16])
-            text = f"It has {held} numbers to learn, expected {wanted}, in: {has}."
+            known = trial.question.parameters
+            has = listed(n for n in trial.reply.parameters if n not in known)
+            text = f"It has {held} numbers to learn, expected {wanted}. "
+            text += f"Among them are: {has or listed(trial.reply.parameters)}."
             raise Fails(text, "extra-parameters")
 
     return test
@@ -416,7 +435,8 @@ def same_in_training(evaluated: str, *, core: bool = False) -> Property:
         trial = trials["in training"]
         if trials[evaluated].right() and not trial.right():
             dropped = not close(trial.output[0], trial.output[1])
-            text = "In training it gives other numbers."
+            p = trial.question.arguments.get("dropout", 0.0)
+            text = f"In training it gives other numbers, also with dropout {p:g}."
             raise Fails(text, "unasked-dropout" if dropped else "differs-in-training")
 
     return test
@@ -425,7 +445,7 @@ def same_in_training(evaluated: str, *, core: bool = False) -> Property:
 @each(
     "heads that do not divide the width are refused",
     ("heads that do not divide",),
-    "Where did the remainder go?",
+    "Can so many heads have equally many features? If not, who should be told?",
 )
 def UNEVEN_HEADS(trial: Trial) -> None:  # noqa: N802
     """Heads that do not divide the width stop a part.
@@ -434,7 +454,8 @@ def UNEVEN_HEADS(trial: Trial) -> None:  # noqa: N802
     inside, has one of its own.
     """
     if not trial.reply.problem:
-        raise Fails(f"It gave a result for {trial.sizes()}.", "remainder-dropped")
+        text = f"It gave a result, not an error, for {trial.sizes()}."
+        raise Fails(text, "remainder-dropped")
 
 
 EDGES = (

@@ -73,7 +73,8 @@ class Trial:
         text = f"It returned a tensor of shape {shapes}, for {self.sizes()}."
         without_ones = [size for size in expected.shape if size != 1]
         if got.ndim < expected.ndim and list(got.shape) == without_ones:
-            return Problem("axis-squeezed", f"{text} Axes of size 1 are gone.")
+            ask = "Which axes does `squeeze()` remove if you name none?"
+            return Problem("axis-squeezed", f"{text} Axes of size 1 are gone.", ask)
         return Problem("wrong-shape", text)
 
     @property
