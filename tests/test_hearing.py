@@ -999,6 +999,24 @@ REJECTS = {  # the slip, or "" → the lines of a test, and words of the report
             "Its two sides are each a tensor (9,), and differ by up to",
         ),
         ("part(torch.ones(1))\n    return False", "line 4, in `test`: return False"),
+        (
+            "with torch.no_grad():\n        x = torch.ones(3)\n"
+            "        return torch.equal(part(x), x)",
+            "line 5, in `test`: return torch.equal(part(x), x)",
+        ),
+        (
+            "try:\n        part(None)\n    except TypeError:\n        return False",
+            "It was called with None and raised TypeError: unsupported operand",
+        ),
+        (  # the claim that fails cannot be computed again
+            f"{X_3}\n    return part(x)[0] == 2 and next(iter([False]))",
+            "line 4, in `test`: return part(x)[0] == 2 and",
+        ),
+    ],
+    "answer-inverted": [
+        (f"{X_3}\n    return not torch.allclose(part(x), 2 * x)", "agrees, and then"),
+        (f"{X_3}\n    return bool((part(x) - 2 * x).abs().max() > 1e-4)", "agrees"),
+        (f"{X_3}\n    if part(x)[0] == 2:\n        return False", "agrees, and then"),
     ],
     "too-exact": [
         (
@@ -1039,6 +1057,18 @@ ACCEPTS = {
         (
             "torch.testing.assert_close(part(torch.zeros(3)), torch.zeros(3))",
             "It is three times x.",
+        ),
+        (
+            f"{X_3}\n    return torch.allclose(part(x), 2 * x, atol=9)",
+            "Its two sides differ there by up to 3.\nCell 3, line 4, in `test`: return",
+        ),
+        (
+            f"{X_3}\n    return torch.allclose(part(0 * x - 1), part(-x / x))",
+            "Its two sides agree there.",
+        ),
+        (
+            f"{X_3}\n    return bool((2 * x - part(x)).max() < 1e-4)",
+            "Its two sides are -1 and 0.0001.",
         ),
     ],
     "test-says-nothing": [("part(torch.ones(3))", "neither returned a value nor")],

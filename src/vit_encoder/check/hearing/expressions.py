@@ -7,7 +7,6 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator
-from dataclasses import replace
 from types import CodeType, FrameType, FunctionType
 
 import torch
@@ -30,7 +29,10 @@ INVERTED = Problem(
 )
 AND_NAN = "What is every comparison with nan?"
 MUST_AGREE = "How far apart may they be, and how many of the numbers must agree?"
-WHICH_INPUTS = "Which inputs, sizes or parameters would make them differ?"
+WHICH_INPUTS = (
+    "Which inputs, sizes or parameters would make them differ? If none would: what "
+    "else is true of right versions alone?"
+)
 LARGER, SMALLER = (ast.Gt, ast.GtE), (ast.Lt, ast.LtE)
 
 
@@ -96,7 +98,8 @@ def passing(frame: FrameType) -> Problem | None:
             continue
         where = line_at(frame.f_code, number)
         if isinstance(comparison, ast.Compare):
-            return replace(sides_seen(left, right), name="", ask=None, where=where)
+            text = f"Its two sides are {compact(left)} and {compact(right)}."
+            return Problem("", text, None, where)
         apart, size = distance(left, right)
         if apart != apart:
             return Problem("", "One of its sides holds nan there.", AND_NAN, where)
