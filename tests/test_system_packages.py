@@ -60,7 +60,7 @@ def test_others_are_told_the_command(machine):
     machine.root = False
     said = refusal()
     assert said.startswith("Missing: bubblewrap, setpriv, Chromium, git, Java. ")
-    command = "sudo apt-get install bubblewrap util-linux chromium git default-jre"
+    command = "sudo apt-get install bubblewrap util-linux chromium-headless-shell git "
     assert command in said
     assert machine.apt == []
 

@@ -53,10 +53,11 @@ BUBBLEWRAP = Program("bubblewrap", ("bwrap",), "bubblewrap")
 CHROMIUM = Program(
     "Chromium",
     (
-        *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
+        *("chromium-headless-shell", "chromium", "chromium-browser"),
+        *("google-chrome", "google-chrome-stable"),
         "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     ),
-    "chromium",
+    "chromium-headless-shell",
     ubuntu=CHROME,
 )
 GIT = Program("git", ("git",), "git")

@@ -595,7 +595,7 @@ def first_wrong(
 
 @holds(
     "every layer agrees, one after the other",
-    "What does this layer read, and to what is its output added?",
+    "What does this layer read, what does it compute, and what is that added to?",
     core=True,
 )
 def layers_agree(trials: Trials) -> None:

@@ -107,6 +107,16 @@ WIRING = edits(
         GITHUB + "pytorch/pytorch/issues/61165",
     ),
     edit(
+        "halves-exchanged",
+        {
+            ATTENDED: "x = x + self.mlp(self.norm1(x))\n"
+            "        attended = self.attn(self.norm2(x))",
+            LAST: "return x",
+        },
+        "The MLP comes first, with the first norm, and the attention second.",
+        "Which of the two halves does equation 2 name?",
+    ),
+    edit(
         "norm-on-the-first-skip",
         NORM_ON_THE_SKIP[0],
         "The first skip carries the normalised tokens; the second is as it should be.",

@@ -79,8 +79,8 @@ FUNCTION = edits(
     edit(
         "epsilon-outside-root",
         {ROOT: "(torch.sqrt(variance) + eps)"},
-        "A token of usual size comes out right. One with a tiny spread comes out too "
-        "large, and the gradient of a constant token is nan.",
+        "With the usual small ε, tokens of usual size come out right. One with a tiny "
+        "spread comes out too large, and the gradient of a constant token is nan.",
         "What is the slope of a square root at 0?",
         GITHUB + "pyg-team/pytorch_geometric/pull/2917",
     ),
@@ -126,7 +126,7 @@ FUNCTION = edits(
     edit(
         "epsilon-subtracted",
         {"variance + eps": "variance - eps"},
-        "A token of usual size comes out right. A constant token gives nan.",
+        "With an ε as small as usual only a constant token shows it: it gives nan.",
         "Which sign keeps the number under the root above 0 for every token?",
         ARTICLE,
     ),
@@ -848,7 +848,7 @@ def default_is_that_of_vit(trials: Trials) -> None:
 
 @holds(
     "gain and bias are learned",
-    "How does a module know which of its tensors are to be trained?",
+    "Where and when are tensors made, so that a module knows and trains them?",
     core=True,
 )
 def has_gain_and_bias(trials: Trials) -> None:
@@ -1041,7 +1041,7 @@ TEST_EPSILON = BreakIt(
         *("epsilon-outside-root", "epsilon-subtracted"),
         *("no-epsilon", "epsilon-ignored"),
     ),
-    ask="Which tokens have a variance that is not large beside epsilon?",
+    ask="What must come out for your token and your ε? Does your test ask for that?",
 )
 (BUG,) = named(FUNCTION, "variance-over-image")
 

@@ -384,8 +384,8 @@ OWN = edits(
             DROPPED: f"F.dropout({BENT}, self.dropout)",
             LAST: "F.dropout(self.fc2(x), self.dropout)",
         },
-        "Dropout works in evaluation too: F.dropout drops unless it is told not to.",
-        "Who tells a function that training is over?",
+        "Dropout works in evaluation, too.",
+        "Who tells your dropout, in each call, whether this is training?",
         GITHUB + "delip/PyTorchNLPBook/issues/28",
     ),
     edit(
@@ -451,7 +451,7 @@ OWN = edits(
         "dropout-ignored",
         {DROPPED: BENT, LAST: "self.fc2(x)"},
         "Nothing is dropped in training, whatever it was built with.",
-        "Where does the number go that the module was built with?",
+        "What must your dropout know beside the p that the module was built with?",
         GITHUB + "isaaccorley/mlp-mixer-pytorch/issues/2",
     ),
 )

@@ -786,7 +786,7 @@ def refuses_no_right_sizes(question: str) -> Property:
 
     @holds(
         "heads that divide the width are taken",
-        "Which of the two must divide the other, and what is the remainder then?",
+        "Which axis of x is dealt out to the heads, and what must divide its length?",
         core=True,
     )
     def test(trials: Trials) -> None:
@@ -843,6 +843,11 @@ def has_projections(trials: Trials) -> None:
         raise shows(LAYER, betrayed)
     if reply.problem:
         raise Fails.because(trial.problem())
+    many = [n for n in missing if f"{n}.0.weight" in reply.parameters]
+    if many:
+        text = f"`{many[0]}` holds several layers. Expected is one, for all heads."
+        ask = "Which rows of one large weight would belong to head 0?"
+        raise Fails(text, "layer-for-each-head", ask)
     has = listed(reply.parameters, near=missing)
     text = (
         f"It has no {', '.join(missing)}. Expected are the parts `query`, `key` "

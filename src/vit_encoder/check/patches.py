@@ -787,7 +787,7 @@ def from_which_patch(got: Tensor, right: Tensor) -> Tensor:
 @each(
     "the values of a patch come as channel, row, column",
     RANDOM,
-    "Read the values of one patch aloud. Which index changes fastest?",
+    "Read the values of a patch aloud. Which index changes fastest, which slowest?",
     core=True,
 )
 def has_order_of_convolution(trial: Trial) -> None:

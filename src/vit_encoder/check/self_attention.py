@@ -302,6 +302,12 @@ TRANSTRACK = GITHUB + "594422814/TransformerTrack/issues/33"
 SELF_ATTENTION = edits(
     SelfAttention,
     edit(
+        "values-added",
+        {"return output": "return output + v"},
+        "Each token's own value is added once more to what attention gives.",
+        "Which layer of the ViT has a residual connection: this one?",
+    ),
+    edit(
         "no-projections",
         {THREE: "x, x, x"},
         "The input itself serves as queries, keys and values; nothing is learned.",

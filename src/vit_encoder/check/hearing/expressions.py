@@ -42,13 +42,19 @@ def two_sides(frame: FrameType, number: int) -> Problem:
     The name is too-exact where they differ by no more than two right programs may.
     """
     tree, before = tree_of(frame.f_code)
-    only = nothing_else(decided(tree, number - before))
+    claimed = [*claims(tree, decided(tree, number - before))]
+    joined = [node.op for node in claimed if isinstance(node, ast.BoolOp)]
+    if any(isinstance(how, ast.Or) for how in joined):
+        return Problem("", "")  # one of the two may fail and the whole still hold
+    alone = not joined
     inverted = False
     again = recomputed(frame, comparisons(frame.f_code, number))
     for comparison, held, values in again:
+        if comparison not in claimed:
+            continue
         if held == asks_apart(comparison):
             return sides_seen(*values)
-        inverted = inverted or comparison in only
+        inverted = alone
     return INVERTED if inverted else Problem("", "")
 
 
@@ -77,16 +83,21 @@ def asks_apart(comparison: ast.expr) -> bool:
     return isinstance(comparison.ops[0], ast.NotEq) or ((above or below) and small)
 
 
-def nothing_else(node: ast.AST | None) -> list[ast.AST]:
-    """What a statement decides by, without `return`, `not`, `if` and `.all()`."""
-    found = []
+def claims(tree: ast.AST, node: ast.AST | None) -> Iterator[ast.AST]:
+    """What a statement decides by, below `return`, `if`, `not`, `and` and `.all()`."""
     while node:
-        found.append(node)
+        yield node
         inner = getattr(node, "operand", getattr(node, "value", None))
-        if isinstance(node, ast.Call) and called(node) in ("all", "any", "bool"):
-            inner = getattr(node.func, "value", node.args[0] if node.args else None)
+        if isinstance(node, ast.Assert):
+            inner = node.test
+        elif isinstance(node, ast.Name):
+            inner = assigned(tree, node.id)
+        elif isinstance(node, ast.Call) and called(node) in ("all", "any", "bool"):
+            inner = node.args[0] if node.args else getattr(node.func, "value", None)
+        elif isinstance(node, ast.BoolOp):
+            for one in node.values:
+                yield from claims(tree, one)
         node = inner if isinstance(inner, ast.expr) else None
-    return found
 
 
 def passing(frame: FrameType) -> Problem | None:

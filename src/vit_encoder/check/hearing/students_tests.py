@@ -35,7 +35,7 @@ from vit_encoder.check.hearing.expressions import (
 from vit_encoder.check.hearing.guard import TimeUp, under_guard
 
 FEW = 2  # calls of a version that a message shows
-WHICH_NAME = "Which name does your test call, and which one is its argument?"
+WHICH_NAME = "Which line of your test runs the version that it is given?"
 CHANCE = Problem(
     "depends-on-chance",
     "Asked again, it accepts the same version.",
@@ -70,6 +70,7 @@ KEEPS = Problem(
 IN_A_TEST = {
     "in-place-on-leaf": "Under which `with` may a parameter be overwritten?",
     "dtypes-mixed": "Which dtype do the module's parameters have, and which the input?",
+    "number-for-tensor": "How is a tensor made that holds such numbers?",
     "gradient-inside": "Was the history recorded that `backward` follows?",
 }
 

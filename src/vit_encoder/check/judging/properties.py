@@ -255,7 +255,10 @@ def shows(misconceptions: Iterable[Misconception], name: str) -> Fails:
 # What every part has, with the names of the questions that show it.
 
 
-@holds("equal questions get equal answers", "Where do random numbers enter?")
+@holds(
+    "equal questions get equal answers",
+    "Where do random numbers enter, and is any layer made anew in each call?",
+)
 def REPEATS(trials: Trials) -> None:  # noqa: N802, a constant as the others are
     """The same question, asked twice."""
     first, second = (trials[n].reply.outputs for n in ("float32", "float32 again"))
@@ -436,7 +439,8 @@ def same_in_training(evaluated: str, *, core: bool = False) -> Property:
         if trials[evaluated].right() and not trial.right():
             dropped = not close(trial.output[0], trial.output[1])
             p = trial.question.arguments.get("dropout", 0.0)
-            text = f"In training it gives other numbers, also with dropout {p:g}."
+            gives = "other numbers" if trial.output.any() else "nothing but 0"
+            text = f"In training it gives {gives}, also with dropout {p:g}."
             raise Fails(text, "unasked-dropout" if dropped else "differs-in-training")
 
     return test
