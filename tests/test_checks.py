@@ -231,7 +231,7 @@ def test_a_parameter_of_another_shape_gets_its_own_question():
 def test_layers_made_in_forward_show_as_random_numbers():
     report = check(MODULE, bank.LayersMadeInForward)
     assert report.misconceptions == ("not-deterministic", "device-fixed")
-    assert "Question: Where do random numbers enter?" in report.message
+    assert "Question: Where do random numbers enter, and is" in report.message
 
 
 def test_images_that_are_mixed_are_shown():

@@ -184,11 +184,9 @@ def test_wrong_input_is_named(x, error, words):
 
 # The wrong versions.
 
-LOADED = {  # right numbers once weights are loaded; wrong in how the blocks are made
-    "copies-of-one-block",
-    "plain-list-of-blocks",
-    "dropout-not-passed-on",
-}
+# Right numbers once weights are loaded; wrong in how blocks are made, or in dropout.
+LOADED = {"copies-of-one-block", "plain-list-of-blocks", "dropout-not-passed-on"}
+LOADED |= {"dropout-before-the-blocks", "dropout-at-the-end", "eval-in-forward"}
 
 
 OF_THE_SAME_FORM = [  # which can hold the parameters of a right one

@@ -131,9 +131,8 @@ SPLIT = edits(
     edit(
         "heads-overlap",
         {
-            "return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)": "width = "
-            "x.shape[-1] // num_heads\n    return x.unfold(-1, width, 1)"
-            "[:, :, :num_heads].transpose(1, 2)"
+            "x.unflatten(-1, (num_heads, -1))": "x.unfold("
+            "-1, x.shape[-1] // num_heads, 1)[:, :, :num_heads]"
         },
         "Head i begins at feature i, so that heads share features.",
         "How far apart are the first features of two heads?",
