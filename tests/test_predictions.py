@@ -857,14 +857,14 @@ SPOILT = {  # exercise, where, what, words of the message
         "has 3 numbers, and `numbers` names 2",
     ),
     "no ask": (ONE_QUERY, ["numbers", 0], "a weight", "`ask` is missing for a weight"),
-    "short": (ONE_QUERY, ["wrong", 0, "numbers"], [1, 2], "no-scale has 2 numbers"),
+    "short": (ONE_QUERY, ["wrong", 0, "numbers"], [1, 2], "has 2 numbers, and"),
     "right": (
         ONE_QUERY,
         ["wrong", 0, "numbers"],
         [None, 0.75, None],
         "of the solution",
     ),
-    "same": (ONE_QUERY, ["wrong", 1, "numbers"], [0.1, 0.9, 7.6], "have the same"),
+    "same": (ONE_QUERY, ["wrong", 2, "numbers"], [0.1, 0.9, 7.6], "have the same"),
     "claims": (AUDIT, ["claims", "end"], None, "has not the claims of its options"),
     "words": (
         AUDIT,
