@@ -162,12 +162,14 @@ class Witness(threading.Thread):
 
     def __init__(self):
         super().__init__(daemon=True)
+        self.before = set(psutil.Process().children(recursive=True))
         self.seen: set[psutil.Process] = set()
         self.over = threading.Event()
 
     def run(self):
         while not self.over.wait(0.1):
-            self.seen.update(psutil.Process().children(recursive=True))
+            now = set(psutil.Process().children(recursive=True))
+            self.seen |= now - self.before
 
     def without_helper(self) -> list[psutil.Process]:
         """All of them, but for a helper that stays with the tests."""
