@@ -117,8 +117,11 @@ def passing(frame: FrameType) -> Problem | None:
         if apart > NEAR * (1 + size):
             text = f"Its two sides differ there by up to {apart:.2g}."
             return Problem("", text, MUST_AGREE, where)
-        if size and left.shape == right.shape:
-            text = "Its two sides agree there."
+        tensors = isinstance(left, Tensor) and isinstance(right, Tensor)
+        if tensors and left.shape == right.shape and left.numel():
+            text = (
+                "Its two sides agree there." if size else "Its two sides are 0 there."
+            )
             return Problem("", text, WHICH_INPUTS, where)
     return None
 

@@ -210,7 +210,8 @@ def noted(version: Callable, args: tuple, kwargs: dict) -> object:
     try:
         result = version(*args, **kwargs)
     except Exception as error:
-        NOTED.calls[-1] = f"{NOTED.calls[-1][:-1]} and raised {one_line(error)}"
+        said = shortened(one_line(error))
+        NOTED.calls[-1] = f"{NOTED.calls[-1][:-1]} and raised {said}"
         raise
     NOTED.calls[-1] = f"{NOTED.calls[-1][:-1]} and returned {compact(result)}."
     return result
