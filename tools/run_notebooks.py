@@ -26,8 +26,13 @@ FOLDERS = ("chapters", "solutions", "exercises")
 AT_ONCE = 2  # as many notebooks run
 CPU_BUDGET = 60  # seconds a notebook; the run fails at twice as much
 MEMORY_BUDGET = 2000  # MB of resident memory; likewise
-# No plugin but nbval's, and no threads beside the notebooks that run at the same time.
-ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "OMP_NUM_THREADS": "1"}
+# No plugin but nbval's, no threads beside the notebooks that run at the same time, and
+# no progress bar, which says something else each time.
+ALONE = {
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    "OMP_NUM_THREADS": "1",
+    "TQDM_DISABLE": "1",
+}
 PACKAGES = ("torch", "numpy", "matplotlib", "ipython", "ipykernel", "ipywidgets")
 
 

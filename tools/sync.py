@@ -398,6 +398,7 @@ def execute(path: Path, notebook: NotebookNode, package: dict[str, str]) -> None
         probe = Path(folder) / "run" / "probe.json"
         probe.parent.mkdir()
         settings = {"IPYTHONDIR": start_up(Path(folder)), "NOTEBOOK_PROBE": str(probe)}
+        settings["TQDM_DISABLE"] = "1"  # a progress bar is for those who wait
         try:
             client.execute(env=os.environ | settings)
         except CellExecutionError as error:

@@ -28,6 +28,10 @@ MEAN, STD = 0.2860, 0.3530
 SUBSET = Path(__file__).parent / "data" / "fashion_mnist.png"
 SUBSET_LABELS = SUBSET.with_name("fashion_mnist_labels.npy")
 SUBSET_SIZES = (4000, 1000, 1000)  # training, validation, test
+SUBSET_CHECKSUMS = (  # SHA-256 of the pixels and of the labels, as bytes
+    "62191a24d078c72520665602dc8613cbeba666190b48900f4a15df4410f7c039",
+    "ba2d99c06fc11403a3175c7fd14c2cab06489fe12aa58969bc2990bf3579c259",
+)
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 TORCHVISION = Path("~/.cache/vit-encoder/FashionMNIST/raw").expanduser()
 # SHA-256 of the content. Who compressed it is no matter.
@@ -122,15 +126,24 @@ def _subset() -> Splits:
     """The part that ships: a picture with 100 images in a row, and their labels."""
     try:
         with Image.open(SUBSET) as picture:
-            pixels = torch.from_numpy(np.array(picture))  # (rows · 28, 100 · 28)
-        labels = torch.from_numpy(np.load(SUBSET_LABELS)).long()
+            pixels = np.array(picture)  # (rows · 28, 100 · 28)
+        labels = np.load(SUBSET_LABELS)
+        grid = torch.from_numpy(pixels).unflatten(0, (-1, 28)).unflatten(2, (-1, 28))
+        images = grid.transpose(1, 2).flatten(0, 1).unsqueeze(1)  # (count, 1, 28, 28)
+        for array, wanted in zip(
+            (images.numpy(), labels), SUBSET_CHECKSUMS, strict=True
+        ):
+            found = hashlib.sha256(array.tobytes()).hexdigest()
+            if found != wanted:
+                raise ValueError(
+                    f"SHA-256 {wanted[:12]}… was expected, got {found[:12]}…"
+                )
     except (OSError, ValueError) as error:
-        raise type(error)(
+        raise ValueError(
             f"expected the course's part of Fashion-MNIST in {SUBSET.parent}: {error}. "
             "Install the package vit_encoder again."
         ) from error
-    pixels = pixels.unflatten(0, (-1, 28)).unflatten(2, (-1, 28))  # (rows, 28, 100, 28)
-    images = pixels.transpose(1, 2).flatten(0, 1).unsqueeze(1)  # (count, 1, 28, 28)
+    labels = torch.from_numpy(labels).long()
     parts = zip(images.split(SUBSET_SIZES), labels.split(SUBSET_SIZES), strict=True)
     source = "the part of Fashion-MNIST that ships with the course"
     return Splits(*(_labelled(*part) for part in parts), source)

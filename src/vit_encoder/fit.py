@@ -227,8 +227,8 @@ class _Run:
             recipe, per_epoch = state["recipe"], state["per_epoch"]
         except Exception as error:  # what a damaged file raises is torch's affair
             raise CheckpointError(
-                f"expected a checkpoint in {file}, and it cannot be read ({error}). "
-                "Remove it, or give another name."
+                f"expected a checkpoint of `fit` in {file}; it is damaged, or another "
+                "file. Remove it, or give another name."
             ) from error
         mine = asdict(self.recipe) | {"batches an epoch": self.per_epoch}
         theirs = recipe | {"batches an epoch": per_epoch}
