@@ -218,7 +218,9 @@ def test_checkpoint_of_another_model_is_refused(data, tmp_path):
 def test_damaged_checkpoint_is_refused_and_kept(data, tmp_path, content):
     file = tmp_path / "run.pt"
     file.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"it is damaged, or another file\. Remove it"):
+    with pytest.raises(
+        CheckpointError, match=r"it is damaged, or another file\. Remove it"
+    ):
         trained(data, checkpoint=file)
     assert file.read_bytes() == content
 
