@@ -12,7 +12,7 @@ from tests.bank.variants import variants
 from torch import nn
 
 import vit_encoder
-from vit_encoder import Encoder, EncoderBlock, LayerNorm, PatchEmbedding, patchify
+from vit_encoder import Encoder, EncoderBlock, PatchEmbedding, patchify
 
 # Right designs of the classifier.
 
@@ -44,10 +44,7 @@ class Model(nn.Module):
 
     def forward(self, images):
         tokens = self.encoder(self.embedding(images))
-        if self.pool == "mean":
-            vector = tokens[:, 1:].mean(1)
-        else:
-            vector = tokens[:, 0]
+        vector = tokens[:, 1:].mean(1) if self.pool == "mean" else tokens[:, 0]
         if self.pre_logits:
             vector = self.pre_logits(vector).tanh()
         return self.head(vector)
@@ -151,11 +148,7 @@ def model(*changes):
     return variants(Model, *changes)
 
 
-VECTOR = """        if self.pool == "mean":
-            vector = tokens[:, 1:].mean(1)
-        else:
-            vector = tokens[:, 0]
-"""
+VECTOR = 'tokens[:, 1:].mean(1) if self.pool == "mean" else tokens[:, 0]'
 MEAN, FIRST, RETURN = "tokens[:, 1:].mean(1)", "tokens[:, 0]", "self.head(vector)"
 TANH, NORM = "self.pre_logits(vector).tanh()", "self.encoder.norm"
 PATCHES = "PatchEmbedding(image_size, patch_size, 1, dim)"
@@ -186,14 +179,13 @@ WRONG_CLASSIFIER = {
     "divided-by-all-tokens": model({MEAN: "tokens[:, 1:].sum(1) / len(tokens[0])"}),
     "last-token-read": model({FIRST: "tokens[:, -1]"}),
     "pools-swapped": model({'self.pool == "mean"': 'self.pool != "mean"'}),
-    "class-token-always": model({VECTOR: "        vector = tokens[:, 0]\n"}),
+    "class-token-always": model({VECTOR: "tokens[:, 0]"}),
     "softmax-in-the-model": model({RETURN: "F.softmax(self.head(vector), 1)"}),
     "log-softmax-in-the-model": model(
         {RETURN: "self.head(vector).softmax(-1).log()"},
     ),
     "no-tanh": model({TANH: "self.pre_logits(vector)"}),
-    "normalised-again": model({RETURN: f"self.head({NORM}(vector))"})[:0]
-    + model({VECTOR: f"{VECTOR}        vector = {NORM}(vector)\n"}),
+    "normalised-again": model({VECTOR: f"{NORM}({VECTOR})"}),
     "encoder-left-out": model({"self.encoder(self": "(self"}),
     "any-pool-taken": model({"            raise ValueError(pool)": "            pass"}),
     "wrong-error": model({"ValueError(pool)": "TypeError(pool)"}),
@@ -218,10 +210,7 @@ WRONG_CLASSIFIER = {
     "not-deterministic": model({RETURN: "self.head(F.dropout(vector, 0.1))"}),
     "wrong-dtype": model({RETURN: "self.head(vector).argmax(-1)"}),
     "returns-none": model({"return self.head": "self.head"}),
-    "reference-used": [InheritedViT, vit_encoder.VisionTransformer],
-    "input-changed": model(
-        {"tokens = self": "images -= images.mean()\n        tokens = self"}
-    )[:0],
+    "reference-used": [InheritedViT],
 }
 NAMELESS_CLASSIFIER = [
     TokensOfPatches,
@@ -256,8 +245,8 @@ def lazily(model, weight_decay):
         )
 
     return (
-        dict(params=some(False), weight_decay=0.0),
-        dict(params=some(True), weight_decay=weight_decay),
+        {"params": some(False), "weight_decay": 0.0},
+        {"params": some(True), "weight_decay": weight_decay},
     )
 
 
@@ -286,8 +275,9 @@ RIGHT_GROUPS = [by_layers, lazily, one_group_each, three_groups]
 
 def grouped(model, weight_decay):
     decayed, kept = [], []
-    for name, p in model.named_parameters():
-        if not p.requires_grad:
+    named = model.named_parameters()
+    for name, p in named:
+        if not p.requires_grad or not name:
             continue
         if p.dim() == 2:
             decayed.append(p)
@@ -310,21 +300,10 @@ WRONG_GROUPS = {
     "groups-swapped": variants(grouped, {TWO: "p.dim() != 2"}),
     "default-left-on": variants(grouped, {', "weight_decay": 0.0': ""}),
     "nothing-decays": variants(grouped, {TWO: "False"}),
-    "frozen-kept": variants(
-        grouped, {"        if not p.requires_grad:\n            continue\n": ""}
-    ),
-    "in-no-group": variants(
-        grouped,
-        {
-            "        else:\n            kept": "        elif 'norm' in name:\n            kept"
-        },
-    ),
-    "in-two-groups": variants(
-        grouped,
-        {
-            "        else:\n            kept": "        if p.dim() != 3:\n            kept"
-        },
-    ),
+    "frozen-kept": variants(grouped, {"not p.requires_grad or ": ""}),
+    "in-no-group": variants(grouped, {"        else:": "        elif 'norm' in name:"}),
+    "matrices-in-both": variants(grouped, {"        else:": "        if len(p):"}),
+    "in-two-groups": variants(grouped, {"kept.append(p)": "kept.extend([p, p])"}),
     "wrong-type": [
         lambda model, weight_decay: torch.optim.AdamW(model.parameters()),
         lambda model, weight_decay: list(model.parameters()),
@@ -400,11 +379,8 @@ WRONG_SCHEDULE = {
     "reference-used": [vit_encoder.warm_up_cosine],
 }
 NAMELESS_SCHEDULE = variants(
-    by_sines,
-    {FALL: f"0.1 + 0.9 * {FALL}"},
-    {RISE: f"({RISE}) ** 2"},
-    {RISE: "1.0"},
-)[:2]
+    by_sines, {FALL: f"0.1 + 0.9 * {FALL}"}, {RISE: f"({RISE}) ** 2"}
+)
 
 # The smoothed loss.
 
@@ -433,7 +409,7 @@ def in_two_losses(logits, labels, smoothing):
 
 def image_by_image(logits, labels, smoothing):
     losses = []
-    for x, y in zip(logits, labels):
+    for x, y in zip(logits, labels, strict=True):
         logs = torch.log_softmax(x, 0)
         right = logs.index_select(0, y[None])[0]
         losses.append(-(1 - smoothing) * right - smoothing * logs.mean())
@@ -489,10 +465,7 @@ WRONG_LOSS = {
     ),
     "exp-of-large-logits": variants(scattered, {"logits.amax(1, keepdim=True)": "0"}),
     "sign-turned": variants(from_targets, {"-(targets": "(targets"}),
-    "logarithm-to-base-2": variants(
-        from_targets, {"logits.log_softmax(1)": "logits.softmax(1).log2()"}
-    )[:0],
-    "wrong-shape": variants(from_targets, {SUM: ".sum(0)"}),
+    "no-single-number": variants(from_targets, {SUM: ".sum(0)"}),
     "number-returned": variants(from_targets, {SUM: f"{SUM}.item()"}),
     "gradient-cut": variants(
         from_targets, {"logits.log_softmax(1)": "logits.detach().log_softmax(1)"}
@@ -500,12 +473,10 @@ WRONG_LOSS = {
     "device-fixed": variants(
         scattered,
         {
-            "torch.full_like(logits, smoothing / K)": "torch.full((B, K), smoothing / K, dtype=logits.dtype)"
+            "torch.full_like(logits, smoothing / K)": "smoothing / K * "
+            "torch.ones((B, K), dtype=logits.dtype)"
         },
     ),
-    "computed-in-float32": variants(
-        from_targets, {"-(targets * logits.": "-(targets.float() * logits.float()."}
-    )[:0],
     "built-in-used": [built_in, layer, negative_log_likelihood],
     "returns-none": variants(from_targets, {"return -": "-"}),
 }
@@ -533,7 +504,7 @@ def weighted(model, images, labels, size):
 def divided_at_the_end(model, images, labels, size):
     model.zero_grad()
     total = 0.0
-    for x, y in zip(images.split(size), labels.split(size)):
+    for x, y in zip(images.split(size), labels.split(size), strict=True):
         loss = F.cross_entropy(model(x), y, reduction="sum")
         loss.backward()
         total += float(loss)
@@ -546,12 +517,12 @@ def by_autograd(model, images, labels, size):
     parameters = list(model.parameters())
     sums = [torch.zeros_like(p) for p in parameters]
     losses = []
-    for x, y in zip(images.split(size), labels.split(size)):
+    for x, y in zip(images.split(size), labels.split(size), strict=True):
         each = F.cross_entropy(model(x), y, reduction="none")
         losses.append(each.detach())
         found = torch.autograd.grad(each.sum(), parameters)
-        sums = [a + b for a, b in zip(sums, found)]
-    for p, total in zip(parameters, sums):
+        sums = [a + b for a, b in zip(sums, found, strict=True)]
+    for p, total in zip(parameters, sums, strict=True):
         p.grad = total / len(images)
     return torch.cat(losses).mean().item()
 
@@ -570,7 +541,7 @@ def all_at_once(model, images, labels, size):
 def parts(model, images, labels, size):
     model.zero_grad()
     total, count = 0.0, 0
-    for x, y in zip(images.split(size), labels.split(size)):
+    for x, y in zip(images.split(size), labels.split(size), strict=True):
         loss = F.cross_entropy(model(x), y)
         (loss * len(x) / len(images)).backward()
         total += loss.item() * len(x)

@@ -605,7 +605,8 @@ LOSS = edits(
     edit(
         "log-of-softmax",
         {LOGS: "logits.softmax(dim=-1).log()"},
-        "Large logits give infinity: softmax rounds to 0, and its logarithm is taken.",
+        "Logits that lie far apart give infinity: softmax rounds to 0, and its "
+        "logarithm is taken.",
         UNSTABLE,
         GITHUB + "tensorflow/models/pull/181",
     ),
@@ -1014,7 +1015,7 @@ def call_with_labels(answer: Callable, inputs: list, _parameters: dict) -> objec
     text = f"It returned a tensor of shape {tuple(loss.shape)}, expected one number, "
     text += f"for logits of shape {tuple(logits.shape)}."
     ask = "Over which axes must be averaged so that one number is left?"
-    raise ProblemError("wrong-shape", text, ask)
+    raise ProblemError("no-single-number", text, ask)
 
 
 class Watched(nn.Module):
@@ -1236,7 +1237,8 @@ def loss_questions(seed: int) -> list[Question]:
     normal = Normal(seed)
     x, labels = 2 * normal(4, 7), small([3, 0, 6, 3])[0]
     common = (x, labels, 0.1)
-    large = small([900, 0, -900], [0, 500, 100]).float()
+    apart = small([0, -900, -300], [-500, 0, -120]).float()
+    large = small([900, 899, 898], [500, 502, 501]).float()
     square = (2 * normal(5, 5), small([4, 4, 1, 0, 2])[0], 0.35)
     return [
         Question("two images", (small([3, 0, 1], [0, 2, 2]), small([0, 2])[0], 0.3)),
@@ -1244,6 +1246,7 @@ def loss_questions(seed: int) -> list[Question]:
         Question("four images", common),
         Question("five images, five classes", square),
         Question("many classes", (normal(2, 50), small([49, 7])[0], 0.2)),
+        Question("logits far apart", (apart, small([1, 1])[0].float(), 0.1)),
         Question("large logits", (large, small([2, 1])[0].float(), 0.1)),
         Question("float32", (x.float(), labels, 0.1)),
         Question("float32 again", (x.float(), labels, 0.1)),
@@ -1478,6 +1481,7 @@ LOSS_PROPERTIES: tuple[Property, ...] = (
         ask=SHARES,
         core=True,
     ),
+    stays_finite("logits far apart give a number", "logits far apart", UNSTABLE),
     stays_finite("large logits give a number", "large logits", UNSTABLE),
     *EDGES,
 )
@@ -1568,7 +1572,7 @@ WRITE_LOSS = Implement(
     properties=LOSS_PROPERTIES,
     misconceptions=LOSS,
     show=Show(
-        questions=("no smoothing", "two images", "large logits"),
+        questions=("no smoothing", "two images", "logits far apart", "large logits"),
         inputs=("logits", "labels", "smoothing"),
         order={"loss": 0},
         axes={"loss": ("batch", "loss")},
@@ -1611,7 +1615,8 @@ def mirrored_at_the_end(
     rows = rows.clamp(0, H - 1)[:, None, :, None].expand(B, C, H, W)
     columns = columns.clamp(0, W - 1)[:, None, None, :].expand(B, C, H, W)
     moved = images.gather(2, rows.to(images.device))
-    moved = moved.gather(3, columns.to(images.device)) * inside.to(images)
+    moved = moved.gather(3, columns.to(images.device))
+    moved = moved.masked_fill(~inside.to(images.device), 0)
     coins = torch.rand(B, generator=rng) < 0.5
     return torch.stack(
         [x.flip(-1) if coin else x for x, coin in zip(moved, coins, strict=True)]
