@@ -138,7 +138,29 @@ def refuse(pool):
     raise ValueError(f"unknown pool {pool}")
 
 
-RIGHT_CLASSIFIER = [Model, WithIdentity, ByShares, HeadOnEveryToken, OwnParts]
+class InSequence(Model):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        if self.pre_logits is not None:
+            self.pre_logits = nn.Sequential(self.pre_logits, nn.Tanh())
+
+    def forward(self, images):
+        x = self.encoder(self.embedding(images))
+        if self.pool not in ("mean", "cls"):
+            raise ValueError(self.pool)
+        x = x[:, 1:].mean(dim=1) if self.pool == "mean" else x[:, 0, :]
+        x = x if self.pre_logits is None else self.pre_logits(x)
+        return self.head(x)
+
+
+RIGHT_CLASSIFIER = [
+    InSequence,
+    Model,
+    WithIdentity,
+    ByShares,
+    HeadOnEveryToken,
+    OwnParts,
+]
 
 # Wrong ones.
 
@@ -202,7 +224,7 @@ WRONG_CLASSIFIER = {
         {"            width = pre_logits_dim\n": ""},
     ),
     "extra-parameters": model(
-        {STACK: f"{STACK}\n        self.norm = LayerNorm(dim)"},
+        {STACK: f"{STACK}\n        self.norm = nn.LayerNorm(dim)"},
     ),
     "unasked-dropout": model(
         {RETURN: "self.head(F.dropout(vector, 0.5, self.training))"}
@@ -290,8 +312,10 @@ def grouped(model, weight_decay):
 
 
 TWO = "p.dim() == 2"
+NO_EMBEDDING = 'p.dim() > 1 and name.split(".")[-1] not in ("cls_token", "pos_embed")'
 WRONG_GROUPS = {
     "embeddings-decay": variants(grouped, {TWO: "p.dim() >= 2"}, {TWO: "p.ndim != 1"}),
+    "embeddings-by-name": variants(grouped, {TWO: NO_EMBEDDING}),
     "gains-decay": variants(grouped, {TWO: '"bias" not in name'}),
     "weights-by-name": variants(grouped, {TWO: '"weight" in name'}),
     "all-decay": variants(

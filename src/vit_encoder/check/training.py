@@ -191,7 +191,7 @@ CLASSIFIER = edits(
             TOKEN: "self.encoder.norm(x[:, 0])",
             MEAN: "self.encoder.norm(x[:, 1:].mean(dim=1))",
         },
-        "The mean is taken first and normalised then. (timm does it in this order.)",
+        "The mean is taken first and normalised then, as timm's average pooling does.",
         "Of which tokens shall the mean be taken: those before the final norm or "
         "after it?",
         GITHUB + "lucidrains/vit-pytorch/pull/274",
@@ -303,6 +303,19 @@ GROUPS = edits(
         "The class token and the positions decay: they have more axes than two.",
         "Which parameters with more than one axis are not multiplied by tokens?",
         GITHUB + "facebookresearch/deit/issues/60",
+    ),
+    edit(
+        "embeddings-by-name",
+        {
+            TRAINED: NAMED,
+            MATRICES: '[p for n, p in trained if p.dim() > 1 and "embedding" not in n '
+            'or n.endswith("proj.weight")]',
+            REST: '[p for n, p in trained if not (p.dim() > 1 and "embedding" not in n '
+            'or n.endswith("proj.weight"))]',
+        },
+        "The class token and the positions are known by their names alone: under "
+        "other names they decay.",
+        "What tells a matrix from an embedding in a model that names nothing so?",
     ),
     edit(
         "gains-decay",
@@ -1057,12 +1070,12 @@ def call_in_parts(answer: Callable, inputs: list, parameters: dict) -> object:
 
 # The questions.
 
-EACH = "each"
+EACH = "every one"
 OPTIONAL = ("query.bias", "key.bias", "value.bias")
 VIT = "a ViT"
 HIDDEN_VIT = "a ViT with a hidden layer"
 FROZEN = "a ViT whose encoder is frozen"
-PLAIN = "a model whose layers are numbered"
+OTHER_NAMES = "a model with other names"
 MODELS: dict[str, Callable[[], nn.Module]] = {}
 
 
@@ -1098,10 +1111,13 @@ def frozen_vit() -> nn.Module:
     return found
 
 
-@model(PLAIN)
-def numbered() -> nn.Module:
-    """No name tells a gain from a matrix."""
-    return nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 2))
+@model(OTHER_NAMES)
+def otherwise_named() -> nn.Module:
+    """No name tells a matrix from a gain or from an embedding."""
+    found = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 2))
+    found.register_parameter("start", nn.Parameter(torch.zeros(1, 1, 3)))
+    found.register_parameter("places", nn.Parameter(torch.ones(1, 5, 3)))
+    return found
 
 
 def about(normal: Normal, **sizes: object) -> dict:
@@ -1356,7 +1372,7 @@ def is_near(a: float, b: float) -> bool:
 
 @each(
     "each trained parameter stands in one group",
-    (VIT, HIDDEN_VIT, PLAIN),
+    (VIT, HIDDEN_VIT, OTHER_NAMES),
     "Is there a parameter that none of your conditions is true for, or two are?",
     core=True,
 )
@@ -1370,7 +1386,7 @@ def in_one_group(trial: Trial) -> None:
 
 @each(
     "matrices decay by what the function is given",
-    (VIT, HIDDEN_VIT, PLAIN),
+    (VIT, HIDDEN_VIT, OTHER_NAMES),
     "Which parameters are matrices, and where does the number go?",
     core=True,
 )
@@ -1384,7 +1400,7 @@ def matrices_decay(trial: Trial) -> None:
 
 @each(
     "nothing else decays",
-    (VIT, HIDDEN_VIT, PLAIN),
+    (VIT, HIDDEN_VIT, OTHER_NAMES),
     "What tells a matrix from all other parameters, in every model?",
     core=True,
 )
@@ -1514,7 +1530,7 @@ WRITE_CLASSIFIER = Implement(
         outputs=("logits",),
         is_class=True,
         fused=FUSED,
-        aliases=ALIASES,
+        aliases=ALIASES | {"pre_logits": ("pre_logits.0",)},  # before an nn.Tanh
         reference=(VisionTransformer, Classifier, logits_of),
     ),
     ask_about=classifier_questions,
@@ -1529,7 +1545,7 @@ WRITE_CLASSIFIER = Implement(
         ),
         inputs=("images",),
         order={"logits": 0},
-        axes={"logits": ("image", "class")},
+        axes={"logits": ("picture", "class")},
         notes={
             "small images, cls": "with silent blocks",
             "small images, mean": "with silent blocks",
@@ -1656,8 +1672,12 @@ TASKS = {
             questions=("two images and one",),
             inputs=("images", "labels", "size"),
             order={"gradient": 0, "loss": 1},
-            axes={"gradient": ("class", "input"), "loss": ("batch", "loss")},
+            axes={
+                "gradient": ("class", "weight, the last one the bias"),
+                "loss": ("batch", "loss"),
+            },
             parameters=("weight", "bias"),
+            notes={"two images and one": "where an earlier step left gradients of 3"},
         ),
         bug=BUG,
     ),
