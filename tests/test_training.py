@@ -451,12 +451,20 @@ def test_smoothed_loss_equals_pytorch_s(smoothing, rng):
         torch.testing.assert_close(found[0, 0], expected, **EXACT)
 
 
+def test_the_exercise_s_schedule_is_the_chapter_s_where_it_ends_at_0():
+    for t in range(41):
+        ours = training.factor_of(t, 7, 40, 0.0)
+        assert ours == pytest.approx(warm_up_cosine(t, 7, 40), abs=1e-12)
+        least = training.factor_of(t, 7, 40, 0.3)
+        assert least == pytest.approx(ours if t < 7 else 0.3 + 0.7 * ours, abs=1e-12)
+
+
 @pytest.mark.parametrize("version", training.SCHEDULE, ids=lambda version: version.name)
 def test_wrong_schedules_differ_in_a_common_run(version):
     """But for the one that differs outside of the run."""
     right, wrong = (
-        [factor(t, 10, 100) for t in range(100)]
-        for factor in (warm_up_cosine, version.wrong)
+        [factor(t, 10, 100, 0.1) for t in range(100)]
+        for factor in (training.factor_of, version.wrong)
     )
     same = right == pytest.approx(wrong, abs=1e-9)
     assert same == (version.name == "any-step-taken")

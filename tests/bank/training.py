@@ -346,61 +346,78 @@ NAMELESS_GROUPS = variants(
 # The schedule.
 
 
-def by_sines(step, warm_up, steps):
+def by_sines(step, warm_up, steps, lowest):
     if step < 0 or step > steps:
         raise ValueError(step)
     if step <= warm_up:
         return (step + 1) / (warm_up + 1)
-    return math.sin(math.pi / 2 * (steps - step) / (steps - warm_up)) ** 2
+    share = math.sin(math.pi / 2 * (steps - step) / (steps - warm_up)) ** 2
+    return share + lowest * (1 - share)
 
 
-def by_tensors(step, warm_up, steps):
+def by_tensors(step, warm_up, steps, lowest):
     if step not in range(steps + 1):
         raise ValueError
     rise = torch.tensor((step + 1) / (warm_up + 1))
     done = torch.tensor(max(step - warm_up, 0) / (steps - warm_up))
-    return torch.minimum(rise, (1 + torch.cos(math.pi * done)) / 2)
+    fall = torch.lerp(
+        torch.tensor(lowest), torch.ones(()), (1 + (math.pi * done).cos()) / 2
+    )
+    return torch.minimum(rise, fall) if step < warm_up else fall
 
 
-def by_a_table(step, warm_up, steps):
+def by_a_table(step, warm_up, steps, lowest):
     if not 0 <= step <= steps:
         raise ValueError(f"no step {step}")
     rise = torch.linspace(0, 1, warm_up + 2)[1:]
-    fall = (1 + torch.linspace(0, math.pi, steps - warm_up + 1).cos()) / 2
+    fall = torch.linspace(0, math.pi, steps - warm_up + 1).cos()
+    fall = (1 + lowest) / 2 + (1 - lowest) / 2 * fall
     return torch.cat([rise, fall[1:]])[step].item()
 
 
 RIGHT_SCHEDULE = [by_sines, by_tensors, by_a_table]
 FALL = "math.sin(math.pi / 2 * (steps - step) / (steps - warm_up)) ** 2"
-RISE = "(step + 1) / (warm_up + 1)"
+RISE, FLOORED = "(step + 1) / (warm_up + 1)", "share + lowest * (1 - share)"
+EARLIER = {"step <= warm_up": "step < warm_up"}
+
+
+def of_the_chapter(step, warm_up, steps, lowest):
+    """What the chapter prints ends at 0."""
+    if not 0 <= warm_up < steps or not 0 <= step <= steps:
+        raise ValueError(step, warm_up, steps)
+    if step < warm_up:
+        return (step + 1) / (warm_up + 1)
+    progress = (step - warm_up) / (steps - warm_up)
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def rescaled(step, warm_up, steps, lowest):
+    return lowest + (1 - lowest) * vit_encoder.warm_up_cosine(step, warm_up, steps)
+
+
 WRONG_SCHEDULE = {
-    "starts-at-zero": variants(
-        by_sines, {RISE: "step / warm_up", "step <= warm_up": "step < warm_up"}
-    ),
+    "lowest-ignored": [of_the_chapter, *variants(by_sines, {FLOORED: "share"})],
+    "lowest-added": variants(by_sines, {FLOORED: "share + lowest", **EARLIER}),
+    "cut-off-at-lowest": variants(by_sines, {FLOORED: "max(lowest, share)"}),
+    "starts-at-zero": variants(by_sines, {RISE: "step / warm_up", **EARLIER}),
     "risen-one-step-early": variants(
-        by_sines, {RISE: "(step + 1) / warm_up", "step <= warm_up": "step < warm_up"}
+        by_sines, {RISE: "(step + 1) / warm_up", **EARLIER}
     ),
     "cosine-from-step-0": variants(
-        by_sines,
-        {
-            FALL: "math.cos(math.pi / 2 * step / steps) ** 2",
-            "step <= warm_up": "step < warm_up",
-        },
+        by_sines, {FALL: "math.cos(math.pi / 2 * step / steps) ** 2", **EARLIER}
     ),
     "straight-line": variants(by_sines, {FALL: "(steps - step) / (steps - warm_up)"}),
-    "quarter-wave": variants(
-        by_sines, {FALL: "math.sin(math.pi / 2 * (steps - step) / (steps - warm_up))"}
-    ),
+    "quarter-wave": variants(by_sines, {" ** 2": ""}),
     "square-of-the-cosine": variants(by_sines, {"** 2": "** 4"}),
     "any-step-taken": variants(by_sines, {"step < 0 or step > steps": "False"}),
     "wrong-error": variants(by_sines, {"ValueError(step)": "IndexError(step)"}),
-    "rounded": variants(by_sines, {f"return {FALL}": f"return round({FALL}, 2)"}),
+    "rounded": variants(by_sines, {FLOORED: f"round({FLOORED}, 2)"}),
     "wrong-type": [
-        lambda step, warm_up, steps: [step],
-        lambda step, warm_up, steps: "1",
+        lambda step, warm_up, steps, lowest: [step],
+        lambda step, warm_up, steps, lowest: "1",
     ],
-    "returns-none": variants(by_sines, {f"return {FALL}": FALL}),
-    "reference-used": [vit_encoder.warm_up_cosine],
+    "returns-none": variants(by_sines, {f"return {FLOORED}": FLOORED}),
+    "reference-used": [rescaled],
 }
 NAMELESS_SCHEDULE = variants(
     by_sines, {FALL: f"0.1 + 0.9 * {FALL}"}, {RISE: f"({RISE}) ** 2"}
@@ -685,21 +702,21 @@ def something_changes(part):
 RIGHT = {
     "Classifier": RIGHT_CLASSIFIER,
     "parameter_groups": RIGHT_GROUPS,
-    "warm_up_cosine": RIGHT_SCHEDULE,
+    "schedule": RIGHT_SCHEDULE,
     "smoothed_cross_entropy": RIGHT_LOSS,
     "find_the_bug": RIGHT_GRADIENT,
 }
 WRONG = {
     "Classifier": WRONG_CLASSIFIER,
     "parameter_groups": WRONG_GROUPS,
-    "warm_up_cosine": WRONG_SCHEDULE,
+    "schedule": WRONG_SCHEDULE,
     "smoothed_cross_entropy": WRONG_LOSS,
     "find_the_bug": WRONG_GRADIENT,
 }
 NAMELESS = {
     "Classifier": NAMELESS_CLASSIFIER,
     "parameter_groups": NAMELESS_GROUPS,
-    "warm_up_cosine": NAMELESS_SCHEDULE,
+    "schedule": NAMELESS_SCHEDULE,
     "smoothed_cross_entropy": NAMELESS_LOSS,
     "find_the_bug": NAMELESS_GRADIENT,
 }

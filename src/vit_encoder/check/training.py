@@ -410,13 +410,61 @@ GROUPS = edits(
     ),
 )
 
-# The schedule, and what people get wrong about it.
+# A schedule that ends above 0, and what people get wrong about it.
+
+
+def factor_of(step: int, warm_up: int, steps: int, lowest: float) -> float:
+    """What the largest learning rate is multiplied by in a step."""
+    if not 0 <= step <= steps:
+        raise ValueError(f"expected a step from 0 to {steps}, got {step}")
+    if step < warm_up:
+        return (step + 1) / (warm_up + 1)
+    progress = (step - warm_up) / (steps - warm_up)  # from 0 to 1
+    left = 0.5 * (1 + math.cos(math.pi * progress))  # from 1 to 0
+    return lowest + (1 - lowest) * left
+
 
 RISE, FALL = "(step + 1) / (warm_up + 1)", "0.5 * (1 + math.cos(math.pi * progress))"
 PROGRESS = "(step - warm_up) / (steps - warm_up)"
-GUARD = "if not 0 <= warm_up < steps or not 0 <= step <= steps:"
+FLOORED = "lowest + (1 - lowest) * left"
 SCHEDULE = edits(
-    warm_up_cosine,
+    factor_of,
+    edit(
+        "lowest-ignored",
+        {FLOORED: "left"},
+        "The factor falls to 0 whatever `lowest` is.",
+        "What should be left of the learning rate when the run is over?",
+    ),
+    edit(
+        "lowest-added",
+        {FLOORED: "lowest + left"},
+        "`lowest` is added to the whole curve: its top lies above 1.",
+        "How high is the curve that falls from 1 to `lowest`?",
+    ),
+    edit(
+        "cut-off-at-lowest",
+        {FLOORED: "max(left, lowest)"},
+        "The curve falls towards 0 and is cut off at `lowest`: it has an edge there.",
+        "How high is the curve that falls from 1 to `lowest`?",
+    ),
+    edit(
+        "squeezed-and-not-raised",
+        {FLOORED: "(1 - lowest) * left"},
+        "The fall is as high as it should be, and ends at 0: its top is below 1.",
+        "By how much must a curve be raised that ends at 0?",
+    ),
+    edit(
+        "falls-by-lowest",
+        {FLOORED: "1 - lowest * (1 - left)"},
+        "The factor falls by `lowest`, not to it.",
+        "What is the factor when the run is over?",
+    ),
+    edit(
+        "rises-from-lowest",
+        {RISE: f"lowest + (1 - lowest) * {RISE}"},
+        "The warm-up begins above `lowest`, where its steps should begin at 0.",
+        "How large is the first factor if the steps of the rise are equal?",
+    ),
     edit(
         "starts-at-zero",
         {RISE: "step / warm_up"},
@@ -445,17 +493,17 @@ SCHEDULE = edits(
         GITHUB + "huggingface/pytorch-image-models/issues/1242",
     ),
     edit(
-        "never-down-to-zero",
+        "never-down",
         {PROGRESS: "(step - warm_up) / steps"},
-        "The factor is still above 0 in the end, and the more so the longer the "
+        "The factor has not come down in the end, and the less so the longer the "
         "warm-up.",
         "How many steps long is the fall?",
     ),
     edit(
         "down-too-early",
         {PROGRESS: "(step - warm_up) / (steps - warm_up - 1)"},
-        "The factor is 0 in the last step, so the last batch changes nothing.",
-        "After which step is it 0: the last one, or the one before it?",
+        "The factor is `lowest` one step too early, and rises again after it.",
+        "How many steps long is the fall?",
     ),
     edit(
         "warm-up-after-the-fall",
@@ -466,14 +514,14 @@ SCHEDULE = edits(
     edit(
         "whole-wave-down",
         {FALL: "math.cos(math.pi * progress)"},
-        "The factor falls to -1: a negative learning rate climbs.",
+        "The cosine is taken as it is, from 1 to -1: the factor falls below `lowest`.",
         "What are the largest and the smallest value of a cosine, and what should "
         "they become?",
     ),
     edit(
         "down-and-up-again",
         {FALL: "0.5 * (1 + math.cos(2 * math.pi * progress))"},
-        "The factor falls to 0 halfway and rises to 1 again.",
+        "The factor has fallen halfway, and rises to 1 again.",
         "Over which part of a wave does a cosine fall from 1 to -1?",
     ),
     edit(
@@ -504,7 +552,7 @@ SCHEDULE = edits(
     edit(
         "rises-for-falls",
         {FALL: "0.5 * (1 - math.cos(math.pi * progress))"},
-        "After the warm-up the factor is 0 and rises.",
+        "After the warm-up the factor is at its lowest and rises.",
         "What is the cosine of 0?",
     ),
     edit(
@@ -526,7 +574,7 @@ SCHEDULE = edits(
     ),
     edit(
         "percent",
-        {RISE: f"100 * {RISE}", FALL: FALL.replace("0.5", "50")},
+        {RISE: f"100 * {RISE}", FLOORED: f"100 * ({FLOORED})"},
         "The factors are in percent.",
         "By what is the learning rate multiplied at its largest?",
     ),
@@ -538,7 +586,7 @@ SCHEDULE = edits(
     ),
     edit(
         "any-step-taken",
-        {GUARD: "if not 0 <= warm_up < steps:"},
+        {"if not 0 <= step <= steps:": "if steps <= warm_up:"},
         "It gives a factor for steps before the first and after the last.",
         "Who tells the caller that the run has ended?",
     ),
@@ -864,7 +912,7 @@ AUGMENT = edits(
 MISCONCEPTIONS = {
     "Classifier": CLASSIFIER,
     "parameter_groups": GROUPS,
-    "warm_up_cosine": SCHEDULE,
+    "schedule": SCHEDULE,
     "smoothed_cross_entropy": LOSS,
     "accumulate": ACCUMULATE,
     "augment": AUGMENT,
@@ -913,10 +961,10 @@ def groups_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
 
 def schedule_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     """The factors, from a table: the rise, then the squared sines of the fall."""
-    _, warm_up, steps = question.inputs
+    _, warm_up, steps, lowest = question.inputs
     rise = torch.linspace(0, 1, warm_up + 2, dtype=torch.float64)[1:-1]
     left = torch.linspace(1, 0, steps - warm_up + 1, dtype=torch.float64)
-    fall = (left * torch.pi / 2).sin().square()
+    fall = torch.lerp(lowest + 0 * left, 1 + 0 * left, (left * torch.pi / 2).sin() ** 2)
     return finish(question, {}, (torch.cat([rise, fall])[:, None],))
 
 
@@ -972,9 +1020,9 @@ def as_number(found: object, what: str) -> float:
 
 def call_step_by_step(answer: Callable, inputs: list, _parameters: dict) -> object:
     """The factors of each step, (steps + 1, 1), or of the one that is asked for."""
-    step, warm_up, steps = inputs
+    step, *others, steps, lowest = inputs
     asked = range(steps + 1) if step == EACH else [step]
-    found = [answer(one, warm_up, steps) for one in asked]
+    found = [answer(one, *others, steps, lowest) for one in asked]
     if any(factor is Ellipsis for factor in found):
         return Ellipsis
     rows = [[as_number(factor, "a number")] for factor in found]
@@ -1238,13 +1286,15 @@ def schedule_questions(seed: int) -> list[Question]:
         for ends in ((4, 9), (13, 30))
     )
     steps = warm_up + fall
+    lowest = round(0.05 + 0.4 * float(torch.rand((), generator=generator)), 2)
+    after = (steps + 1, warm_up, steps, lowest)
     return [
-        Question("nine steps", (EACH, 3, 9)),
-        Question("no warm-up", (EACH, 0, 7)),
-        Question("a long warm-up", (EACH, 11, 16)),
-        Question("many steps", (EACH, warm_up, steps)),
-        Question("a step before the first", (-1, 3, 9), refused=True),
-        Question("a step after the last", (steps + 1, warm_up, steps), refused=True),
+        Question("nine steps", (EACH, 3, 9, 0.2)),
+        Question("no warm-up", (EACH, 0, 7, 0.0)),
+        Question("a long warm-up", (EACH, 11, 16, 0.1)),
+        Question("many steps", (EACH, warm_up, steps, lowest)),
+        Question("a step before the first", (-1, 3, 9, 0.2), refused=True),
+        Question("a step after the last", after, refused=True),
     ]
 
 
@@ -1441,14 +1491,14 @@ GROUPS_PROPERTIES: tuple[Property, ...] = (
 
 def require_factors(trial: Trial, *, rising: bool) -> None:
     """Fails at the first step of the rise, or of the fall, with another factor."""
-    _, warm_up, steps = trial.question.inputs
+    _, warm_up, steps, lowest = trial.question.inputs
     trial.require_no_rounding()
     pairs = zip(trial.output[:, 0].tolist(), trial.expected[0][:, 0], strict=True)
     for step, (got, wanted) in enumerate(pairs):
         if (step < warm_up) == rising and not abs(got - wanted) < 1e-5:
             raise Fails(
-                f"In step {step} of {steps}, with warm_up {warm_up}, the factor is "
-                f"{got:.4g}, expected {wanted:.4g}."
+                f"In step {step} of {steps}, with warm_up {warm_up} and lowest "
+                f"{lowest:g}, the factor is {got:.4g}, expected {wanted:.4g}."
             )
 
 
@@ -1466,7 +1516,7 @@ SCHEDULE_PROPERTIES: tuple[Property, ...] = (
         core=True,
     )(lambda trial: require_factors(trial, rising=True)),
     each(
-        "then it falls from 1 along half a cosine",
+        "then it falls from 1 to `lowest` along half a cosine",
         LENGTHS,
         "How far has the fall come, in step `warm_up` and in step `steps`?",
         core=True,
@@ -1563,7 +1613,9 @@ WRITE_GROUPS = Implement(
 )
 WRITE_SCHEDULE = Implement(
     form=Form(
-        outputs=("factors",), reference=(warm_up_cosine,), call=call_step_by_step
+        outputs=("factors",),
+        reference=(warm_up_cosine, factor_of),
+        call=call_step_by_step,
     ),
     ask_about=schedule_questions,
     oracle=schedule_oracle,
@@ -1571,7 +1623,7 @@ WRITE_SCHEDULE = Implement(
     misconceptions=SCHEDULE,
     show=Show(
         questions=("nine steps", "no warm-up"),
-        inputs=("step", "warm_up", "steps"),
+        inputs=("step", "warm_up", "steps", "lowest"),
         order={"factors": 0},
         axes={"factors": ("step", "factor")},
     ),
@@ -1657,7 +1709,7 @@ TEST_THE_AUGMENTATION = BreakIt(
 TASKS = {
     "Classifier": WRITE_CLASSIFIER,
     "parameter_groups": WRITE_GROUPS,
-    "warm_up_cosine": WRITE_SCHEDULE,
+    "schedule": WRITE_SCHEDULE,
     "smoothed_cross_entropy": WRITE_LOSS,
     "wrong_augmentation": TEST_THE_AUGMENTATION,
     "find_the_bug": Implement(
