@@ -194,10 +194,27 @@ class TokensOfPatches(Model):
         return self.head(x if self.pre_logits is None else self.pre_logits(x).tanh())
 
 
+class HiddenLayerAlways(Model):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        if self.pre_logits is None:
+            self.pre_logits = nn.Linear(sizes[4], sizes[4])
+
+
+class SeveralMistakes(Model):
+    """The class token in the mean, and no tanh."""
+
+    def forward(self, images):
+        x = self.encoder(self.embedding(images))
+        x = x.mean(1) if self.pool == "mean" else x[:, 0]
+        return self.head(x if self.pre_logits is None else self.pre_logits(x))
+
+
 WRONG_CLASSIFIER = {
-    "class-token-in-the-mean": model(
-        {MEAN: "tokens.mean(1)"}, {MEAN: "tokens.sum(1) / len(tokens[0])"}
-    ),
+    "class-token-in-the-mean": [
+        SeveralMistakes,
+        *model({MEAN: "tokens.mean(1)"}, {MEAN: "tokens.sum(1) / len(tokens[0])"}),
+    ],
     "divided-by-all-tokens": model({MEAN: "tokens[:, 1:].sum(1) / len(tokens[0])"}),
     "last-token-read": model({FIRST: "tokens[:, -1]"}),
     "pools-swapped": model({'self.pool == "mean"': 'self.pool != "mean"'}),
@@ -223,6 +240,7 @@ WRONG_CLASSIFIER = {
         {STACK: "Encoder(depth, dim, num_heads, 3 * dim)"},
         {"            width = pre_logits_dim\n": ""},
     ),
+    "hidden-layer-always": [HiddenLayerAlways],
     "extra-parameters": model(
         {STACK: f"{STACK}\n        self.norm = nn.LayerNorm(dim)"},
     ),
@@ -579,6 +597,24 @@ def all_at_once(model, images, labels, size):
     return loss.item()
 
 
+def last_of_all(model, images, labels, size):
+    model.zero_grad()
+    for x, y in zip(images.split(size), labels.split(size), strict=True):
+        loss = F.cross_entropy(model(x), y) * len(x) / len(images)
+    loss.backward()
+    return loss.item()
+
+
+def means_of_means(model, images, labels, size):
+    model.zero_grad()
+    losses = []
+    for x, y in zip(images.split(size), labels.split(size), strict=True):
+        losses.append(F.cross_entropy(model(x), y))
+    loss = torch.stack(losses).mean()
+    loss.backward()
+    return loss.item()
+
+
 def parts(model, images, labels, size):
     model.zero_grad()
     total, count = 0.0, 0
@@ -592,23 +628,34 @@ def parts(model, images, labels, size):
 
 BACK = "(loss * len(x) / len(images)).backward()"
 WRONG_GRADIENT = {
-    "same-as-the-bug": variants(
-        parts, {BACK: "(loss / math.ceil(len(images) / size)).backward()"}
-    ),
+    "same-as-the-bug": [
+        means_of_means,
+        *variants(parts, {BACK: "(loss / math.ceil(len(images) / size)).backward()"}),
+    ],
     "parts-added-up": variants(parts, {BACK: "loss.backward()"}),
     "images-added-up": variants(parts, {BACK: "(loss * len(x)).backward()"}),
-    "last-part-alone": variants(
-        parts, {"        loss = F": "        model.zero_grad()\n        loss = F"}
-    ),
+    "last-part-alone": [
+        last_of_all,
+        *variants(
+            parts, {"        loss = F": "        model.zero_grad()\n        loss = F"}
+        ),
+    ],
     "old-gradient-kept": variants(parts, {"    model.zero_grad()\n": ""}),
     "too-many-at-once": [all_at_once],
+    "parameters-changed": variants(
+        parts,
+        {
+            "return total": "torch.optim.SGD(model.parameters(), 0.1).step()\n"
+            "    return total"
+        },
+    ),
     "no-gradient-left": variants(parts, {BACK: "pass"}),
     "wrong-type": variants(parts, {"total / count": "[total / count]"}),
     "returns-none": variants(parts, {"return total / count": "total / count"}),
     "loss-of-the-last-part": variants(parts, {"total / count": "loss.item()"}),
 }
 NAMELESS_GRADIENT = variants(
-    parts, {BACK: "(loss / size).backward()"}, {"total / count": "2 * total / count"}
+    parts, {BACK: "(loss / size).backward()"}, {BACK: "(loss * 2).backward()"}
 )
 
 # Tests that a student may write.

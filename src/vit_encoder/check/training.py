@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vit_encoder.check.hearing.data import Form, ProblemError, Question
 from vit_encoder.check.hearing.parameters import ALIASES, FUSED
-from vit_encoder.check.judging import oracle
+from vit_encoder.check.judging import kept, oracle
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, named
 from vit_encoder.check.judging.oracle import Get, oracle_of
 from vit_encoder.check.judging.pictures import Show
@@ -37,7 +37,8 @@ from vit_encoder.check.judging.questions import (
     small,
     with_nan,
 )
-from vit_encoder.check.judging.trials import Fails, Trial, Trials
+from vit_encoder.check.judging.trials import Fails, Trial, Trials, close
+from vit_encoder.check.judging.verdicts import has_numbers, same
 from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.encoder import Encoder
 from vit_encoder.patches import PatchEmbedding
@@ -792,6 +793,12 @@ ACCUMULATE = edits(
         WEIGHT,
     ),
     edit(
+        "every-part-counts-as-full",
+        {BACKWARD: "(loss * size / len(images)).backward()"},
+        "Every part weighs as much as a full one, also the last one.",
+        WEIGHT,
+    ),
+    edit(
         "divided-by-the-size",
         {BACKWARD: "(loss * len(part) / size / len(parts)).backward()"},
         "The sum is divided by the number of images that full parts would have.",
@@ -803,8 +810,8 @@ ACCUMULATE = edits(
             "    model.zero_grad()\n": "",
             "        loss = F": "        model.zero_grad()\n        loss = F",
         },
-        "The gradient is cleared for every part: that of the last one is left.",
-        "How often is the gradient cleared, and what is in it then?",
+        "Only the gradient of the last part is left.",
+        "For which parts is `backward` called, and how often is the gradient cleared?",
     ),
     edit(
         "old-gradient-kept",
@@ -1103,6 +1110,11 @@ def call_in_parts(answer: Callable, inputs: list, parameters: dict) -> object:
     if loss is Ellipsis:
         return loss
     loss = as_number(loss, "the mean loss, one number")
+    given = (parameters["weight"], parameters["bias"])
+    if not all(map(torch.equal, model.parameters(), given)):
+        text = "The model's parameters are others after the call."
+        ask = "Who takes the step: this function, or whoever calls it?"
+        raise ProblemError("parameters-changed", text, ask)
     if model.most > size:
         text = f"The model got {model.most} images at once, where {size} fit."
         ask = "How many images may be in memory at the same time?"
@@ -1271,7 +1283,7 @@ def classifier_questions(seed: int) -> list[Question]:
 def groups_questions(seed: int) -> list[Question]:
     """Each kind of model, with a decay of its own."""
     normal = Normal(seed)
-    decays = [round(0.02 + abs(float(normal(1))), 3) for _ in MODELS]
+    decays = [round(0.02 + abs(float(normal(1))) / 5, 3) for _ in MODELS]
     return [
         Question(kind, (kind, decay))
         for kind, decay in zip(MODELS, decays, strict=True)
@@ -1357,6 +1369,49 @@ def separates_images(trials: Trials) -> None:
         raise Fails(text, "images-mixed")
 
 
+@each(
+    "without a width there is no hidden layer",
+    ("cls",),
+    "What is asked for where `pre_logits_dim` is None?",
+    core=True,
+)
+def has_no_hidden_layer(trial: Trial) -> None:
+    """One that is there all the same has numbers of its own."""
+    if any(name.startswith("pre_logits") for name in trial.reply.parameters):
+        text = "Built without `pre_logits_dim`, it has a hidden layer all the same."
+        raise Fails(text, "hidden-layer-always")
+
+
+FORM = Form(
+    outputs=("logits",),
+    is_class=True,
+    fused=FUSED,
+    aliases=ALIASES | {"pre_logits": ("pre_logits.0",)},  # before an nn.Tanh
+    reference=(VisionTransformer, Classifier, logits_of),
+)
+
+
+def reads(name: str, *questions: str, ask: str, core: bool = False) -> Property:
+    """The logits of these questions are right.
+
+    Where they are those of a known wrong version, it gives its name, whatever else is
+    wrong in other questions.
+    """
+
+    @each(name, questions, ask, core=core)
+    def test(trial: Trial) -> None:
+        if trial.right():
+            return
+        trial.require_no_rounding()
+        for wrong in CLASSIFIER:
+            reply = kept.said(wrong, FORM, trial.question, 0)
+            if has_numbers(reply) and same(reply, trial.reply):
+                raise Fails.like(wrong)
+        trial.require_right()
+
+    return test
+
+
 WHAT_IS_READ = "Which token is read, or which tokens are averaged, and when?"
 CLASSIFIER_PROPERTIES: tuple[Property, ...] = (
     REPEATS,
@@ -1377,20 +1432,21 @@ CLASSIFIER_PROPERTIES: tuple[Property, ...] = (
         *("cls", "mean", "mean and a hidden layer"),
         ask="Which axis of the tokens shall disappear?",
     ),
+    has_no_hidden_layer,
     separates_images,
-    agrees(
+    reads(
         "`cls` reads the class token",
         *("cls", "small images, cls"),
         ask=WHAT_IS_READ,
         core=True,
     ),
-    agrees(
+    reads(
         "`mean` reads the mean of the patch tokens",
         *("mean", "small images, mean"),
         ask=WHAT_IS_READ,
         core=True,
     ),
-    agrees(
+    reads(
         "a hidden layer has tanh behind it",
         *("cls and a hidden layer", "mean and a hidden layer"),
         ask="In which order do pooling, hidden layer, tanh and head come?",
@@ -1551,23 +1607,60 @@ LOSS_PROPERTIES: tuple[Property, ...] = (
     stays_finite("large logits give a number", "large logits", UNSTABLE),
     *EDGES,
 )
+
+
+GRADIENT_FORM = Form(
+    outputs=("gradient", "loss"), reference=(accumulate,), call=call_in_parts
+)
+
+
+def of_the_whole(
+    name: str, output: int, *questions: str, ask: str, core: bool = False
+) -> Property:
+    """The gradient (output 0) or the loss (output 1) of these questions is right.
+
+    A gradient that is that of a known wrong version gets its name, whatever the loss.
+    """
+
+    @each(name, questions, ask, core=core)
+    def test(trial: Trial) -> None:
+        got, right = trial.outputs[output], trial.expected[output]
+        if close(got, right):
+            return
+        images, _, size = trial.question.inputs
+        what = ("gradient", "loss")[output]
+        text = f"The {what} of {len(images)} images in parts of {size} differs."
+        for wrong in () if output else ACCUMULATE:
+            came = kept.said(wrong, GRADIENT_FORM, trial.question, 0).outputs
+            if came and close(came[0], got):
+                if wrong == BUG:
+                    text = "The gradient is that of the version with the bug."
+                    raise Fails(text, "same-as-the-bug", BUG.ask)
+                raise Fails.like(wrong)
+        raise Fails(text)
+
+    return test
+
+
+(BUG,) = named(ACCUMULATE, "every-part-counts-alike")
+EQUAL = ("equal parts", "one part", "one at a time")
+UNEQUAL = ("two images and one", "a small last part", "a last part of one")
 GRADIENT_PROPERTIES: tuple[Property, ...] = (
     returns_right_shapes(
         "a gradient is left and a loss comes back",
         *("equal parts", "one at a time", "a small last part"),
         ask="What is left in `p.grad`, and what is returned?",
     ),
-    agrees(
-        "equal parts give the gradient and the loss of the whole",
-        *("equal parts", "one part", "one at a time"),
-        ask=WEIGHT,
-        core=True,
+    of_the_whole(
+        "equal parts leave the gradient of the whole", 0, *EQUAL, ask=WEIGHT, core=True
     ),
-    agrees(
-        "a smaller last part changes nothing",
-        *("two images and one", "a small last part", "a last part of one"),
-        ask=WEIGHT,
-        core=True,
+    of_the_whole(
+        "a smaller last part changes nothing", 0, *UNEQUAL, ask=WEIGHT, core=True
+    ),
+    of_the_whole(
+        "the loss of the whole comes back",
+        *(1, *EQUAL, *UNEQUAL),
+        ask="With which weight does each image enter the loss?",
     ),
     KEEPS_INPUTS,
     LEAVES_THE_SEED,
@@ -1576,13 +1669,7 @@ GRADIENT_PROPERTIES: tuple[Property, ...] = (
 # The tasks.
 
 WRITE_CLASSIFIER = Implement(
-    form=Form(
-        outputs=("logits",),
-        is_class=True,
-        fused=FUSED,
-        aliases=ALIASES | {"pre_logits": ("pre_logits.0",)},  # before an nn.Tanh
-        reference=(VisionTransformer, Classifier, logits_of),
-    ),
+    form=FORM,
     ask_about=classifier_questions,
     oracle=oracle_of(logits_of),
     properties=CLASSIFIER_PROPERTIES,
@@ -1704,7 +1791,6 @@ TEST_THE_AUGMENTATION = BreakIt(
     ),
     ask="Which images can come back from one small image, and do all of them?",
 )
-(BUG,) = named(ACCUMULATE, "every-part-counts-alike")
 
 TASKS = {
     "Classifier": WRITE_CLASSIFIER,
@@ -1713,9 +1799,7 @@ TASKS = {
     "smoothed_cross_entropy": WRITE_LOSS,
     "wrong_augmentation": TEST_THE_AUGMENTATION,
     "find_the_bug": Implement(
-        form=Form(
-            outputs=("gradient", "loss"), reference=(accumulate,), call=call_in_parts
-        ),
+        form=GRADIENT_FORM,
         ask_about=gradient_questions,
         oracle=gradient_oracle,
         properties=GRADIENT_PROPERTIES,
