@@ -1610,7 +1610,10 @@ LOSS_PROPERTIES: tuple[Property, ...] = (
 
 
 GRADIENT_FORM = Form(
-    outputs=("gradient", "loss"), reference=(accumulate,), call=call_in_parts
+    outputs=("gradient", "loss"),
+    reference=(accumulate,),
+    call=call_in_parts,
+    optimizers=True,
 )
 
 
@@ -1691,7 +1694,12 @@ WRITE_CLASSIFIER = Implement(
     ),
 )
 WRITE_GROUPS = Implement(
-    form=Form(outputs=("groups",), reference=(parameter_groups,), call=call_with_model),
+    form=Form(
+        outputs=("groups",),
+        reference=(parameter_groups,),
+        call=call_with_model,
+        optimizers=True,
+    ),
     ask_about=groups_questions,
     oracle=groups_oracle,
     properties=GROUPS_PROPERTIES,
