@@ -244,6 +244,31 @@ def text_encoder_counts():
     return [count(encoder.blocks[0].attn), count(encoder.blocks[0].mlp), count(encoder)]
 
 
+def a_run(progress=None, target=None, fall=None):
+    """The five numbers of a run, with another progress, target, or shape of the fall.
+
+    progress: step → the part of the fall that is over. target: of the right class and
+    of each other one. fall: progress → factor.
+    """
+    model = vit_encoder.VisionTransformer(4, 2, 1, 37, 1, 4, 2, 6)
+    for parameter in model.head.parameters():
+        torch.nn.init.zeros_(parameter)
+    first = F.cross_entropy(model(torch.randn(128, 1, 4, 4)), torch.arange(128) % 37)
+    epoch = len(torch.arange(3680).split(128)) - 1
+    factors = [vit_encoder.warm_up_cosine(t, 100, 25 * epoch) for t in (400, 550)]
+    if progress or fall:
+        fall = fall or (lambda part: 0.5 * (1 + math.cos(math.pi * part)))
+        progress = progress or (lambda t: (t - 100) / 600)
+        factors = [fall(progress(t)) for t in (400, 550)]
+    right, other = target or (0.9 + 0.1 / 37, 0.1 / 37)
+    p = torch.tensor([right, *[other] * 36], dtype=torch.float64)
+    if not target:
+        least = F.cross_entropy(p.log()[None], torch.tensor([0]), label_smoothing=0.1)
+    else:
+        least = -(p * p.log()).sum()
+    return [first.item(), epoch, *factors, least.item()]
+
+
 RIGHT = {
     "patches.count_tokens": tokens_of_an_image,
     "patches.rows_in_memory": lambda: [*PIECE, *second_row(oracle.patchify)],
@@ -255,6 +280,7 @@ RIGHT = {
     "encoder_block.parameters": lambda: parts_of(EncoderBlock(10, 5, 40)),
     "encoder.count": large_encoder,
     "encoder.silent": silent_encoder,
+    "training.a_run": a_run,
     "capstone.parameters": text_encoder_counts,
 }
 
@@ -391,6 +417,15 @@ COUNTED = {
         "normalised-over-all-tokens": [
             over_all(1, 1, 5, 5, 10, 10, 50, 50)[i] for i in (0, 3, 4, 7)
         ],
+    },
+    "training.a_run": {
+        "cosine-from-step-0": a_run(progress=lambda t: t / 700),
+        "divided-by-all-steps": a_run(progress=lambda t: (t - 100) / 700),
+        "straight-line": a_run(fall=lambda part: 1 - part),
+        "whole-wave": a_run(fall=lambda part: math.cos(math.pi * part)),
+        "quarter-wave": a_run(fall=lambda part: math.cos(math.pi / 2 * part)),
+        "down-and-up": a_run(fall=lambda part: math.sin(math.pi / 2 * part) ** 2),
+        "others-share-alone": a_run(target=(0.9, 0.1 / 36)),
     },
     "capstone.parameters": {
         "mlp-of-vit": text_counted(mlp=2 * 120 * 480 + 480 + 120),

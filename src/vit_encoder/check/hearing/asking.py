@@ -55,7 +55,7 @@ def ask_all(answer: object, form: Form, questions: list[Question]) -> Hearing:
             if has_square(reply):
                 turned[question.name] = put(question, place, turn=True)
 
-    if any(question.device == "meta" for question in questions):
+    if form.optimizers or any(question.device == "meta" for question in questions):
         load_meta()
     hearing = under_guard(put_questions, replies)
     if watch.seen:

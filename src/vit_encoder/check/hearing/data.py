@@ -50,6 +50,8 @@ class Form:
     reference: the course's own versions of the part, which it may not call.
     call: answer, inputs, parameters → what it returned as tensors, for a function that
         takes or returns something else.
+    optimizers: an answer may build an optimizer. At the first one torch loads for
+        seconds, which no answer's time shall count.
     """
 
     outputs: tuple[str, ...]
@@ -60,6 +62,7 @@ class Form:
     builtin_parts: tuple[Callable, ...] = ()
     reference: tuple[Callable, ...] = ()
     call: Callable | None = None
+    optimizers: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -161,7 +161,7 @@ class Kinds(dict):
 def load_meta() -> None:
     """Load what the meta device needs: seconds, which no answer's time shall count.
 
-    It has no data and stands in for a GPU.
+    It has no data and stands in for a GPU. A first optimizer needs the same.
     """
     torch.empty(1, 1, device="meta") @ torch.empty(1, 1, device="meta") / 2
 
