@@ -1,3 +1,8 @@
+"""Training: what chapter 08_training builds."""
+
+# Generated from chapters/08_training.md by `make sync`. Do not edit.
+# Seal: 6bfc5e56de4d3437
+
 import math
 
 import torch
@@ -44,6 +49,8 @@ class VisionTransformer(nn.Module):
         self.encoder = Encoder(depth, dim, num_heads, mlp_dim, dropout)
         self.pre_logits = nn.Linear(dim, pre_logits_dim) if pre_logits_dim else None
         self.head = nn.Linear(pre_logits_dim or dim, num_classes)
+        nn.init.zeros_(self.head.weight)  # so that a new model prefers no class
+        nn.init.zeros_(self.head.bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         x = dropout(self.embedding(images), self.dropout, self.training)
