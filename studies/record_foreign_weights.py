@@ -10,7 +10,8 @@ four classes are left for the chapter to learn. It takes about five minutes on o
 `libraries` builds one small ViT each as timm, torchvision, transformers and the JAX code
 name its parameters, with random weights, and writes them with what each library computes
 from one image: src/vit_encoder/data/libraries.safetensors, float64. The JAX code is not
-run: its arrays go through timm, which loads them. Nothing is downloaded.
+run: its arrays go through timm, which loads them. With them goes what each makes of
+the same positions for grids of 4 × 4 and 10 × 10. Nothing is downloaded.
 """
 
 import argparse
@@ -19,26 +20,32 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import scipy.ndimage
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import library_models as lib
 from vit_encoder import VisionTransformer
-from vit_encoder.datasets import LabelledImages, fashion_mnist
+from vit_encoder.datasets import fashion_mnist
 from vit_encoder.fit import Recipe, accuracy, fit, predict
-from vit_encoder.foreign import GARMENTS, GARMENTS_FILE, KNOWN, LIBRARIES_FILE
+from vit_encoder.foreign import (
+    GARMENTS,
+    GARMENTS_FILE,
+    KNOWN,
+    LIBRARIES_FILE,
+    as_timm,
+    only,
+)
+
+# isort: split
+
+from timm.layers import resample_abs_pos_embed
+from torchvision.models.vision_transformer import interpolate_embeddings
 
 RECIPE = Recipe(
     epochs=8, batch_size=100, learning_rate=1.5e-3, warm_up=200, shift=1, seed=0
 )
-
-
-def only(data: LabelledImages, classes: tuple[int, ...]) -> LabelledImages:
-    """The images of these classes, which are numbered anew from 0."""
-    kept = torch.isin(data.labels, torch.tensor(classes))
-    number = torch.full((10,), -1)
-    number[list(classes)] = torch.arange(len(classes))
-    return replace(data, images=data.images[kept], labels=number[data.labels[kept]])
 
 
 def garments() -> None:
@@ -56,24 +63,8 @@ def garments() -> None:
     save_file(stored, GARMENTS_FILE)
 
 
-def as_timm(model: VisionTransformer) -> dict[str, Tensor]:
-    """The state dict of the course's model under the names and shapes of timm."""
-    state = {}
-    for name, value in model.state_dict().items():
-        name = name.removeprefix("encoder.").removeprefix("embedding.")
-        if name.startswith("proj."):
-            name = f"patch_embed.{name}"
-            if value.dim() == 2:
-                P = model.embedding.patch_size
-                value = value.unflatten(1, (-1, P, P))  # (D, C, P, P)
-        state[name] = value
-    return state
-
-
 def libraries() -> None:
     """Write the four libraries' weights and what they compute."""
-    import library_models as lib
-
     sizes = lib.Sizes(**LIBRARY_SIZES)
     rng = torch.Generator().manual_seed(2)
     side = sizes.image_size
@@ -81,7 +72,7 @@ def libraries() -> None:
         1, sizes.in_channels, side, side, generator=rng, dtype=torch.float64
     )
     stored = {"image": image}
-    for number, (name, model) in enumerate(models(lib, sizes).items()):
+    for number, (name, model) in enumerate(models(sizes).items()):
         if name != "jax":
             lib.randomize(model.double(), seed=number)
         state = model.state_dict()
@@ -90,8 +81,49 @@ def libraries() -> None:
         stored |= {f"{name}|{key}": value for key, value in state.items()}
         logits = model.eval()(image)
         stored[f"{name}|| logits"] = getattr(logits, "logits", logits)
+    stored |= positions()
     stored = {k: v.detach().clone().contiguous() for k, v in stored.items()}
     save_file(stored, LIBRARIES_FILE)
+
+
+def positions() -> dict[str, Tensor]:
+    """Random positions of a grid of 7 × 7, and what each source makes of them."""
+    rng = torch.Generator().manual_seed(3)
+    given = torch.randn(1, 50, 6, generator=rng, dtype=torch.float64)
+    found = {"positions": given}
+    for n in (4, 10):
+        found |= {
+            f"positions|timm|{n}": resample_abs_pos_embed(given, [n, n]),
+            f"positions|torchvision|{n}": by_torchvision(given, n),
+            f"positions|transformers|{n}": by_transformers(given, n),
+            f"positions|jax|{n}": by_jax(given, n),
+        }
+    return found
+
+
+def by_torchvision(given: Tensor, n: int) -> Tensor:
+    """As its function for state dicts does it."""
+    state = {"encoder.pos_embedding": given}
+    return interpolate_embeddings(n, 1, state)["encoder.pos_embedding"]
+
+
+def by_transformers(given: Tensor, n: int) -> Tensor:
+    """As its embeddings do it for an image of another size."""
+    sizes = lib.Sizes(
+        image_size=7, patch_size=1, in_channels=1, depth=1, dim=6, num_heads=1
+    )
+    embeddings = lib.transformers_vit(sizes).double().vit.embeddings
+    embeddings.position_embeddings = nn.Parameter(given)
+    tokens = torch.zeros(1, 1 + n * n, 6)
+    return embeddings.interpolate_pos_encoding(tokens, n, n)
+
+
+def by_jax(given: Tensor, n: int) -> Tensor:
+    """As vit_jax/checkpoint.py does it, by the same call of scipy."""
+    grid = given[0, 1:].unflatten(0, (7, 7)).numpy()
+    grid = scipy.ndimage.zoom(grid, (n / 7, n / 7, 1), order=1)
+    grid = torch.from_numpy(grid).flatten(0, 1)[None]
+    return torch.cat([given[:, :1], grid], dim=1)
 
 
 LIBRARY_SIZES = {
@@ -106,7 +138,7 @@ LIBRARY_SIZES = {
 }
 
 
-def models(lib, sizes) -> dict[str, nn.Module]:
+def models(sizes: lib.Sizes) -> dict[str, nn.Module]:
     """The libraries' models; that of JAX is timm's, which reads its file."""
     jax = lib.timm_vit(sizes).double()
     jax.arrays = lib.jax_arrays(sizes)
