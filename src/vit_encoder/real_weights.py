@@ -1,7 +1,7 @@
 """Real weights: what chapter 09_real_weights builds."""
 
 # Generated from chapters/09_real_weights.md by `make sync`. Do not edit.
-# Seal: cee4a89cb69c141d
+# Seal: 7dd3f477eee64229
 
 import copy
 import math
@@ -49,11 +49,11 @@ def interpolate_positions(
 
 
 class LoRALinear(nn.Module):
-    """A frozen nn.Linear and a learned change of low rank (Hu et al. 2022, section 4.1).
+    """A frozen nn.Linear and a learned change of low rank (Hu et al. 2022, section 4).
 
-    linear: W (out, in) and its bias, frozen from now on. rank: r, at most the smaller of
-    in and out. alpha: the change is B A · alpha / r. `lora_A` is random, `lora_B` is 0,
-    so that at the start nothing is changed.
+    linear: W (out, in) and its bias, frozen from now on. rank: r, at most the smaller
+    of in and out. alpha: the change is B A · alpha / r. `lora_A` is random, `lora_B`
+    is 0, so that at the start nothing is changed.
     Maps (..., in) to (..., out). Raises ValueError or TypeError for another rank.
     """
 
