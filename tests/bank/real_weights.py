@@ -255,9 +255,6 @@ WRONG_LORA = {
     "root-of-the-rank": lora({"alpha / rank": "alpha / math.sqrt(rank)"}),
     "whole-number": lora({"alpha / rank": "int(alpha / rank)"}),
     "old-layer-left-out": lora({"self.linear(x) + change": "change"}),
-    "change-left-out": lora(
-        {"self.linear(x) + change * self.scaling": "self.linear(x)"}
-    ),
     "bent-between": lora({"(x @ self.lora_A.T)": "F.gelu(x @ self.lora_A.T)"}),
     "extra-parameters": [WithBias],
     "missing-parameters": [OtherNames],
@@ -397,7 +394,13 @@ WRONG = {
     "LoRALinear": WRONG_LORA,
     "find_the_bug": WRONG_JAX,
 }
-NAMELESS = {"interpolate_positions": [twice], "LoRALinear": [Subtracted]}
+NAMELESS = {
+    "interpolate_positions": [twice],
+    "LoRALinear": [
+        Subtracted,
+        *lora({"self.linear(x) + change * self.scaling": "self.linear(x)"}),
+    ],
+}
 GOOD_TESTS = {"load": [all_faults, with_a_larger_model, with_pytest_s_words]}
 WEAK_TESTS = {
     "load": [

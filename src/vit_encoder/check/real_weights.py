@@ -236,12 +236,6 @@ LORA = edits(
         "What is left of the trained weight?",
     ),
     edit(
-        "change-left-out",
-        {f"self.linear(x) + {SCALED}": "self.linear(x)"},
-        "The old layer's output comes back, and the two matrices are never used.",
-        "Where does what is learned enter the output?",
-    ),
-    edit(
         "bent-between",
         {CHANGE: "F.gelu(x @ self.lora_A.T) @ self.lora_B.T"},
         "A nonlinearity stands between the two matrices, so no single matrix can do "
@@ -447,16 +441,19 @@ def positions_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     return finish(question, leaves, (places,))
 
 
+MATRICES = ("lora_A.weight", "lora_B.weight")  # the checks' names; bare ones fit, too
+
+
 def lora_oracle(question: Question, taken: tuple[str, ...]) -> tuple:
     """The frozen layer has no gradients."""
     leaves = {"input 0": double(question.inputs[0])}
-    learned = [name for name in ("lora_A", "lora_B") if name in taken]
+    learned = [name for name in MATRICES if name in taken]
     leaves |= {name: double(question.parameters[name]) for name in learned}
     found = {n: p.double() for n, p in question.parameters.items()} | leaves
     scale = question.arguments["alpha"] / question.arguments["rank"]
     weight = found["linear.weight"]
     weight = weight + scale * torch.einsum(
-        "or,ri->oi", found["lora_B"], found["lora_A"]
+        "or,ri->oi", found["lora_B.weight"], found["lora_A.weight"]
     )
     y = torch.einsum("...i,oi->...o", leaves["input 0"], weight)
     return finish(question, leaves, (y + found["linear.bias"],))
@@ -545,8 +542,8 @@ def lora(normal: Normal, inputs: int, outputs: int, rank: int) -> dict[str, Tens
     """Random parameters; neither matrix is zero."""
     return {
         **linear_parameters(normal, "linear", outputs, inputs),
-        "lora_A": normal(rank, inputs),
-        "lora_B": normal(outputs, rank),
+        "lora_A.weight": normal(rank, inputs),
+        "lora_B.weight": normal(outputs, rank),
     }
 
 
@@ -554,8 +551,8 @@ SMALL_X = small([1, 0, 2], [0, 1, -1])
 SMALL_LORA = {
     "linear.weight": small([1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]),
     "linear.bias": small([0, 1, 0, 2])[0],
-    "lora_A": small([1, 0, 1], [0, 2, 0]),
-    "lora_B": small([1, 0], [0, 1], [0, 0], [1, -1]),
+    "lora_A.weight": small([1, 0, 1], [0, 2, 0]),
+    "lora_B.weight": small([1, 0], [0, 1], [0, 0], [1, -1]),
 }
 
 
@@ -634,16 +631,17 @@ def spreads_one_position(trial: Trial) -> None:
 def starts_as_no_change(trials: Trials) -> None:
     """lora_B is zero at the start and lora_A is not."""
     initial = trials["wide"].reply.initial
-    if not {"lora_A", "lora_B"} <= initial.keys():
+    if not {*MATRICES} <= initial.keys():
         return
-    a, b = initial["lora_A"].any(), initial["lora_B"].any()
+    first, second = (initial[name] for name in MATRICES)
+    a, b = first.any(), second.any()
     if b and a:
         raise shows(LORA, "starts-with-a-change")
     if b:
         raise shows(LORA, "zero-and-random-exchanged")
     if not a:
         raise shows(LORA, "both-start-at-zero")
-    if (initial["lora_A"] == initial["lora_A"].flatten()[0]).all():
+    if (first == first.flatten()[0]).all():
         text = "All numbers of `lora_A` are equal at the start."
         ask = "Can two rows of it ever become different?"
         raise Fails(text, "starts-all-alike", ask)
@@ -709,7 +707,6 @@ WRITE_LORA = Implement(
     form=Form(
         outputs=("output",),
         is_class=True,
-        aliases={"lora_A": ("lora_A.weight",), "lora_B": ("lora_B.weight",)},
         reference=(LoRALinear,),
     ),
     ask_about=lora_questions,
@@ -746,7 +743,7 @@ WRITE_LORA = Implement(
         inputs=("x",),
         order={"output": 0},
         axes={"output": ("token", "feature")},
-        parameters=("linear.weight", "linear.bias", "lora_A", "lora_B"),
+        parameters=("linear.weight", "linear.bias", *MATRICES),
     ),
 )
 REPAIR_JAX = Implement(
