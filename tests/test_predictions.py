@@ -16,6 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests.bank import predictions as bank
+from torch import nn
 
 import vit_encoder
 from address import ROOT, read_address
@@ -244,6 +245,31 @@ def text_encoder_counts():
     return [count(encoder.blocks[0].attn), count(encoder.blocks[0].mlp), count(encoder)]
 
 
+def row_of_six():
+    """Three positions in a row of a grid, stretched to six in both ways."""
+    places = torch.tensor([0.0, 6, 12]).repeat(3).view(1, 9, 1)
+    return [
+        x
+        for align_corners in (False, True)
+        for x in vit_encoder.interpolate_positions(
+            places, (1, 6), 0, "bilinear", False, align_corners
+        )
+        .flatten()
+        .tolist()
+    ]
+
+
+def learned(rank=2, depth=4):
+    """What a probe learns, and what LoRA does."""
+    head, encoder = nn.Linear(20, 5), Encoder(depth, 20, 4, 40).requires_grad_(False)
+    for block in encoder.blocks:
+        for name in ("qkv", "proj"):
+            layer = getattr(block.attn, name)
+            setattr(block.attn, name, vit_encoder.LoRALinear(layer, rank, 1.0))
+    new = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
+    return [count(head), new + count(head)]
+
+
 RIGHT = {
     "patches.count_tokens": tokens_of_an_image,
     "patches.rows_in_memory": lambda: [*PIECE, *second_row(oracle.patchify)],
@@ -255,6 +281,8 @@ RIGHT = {
     "encoder_block.parameters": lambda: parts_of(EncoderBlock(10, 5, 40)),
     "encoder.count": large_encoder,
     "encoder.silent": silent_encoder,
+    "real_weights.edges": row_of_six,
+    "real_weights.learned": learned,
     "capstone.parameters": text_encoder_counts,
 }
 
@@ -391,6 +419,10 @@ COUNTED = {
         "normalised-over-all-tokens": [
             over_all(1, 1, 5, 5, 10, 10, 50, 50)[i] for i in (0, 3, 4, 7)
         ],
+    },
+    "real_weights.learned": {
+        "one-block": learned(depth=1),
+        "rank-one": learned(rank=1),
     },
     "capstone.parameters": {
         "mlp-of-vit": text_counted(mlp=2 * 120 * 480 + 480 + 120),
