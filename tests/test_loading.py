@@ -25,14 +25,17 @@ from library_models import (
     torchvision_vit,
     transformers_vit,
 )
-from vit_encoder import Encoder
+from vit_encoder import Encoder, VisionTransformer
 from vit_encoder.loading import (
     Weights,
+    fold_layer_scale,
     from_jax,
     from_timm,
+    from_timm_blocks,
     from_torch_encoder,
     from_torchvision,
     from_transformers,
+    load,
     set_eps,
 )
 
@@ -420,3 +423,200 @@ def test_model_in_place_of_its_state_dict():
 def test_empty_state_dict():
     with pytest.raises(ValueError, match=r"expected the keys of timm.*18 missing"):
         from_timm({})
+
+
+# Into the course's model, all or nothing
+
+
+SMALL_VIT = {
+    "image_size": 24,
+    "patch_size": 4,
+    "in_channels": 3,
+    "num_classes": 11,
+    "depth": 3,
+    "dim": 30,
+    "num_heads": 5,
+    "mlp_dim": 70,
+}
+
+
+def course_vit(**changes):
+    """The course's model with random weights, in float64."""
+    return randomize(VisionTransformer(**SMALL_VIT | changes).double(), seed=5)
+
+
+def state_of(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def assert_refused(model, weights, *words, **options):
+    """A ValueError with these words, and not one number of the model has changed."""
+    before = state_of(model)
+    with pytest.raises(ValueError, match="nothing was loaded") as error:
+        load(model, weights, **options)
+    for word in words:
+        assert word in str(error.value)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["timm", "torchvision", "JAX"])
+def test_load_gives_the_logits_of_the_library(name):
+    mapping, _ = STATES[name]
+    model = course_vit()
+    theirs = {
+        "timm": lambda: randomize(timm_vit(SIZES).double()),
+        "torchvision": lambda: randomize(torchvision_vit(SIZES).double()),
+        "JAX": lambda: None,
+    }[name]()
+    state = theirs.state_dict() if theirs else jax_arrays(SIZES)
+    load(model, mapping(state))
+    images = CASES["torchvision"].images()
+    if theirs:
+        close(model(images), theirs(images))
+    close(model(images), CourseViT(SIZES).double().load(mapping(state))(images))
+
+
+def test_load_keeps_dtype_and_parameters_of_the_model():
+    model = course_vit().float()
+    parameters = dict(model.named_parameters())
+    load(model, from_timm(randomize(timm_vit(SIZES).double()).state_dict()))
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+    assert all(p is parameters[name] for name, p in model.named_parameters())
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_load_copies():
+    source = randomize(timm_vit(SIZES).double())
+    model = course_vit()
+    load(model, from_timm(source.state_dict()))
+    with torch.no_grad():
+        source.head.bias.zero_()
+        source.norm.weight.zero_()
+    assert model.head.bias.abs().sum() > 0
+    assert model.encoder.norm.weight.abs().sum() > 0
+
+
+def test_the_last_tensor_that_does_not_fit_leaves_the_first_alone():
+    weights = from_timm(randomize(timm_vit(SIZES).double()).state_dict())
+    wrong = weights._replace(head=weights.head | {"bias": torch.zeros(12)})
+    assert_refused(course_vit(), wrong, "head.bias is (12,), expected (11,)")
+
+
+@pytest.mark.parametrize("part", ["embedding", "encoder", "head"])
+def test_load_names_what_is_missing_left_over_and_of_a_wrong_shape(part):
+    weights = from_timm(randomize(timm_vit(SIZES).double()).state_dict())
+    state = getattr(weights, part)
+    model = course_vit()
+    for name, value in state.items():
+        shape = tuple(value.shape)
+        rest = {k: v for k, v in state.items() if k != name}
+        wrong = weights._replace(**{part: rest})
+        assert_refused(model, wrong, f"{part}.{name} is missing, expected {shape}")
+        wrong = weights._replace(**{part: state | {f"{name}_2": value}})
+        assert_refused(model, wrong, f"{part}.{name}_2 {shape} is left over")
+        wrong = weights._replace(**{part: state | {name: value[None]}})
+        expected = f"{part}.{name} is {(1, *shape)}, expected {shape}"
+        assert_refused(model, wrong, expected)
+        wrong = weights._replace(**{part: state | {name: value.long()}})
+        assert_refused(model, wrong, f"{part}.{name} is {shape} of torch.int64")
+        wrong = weights._replace(**{part: state | {name: value.to("meta")}})
+        assert_refused(model, wrong, f"{part}.{name} is {shape} without numbers")
+
+
+def test_another_depth_is_named():
+    weights = from_timm(randomize(timm_vit(SIZES).double()).state_dict())
+    missing = "encoder.blocks.3.norm1.weight is missing, expected (30,)"
+    assert_refused(course_vit(depth=4), weights, missing, "and 4 more")
+    left = "encoder.blocks.2.norm1.weight (30,) is left over"
+    assert_refused(course_vit(depth=2), weights, left)
+
+
+def test_another_image_size_is_named():
+    weights = from_timm(randomize(timm_vit(SIZES).double()).state_dict())
+    words = "embedding.pos_embed is (1, 37, 30), expected (1, 65, 30)"
+    assert_refused(course_vit(image_size=32), weights, words, "interpolate_positions")
+
+
+def test_another_number_of_classes_is_named_and_the_own_head_can_stay():
+    source = randomize(timm_vit(SIZES).double())
+    weights = from_timm(source.state_dict())
+    model = course_vit(num_classes=4)
+    words = "head.weight is (11, 30), expected (4, 30)"
+    assert_refused(model, weights, words, "head=False keeps the model's own head")
+
+    own = model.head.weight.clone()
+    load(model, weights, head=False)
+    assert torch.equal(model.head.weight, own)
+    images = CASES["torchvision"].images()
+    tokens, _ = outputs(source, "norm", images)
+    close(model(images), model.head(tokens[:, 0]))
+
+
+def test_a_hidden_layer_in_the_head():
+    with_hidden = randomize(torchvision_vit(SIZES, representation_size=HIDDEN).double())
+    without = randomize(torchvision_vit(SIZES).double())
+    weights, plain = (
+        from_torchvision(source.state_dict()) for source in (with_hidden, without)
+    )
+    model = course_vit(pre_logits_dim=HIDDEN)
+    missing = f"pre_logits.weight is missing, expected ({HIDDEN}, 30)"
+    assert_refused(model, plain, missing, "head=False")
+    left = f"pre_logits.weight ({HIDDEN}, 30) is left over"
+    assert_refused(course_vit(), weights, left, "head=False")
+
+    load(model, weights)
+    images = CASES["torchvision"].images()
+    close(model(images), with_hidden(images))
+    load(course_vit(), weights, head=False)
+    load(model, plain, head=False)
+
+
+def test_a_pooler_without_a_head_needs_head_false():
+    source = transformers_vit(SIZES, ViTModel, pooler_output_size=HIDDEN).double()
+    weights = from_transformers(randomize(source).state_dict())
+    assert_refused(course_vit(), weights, "head.weight is missing", "head=False")
+    model = course_vit()
+    load(model, weights, head=False)
+    set_eps(model, 1e-12)
+    images = CASES["torchvision"].images()
+    tokens = source(images).last_hidden_state
+    close(model(images), model.head(tokens[:, 0]))
+
+
+def test_an_encoder_alone_lacks_the_embedding():
+    weights = from_torch_encoder(torch_encoder(SIZES, **LIKE_VIT).state_dict())
+    assert_refused(course_vit(), weights, "embedding.cls_token is missing")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"init_values": 0.7, "reg_tokens": 4, "no_embed_class": True},  # as DINOv2
+        {"class_token": False, "global_pool": "map"},  # as SigLIP's tower
+        {"global_pool": "avg", "class_token": False, "fc_norm": False},
+    ],
+)
+def test_blocks_of_timm_whatever_stands_around_them(options):
+    theirs = randomize(timm_vit(SIZES, **options).double())
+    with torch.no_grad():  # randomize leaves LayerScale near 0
+        for name, p in theirs.named_parameters():
+            if name.endswith("gamma"):
+                p.copy_(random_numbers(*p.shape))
+    state = theirs.state_dict()
+    if "init_values" in options:
+        with pytest.raises(ValueError, match=r"6 unexpected: blocks\.0\.ls1\.gamma"):
+            from_timm_blocks(state)
+    before = {name: value.clone() for name, value in state.items()}
+    weights = from_timm_blocks(fold_layer_scale(state))
+    torch.testing.assert_close(dict(state), before, rtol=0, atol=0)
+    ours = Encoder(SIZES.depth, SIZES.dim, SIZES.num_heads, SIZES.mlp_dim).double()
+    ours.load_state_dict(weights.encoder)
+    images = CASES["torchvision"].images()
+    tokens = theirs._pos_embed(theirs.patch_embed(images))
+    close(ours(tokens), theirs.forward_features(images))
+
+
+def test_folding_without_a_layer_scale_changes_nothing():
+    state = dict(timm_vit(SIZES).state_dict())
+    folded = fold_layer_scale(state)
+    torch.testing.assert_close(folded, state, rtol=0, atol=0)

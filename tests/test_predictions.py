@@ -16,6 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests.bank import predictions as bank
+from torch import nn
 
 import vit_encoder
 from address import ROOT, read_address
@@ -269,6 +270,31 @@ def a_run(progress=None, target=None, fall=None):
     return [first.item(), epoch, *factors, least.item()]
 
 
+def row_of_six():
+    """Three positions in a row of a grid, stretched to six in both ways."""
+    places = torch.tensor([0.0, 6, 12]).repeat(3).view(1, 9, 1)
+    return [
+        x
+        for align_corners in (False, True)
+        for x in vit_encoder.interpolate_positions(
+            places, (1, 6), 0, "bilinear", False, align_corners
+        )
+        .flatten()
+        .tolist()
+    ]
+
+
+def learned(rank=2, depth=4):
+    """What a probe learns, and what LoRA does."""
+    head, encoder = nn.Linear(20, 5), Encoder(depth, 20, 4, 40).requires_grad_(False)
+    for block in encoder.blocks:
+        for name in ("qkv", "proj"):
+            layer = getattr(block.attn, name)
+            setattr(block.attn, name, vit_encoder.LoRALinear(layer, rank, 1.0))
+    new = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
+    return [count(head), new + count(head)]
+
+
 RIGHT = {
     "patches.count_tokens": tokens_of_an_image,
     "patches.rows_in_memory": lambda: [*PIECE, *second_row(oracle.patchify)],
@@ -281,6 +307,8 @@ RIGHT = {
     "encoder.count": large_encoder,
     "encoder.silent": silent_encoder,
     "training.a_run": a_run,
+    "real_weights.edges": row_of_six,
+    "real_weights.learned": learned,
     "capstone.parameters": text_encoder_counts,
 }
 
@@ -426,6 +454,10 @@ COUNTED = {
         "quarter-wave": a_run(fall=lambda part: math.cos(math.pi / 2 * part)),
         "down-and-up": a_run(fall=lambda part: math.sin(math.pi / 2 * part) ** 2),
         "others-share-alone": a_run(target=(0.9, 0.1 / 36)),
+    },
+    "real_weights.learned": {
+        "one-block": learned(depth=1),
+        "rank-one": learned(rank=1),
     },
     "capstone.parameters": {
         "mlp-of-vit": text_counted(mlp=2 * 120 * 480 + 480 + 120),

@@ -1,9 +1,10 @@
 """From the state dicts of other libraries to the course's parts: one function each.
 
 A function renames, transposes and stacks. It accounts for every key: one that is
-missing, unexpected or of a wrong shape raises ValueError. Nothing is imported from the
-libraries. What a state dict does not hold, such as the eps of a LayerNorm, is listed on
-the page "Why don't my numbers match?".
+missing, unexpected or of a wrong shape raises ValueError. `load` puts what comes out
+into a model, all or nothing. Nothing is imported from the libraries. What a state dict
+does not hold, such as the eps of a LayerNorm, is listed on the page "Why don't my
+numbers match?".
 """
 
 import math
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from vit_encoder.layer_norm import LayerNorm
+from vit_encoder.training import VisionTransformer
 
 
 class Weights(NamedTuple):
@@ -81,6 +83,105 @@ def from_torch_encoder(state: Mapping[str, torch.Tensor]) -> Weights:
     Raises ValueError if the course's encoder cannot hold it.
     """
     return _convert(state, "nn.TransformerEncoder", PYTORCH, TORCH_ENCODER)
+
+
+def from_timm_blocks(state: Mapping[str, torch.Tensor]) -> Weights:
+    """The blocks and the last norm of any of timm's VisionTransformers.
+
+    state: its state dict. The embedding and the head are left out, so that models fit
+    whose tokens are made or read in another way: with registers, without a class token,
+    with attention pooling. Raises ValueError if the course's encoder cannot hold the
+    blocks; a LayerScale is to be folded in first, by `fold_layer_scale`.
+    """
+    encoder = {k: TIMM[k] for k in TIMM if k.startswith(("blocks.", "norm"))}
+    own = {k: v for k, v in _items(state) if k.startswith(("blocks.", "norm."))}
+    return _convert(own, "the blocks of timm's VisionTransformer", PYTORCH, encoder)
+
+
+def fold_layer_scale(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same model without LayerScale (Touvron et al. 2021, going deeper).
+
+    state: of timm's VisionTransformer. LayerScale multiplies what a branch adds by γ,
+    one number for each feature. The branch ends in a linear layer, so γ can be
+    multiplied into that layer's rows: γ ⊙ (W x + b) = (γ ⊙ W) x + γ ⊙ b.
+    A state dict without LayerScale comes back as it is.
+    """
+    state = dict(_items(state))
+    for key in [k for k in state if re.fullmatch(r"blocks\.\d+\.ls[12]\.gamma", k)]:
+        gamma = state.pop(key)  # (D,)
+        layer = key.replace("ls1.gamma", "attn.proj").replace("ls2.gamma", "mlp.fc2")
+        state[f"{layer}.weight"] = gamma[:, None] * state[f"{layer}.weight"]
+        state[f"{layer}.bias"] = gamma * state[f"{layer}.bias"]
+    return state
+
+
+def load(model: VisionTransformer, weights: Weights, *, head: bool = True) -> None:
+    """Copy the weights into the model: all of them, or none if anything does not fit.
+
+    model: keeps its device and dtype. head: False keeps the model's own head, with its
+    `pre_logits` if it has one, whatever the source has there.
+    Raises ValueError that names every key that is missing, left over or of a wrong
+    shape, with what was expected; the model is then as it was.
+    """
+    wanted = {
+        name: value
+        for name, value in model.state_dict(keep_vars=True).items()
+        if head or not name.startswith(("pre_logits.", "head."))
+    }
+    given = {
+        f"{part}.{name}": value
+        for part, state in zip(Weights._fields, weights, strict=True)
+        for name, value in state.items()
+        if head or part not in ("pre_logits", "head")
+    }
+    faults = [
+        f"{name} is missing, expected {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name not in given
+    ]
+    faults += [
+        f"{name} {tuple(given[name].shape)} is left over: the model has no such layer"
+        for name in given
+        if name not in wanted
+    ]
+    faults += [
+        f"{name} is {_described(given[name])}, expected {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in given and not _can_be_copied(given[name], wanted[name])
+    ]
+    if faults:
+        hints = [hint for word, hint in HINTS.items() if any(word in f for f in faults)]
+        more = [f"and {len(faults) - MOST_FAULTS} more"] * (len(faults) > MOST_FAULTS)
+        lines = [*faults[:MOST_FAULTS], *more, *hints]
+        raise ValueError(
+            "expected weights that fit the model; nothing was loaded:\n  "
+            + "\n  ".join(lines)
+        )
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(given[name])
+
+
+MOST_FAULTS = 8  # that a message lists
+HINTS = {
+    "pos_embed is": "Another image size? See vit_encoder.interpolate_positions.",
+    "pre_logits.": "Another head? head=False keeps the model's own.",
+    "head.weight": "Other classes? head=False keeps the model's own head.",
+}
+
+
+def _can_be_copied(value: torch.Tensor, parameter: torch.Tensor) -> bool:
+    """It has the parameter's shape, and real numbers."""
+    fits = value.shape == parameter.shape and value.is_floating_point()
+    return fits and not value.is_meta
+
+
+def _described(value: torch.Tensor) -> str:
+    """Shape, and the dtype where that is what does not fit."""
+    if value.is_meta:
+        return f"{tuple(value.shape)} without numbers, on the device meta,"
+    dtype = "" if value.is_floating_point() else f" of {value.dtype}"
+    return f"{tuple(value.shape)}{dtype}"
 
 
 def set_eps(module: nn.Module, eps: float) -> None:

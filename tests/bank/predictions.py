@@ -5,6 +5,7 @@ no name. The mistakes that the sources declare are tested from there.
 """
 
 A, B = [8, 9, 10, 11, 12, 13, 14, 15], [2, 3, 8, 9, 26, 27, 32, 33]
+MIDDLES, TIED = [0, 1.5, 4.5, 7.5, 10.5, 12], [0, 2.4, 4.8, 7.2, 9.6, 12]
 NUMBERS = {
     "patches.count_tokens": {
         "class-token-not-counted token-as-wide-as-a-patch": [[60, 768, 60, 768]],
@@ -372,6 +373,56 @@ NUMBERS = {
             [3.61, 28, 0.5, 0.33, 0.668],
             [3.1, 28, 0.5, 0.146, 0.668],
         ],
+    },
+    "real_weights.edges": {
+        "rows-swapped": [[TIED, MIDDLES]],
+        "same-row-twice": [[MIDDLES, MIDDLES], [TIED, TIED]],
+        "edge-extrapolated": [[[-1.5, 1.5, 4.5, 7.5, 10.5, 13.5], TIED]],
+        "left-edges-for-middles": [
+            [[0, 3, 6, 9, 12, 12], TIED],
+            [[0, 3, 6, 9, 12, 15], TIED],
+        ],
+        "nearest": [
+            [[0, 0, 6, 6, 12, 12], TIED],
+            [MIDDLES, [0, 0, 6, 6, 12, 12]],
+            [[0, 0, 6, 6, 12, 12], [0, 0, 6, 6, 12, 12]],
+        ],
+        "six-steps-for-five": [[MIDDLES, [0, 2, 4, 6, 8, 10]]],
+        "six-steps-for-five left-edges-for-middles": [
+            [[0, 3, 6, 9, 12, 12], [0, 2, 4, 6, 8, 10]]
+        ],
+        "six-steps-for-five edge-extrapolated": [
+            [[-1.5, 1.5, 4.5, 7.5, 10.5, 13.5], [0, 2, 4, 6, 8, 10]]
+        ],
+        "six-steps-for-five same-row-twice": [[TIED, [0, 2, 4, 6, 8, 10]]],
+        "another-order": [[MIDDLES[::-1], TIED[::-1]]],
+        "too-coarse": [
+            [[0, 2, 5, 8, 11, 12], TIED],
+            [MIDDLES, [0, 2, 5, 7, 10, 12]],
+        ],
+        "one-number-off": [
+            [[0, 1.5, 4.5, 7.5, 10.5, 13.5], TIED],
+            [MIDDLES, [0, 2.4, 4.8, 7.2, 9.6, 12.4]],
+        ],
+        "": [
+            [[1.5, 4.5, 7.5, 10.5, 12, 12], TIED],
+            [[1, 3, 5, 7, 9, 11], TIED],
+        ],
+    },
+    "real_weights.learned": {
+        "bias-not-counted": [[100, 1060], [100, 1065], [105, 1060]],
+        "head-not-counted": [[105, 960]],
+        "one-block": [[105, 345], [105, 240]],
+        "not-all-matrices": [[105, 425], [105, 320], [105, 745], [105, 640]],
+        "whole-matrices": [[105, 6400], [105, 6505]],
+        "rank-one": [[105, 585], [105, 480]],
+        "classes-alone": [[5, 1065], [20, 1065]],
+        "bias-not-counted head-not-counted": [[100, 960]],
+        "bias-not-counted one-block": [[100, 345]],
+        "another-order": [[1065, 105]],
+        "close": [[105, 1066], [106, 1065]],
+        "several-times": [[105, 2130], [210, 1065]],
+        "": [[4, 1065], [120, 1065], [105, 1165]],
     },
     "capstone.parameters": {
         "biases-and-norms-left-out": [
