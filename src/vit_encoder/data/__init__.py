@@ -8,6 +8,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from vit_encoder.encoder import Encoder
+    from vit_encoder.training import VisionTransformer
 
 _FOLDER = Path(__file__).parent
 
@@ -108,6 +109,23 @@ def text_encoder() -> "Encoder":
         block.norm1.eps = block.norm2.eps = 1e-5
     encoder.load_state_dict(text_encoder_weights())
     return encoder.eval()
+
+
+def fashion_vit() -> "VisionTransformer":
+    """A ViT that this course trained on Fashion-MNIST, in evaluation mode, float32.
+
+    It maps images (B, 1, 28, 28), as `LabelledImages.normalised` gives them, to the
+    logits (B, 10) of `datasets.CLASSES`. P = 4, N = 49, L = 6, D = 64, h = 4, M = 128.
+
+    Source: studies/train_vit.py. Its card stands in README.md. Licence: MIT.
+    """
+    from safetensors.torch import load_file
+
+    from vit_encoder.training import VisionTransformer
+
+    model = VisionTransformer(28, 4, 1, 10, depth=6, dim=64, num_heads=4, mlp_dim=128)
+    model.load_state_dict(load_file(_FOLDER / "fashion.safetensors"))
+    return model.eval()
 
 
 def read_line(features: Tensor) -> str:
