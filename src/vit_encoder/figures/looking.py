@@ -42,9 +42,10 @@ def show_maps(
     maps = maps - maps.amin(-1, keepdim=True) if stretch else maps.clamp_min(0)
     first = 1 if rows is None else 0
     count = len(columns) + first
+    width = WIDTH if rows is None else WIDTH - 0.7  # what the labels leave
     fig, axes = plt.subplots(
         len(maps), count, squeeze=False, layout="constrained",
-        figsize=(WIDTH, WIDTH / count * len(maps) + 0.35),
+        figsize=(WIDTH, width / count * len(maps) + 0.35),
     )  # fmt: skip
     for r, (photo, row) in enumerate(zip(photos, maps, strict=True)):
         if rows is None:
