@@ -26,6 +26,7 @@ from sync import generated_notebooks, version_of
 from vit_encoder import Encoder, EncoderBlock, MultiHeadSelfAttention
 from vit_encoder.check import catalogue, check, misconception, task
 from vit_encoder.check.judging import oracle
+from vit_encoder.check.looking_inside import rolled
 from vit_encoder.check.predictions import (
     Choose,
     JudgeClaims,
@@ -295,6 +296,13 @@ def learned(rank=2, depth=4):
     return [count(head), new + count(head)]
 
 
+def on_paper(version):
+    """The share of input token 1 in output token 0, without the identity and with."""
+    layers = [[0.4, 0.6], [0.1, 0.9]], [[0.2, 0.8], [0.7, 0.3]]
+    maps = torch.tensor(layers, dtype=torch.float64)[:, None, None]
+    return [version(maps, share)[0, 0, 1].item() for share in (0.0, 0.5)]
+
+
 RIGHT = {
     "patches.count_tokens": tokens_of_an_image,
     "patches.rows_in_memory": lambda: [*PIECE, *second_row(oracle.patchify)],
@@ -310,6 +318,7 @@ RIGHT = {
     "real_weights.edges": row_of_six,
     "real_weights.learned": learned,
     "capstone.parameters": text_encoder_counts,
+    "looking_inside.on_paper": lambda: on_paper(rolled),
 }
 
 
@@ -349,6 +358,13 @@ LED = [  # exercise, part, what a version of it leads to, its misconceptions
         "mean-not-subtracted mean-kept gain-added bias-multiplied "
         "gain-and-bias-swapped gain-forgotten bias-forgotten no-gain-and-bias "
         "bias-stretched",
+    ),
+    (
+        "looking_inside.on_paper",
+        "looking_inside.rollout",
+        on_paper,
+        "first-layer-last last-layer-alone result-transposed layers-averaged "
+        "multiplied-entry-by-entry",
     ),
 ]
 
@@ -480,6 +496,16 @@ COUNTED = {
 )
 def test_a_mistake_leads_to_the_declared_numbers(id, name):
     assert pytest.approx(COUNTED[id][name], abs=0.006) in declared(id, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("identity-added", 2.24), ("identity-left-out", 0.84)],
+)
+def test_a_rollout_with_another_identity(name, number):
+    wrong = misconception("looking_inside.rollout", name).wrong
+    assert on_paper(wrong)[1] == pytest.approx(number)
+    assert pytest.approx([0.84, number]) in declared("looking_inside.on_paper", name)
 
 
 def test_entropy_without_the_scale():

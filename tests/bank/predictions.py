@@ -424,6 +424,23 @@ NUMBERS = {
         "several-times": [[105, 2130], [210, 1065]],
         "": [[4, 1065], [120, 1065], [105, 1165]],
     },
+    "looking_inside.on_paper": {
+        "first-layer-last": [[0.5, 0.475], [0.5, 0.56], [0.84, 0.475], [0.5, 0.48]],
+        "last-layer-alone": [[0.8, 0.4], [0.8, 0.56], [0.84, 0.4]],
+        "last-layer-alone identity-left-out": [[0.8, 0.84]],
+        "first-layer-alone": [[0.6, 0.3], [0.6, 0.56]],
+        "first-layer-last last-layer-alone": [[0.5, 0.4]],
+        "identity-left-out": [[0.84, 0.84]],
+        "share-of-the-other-token": [[0.16, 0.44], [0.16, 0.56]],
+        "result-transposed": [[0.31, 0.2775], [0.31, 0.28]],
+        "other-output-token": [[0.69, 0.7225], [0.69, 0.72]],
+        "layers-averaged": [[0.7, 0.35]],
+        "multiplied-entry-by-entry": [[0.48, 0.12]],
+        "identity-added": [[0.84, 2.24]],
+        "identity-once": [[0.84, 0.82]],
+        "identity-at-the-end": [[0.84, 0.42]],
+        "": [[0.25, 0.95], [0.84, 1.7]],
+    },
     "capstone.parameters": {
         "biases-and-norms-left-out": [
             [57600, 57600, 230400],
