@@ -1,7 +1,7 @@
 """Training: what chapter 08_training builds."""
 
 # Generated from chapters/08_training.md by `make sync`. Do not edit.
-# Seal: 4bb02dd689776d27
+# Seal: 95795f1eb544a1e3
 
 import math
 
@@ -64,7 +64,8 @@ class VisionTransformer(nn.Module):
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Two groups for AdamW: matrices, with weight decay, and all else, without.
 
-    All else is vectors (biases, γ, β) and embeddings, which have more axes than two.
+    All else is vectors (biases, γ, β), and here the class token and the positions, with
+    three axes. A convolution's kernel, with four, would be left out as well.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     matrices = [p for p in trained if p.dim() == 2]
