@@ -247,3 +247,12 @@ def test_a_package_of_another_folder_is_refused(course, monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(other.parent), *sys.path]))
     with pytest.raises(sources.SourceError, match="vit_encoder was imported from"):
         course.sync(unrun(code=["import vit_encoder"]))
+
+
+def test_a_kept_edit_makes_no_notebook_stale(tmp_path, monkeypatch):
+    monkeypatch.setattr("dependencies.PACKAGE", tmp_path)
+    (tmp_path / "part.py").write_text("x = 1")
+    before = package_digests()
+    (tmp_path / "part.py.edited-1").write_text("x = 2")
+    assert package_digests() == before
+    assert [*before] == ["part.py"]

@@ -24,6 +24,7 @@ def package_digests() -> dict[str, str]:
         ).hexdigest()
         for path in sorted(paths)
         if "__pycache__" not in path.parts
+        if ".edited-" not in path.name  # what `make sync` has kept
     }
 
 
