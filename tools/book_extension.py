@@ -26,6 +26,7 @@ from page_html import RULES, Site, finish
 from plain_markdown import labels
 from sources import read_all, with_setup
 from vit_encoder.figures import encoder_map
+from vit_encoder.figures.drawings.encoder_map import PARTS
 
 katex.NODEJS_BINARY = str(node.BIN / "node")
 # On a busy machine five seconds are too few.
@@ -188,7 +189,7 @@ class EncoderMap(SphinxDirective):
         links = {
             source.module: uri(self.env.docname, source.docname)
             for source in read_all(read_address())
-            if source.docname.startswith("chapters/")
+            if source.docname.startswith("chapters/") and source.module in PARTS
         }
         drawing = encoder_map(links=links)
         return [nodes.raw("", drawing._repr_html_(), format="html")]
