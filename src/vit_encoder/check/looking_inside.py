@@ -325,7 +325,9 @@ def rolled(maps: Tensor, identity: float) -> Tensor:
         result = torch.eye(T, dtype=maps.dtype, device=maps.device)
         for i in range(L):
             mixed = torch.einsum("hnm->nm", maps[i, b]) * (1 - identity) / h
-            mixed = mixed + identity * torch.eye(T, dtype=maps.dtype)
+            mixed = mixed + identity * torch.eye(
+                T, dtype=maps.dtype, device=maps.device
+            )
             result = torch.einsum("nk,km->nm", mixed, result)
         results.append(result)
     return torch.stack(results)
@@ -348,7 +350,7 @@ def far(maps: Tensor, patch_size: int) -> Tensor:
             for m in range(N)
         ]
         weights = maps[..., 1 + n, 1:]
-        lengths = torch.tensor(apart, dtype=maps.dtype)
+        lengths = torch.tensor(apart, dtype=maps.dtype, device="cpu")
         rows.append((weights @ lengths) / weights.sum(-1))
     return sum(rows) / N
 
@@ -406,8 +408,10 @@ def distance_questions(seed: int) -> list[Question]:
     """As for rollout. N is 4, 9 and 16, so that a wrong side cannot hide."""
     normal = Normal(seed)
     maps = shares(normal, 2, 3, 10, 10)  # (B, h, N + 1, N + 1)
-    near = torch.eye(5, dtype=torch.float64)
-    to_class = torch.tensor([0.5, 0.1, 0.1, 0.1, 0.2], dtype=torch.float64)
+    near = torch.eye(5, dtype=torch.float64, device="cpu")
+    to_class = torch.tensor(
+        [0.5, 0.1, 0.1, 0.1, 0.2], dtype=torch.float64, device="cpu"
+    )
     return [
         Question("even weights", (torch.full_like(near, 0.2)[None], 3)),
         Question("half on the class token", (to_class.expand(1, 5, 5).clone(), 3)),
@@ -426,7 +430,7 @@ def distance_questions(seed: int) -> list[Question]:
     ]
 
 
-PIECES = torch.arange(1.0, 9.0, dtype=torch.float64).view(1, 4, 2)
+PIECES = torch.arange(1.0, 9.0, dtype=torch.float64, device="cpu").view(1, 4, 2)
 
 
 def delete_questions(seed: int) -> list[Question]:
