@@ -208,7 +208,7 @@ CLASSIFIER = edits(
         {
             ENCODED: f"""{ENCODED}
         if self.pre_logits is not None:
-            x = torch.tanh(self.pre_logits(x))""",
+            x = self.pre_logits(x).tanh()""",
             f"""        if self.pre_logits is not None:
             {HIDDEN}  # (B, R)
 """: "",
