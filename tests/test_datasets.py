@@ -162,16 +162,33 @@ def test_a_cut_file_is_named(files, keep):
     assert "expected" in str(told.value)
 
 
+def test_a_file_with_a_wrong_bit_is_named(files):
+    path = files / "train-images-idx3-ubyte.gz"
+    content = bytearray(path.read_bytes())
+    for place in range(40, len(content), 1000):
+        content[place] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"expected .*train-images-idx3-ubyte\.gz"):
+        fashion_mnist(folder=files)
+
+
+def test_a_folder_is_never_passed_over(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected .*train-images"):
+        fashion_mnist(folder=tmp_path)
+
+
 def test_a_changed_file_is_named_with_both_checksums(files):
     write(files, "train-labels-idx1-ubyte", bytes(8) + bytes(60_000))
     with pytest.raises(ValueError, match=r"SHA-256 [0-9a-f]{12}….*got [0-9a-f]{12}…"):
         fashion_mnist(full=True, folder=files)
 
 
+@pytest.mark.parametrize("keep", [0, 30, 0.5, 0.99])
 @pytest.mark.parametrize("name", ["SUBSET", "SUBSET_LABELS"])
-def test_a_part_that_does_not_ship_whole_is_said(monkeypatch, tmp_path, name):
-    broken = tmp_path / "x.png"
-    broken.write_bytes(b"nothing")
+def test_a_part_that_does_not_ship_whole_is_said(monkeypatch, tmp_path, name, keep):
+    whole = getattr(datasets, name).read_bytes()
+    broken = tmp_path / getattr(datasets, name).name
+    broken.write_bytes(whole[: int(keep * len(whole)) if keep < 1 else keep])
     monkeypatch.setattr(datasets, name, broken)
     with pytest.raises(ValueError, match="Install the package vit_encoder"):
         fashion_mnist()

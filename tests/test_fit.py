@@ -210,8 +210,44 @@ def test_checkpoint_of_another_model_is_refused(data, tmp_path):
     file = tmp_path / "run.pt"
     trained(data, checkpoint=file)
     other = VisionTransformer(12, 6, 2, 3, 1, 12, 3, 20)
-    with pytest.raises(CheckpointError, match=r"this model in .*run\.pt"):
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    told = r"this model in .*run\.pt; .*pos_embed is \(1, 5, 12\) .* \(1, 10, 12\)"
+    with pytest.raises(CheckpointError, match=told):
         fit(other, data[:36], data[36:], RECIPE, file)
+    assert all(torch.equal(v, before[n]) for n, v in other.state_dict().items())
+
+
+def test_checkpoint_that_lacks_a_part_is_refused(data, tmp_path):
+    file = tmp_path / "run.pt"
+    trained(data, checkpoint=file)
+    state = torch.load(file, weights_only=True)
+    del state["optimizer"]
+    torch.save(state, file)
+    model = new_model(1)
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(CheckpointError, match="damaged"):
+        trained(data, model=model, checkpoint=file)
+    assert all(map(torch.equal, model.parameters(), before))
+
+
+def test_folder_of_a_checkpoint_is_asked_for_before_anything_is_trained(data, tmp_path):
+    model = new_model()
+    with pytest.raises(FileNotFoundError, match=r"expected the folder .*none"):
+        trained(data, model=model, checkpoint=tmp_path / "none" / "run.pt")
+    assert equal(model, new_model())
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"precision": "bf16"}, r"expected a precision of float32, .* got 'bf16'"),
+        ({"epochs": 0}, "expected epochs of 1 or more, got 0"),
+        ({"batch_size": 0}, "expected a batch_size of 1 or more, got 0"),
+    ],
+)
+def test_recipe_that_cannot_be_is_refused(changes, told):
+    with pytest.raises(ValueError, match=told):
+        replace(RECIPE, **changes)
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04"])
@@ -237,13 +273,13 @@ def test_too_few_images_for_a_batch(data):
         fit(new_model(), data[:7], data[36:], RECIPE)
 
 
-def test_loss_that_is_no_number_stops_the_run(data):
+def test_loss_that_is_no_number_stops_the_run_before_it_spoils_the_model(data):
     model = new_model()
-    nn.init.constant_(model.head.bias, math.nan)
-    with pytest.raises(
-        FloatingPointError, match="loss is nan in step 0: try a smaller"
-    ):
+    model.head.register_forward_hook(lambda *a: a[2] * math.nan)
+    told = r"the loss is nan in step 0: try a smaller"
+    with pytest.raises(FloatingPointError, match=told):
         trained(data, model=model)
+    assert equal(model, new_model())
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -104,13 +105,13 @@ def fashion_mnist(full: bool = False, folder: Path | str | None = None) -> Split
     """Fashion-MNIST (Xiao et al. 2017): grey images 28 × 28 of clothes, 10 classes.
 
     full=False: 4000 images to train with, 1000 to validate, 1000 to test, which ship
-    with the course. full=True: 50 000, 10 000 and 10 000, from `folder`, or Debian's
-    package dataset-fashion-mnist, or as torchvision downloads them. The validation
-    images are the last of the published training images.
+    with the course. full=True: 50 000, 10 000 and 10 000, from Debian's package
+    dataset-fashion-mnist, or as torchvision downloads them; from `folder`, if there is
+    one. The validation images are the last of the published training images.
     Raises FileNotFoundError if there is no such data, ValueError if it is damaged; both
     say how to cure it.
     """
-    if not full:
+    if not full and folder is None:
         return _subset()
     folder = _find() if folder is None else Path(folder)
     images, labels = (_read(folder, f"train-{kind}") for kind in KINDS)
@@ -138,7 +139,7 @@ def _subset() -> Splits:
                 raise ValueError(
                     f"SHA-256 {wanted[:12]}… was expected, got {found[:12]}…"
                 )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError) as error:  # Pillow's, the last
         raise ValueError(
             f"expected the course's part of Fashion-MNIST in {SUBSET.parent}: {error}. "
             "Install the package vit_encoder again."
@@ -179,7 +180,7 @@ def _read(folder: Path, name: str) -> Tensor:
         raise FileNotFoundError(f"expected {path}, which is not there. {CURE}")
     try:
         content = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"expected a gzip file in {path}: {error}. {CURE}") from error
     found = hashlib.sha256(content).hexdigest()
     if found != CHECKSUMS[name]:

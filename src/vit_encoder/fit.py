@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from vit_encoder.arguments import require_whole
 from vit_encoder.datasets import LabelledImages
 from vit_encoder.training import augment, parameter_groups, warm_up_cosine
 
@@ -38,7 +39,8 @@ class Recipe:
     warm_up: steps. label_smoothing: in [0, 1]. clip_norm: the largest norm of the
     gradient, or None. shift: pixels, for `augment`; None leaves the images as they are.
     precision: "float32", or "bfloat16" or "float16" for the matrix products. seed: of
-    the order of the images and of their augmentation.
+    the order of the images and of their augmentation. Raises ValueError or TypeError
+    for a precision, epochs or batch_size that cannot be.
     """
 
     epochs: int
@@ -51,6 +53,15 @@ class Recipe:
     shift: int | None = None
     precision: str = "float32"
     seed: int = 0
+
+    def __post_init__(self):
+        require_whole(self.epochs, "epochs")
+        require_whole(self.batch_size, "a batch_size")
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"expected a precision of {', '.join(PRECISIONS)}, "
+                f"got {self.precision!r}"
+            )
 
 
 class CheckpointError(ValueError):
@@ -71,8 +82,10 @@ def fit(
     CPU to the same bits as without a stop.
     Each epoch gives `step`, `train_loss`, `train_accuracy` (means over its batches, as
     they were trained on), `validation_loss`, `validation_accuracy`, `seconds`.
-    Raises ValueError for a recipe that does not fit the data, CheckpointError for a
-    file of another run, FloatingPointError if the loss is no longer a number.
+    Raises ValueError for a recipe that does not fit the data, FileNotFoundError if the
+    checkpoint's folder is not there, CheckpointError for a file of another run; the
+    model is then as it was. Raises FloatingPointError if the loss is no longer a
+    number; the model is then as it was before that step.
     """
     per_epoch = len(train) // recipe.batch_size
     if per_epoch == 0:
@@ -81,6 +94,8 @@ def fit(
         )
     run = _Run(model, recipe, per_epoch)
     file = None if checkpoint is None else Path(checkpoint)
+    if file and not file.parent.is_dir():
+        raise FileNotFoundError(f"expected the folder {file.parent} for a checkpoint")
     if file and file.exists():
         run.load(file)
     B = recipe.batch_size
@@ -89,9 +104,9 @@ def fit(
     )
     with bar, _noted_interrupt() as interrupted:
         while run.step < run.steps:
-            loss, accuracy = run.train_on(train[run.next_batch(train)])
+            loss, right = run.train_on(train[run.next_batch(train)])
             bar.update(B)
-            bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
+            bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{right:.1%}")
             ends = run.step % per_epoch == 0
             if ends:
                 run.end_epoch(validation)
@@ -108,14 +123,21 @@ def predict(model: nn.Module, data: LabelledImages, batch_size: int = 500) -> Te
     """The logits (count, K) of all images, in evaluation mode."""
     was_training = model.training
     model.eval()
-    logits = [model(batch.normalised()) for batch in data.batches(batch_size)]
-    model.train(was_training)
+    try:
+        logits = [model(batch.normalised()) for batch in data.batches(batch_size)]
+    finally:
+        model.train(was_training)
     return torch.cat(logits)
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
     """The share of images whose largest logit is that of their class, in [0, 1]."""
     return (logits.argmax(-1) == labels).float().mean().item()
+
+
+# What a checkpoint holds: these numbers of a run, and its other parts.
+COUNTED = ("per_epoch", "step", "history", "seconds", "sums")
+PARTS = {"recipe", "model", "optimizer", "scaler", "random", *COUNTED}
 
 
 class _Run:
@@ -166,6 +188,12 @@ class _Run:
             loss = F.cross_entropy(
                 logits.float(), batch.labels, label_smoothing=recipe.label_smoothing
             )
+        measured = loss.item(), accuracy(logits, batch.labels)
+        if not math.isfinite(measured[0]):
+            raise FloatingPointError(
+                f"the loss is {measured[0]} in step {self.step}: try a smaller "
+                "learning rate, a longer warm-up or a clip_norm"
+            )
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
         if recipe.clip_norm is not None:
@@ -173,12 +201,6 @@ class _Run:
             nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        measured = loss.item(), accuracy(logits, batch.labels)
-        if not math.isfinite(measured[0]):
-            raise FloatingPointError(
-                f"the loss is {measured[0]} in step {self.step}: try a smaller "
-                "learning rate, a longer warm-up or a clip_norm"
-            )
         self.sums = [total + x for total, x in zip(self.sums, measured, strict=True)]
         self.step += 1
         self.seconds += time.perf_counter() - started
@@ -204,16 +226,12 @@ class _Run:
         """Write the checkpoint; the one before stands until this one is whole."""
         state = {
             "recipe": asdict(self.recipe),
-            "per_epoch": self.per_epoch,
-            "step": self.step,
-            "history": self.history,
-            "seconds": self.seconds,
-            "sums": self.sums,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": torch.get_rng_state(),  # of dropout
         }
+        state |= {name: getattr(self, name) for name in COUNTED}
         if self.device.type == "cuda":
             state["random_cuda"] = torch.cuda.get_rng_state(self.device)
         part = file.with_name(f"{file.name}.part")
@@ -221,17 +239,19 @@ class _Run:
         os.replace(part, file)
 
     def load(self, file: Path) -> None:
-        """Go on from a checkpoint of the same recipe and model."""
+        """Go on from a checkpoint of the same recipe and model; all of it, or none."""
         try:
             state = torch.load(file, map_location="cpu", weights_only=True)
-            recipe, per_epoch = state["recipe"], state["per_epoch"]
+            if missing := PARTS - state.keys():
+                raise KeyError(*missing)
+            stored = {name: value.shape for name, value in state["model"].items()}
         except Exception as error:  # what a damaged file raises is torch's affair
             raise CheckpointError(
                 f"expected a checkpoint of `fit` in {file}; it is damaged, or another "
                 "file. Remove it, or give another name."
             ) from error
         mine = asdict(self.recipe) | {"batches an epoch": self.per_epoch}
-        theirs = recipe | {"batches an epoch": per_epoch}
+        theirs = state["recipe"] | {"batches an epoch": state["per_epoch"]}
         differ = [k for k in mine if mine[k] != theirs.get(k)]
         if differ:
             raise CheckpointError(
@@ -240,19 +260,24 @@ class _Run:
                 f"{', '.join(f'{k} {theirs.get(k)}' for k in differ)} in {file}. "
                 "Remove it, or give another name."
             )
-        try:
-            self.model.load_state_dict(state["model"])
-        except RuntimeError as error:
+        shapes = {name: value.shape for name, value in self.model.state_dict().items()}
+        if other := [n for n in shapes | stored if shapes.get(n) != stored.get(n)]:
+            name, *more = other
             raise CheckpointError(
-                f"expected the checkpoint of this model in {file}: {error}"
-            ) from error
+                f"expected the checkpoint of this model in {file}; {name} is "
+                f"{tuple(shapes.get(name, ())) or 'not'} in the model and "
+                f"{tuple(stored.get(name, ())) or 'not'} in the file"
+                f"{f', and {len(more)} others differ' if more else ''}. "
+                "Remove it, or give another name."
+            )
+        self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["random"])
         if "random_cuda" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"], self.device)
-        self.step, self.history = state["step"], state["history"]
-        self.seconds, self.sums = state["seconds"], state["sums"]
+        for name in COUNTED:
+            setattr(self, name, state[name])
 
 
 def _rng(seed: int, stream: int) -> torch.Generator:
