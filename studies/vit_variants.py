@@ -1,7 +1,7 @@
 """The course's VisionTransformer with one part taken out or changed, for ablations.
 
 `build("no skips", ...)` gives one. Its parts compute the same as the course's with the
-library's fused functions, which are faster; tests/test_studies.py compares them.
+library's fused functions, which are faster; tests/test_vit_variants.py compares them.
 """
 
 import torch.nn.functional as F

@@ -287,7 +287,7 @@ def test_lower_precision_trains_weights_of_full_precision(data, precision):
     seen = []
     model = new_model()
     model.head.register_forward_hook(lambda *a: seen.append(a[2].dtype))
-    recipe = replace(RECIPE, precision=precision, epochs=20, clip_norm=None)
+    recipe = replace(RECIPE, precision=precision, epochs=6, clip_norm=None)
     model, history = trained(data, recipe, model)
     assert getattr(torch, precision) in seen
     assert all(p.dtype == torch.float32 for p in model.parameters())

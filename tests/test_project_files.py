@@ -1,5 +1,6 @@
 """The files around the course: workflows, licences, citation, and the one address."""
 
+import os
 import re
 import subprocess
 import tomllib
@@ -214,3 +215,12 @@ def test_generated_modules_are_marked() -> None:
     ).stdout.splitlines()
     unmarked = [line for line in attributes if not line.endswith(": set")]
     assert unmarked == [], "Mark it linguist-generated in .gitattributes."
+
+
+@pytest.mark.skipif(
+    "PYTEST_XDIST_WORKER" not in os.environ, reason="for several processes of pytest"
+)
+@pytest.mark.xdist_group("together")
+def test_groups_of_tests_stay_in_one_process(request):
+    """What they share is made once; some versions of pytest scatter them in silence."""
+    assert request.node.nodeid.endswith("@together")

@@ -601,7 +601,11 @@ def test_a_path_where_nothing_is(tmp_path):
         find_submissions(tmp_path / "none")
 
 
-@pytest.mark.parametrize("data", [b"", b"text", zipped([("a", b"")])[:40]])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"text", zipped([("a", b"")])[:40]],
+    ids=["nothing", "text", "half a zip"],  # a zip holds the time
+)
 def test_a_file_that_is_no_zip(tmp_path, data):
     (tmp_path / "class.zip").write_bytes(data)
     with pytest.raises(

@@ -271,6 +271,14 @@ def by_rank(patches, scores, count):
     return torch.where((rank < count)[..., None], torch.zeros_like(patches), patches)
 
 
+def by_threshold(patches, scores, count):
+    if count == 0:
+        return patches.clone()
+    least = scores.sort(dim=-1, descending=True).values[:, count - 1]
+    keep = scores < least[:, None]
+    return patches * keep[..., None]
+
+
 def with_ones(patches, scores, count):
     keep = torch.ones_like(scores)
     keep.scatter_(1, scores.argsort(-1, descending=True)[:, :count], 0)
@@ -289,7 +297,7 @@ def by_indices(patches, scores, count):
     return out
 
 
-RIGHT_DELETE = [with_topk, by_rank, with_ones, by_comparison, by_indices]
+RIGHT_DELETE = [with_topk, by_rank, with_ones, by_indices]
 
 # Tests.
 
@@ -353,11 +361,20 @@ WRONG = {
     "find_the_bug": {
         "smallest-first": variants(by_rank, {", descending=True": ""}),
         "kept-for-removed": variants(by_rank, {"rank < count": "rank >= count"}),
+        "best-of-the-whole-batch": variants(
+            by_rank,
+            {
+                "scores.argsort(dim=-1, descending=True).argsort(dim=-1)": "scores"
+                ".view(-1).argsort(descending=True).argsort().view_as(scores) "
+                "// len(scores)"
+            },
+        ),
         "one-too-many": variants(by_rank, {"rank < count": "rank <= count"}),
         "one-order-for-all": variants(
             by_indices, {"scores.argsort": "scores[:1].argsort"}
         ),
         "input-changed": variants(by_indices, {"patches.clone()": "patches"}),
+        "equal-ones-too": [by_threshold, by_comparison],
         "same-as-the-bug": variants(by_rank, {".argsort(dim=-1)\n": "\n"}),
     },
 }

@@ -254,6 +254,9 @@ WRONG_LORA = {
     "upside-down": lora({"alpha / rank": "rank / alpha"}),
     "root-of-the-rank": lora({"alpha / rank": "alpha / math.sqrt(rank)"}),
     "whole-number": lora({"alpha / rank": "int(alpha / rank)"}),
+    "old-layer-scaled": lora(
+        {"self.linear(x) + change * self": "(self.linear(x) + change) * self"}
+    ),
     "old-layer-left-out": lora({"self.linear(x) + change": "change"}),
     "bent-between": lora({"(x @ self.lora_A.T)": "F.gelu(x @ self.lora_A.T)"}),
     "extra-parameters": [WithBias],

@@ -223,6 +223,7 @@ WRONG_CLASSIFIER = {
     "log-softmax-in-the-model": model(
         {RETURN: "self.head(vector).softmax(-1).log()"},
     ),
+    "tanh-before-the-layer": model({TANH: "self.pre_logits(vector.tanh())"}),
     "no-tanh": model({TANH: "self.pre_logits(vector)"}),
     "normalised-again": model({VECTOR: f"{NORM}({VECTOR})"}),
     "encoder-left-out": model({"self.encoder(self": "(self"}),

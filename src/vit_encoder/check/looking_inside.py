@@ -290,10 +290,33 @@ DELETE = edits(
         "In which order does `argsort` put numbers if you say nothing?",
     ),
     edit(
+        "equal-ones-too",
+        {
+            "    mask = torch.zeros_like(scores, dtype=torch.bool)\n": "    least = "
+            "scores.topk(max(count, 1)).values[:, -1:]\n",
+            MASK: "(scores >= least) & (count > 0)",
+        },
+        "All patches vanish that score as much as the last one that should: where two "
+        "are equal, more than `count`.",
+        "How many patches should vanish if all scores are the same?",
+    ),
+    edit(
         "one-order-for-all",
         {MASK: "mask.index_fill(-1, order[0, :count], True)"},
         "All images lose the patches that the first image ranks first.",
         "Does each image have an order of its own?",
+    ),
+    edit(
+        "best-of-the-whole-batch",
+        {
+            "scores.argsort(dim=-1, descending=True)": "scores.flatten().argsort("
+            "descending=True)",
+            MASK: "mask.flatten().scatter(-1, order[: count * len(scores)], True)"
+            ".view_as(mask)",
+        },
+        "The largest scores of the whole batch were taken: some images lose more "
+        "patches than others.",
+        "How many patches should vanish in each image?",
     ),
     edit(
         "one-too-many",
@@ -443,6 +466,7 @@ def delete_questions(seed: int) -> list[Question]:
         Question("four patches", (PIECES, ranked, 2)),
         Question("the best one", (PIECES, ranked, 1)),
         Question("falling scores", (PIECES, falling, 2)),
+        Question("two score as much", (PIECES, small([0.4, 0.9, 0.4, 0.1]), 2)),
         Question("patches", (patches, scores, 3)),
         Question("one of seven", (patches, scores, 1)),
         Question("none", (patches, scores, 0)),
@@ -512,6 +536,25 @@ def class_token_is_left_out(trial: Trial) -> None:
         text = "Each patch gives half of its weight to the class token, and the "
         text += f"distance is {got:.4g}, expected {right:.4g}."
         raise shows(DISTANCE, "not-divided-by-what-is-left") if half else Fails(text)
+
+
+@each(
+    "of equal scores no more vanish than should",
+    ("two score as much",),
+    "Two patches have the second largest score. How many may vanish if count is 2?",
+)
+def no_more_vanish(trial: Trial) -> None:
+    """Which of the two vanishes is left open."""
+    *_, count = trial.question.inputs
+    gone = int((trial.output == 0).all(-1).sum())
+    if gone != count:
+        raise (
+            shows(DELETE, "equal-ones-too")
+            if gone > count
+            else Fails(
+                f"Where two patches have the same score, {gone} vanish, not {count}."
+            )
+        )
 
 
 @each(
@@ -596,6 +639,7 @@ DELETE_PROPERTIES = (
         ask="What should be left where a patch was?",
     ),
     best_vanish,
+    no_more_vanish,
     agrees(
         "none or all may vanish",
         *("none", "all"),

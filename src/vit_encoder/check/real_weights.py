@@ -230,6 +230,12 @@ LORA = edits(
         "Which parameters should get a gradient, and who tells the others?",
     ),
     edit(
+        "old-layer-scaled",
+        {f"self.linear(x) + {SCALED}": "self.scale * (self.linear(x) + change)"},
+        "What the old layer gives is scaled, too.",
+        "Which of the three terms of the equation has the factor in front of it?",
+    ),
+    edit(
         "old-layer-left-out",
         {f"return self.linear(x) + {SCALED}": f"return {SCALED}"},
         "The change comes back alone, without what the old layer gives.",
@@ -564,16 +570,17 @@ def jax_questions(seed: int) -> list[Question]:
         return *(normal(D, h, width) for _ in range(3)), normal(h, width, D)
 
     some = kernels(6, 2, 3)
-    counted = torch.arange(8.0, dtype=torch.float64, device="cpu")
-    tiny = (*(10 * i + counted.view(4, 1, 2) for i in range(3)), counted.view(1, 2, 4))
-    pair = (*(10 * i + counted.view(2, 2, 2) for i in range(3)), counted.view(2, 2, 2))
+    four = torch.arange(4.0, dtype=torch.float64, device="cpu")
+    tiny = (*(10 * i + four.view(2, 1, 2) for i in range(3)), four.view(1, 2, 2))
+    sixteen = torch.arange(16.0, dtype=torch.float64, device="cpu")
+    pair = (*(20 * i + sixteen.view(4, 2, 2) for i in range(3)), sixteen.view(2, 2, 4))
     return [
         Question("one small head", tiny),
         Question("two small heads", pair),
         Question("two heads", some),
         Question("five heads", kernels(15, 5, 3)),
         Question("as many heads as features", kernels(9, 3, 3)),
-        Question("narrower than the tokens", kernels(10, 2, 3)),
+        Question("two wide heads", kernels(10, 2, 5)),
         Question("a nan", (with_nan(some[0]), *some[1:])),
         Question("float32", tuple(x.float() for x in some)),
         Question("float32 again", tuple(x.float() for x in some)),
@@ -765,7 +772,7 @@ REPAIR_JAX = Implement(
         ),
         agrees(
             "other sizes work",
-            *("as many heads as features", "narrower than the tokens"),
+            *("as many heads as features", "two wide heads"),
             ask="Which sizes does your code take from the wrong tensor?",
         ),
         PASSES_NAN_ON,

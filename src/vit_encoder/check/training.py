@@ -228,6 +228,13 @@ CLASSIFIER = edits(
         "Between which two layers does tanh stand?",
     ),
     edit(
+        "tanh-before-the-layer",
+        {HIDDEN: "x = self.pre_logits(torch.tanh(x))"},
+        "The tanh stands before the hidden layer, so that layer and head are one "
+        "affine map again.",
+        "In which order does the text name the hidden layer and the tanh?",
+    ),
+    edit(
         "no-tanh",
         {HIDDEN: "x = self.pre_logits(x)"},
         "With a hidden layer there is no tanh: two linear layers are one affine map.",

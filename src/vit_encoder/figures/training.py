@@ -2,8 +2,9 @@
 
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from vit_encoder.figures.colours import WRONG
 from vit_encoder.training_runs import Ablation
@@ -78,7 +79,7 @@ def show_ablations(rows: dict[str, Ablation], base: str) -> Figure:
     ax.axvline(rows[base].mean, color="gray", lw=1, ls=":")
     ax.set_yticks(range(len(rows)), rows)
     ax.invert_yaxis()
-    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    in_percent(ax.xaxis)
     ax.set_xlabel("accuracy on images that were not trained on")
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", color="#dddddd", lw=0.6)
@@ -104,7 +105,13 @@ def show_sweep(
     sizes = sorted({size for points in curves.values() for size in points})
     ax.set_xticks(sizes, [f"{size:g}" for size in sizes])
     ax.minorticks_off()
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    in_percent(ax.yaxis)
     ax.set(xlabel=label, ylabel="accuracy")
     ax.legend()
     return fig
+
+
+def in_percent(axis: Axis) -> None:
+    """Ticks at whole percentages, of numbers in [0, 1]."""
+    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(PercentFormatter(1, decimals=0))
