@@ -84,7 +84,7 @@ def test_page(page, visit):
     Formulas and code become plain text first: they are most of the elements of a page,
     and the next test looks at their colours.
     """
-    tab = visit(page, color_scheme="light", reduced_motion="reduce")
+    tab = visit(page, reduced_motion="reduce")
     for width in reversed(WIDTHS):
         tab.set_viewport_size({"width": width, "height": 800})
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -95,19 +95,20 @@ def test_page(page, visit):
            for (const code of document.querySelectorAll("pre"))
                code.textContent = code.textContent;"""
     )
-    assert_accessible(tab)
+    for width in WIDTHS:
+        assert_accessible(tab, width)
 
 
 @pytest.mark.parametrize("page", ["index.html", CHAPTER, CHAPTERS[-1], EXERCISE])
-def test_page_on_a_desktop(page, visit):
-    """What stands around the article there is the same on each page of a kind."""
-    tab = visit(page, color_scheme="light", reduced_motion="reduce")
-    tab.set_viewport_size({"width": WIDTHS[-1], "height": 800})
-    assert_accessible(tab)
+def test_page_with_its_code_and_formulas(page, visit):
+    """Their colours come from one style sheet, the same for each page."""
+    assert_accessible(visit(page, reduced_motion="reduce"), WIDTHS[-1])
 
 
-def assert_accessible(tab):
+def assert_accessible(tab, width):
     """With every rule in the light theme, and with the contrast in the dark one."""
+    tab.set_viewport_size({"width": width, "height": 800})
+    tab.emulate_media(color_scheme="light")
     tab.add_script_tag(path=install_checkers() / "axe-core" / "axe.min.js")
     assert violations(tab, "document, {resultTypes: ['violations']}") == []
     light = background(tab)
