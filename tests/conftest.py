@@ -7,6 +7,15 @@ from book import HTML
 from browser import chromium
 from site_server import serving
 
+# Groups of tests that take or wait the longest: first, so that none is left over.
+LONG = ("test_hostile", "test_command", "test_parity", "test_site", "test_exercises")
+
+
+def pytest_collection_modifyitems(items):
+    """The long ones first; apart from that the order stays."""
+    order = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
+
 
 @pytest.fixture(scope="session")
 def address():

@@ -1,12 +1,13 @@
 """The runner of the notebooks: it must find what does not hold."""
 
 import sys
+from contextlib import nullcontext
 
 import nbformat
 import pytest
 
 from recorded_runs import add_run, read_runs, runs_table
-from run_notebooks import faults_of, record, run
+from run_notebooks import OWN_KERNEL, faults_of, forked_kernels, record, run
 
 GOOD = {
     "name": "chapters/02_x.ipynb",
@@ -33,11 +34,35 @@ def notebook(tmp_path):
     return write
 
 
-def test_same_output_passes_and_is_measured(notebook, tmp_path):
-    result = run(notebook("print(6 * 7)", "42\n"), tmp_path)
+@pytest.mark.parametrize("forked", [False, True])
+def test_same_output_passes_and_is_measured(forked, notebook, tmp_path):
+    path = notebook("print(6 * 7)", "42\n")
+    with forked_kernels(tmp_path) if forked else nullcontext(OWN_KERNEL) as kernel:
+        result = run(path, tmp_path, kernel)
     assert result["passed"], result["output"]
     assert result["cpu_seconds"] > 0
     assert result["peak_megabytes"] > 10
+
+
+def test_a_forked_kernel_is_like_one_that_starts_on_its_own(
+    notebook, tmp_path, monkeypatch
+):
+    code = """import os, sys, threading
+set_by_torch = "TORCHINDUCTOR_CACHE_DIR"
+variables = sorted({*os.environ} - {"JPY_PARENT_PID", set_by_torch})
+found = sys.path, sys.argv[1], variables, os.getcwd(), dir(), threading.active_count()
+print(open(os.environ["FOUND"], "w").write(str(found)) > 0)"""
+    path = notebook(code, "True\n")
+    said = []
+    for forked in (False, True):
+        folder = tmp_path / str(forked)
+        folder.mkdir()
+        monkeypatch.setenv("FOUND", str(folder / "found"))
+        with forked_kernels(folder) if forked else nullcontext(OWN_KERNEL) as kernel:
+            result = run(path, folder, kernel)
+        assert result["passed"], result["output"]
+        said.append((folder / "found").read_text().replace(str(folder), ""))
+    assert said[0] == said[1]
 
 
 def test_other_output_fails(notebook, tmp_path):

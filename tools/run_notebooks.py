@@ -2,6 +2,7 @@
 
 With --cuda a GPU must be there and every chapter must use it. With --record NAME the
 run enters book/recorded_runs.json, which the page "Where this was tested" is made from.
+Then each kernel starts on its own; else they are forked from one that has torch.
 Runs in any environment that has the course's package, nbval and pytest.
 """
 
@@ -15,7 +16,10 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -33,6 +37,7 @@ ALONE = {
     "OMP_NUM_THREADS": "1",
     "TQDM_DISABLE": "1",
 }
+OWN_KERNEL = ["--nbval-current-env"]  # options of nbval: started on its own
 PACKAGES = ("torch", "numpy", "matplotlib", "ipython", "ipykernel", "ipywidgets")
 
 
@@ -50,8 +55,13 @@ def main() -> None:
     if not paths:
         sys.exit("There is no notebook to run. Make them with `make sync`.")
 
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(AT_ONCE) as pool:
-        results = list(pool.map(lambda path: run(path, Path(folder)), paths))
+    forked = not args.record and sys.platform == "linux"
+    with (
+        tempfile.TemporaryDirectory() as name,
+        forked_kernels(Path(name)) if forked else nullcontext(OWN_KERNEL) as kernel,
+        ThreadPoolExecutor(AT_ONCE) as pool,
+    ):
+        results = list(pool.map(lambda path: run(path, Path(name), kernel), paths))
     for result in results:
         print(summary(result), flush=True)
     faults = [f for result in results for f in faults_of(result, cuda=args.cuda)]
@@ -61,15 +71,45 @@ def main() -> None:
         sys.exit("\n".join(faults))
 
 
-def run(notebook: Path, folder: Path) -> dict:
-    """Run one notebook and compare its outputs; what it used, and pytest's words."""
+@contextmanager
+def forked_kernels(folder: Path) -> Iterator[list[str]]:
+    """The options of nbval for kernels that are forked while the block lasts."""
+    script, address = str(ROOT / "tools" / "forked_kernel.py"), folder / "kernels"
+    start = [sys.executable, "-IS", script, "start", str(address), "{connection_file}"]
+    spec = {"argv": start, "display_name": "Python 3", "language": "python"}
+    path = folder / "jupyter" / "kernels" / "forked" / "kernel.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(spec))
+    server = subprocess.Popen(
+        [sys.executable, script, "serve", str(address)],
+        env=os.environ | ALONE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while not address.exists():
+            if server.poll() is not None:
+                sys.exit("The server of kernels did not start.")
+            time.sleep(0.05)
+        yield ["--nbval-kernel-name", "forked"]
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def run(notebook: Path, folder: Path, kernel: list[str] = OWN_KERNEL) -> dict:
+    """Run one notebook and compare its outputs; what it used, and pytest's words.
+
+    kernel: the options of nbval that choose one.
+    """
     probe = folder / notebook.parent.name / notebook.stem / "probe.json"
     probe.parent.mkdir(parents=True)
     command = [sys.executable, "-m", "pytest", "--quiet", "-p", "nbval.plugin"]
-    command += ["--nbval", "--nbval-current-env", "--nbval-cell-timeout", "600"]
+    command += ["--nbval", *kernel, "--nbval-cell-timeout", "600"]
     command += ["--nbval-kernel-startup-timeout", "600"]
     command += ["--nbval-sanitize-with", str(ROOT / "tests" / "sanitize.cfg")]
     ours = {"IPYTHONDIR": start_up(folder), "NOTEBOOK_PROBE": str(probe)}
+    ours["JUPYTER_PATH"] = str(folder / "jupyter")
     done = subprocess.run(
         [*command, "--rootdir", str(ROOT), "-p", "no:cacheprovider", str(notebook)],
         env=os.environ | ALONE | ours,
