@@ -21,7 +21,6 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from distributed import KilledWorker, LocalCluster
 from tests.processes import wait_until, wait_until_ended
 
 from vit_encoder.check import catalogue
@@ -492,6 +491,8 @@ def test_a_class(tmp_path, handed_in):
 @pytest.fixture(scope="module")
 def cluster():
     """Two workers of Dask, reached from this machine alone."""
+    from distributed import LocalCluster
+
     with LocalCluster(
         n_workers=2,
         threads_per_worker=1,
@@ -541,7 +542,10 @@ def test_a_cluster_without_a_sandbox(tmp_path, handed_in, cluster, capsys):
     assert not table.exists()
 
 
+@pytest.mark.xdist_group("cluster")
 def test_what_a_cluster_says():
+    from distributed import KilledWorker
+
     def said(**how):
         done, told = Future(), Future()
         for name, values in how.items():

@@ -43,6 +43,7 @@ def test_parts_and_their_modules_are_found_by_name():
         vit_encoder.softmin  # noqa: B018
 
 
+@pytest.mark.xdist_group("sources")
 def test_every_chapter_s_part_can_be_imported(address):
     chapters = [s for s in read_all(address) if s.path.parent.name == "chapters"]
     assert chapters

@@ -19,7 +19,7 @@ from tests.bank import predictions as bank
 from torch import nn
 
 import vit_encoder
-from address import ROOT, read_address
+from address import ROOT
 from predictions import DeclarationError, judged, put_lists
 from sources import SourceError, check_headings, read_all
 from sync import generated_notebooks, version_of
@@ -835,12 +835,23 @@ def test_slips_are_told(name):
 
 # One declaration, and who may know what
 
-SOURCES = read_all(read_address())
-CELLS = {
-    cell.metadata["exercise"]["id"]: cell
-    for source in SOURCES
-    for cell in source.cells("exercise")
-}
+# To read the sources takes a second: one process reads them, for these tests alone.
+reads_sources = pytest.mark.xdist_group("sources")
+
+
+@pytest.fixture(scope="module")
+def sources(address):
+    return read_all(address)
+
+
+@pytest.fixture(scope="module")
+def cells(sources):
+    """An exercise's id → its cell."""
+    return {
+        cell.metadata["exercise"]["id"]: cell
+        for source in sources
+        for cell in source.cells("exercise")
+    }
 
 
 def secrets(id):
@@ -865,11 +876,12 @@ def test_a_listener_holds_nothing_of_what_is_right(id):
     assert not any(text.encode() in pickled for text in secrets(id))
 
 
-def test_students_files_hold_nothing_of_what_is_right():
+@reads_sources
+def test_students_files_hold_nothing_of_what_is_right(sources, address):
     catalogue_file = ROOT / "src/vit_encoder/check/catalogue.json"
     made = catalogue_file.read_text(encoding="utf-8")
     given = {"id", "title", "kind", "points", "minutes", "version"}
-    for path, _, notebook in generated_notebooks(SOURCES, read_address()):
+    for path, _, notebook in generated_notebooks(sources, address):
         if path.parent.name == "exercises":
             made += nbformat.writes(notebook)
             exercises = [c.metadata.get("exercise") for c in notebook.cells]
@@ -899,9 +911,10 @@ def test_the_text_lists_claims_and_words():
     assert ";\n".join(meanings) + ".\n" in text
 
 
+@reads_sources
 @pytest.mark.parametrize("id", [ENTROPY, ONE_QUERY, AUDIT])
-def test_the_version_changes_with_what_a_student_is_given(id):
-    cell = copy.deepcopy(CELLS[id])
+def test_the_version_changes_with_what_a_student_is_given(id, cells):
+    cell = copy.deepcopy(cells[id])
     exercise = cell.metadata["exercise"]
     assert version_of(cell) == ENTRIES[id]["version"]
     secret = exercise.get("wrong") or [exercise.get("choices", {}).get("A", {})]
@@ -974,16 +987,18 @@ SPOILT = {  # exercise, where, what, words of the message
 }
 
 
+@reads_sources
 @pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT)
-def test_a_spoilt_declaration_is_told(spoilt):
+def test_a_spoilt_declaration_is_told(spoilt, cells):
     id, path, to, words = spoilt
-    cell = copy.deepcopy(CELLS[id])
+    cell = copy.deepcopy(cells[id])
     judged(cell)
     spoil(cell.metadata["exercise"], *path, to=to)
     with pytest.raises(DeclarationError, match=re.escape(words)):
         judged(cell)
 
 
+@reads_sources
 @pytest.mark.parametrize(
     ("solution", "words"),
     [
@@ -993,31 +1008,33 @@ def test_a_spoilt_declaration_is_told(spoilt):
         ("1 / 0", "read without running it"),
     ],
 )
-def test_a_solution_that_cannot_be_read_is_told(solution, words):
-    cell = copy.deepcopy(CELLS[ENTROPY])
+def test_a_solution_that_cannot_be_read_is_told(solution, words, cells):
+    cell = copy.deepcopy(cells[ENTROPY])
     cell.source = cell.source.replace('"B"\n', f"{solution}\n")
     with pytest.raises(DeclarationError, match=words):
         judged(cell)
 
 
+@reads_sources
 @pytest.mark.parametrize(
     "texts", [[], ["```{claims} X\n```"], ["```{choices}\n```"] * 2], ids=len
 )
-def test_a_text_without_its_list_is_told(texts):
+def test_a_text_without_its_list_is_told(texts, cells):
     prose = [nbformat.v4.new_markdown_cell(text) for text in texts]
     with pytest.raises(DeclarationError, match=r"one ```\{choices\}```"):
-        put_lists([*prose, CELLS[ENTROPY]])
+        put_lists([*prose, cells[ENTROPY]])
 
 
-def test_what_to_read_again_is_a_heading():
+@reads_sources
+def test_what_to_read_again_is_a_heading(sources, cells):
     known = {e["id"]: e["again"] for e in catalogue()}
     assert known == {
-        id: cell.metadata["exercise"]["again"] for id, cell in CELLS.items()
+        id: cell.metadata["exercise"]["again"] for id, cell in cells.items()
     }
-    (source,) = (s for s in SOURCES if CELLS[ENTROPY] in s.cells("exercise"))
+    (source,) = (s for s in sources if cells[ENTROPY] in s.cells("exercise"))
     spoilt = copy.deepcopy(source)
     spoilt.cells("exercise")[0].metadata["exercise"]["again"] = "Break them"
-    others = [s for s in SOURCES if s is not source]
-    check_headings(SOURCES, ROOT)
+    others = [s for s in sources if s is not source]
+    check_headings(sources, ROOT)
     with pytest.raises(SourceError, match="`again: Break them` of self"):
         check_headings([*others, spoilt], ROOT)

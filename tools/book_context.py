@@ -25,9 +25,13 @@ def make_context(sources: list[Source], address: Address) -> Context:
         exercise: titles[f"solutions/{Path(exercise).name}"]
         for exercise in exercise_pages(sources)
     }
+    # The cells of the sources are parsed anyway, their texts as a whole are not.
+    parts = {name: [text] for name, text in texts.items()}
+    parts |= {source.docname: source.prose for source in sources}
     targets = {
         key: f"{address.page(name)}#{anchor(label)}"
-        for name, text in texts.items()
+        for name, prose in parts.items()
+        for text in prose
         for label in labels(text)
         for key in (label, f"/{name}#{label}")
     }

@@ -7,7 +7,7 @@ A construct without a plain form is an error, never passed through.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import yaml
@@ -63,8 +63,9 @@ def parser():
     return create_md_parser(MdParserConfig(enable_extensions=extensions), RendererHTML)
 
 
+@cache  # a text is read for its headings, labels, equations and plain form
 def parse(text: str) -> list[Token]:
-    """The block tokens of a MyST text."""
+    """The block tokens of a MyST text. Parsed once: leave them unchanged."""
     return parser().parse(text)
 
 
@@ -113,10 +114,11 @@ def merge_cells(tokens: list[Token]) -> list[Token]:
     rows: dict[int, Token] = {}
     for token in tokens:
         if token.type == "inline" and token.map:
-            first = rows.setdefault(token.map[0], token)
-            if first is not token:
-                first.children = [*first.children, *token.children]
+            line = token.map[0]
+            if line in rows:
+                rows[line].children += token.children
                 continue
+            token = rows[line] = replace(token, children=[*token.children])
         merged.append(token)
     return merged
 

@@ -234,16 +234,13 @@ def generated_notebooks(
     """Each notebook, with nothing run yet, where it belongs and where it is from."""
     context = make_context(sources, address)
     for source in sources:
-        cells = source.notebook.cells
-        yield (
-            source.path.with_suffix(".ipynb"),
-            source,
-            plain_notebook(source, context, cells),
-        )
+        cells = plain_cells(source, context)
+        made = {source.path.with_suffix(".ipynb"): cells}
         if source.path.parent.name == "solutions":
             path = ROOT / "exercises" / f"{source.path.stem}.ipynb"
-            cells = [without_solution(cell) for cell in cells]
-            yield path, source, plain_notebook(source, context, cells)
+            made[path] = [without_solution(cell) for cell in cells]
+        for path, cells in made.items():
+            yield path, source, plain_notebook(source, cells)
 
 
 def without_solution(cell: NotebookNode) -> NotebookNode:
@@ -257,17 +254,15 @@ def without_solution(cell: NotebookNode) -> NotebookNode:
     return nbformat.from_dict({**cell, "source": source})
 
 
-def plain_notebook(
-    source: Source, context: Context, cells: list[NotebookNode]
-) -> NotebookNode:
-    """A notebook that reads well where MyST is not known."""
+def plain_cells(source: Source, context: Context) -> list[NotebookNode]:
+    """The cells of a source, as they read well where MyST is not known."""
     context = replace(
         context,
         here=set().union(*(labels(text) for text in source.prose)),
         equations=number_equations(source.prose),
     )
     made: list[NotebookNode] = []
-    for number, cell in enumerate(cells):
+    for number, cell in enumerate(source.notebook.cells):
         cell_id = f"cell-{number:03d}"
         if cell.cell_type == "code":
             made.append(code_cell(cell, cell_id))
@@ -282,9 +277,14 @@ def plain_notebook(
             raise SourceError(
                 f"{show(source.path)}: in the text that starts `{first}`: {error}"
             ) from None
-        made.append(nbformat.v4.new_markdown_cell(text, id=cell_id))
+        made.append(text_cell(text, cell_id))
+    return made
+
+
+def plain_notebook(source: Source, cells: list[NotebookNode]) -> NotebookNode:
+    """A notebook of these cells, with nothing run yet."""
     return nbformat.v4.new_notebook(
-        cells=made,
+        cells=cells,
         metadata={
             "accelerator": "GPU",
             "colab": {"gpuType": "T4", "provenance": [], "toc_visible": True},
@@ -310,7 +310,24 @@ def code_cell(cell: NotebookNode, cell_id: str) -> NotebookNode:
     if "exercise" in kept:
         given = {key: kept["exercise"][key] for key in GIVEN}
         kept["exercise"] = {**given, "version": version_of(cell)}
-    return nbformat.v4.new_code_cell(cell.source, metadata=kept, id=cell_id)
+    # nbformat's own function checks each cell; the notebook is checked as a whole.
+    return nbformat.from_dict(
+        {
+            "id": cell_id,
+            "cell_type": "code",
+            "metadata": kept,
+            "execution_count": None,
+            "source": cell.source,
+            "outputs": [],
+        }
+    )
+
+
+def text_cell(text: str, cell_id: str) -> NotebookNode:
+    """A Markdown cell, which is not checked on its own either."""
+    return nbformat.from_dict(
+        {"id": cell_id, "cell_type": "markdown", "metadata": {}, "source": text}
+    )
 
 
 def figure_of(cell: NotebookNode) -> dict:
@@ -326,7 +343,7 @@ def caption_cell(
         text = to_plain(" ".join(caption.split()), context)
     except MarkdownError as error:
         raise SourceError(f"{show(source.path)}: a caption: {error}") from None
-    return nbformat.v4.new_markdown_cell(f"**Figure.** {text}", id=cell_id)
+    return text_cell(f"**Figure.** {text}", cell_id)
 
 
 def left_over(texts: dict[Path, str]) -> list[str]:
@@ -350,7 +367,7 @@ def sync_notebook(
     if not done and not check:
         execute(path, notebook, package)
     seal_notebook(notebook)
-    if done and nbformat.writes(old) == nbformat.writes(notebook):
+    if done and old == notebook:
         return []
     if check:
         return [fault_of(path)]
