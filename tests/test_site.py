@@ -111,17 +111,19 @@ def assert_accessible(tab, width):
     """With every rule in the light theme, and with the contrast in the dark one."""
     tab.set_viewport_size({"width": width, "height": 800})
     tab.emulate_media(color_scheme="light")
-    tab.add_script_tag(path=install_checkers() / "axe-core" / "axe.min.js")
-    assert violations(tab, "document, {resultTypes: ['violations']}") == []
+    if not tab.evaluate("'axe' in window"):
+        tab.add_script_tag(path=install_checkers() / "axe-core" / "axe.min.js")
+    assert violations(tab, "") == []
     light = background(tab)
     tab.emulate_media(color_scheme="dark")
     assert background(tab) != light
-    assert violations(tab, "document, {runOnly: ['color-contrast']}") == []
+    assert violations(tab, "runOnly: ['color-contrast']") == []
 
 
-def violations(tab, arguments):
+def violations(tab, options):
     """What axe-core finds."""
-    found = tab.evaluate(f"axe.run({arguments}).then(result => result.violations)")
+    options = f"{{resultTypes: ['violations'], {options}}}"
+    found = tab.evaluate(f"axe.run({options}).then(result => result.violations)")
     return [
         f"{v['id']}: {n['html'][:200]} {n['failureSummary']}"
         for v in found
