@@ -6,6 +6,7 @@ from nbclient import NotebookClient
 
 from vit_encoder.check import kernel
 
+pytestmark = pytest.mark.xdist_group("failed cells")  # one kernel for all
 ATTENTION = 'check("self_attention.attention", attention)'
 RIGHT = """\
 def attention(q, k, v):

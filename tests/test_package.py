@@ -65,6 +65,7 @@ def installed(tmp_path_factory):
     return folder / "installed"
 
 
+@pytest.mark.xdist_group("wheel")
 def test_wheel_holds_the_package_and_the_exercises(installed):
     package = ROOT / "src"
     files = {
@@ -83,6 +84,7 @@ def test_wheel_holds_the_package_and_the_exercises(installed):
     assert {name for name in found if ".dist-info/" not in name} == files
 
 
+@pytest.mark.xdist_group("wheel")
 def test_an_installed_package_gives_the_exercises(installed, tmp_path):
     subprocess.run(
         [sys.executable, "-m", "vit_encoder.exercises"],

@@ -12,6 +12,7 @@ import sources
 import sync
 from dependencies import package_digests
 
+pytestmark = pytest.mark.xdist_group("sync")  # one course, run twice, for all
 PACKAGE = {
     "__init__.py": "",
     "used.py": "ONE = 1\n",

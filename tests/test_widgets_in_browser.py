@@ -13,6 +13,7 @@ from node import install_checkers
 from site_server import serving
 from vit_encoder.figures import AttentionExplorer
 
+pytestmark = pytest.mark.xdist_group("widgets")  # one server and browser for all
 ROWS, COLUMNS = 3, 5
 SCALE = {"trained": 1 / 8, "no projections": 1 / 4}
 PATIENCE = 120_000  # milliseconds that a busy machine may take for a step

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from vit_encoder.training import VisionTransformer
 
 _FOLDER = Path(__file__).parent
+CIFAR_CLASSES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
 
 
 def photo() -> Tensor:
@@ -125,6 +129,32 @@ def fashion_vit() -> "VisionTransformer":
 
     model = VisionTransformer(28, 4, 1, 10, depth=6, dim=64, num_heads=4, mlp_dim=128)
     model.load_state_dict(load_file(_FOLDER / "fashion.safetensors"))
+    return model.eval()
+
+
+def cifar_vit() -> "VisionTransformer":
+    """A ViT that this course trained on CIFAR-10, in evaluation mode, float32.
+
+    It maps images (B, 3, 32, 32), RGB in [0, 1], to the logits (B, 10) of
+    `CIFAR_CLASSES`. P = 4, N = 64, L = 6, D = 64, h = 4, M = 128. What enters its
+    embedding is normalised first, as in training.
+
+    Source: studies/train_vit.py. Its card stands in README.md. Licence: MIT.
+    """
+    from safetensors.torch import load_file
+
+    from vit_encoder.training import VisionTransformer
+
+    model = VisionTransformer(32, 4, 3, 10, depth=6, dim=64, num_heads=4, mlp_dim=128)
+    stored = load_file(_FOLDER / "cifar10.safetensors")
+    mean, std = (stored.pop(name).float() for name in ("mean", "std"))  # (3, 1, 1)
+    model.load_state_dict(stored)
+
+    def normalised(_, inputs: tuple[Tensor]) -> Tensor:
+        (images,) = inputs
+        return (images - mean.to(images)) / std.to(images)
+
+    model.embedding.register_forward_pre_hook(normalised)
     return model.eval()
 
 
