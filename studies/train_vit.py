@@ -1,8 +1,8 @@
 """Train the course's ViTs, and take their parts out one at a time.
 
-    python studies/train_vit.py fashion --name fashion-small --seeds 0 1 2
-    python studies/train_vit.py cifar10 --name cifar10 --seeds 0
-    python studies/train_vit.py ablations --workers 2
+    python studies/train_vit.py fashion --name fashion-3-minutes --seeds 0 1 2
+    python studies/train_vit.py cifar10 --folder package --save
+    python studies/train_vit.py ablations --workers 2 --folder package
 
 Every finished run is a line of src/vit_encoder/data/training_runs.json, with its
 command, seed, accuracy, CPU seconds, machine and versions. What is there is not run
@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -79,18 +80,20 @@ TRAININGS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What an ablation is made at: sizes of the model, and steps of 100 images."""
+    """What an ablation is made at: sizes of the model, steps of 100 images, data."""
 
     sizes: dict[str, int] = field(
         default_factory=lambda: GREY | SMALL | {"patch_size": 7, "depth": 4}
     )
     epochs: int = 2
     images: int = 20_000
+    data: str = "fashion"
 
-    def key(self) -> dict[str, int]:
+    def key(self) -> dict[str, int | str]:
         """What tells it from others, for the file of runs."""
-        sizes = {name: self.sizes[name] for name in USUAL if name != "steps"}
-        return sizes | {"steps": self.epochs * self.images // BATCH}
+        sizes = {name: self.sizes[name] for name in USUAL if name in self.sizes}
+        steps = self.epochs * self.images // BATCH
+        return sizes | {"steps": steps, "data": self.data}
 
 
 BATCH = 100
@@ -104,6 +107,11 @@ def at(epochs: int = 2, **sizes: int) -> Setting:
     return replace(setting, sizes=setting.sizes | sizes, epochs=epochs)
 
 
+def in_colour(epochs: int) -> Setting:
+    """The usual setting with the images of CIFAR-10, in 16 patches too."""
+    return replace(at(epochs, **COLOUR, patch_size=8), data="cifar10")
+
+
 # (setting, variant) in the order of their weight for the book.
 DEPTHS = ("base", "no skips", "no norms", "post-norm", "no MLP")
 CELLS = [
@@ -113,11 +121,13 @@ CELLS = [
     *((at(patch_size=14), variant) for variant in ("base", "no positions")),
     *((at(num_heads=16), variant) for variant in ("base", "no scale")),
     *((at(depth=24), variant) for variant in DEPTHS[:-1]),
+    *((at(epochs=8), variant) for variant in ("base", "no MLP", "mean")),
+    *((in_colour(8), variant) for variant in ("base", "no MLP")),
+    *((at(dim=128, num_heads=1), variant) for variant in ("base", "no scale")),
     *((at(depth=8), variant) for variant in DEPTHS),
     *((at(patch_size=4), variant) for variant in ("base", "no positions")),
-    *((at(dim=128, num_heads=1), variant) for variant in ("base", "no scale")),
-    *((at(epochs=8), variant) for variant in ("base", "no MLP", "no scale", "mean")),
     *((at(depth=16), variant) for variant in DEPTHS),
+    (at(epochs=8), "no scale"),
     (at(depth=24), "no MLP"),
 ]
 
@@ -137,9 +147,10 @@ def main() -> None:
         one.add_argument("--validation-only", action="store_true")
     many = commands.add_parser("ablations")
     many.add_argument("--workers", type=int, default=1)
+    many.add_argument("--folder", type=Path, help="of CIFAR-10")
     given = parser.parse_args()
     if given.command == "ablations":
-        ablate(given.workers)
+        ablate(given.workers, given.folder)
     else:
         read = fashion if given.command == "fashion" else cifar10
         for seed in given.seeds:
@@ -217,41 +228,46 @@ def train(
     keep(key | about(training.sizes, recipe, seconds) | found)
     if given.save and seed == 0:
         state = {k: v.half().cpu() for k, v in model.state_dict().items()}
+        if given.command == "cifar10":  # as the pixels of its images were normalised
+            state |= {"mean": splits.train.mean, "std": splits.train.std}
         save_file(state, DATA / f"{given.name}.safetensors")
     print(given.name, seed, found["test_accuracy"], f"{seconds:.0f} CPU s", flush=True)
 
 
-def ablate(workers: int) -> None:
+def ablate(workers: int, folder: Path | None) -> None:
     """Run all cells; each is measured with the learning rate that suits it best."""
     with ProcessPoolExecutor(workers) as pool:
-        for line in pool.map(ablate_one, CELLS):
+        for line in pool.map(partial(ablate_one, folder), CELLS):
             print(line, flush=True)
 
 
-def ablate_one(cell: tuple[Setting, str]) -> str:
+def ablate_one(folder: Path | None, cell: tuple[Setting, str]) -> str:
     """Walk to the best learning rate with the first seed, then run the other seeds."""
     torch.set_num_threads(1)
     setting, variant = cell
     best, tried = RATES.index(3e-3), {}
     while True:
         for i in {max(best - 1, 0), best, min(best + 1, len(RATES) - 1)} - tried.keys():
-            tried[i] = measured(setting, variant, RATES[i], SEEDS[0])
+            tried[i] = measured(folder, setting, variant, RATES[i], SEEDS[0])
         top = RATES.index(best_rate([*tried.values()]))
         if top == best:
             break
         best = top
-    reports = [measured(setting, variant, RATES[best], s)["report"] for s in SEEDS]
+    made = [measured(folder, setting, variant, RATES[best], s) for s in SEEDS]
+    reports = [run["report"] for run in made]
     return f"{setting.key()} {variant}: rate {RATES[best]}, {reports}"
 
 
-def measured(setting: Setting, variant: str, rate: float, seed: int) -> dict:
+def measured(
+    folder: Path | None, setting: Setting, variant: str, rate: float, seed: int
+) -> dict:
     """One run of an ablation, or what the file says of it."""
     key = {"study": "ablations", "variant": variant, **setting.key()}
     key |= {"learning_rate": rate, "seed": seed}
     for run in runs():
         if key.items() <= run.items():
             return run
-    splits = fashion_mnist(full=True)
+    splits = fashion(None) if setting.data == "fashion" else cifar10(folder)
     steps = key["steps"]
     recipe = Recipe(
         epochs=setting.epochs,
@@ -279,10 +295,11 @@ def measured(setting: Setting, variant: str, rate: float, seed: int) -> dict:
 def about(sizes: dict[str, int], recipe: Recipe, cpu_seconds: float) -> dict:
     """What a run must say of itself."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    arguments = [Path(a).name if "/" in a else a for a in sys.argv[1:]]
     return {
         **({"sizes": sizes, "recipe": asdict(recipe)} if sizes else {}),
         "cpu_seconds": round(cpu_seconds),
-        "command": shlex.join(["python", "studies/train_vit.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", "studies/train_vit.py", *arguments]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": device or processor(),
         "torch": torch.__version__.split("+")[0],

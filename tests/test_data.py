@@ -9,11 +9,14 @@ import skimage.data
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors.torch import load_file
 from torch import nn
 
 import vit_encoder.data
-from vit_encoder import SelfAttention, attention, split_heads
+from vit_encoder import SelfAttention, VisionTransformer, attention, split_heads
 from vit_encoder.data import (
+    CIFAR_CLASSES,
+    cifar_vit,
     photo,
     read_line,
     self_attention_weights,
@@ -201,3 +204,27 @@ def test_readme_counts_the_text_encoder_s_parameters():
 def test_features_of_another_shape_are_refused(shape):
     with pytest.raises(ValueError, match=r"expected features \(N, 120\)"):
         read_line(torch.zeros(shape))
+
+
+# The ViT for CIFAR-10
+
+
+def test_the_vit_for_cifar_takes_pixels_as_they_are():
+    stored = load_file(FOLDER / "cifar10.safetensors")
+    mean, std = stored.pop("mean"), stored.pop("std")
+    # Of all training images of CIFAR-10, as they are mostly given.
+    assert mean.flatten().tolist() == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-3)
+    assert std.flatten().tolist() == pytest.approx([0.2470, 0.2435, 0.2616], abs=1e-3)
+    sizes = {"depth": 6, "dim": 64, "num_heads": 4, "mlp_dim": 128}
+    plain = VisionTransformer(32, 4, 3, 10, **sizes).eval()
+    plain.load_state_dict(stored)
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = plain((images - mean) / std)
+        torch.testing.assert_close(cifar_vit()(images), expected)
+    assert expected.shape[1] == len(CIFAR_CLASSES)
+
+
+def test_models_that_ship_are_small():
+    for name in ("fashion", "cifar10", "garments"):
+        assert (FOLDER / f"{name}.safetensors").stat().st_size <= 500_000

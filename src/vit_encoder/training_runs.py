@@ -14,6 +14,7 @@ USUAL = {  # the setting of the ablations, where a call says nothing else
     "mlp_dim": 128,
     "patch_size": 7,
     "steps": 400,
+    "data": "fashion",
 }
 
 
@@ -48,7 +49,7 @@ def trainings(study: str) -> list[dict]:
     return sorted(found, key=lambda run: run["seed"])
 
 
-def ablation(variant: str, **setting: int) -> Ablation | None:
+def ablation(variant: str, **setting: int | str) -> Ablation | None:
     """A version of the model such as "no skips"; None if not all of it was measured.
 
     setting: what differs from USUAL. Raises ValueError for a name that is not there.
