@@ -222,6 +222,10 @@ def test_the_vit_for_cifar_takes_pixels_as_they_are():
     with torch.no_grad():
         expected = plain((images - mean) / std)
         torch.testing.assert_close(cifar_vit()(images), expected)
+        new = cifar_vit(trained=False)
+        plain.load_state_dict(new.state_dict())
+        seen = plain.embedding((images - mean) / std)
+        torch.testing.assert_close(new.embedding(images), seen)
     assert expected.shape[1] == len(CIFAR_CLASSES)
 
 

@@ -132,12 +132,13 @@ def fashion_vit() -> "VisionTransformer":
     return model.eval()
 
 
-def cifar_vit() -> "VisionTransformer":
+def cifar_vit(*, trained: bool = True) -> "VisionTransformer":
     """A ViT that this course trained on CIFAR-10, in evaluation mode, float32.
 
     It maps images (B, 3, 32, 32), RGB in [0, 1], to the logits (B, 10) of
     `CIFAR_CLASSES`. P = 4, N = 64, L = 6, D = 64, h = 4, M = 128. What enters its
-    embedding is normalised first, as in training.
+    embedding is normalised first, as in training. trained: False for a new one, with
+    weights from torch's global random numbers.
 
     Source: studies/train_vit.py. Its card stands in README.md. Licence: MIT.
     """
@@ -148,7 +149,8 @@ def cifar_vit() -> "VisionTransformer":
     model = VisionTransformer(32, 4, 3, 10, depth=6, dim=64, num_heads=4, mlp_dim=128)
     stored = load_file(_FOLDER / "cifar10.safetensors")
     mean, std = (stored.pop(name).float() for name in ("mean", "std"))  # (3, 1, 1)
-    model.load_state_dict(stored)
+    if trained:
+        model.load_state_dict(stored)
 
     def normalised(_, inputs: tuple[Tensor]) -> Tensor:
         (images,) = inputs
