@@ -24,18 +24,14 @@ def course(tmp_path):
     return tmp_path
 
 
-def check(course, package=None, only="02"):
-    """What `make check-sources` says about the copy.
-
-    package: another than its own. only: how the names of the notebooks begin that are
-    compared; the sources are all read.
-    """
+def check(course, package=None):
+    """What `make check-sources` says about the copy. package: another than its own."""
     script = course / "tools" / "sync.py"
-    return run_script(script, "--check", only, paths=[package or course / "src"])
+    return run_script(script, "--check", paths=[package or course / "src"])
 
 
 def test_the_course_itself_is_well_formed(course):
-    done = check(course, only="")
+    done = check(course)
     assert done.returncode == 0, done.stderr
 
 
