@@ -183,10 +183,24 @@ def test_a_file_of_something_else_is_kept(notebook, capsys):
     assert notebook.read_bytes().startswith(picture)
 
 
-def test_a_half_written_line_is_followed_by_whole_ones(notebook, capsys):
+def test_a_half_written_line_is_said_once_whole_ones_follow(notebook, capsys):
     notebook.write_text(stored()[:40])
     check(ONE_QUERY, RIGHT)
+    assert capsys.readouterr().err == ""  # another kernel might be writing it
     assert row(ONE_QUERY).points == 1
+    assert "The first is line 1: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("written", [1, 40, -1])
+def test_a_line_that_another_kernel_is_writing_is_no_damage(notebook, capsys, written):
+    line = stored()
+    good = stored(id=ENTROPY, version=entry(ENTROPY)["version"])
+    notebook.write_text(f"{good}\n{line[:written]}")
+    assert score_card(NOTEBOOK).points == 1
+    with notebook.open("a") as file:
+        file.write(line[written:])
+    assert score_card(NOTEBOOK).points == 2
+    assert capsys.readouterr().err == ""
 
 
 def test_an_editor_s_marks_are_no_damage(notebook, capsys):

@@ -97,20 +97,22 @@ def read(path: Path) -> Results:
     """The best results in a file; none if there is no file.
 
     A line that holds no result is left as it is and does not count; a warning says so.
+    There is none for a last line without an end: another kernel may be writing it.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
     except FileNotFoundError:
         return {}
     except OSError as error:
         say(f"{path} cannot be read ({error.strerror}): earlier progress is unknown.")
         return {}
     results, faults = {}, []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
         try:
-            keep_best(results, [report_from(line)] if line.strip() else [])
+            keep_best(results, [report_from(line.strip())] if line.strip() else [])
         except (ValueError, RecursionError) as error:
-            faults.append(f"line {number}: {error}")
+            if line.endswith("\n"):
+                faults.append(f"line {number}: {error}")
     if faults:
         say(
             f"{path} is damaged. Lines that do not count: {len(faults)}. "
