@@ -311,7 +311,7 @@ def spread(tensor: torch.Tensor) -> float:
 
 
 def entropy(qkv: torch.Tensor) -> float:
-    """The mean entropy in nats of the attention of 197 random, normalised tokens."""
+    """The mean entropy in nats of the attention of 197 random, normalized tokens."""
     rng = torch.Generator().manual_seed(0)
     tokens = torch.randn(4, 197, BASE.dim, generator=rng)
     x = F.layer_norm(tokens, (BASE.dim,))  # (B, N, D)

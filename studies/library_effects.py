@@ -201,7 +201,7 @@ def in_training(model: CourseViT, images: torch.Tensor) -> torch.Tensor:
 
 
 def imagenet_statistics(model: CourseViT, images: torch.Tensor) -> torch.Tensor:
-    """Pixels are normalised with ImageNet's mean and deviation, not with 0.5."""
+    """Pixels are normalized with ImageNet's mean and deviation, not with 0.5."""
     mean, std = (torch.tensor(x).view(3, 1, 1).to(images) for x in IMAGENET)
     return model((images * 0.5 + 0.5 - mean) / std)
 

@@ -205,7 +205,7 @@ def adapt(model: VisionTransformer, images: LabelledImages, rate: float) -> None
     learned = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=rate)
     for _ in range(STEPS):
-        loss = F.cross_entropy(model(images.normalised()), images.labels)
+        loss = F.cross_entropy(model(images.normalized()), images.labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

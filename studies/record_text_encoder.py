@@ -32,7 +32,7 @@ TEXT = "An image is worth 16x16 words"
 SIZE = (
     448,
     48,
-)  # width and height in pixels; the recogniser makes a token of 8 columns
+)  # width and height in pixels; the recognizer makes a token of 8 columns
 # The graph's name → ours. A block's output is what the next LayerNorm reads.
 NAMES = {
     "p2o.pd_op.transpose.0.0": "tokens",
@@ -61,7 +61,7 @@ def main() -> None:
     recorded, probabilities = run(model, image)
     classes = classes_of(model)
     reading = collapse(probabilities[0].argmax(-1), classes)
-    assert reading == TEXT, f"expected {TEXT!r}, the recogniser read {reading!r}"
+    assert reading == TEXT, f"expected {TEXT!r}, the recognizer read {reading!r}"
 
     weights = stored_weights(folder)
     kept = ["", *sorted(set(string.printable) - set(string.whitespace)), " "]
@@ -123,7 +123,7 @@ def collapse(best: np.ndarray, classes: list[str]) -> str:
 
 
 def stored_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """The recogniser's weights under readable names."""
+    """The recognizer's weights under readable names."""
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "weights.safetensors"
         path.write_bytes(read(folder, *WEIGHTS))

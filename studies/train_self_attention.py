@@ -131,7 +131,7 @@ def uniform(low: float, high: float) -> float:
 
 
 def tokens(images: Tensor) -> Tensor:
-    """Cut images into patches, standardise them, average their blocks.
+    """Cut images into patches, standardize them, average their blocks.
 
     (B, C, H, W) to (B, N, C * (PATCH / BLOCK)²). The rule of the README: subtract the
     image's mean patch, divide each patch by its root mean square. A flat patch is not

@@ -228,7 +228,7 @@ def train(
     keep(key | about(training.sizes, recipe, seconds) | found)
     if given.save and seed == 0:
         state = {k: v.half().cpu() for k, v in model.state_dict().items()}
-        if given.command == "cifar10":  # as the pixels of its images were normalised
+        if given.command == "cifar10":  # as the pixels of its images were normalized
             state |= {"mean": splits.train.mean, "std": splits.train.std}
         save_file(state, DATA / f"{given.name}.safetensors")
     print(given.name, seed, found["test_accuracy"], f"{seconds:.0f} CPU s", flush=True)

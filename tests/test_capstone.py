@@ -18,13 +18,13 @@ LABELS = {  # claim of the exercise → its label on the page of all claims
     "block": "claim-pre-norm",
     "variance": "claim-divide",
     "sequence": "claim-sequence",
-    "optimise": "claim-optimised",
+    "optimize": "claim-optimized",
     "end": "claim-final-norm",
 }
 
 
 def outcome(encoder):
-    """What the recogniser reads, and how far the numbers are from the record."""
+    """What the recognizer reads, and how far the numbers are from the record."""
     line = text_line()
     output = encoder(line["tokens"])
     off = (output - line["encoder"]).abs().max().item()
@@ -89,7 +89,7 @@ def test_the_first_layer_that_differs_is_named(layer):
     assert report.message.startswith(f"The first layer that differs: {name}")
 
 
-def test_a_recognised_mistake_is_located_too():
+def test_a_recognized_mistake_is_located_too():
     for name, layer in (
         ("epsilon-of-vit", "the attention of block 0"),
         ("gelu-kept", "the MLP of block 0"),

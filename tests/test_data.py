@@ -33,7 +33,7 @@ PUPILS = (4 * COLUMNS + 6, 5 * COLUMNS + 12)
 
 
 def tokens():
-    """The photograph's patches, standardised by the rule of the README: (N, D)."""
+    """The photograph's patches, standardized by the rule of the README: (N, D)."""
     patches = F.unfold(photo().unsqueeze(0), P, stride=P)[0].T
     x = patches - patches.mean(dim=0)
     return x / x.pow(2).mean(dim=-1, keepdim=True).sqrt()

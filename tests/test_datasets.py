@@ -46,8 +46,8 @@ def test_no_image_is_in_two_splits():
     assert not (seen[0] | seen[1]) & seen[2]
 
 
-def test_normalised_images_have_mean_0_and_deviation_1_or_so():
-    images = fashion_mnist().train.normalised()
+def test_normalized_images_have_mean_0_and_deviation_1_or_so():
+    images = fashion_mnist().train.normalized()
     assert images.dtype == torch.float32
     assert abs(images.mean()) < 0.02
     assert abs(images.std() - 1) < 0.02

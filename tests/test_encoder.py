@@ -76,7 +76,7 @@ def test_equals_pytorchs_encoder(sizes, rng):
         torch.testing.assert_close(mine, other, **EXACT)
 
 
-def test_output_is_the_normalised_sum_of_what_entered_and_all_branches(rng):
+def test_output_is_the_normalized_sum_of_what_entered_and_all_branches(rng):
     encoder = with_random_parameters(rng, 3, 12, 4, 20)
     added = []
     for block in encoder.blocks:
@@ -98,7 +98,7 @@ def test_blocks_are_independent(rng):
     assert sum(p.numel() for p in encoder.parameters()) == 4 * in_block + 2 * 6
 
 
-def test_new_encoder_gives_normalised_tokens(rng):
+def test_new_encoder_gives_normalized_tokens(rng):
     y = Encoder(3, 12, 4, 20).double()(100 * randn(rng, 2, 5, 12))
     torch.testing.assert_close(y.mean(-1), torch.zeros(2, 5).double(), **EXACT)
     variance = y.var(-1, correction=0)

@@ -35,7 +35,7 @@ def randn(rng, *shape, dtype=torch.float64):
     return torch.randn(*shape, generator=rng, dtype=dtype)
 
 
-def randomised(module, rng):
+def randomized(module, rng):
     """The module with new parameters, gains and biases of the norms included."""
     with torch.no_grad():
         for parameter in module.parameters():
@@ -44,7 +44,7 @@ def randomised(module, rng):
 
 
 def block(rng, dim=12, num_heads=3, mlp_dim=20, dropout=0.0, version=EncoderBlock):
-    return randomised(version(dim, num_heads, mlp_dim, dropout).double(), rng)
+    return randomized(version(dim, num_heads, mlp_dim, dropout).double(), rng)
 
 
 def oracle(ours):

@@ -67,7 +67,7 @@ def test_statistics_are_those_of_the_data_in_training_too(rng):
     assert not list(ours.buffers())
 
 
-def test_a_new_layer_only_normalises_with_the_epsilon_of_vit(rng):
+def test_a_new_layer_only_normalizes_with_the_epsilon_of_vit(rng):
     layer = LayerNorm(6).double()
     x = randn(rng, 2, 5, 6) / 1000
     torch.testing.assert_close(layer(x), F.layer_norm(x, (6,), eps=1e-6), **EXACT)

@@ -23,7 +23,7 @@ def randn(rng, *shape, dtype=torch.float64):
     return torch.randn(*shape, generator=rng, dtype=dtype)
 
 
-def randomise(layer, rng):
+def randomize(layer, rng):
     with torch.no_grad():
         for p in layer.parameters():
             p.copy_(randn(rng, *p.shape))
@@ -133,7 +133,7 @@ def test_wrong_p_is_named(p, training):
 @pytest.mark.parametrize("leading", [(), (7,), (2, 7), (2, 3, 7)])
 @pytest.mark.parametrize("training", [True, False])
 def test_mlp_equals_pytorch(leading, training, rng):
-    layer = randomise(MLP(5, 11).double(), rng).train(training)
+    layer = randomize(MLP(5, 11).double(), rng).train(training)
     oracle = nn.Sequential(nn.Linear(5, 11), nn.GELU(), nn.Linear(11, 5)).double()
     names = {"0.weight": "fc1.weight", "0.bias": "fc1.bias"}
     names |= {"2.weight": "fc2.weight", "2.bias": "fc2.bias"}
@@ -160,7 +160,7 @@ def test_mlp_has_exactly_two_linear_layers():
 
 
 def test_each_token_is_on_its_own(rng):
-    layer = randomise(MLP(5, 11).double(), rng)
+    layer = randomize(MLP(5, 11).double(), rng)
     x = randn(rng, 2, 7, 5)
     one_by_one = torch.stack([layer(token) for token in x.flatten(0, 1)])
     torch.testing.assert_close(layer(x).flatten(0, 1), one_by_one, **EXACT)
@@ -168,7 +168,7 @@ def test_each_token_is_on_its_own(rng):
 
 def test_dropout_stands_after_gelu_and_at_the_end(rng):
     """With fc2 the identity, a draw shows both gates: 0, or GELU / (1 - p)²."""
-    layer = randomise(MLP(5, 5, dropout=0.5).double(), rng)
+    layer = randomize(MLP(5, 5, dropout=0.5).double(), rng)
     with torch.no_grad():
         layer.fc2.weight.copy_(torch.eye(5))
         layer.fc2.bias.zero_()
@@ -180,7 +180,7 @@ def test_dropout_stands_after_gelu_and_at_the_end(rng):
 
 
 def test_hidden_and_output_gates_are_drawn_apart(rng):
-    layer = randomise(MLP(5, 11, dropout=0.5).double(), rng)
+    layer = randomize(MLP(5, 11, dropout=0.5).double(), rng)
     with torch.no_grad():
         layer.fc2.weight.zero_()
         layer.fc2.bias.fill_(3.0)
@@ -189,7 +189,7 @@ def test_hidden_and_output_gates_are_drawn_apart(rng):
 
 
 def test_mean_in_training_is_the_output_in_evaluation(rng):
-    layer = randomise(MLP(5, 11, dropout=0.25).double(), rng)
+    layer = randomize(MLP(5, 11, dropout=0.25).double(), rng)
     x = randn(rng, 5)
     draws = layer.train()(x.expand(200_000, 5))
     error = draws.mean(0) - layer.eval()(x)
@@ -292,7 +292,7 @@ def test_wrong_dropout_is_wrong(mistake, rng):
 
 def mlp_is_right(version, rng):
     """Parity in evaluation; mean, both shares of zeros and p = 1 in training."""
-    right = randomise(MLP(5, 20, dropout=0.2).double(), rng)
+    right = randomize(MLP(5, 20, dropout=0.2).double(), rng)
     layer = version(5, 20, dropout=0.2).double()
     shapes = {name: p.shape for name, p in layer.named_parameters()}
     if shapes != {name: p.shape for name, p in right.named_parameters()}:

@@ -18,7 +18,7 @@ from vit_encoder.figures.drawings.layer_norm import (
     CENTRE,
     TOKENS,
     UNIT,
-    normalise,
+    normalize,
     place,
 )
 
@@ -26,19 +26,19 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.mark.parametrize("name", TOKENS)
-def test_the_tokens_of_the_drawing_are_normalised_as_by_pytorch(name):
+def test_the_tokens_of_the_drawing_are_normalized_as_by_pytorch(name):
     token = torch.tensor(TOKENS[name], dtype=torch.float64)
     expected = F.layer_norm(token, (3,), eps=0.0)
-    _, normalised = normalise(TOKENS[name])
-    torch.testing.assert_close(torch.tensor(normalised).double(), expected)
+    _, normalized = normalize(TOKENS[name])
+    torch.testing.assert_close(torch.tensor(normalized).double(), expected)
     shown = ", ".join(f"{x:.2f}" for x in expected.tolist())
     description = ET.fromstring(layer_norm_drawing().svg).find(f"{SVG}desc").text
-    assert f"normalised: {shown}" in description
+    assert f"normalized: {shown}" in description
 
 
 @pytest.mark.parametrize("name", TOKENS)
-def test_normalised_tokens_lie_on_the_circle(name):
-    x, y = place(normalise(TOKENS[name])[1])
+def test_normalized_tokens_lie_on_the_circle(name):
+    x, y = place(normalize(TOKENS[name])[1])
     circle = [
         e
         for e in ET.fromstring(layer_norm_drawing().svg).iter(f"{SVG}ellipse")

@@ -23,7 +23,7 @@ def randn(rng, *shape, dtype=torch.float64):
     return torch.randn(*shape, generator=rng, dtype=dtype)
 
 
-def randomised(module, rng):
+def randomized(module, rng):
     """All parameters random, so that no zero hides a mistake."""
     with torch.no_grad():
         for p in module.parameters():
@@ -33,7 +33,7 @@ def randomised(module, rng):
 
 def embedding(rng, image_size=20, patch_size=4, in_channels=3, dim=7):
     layer = PatchEmbedding(image_size, patch_size, in_channels, dim).double()
-    return randomised(layer, rng)
+    return randomized(layer, rng)
 
 
 def assert_same(ours, theirs, inputs, others, rng):
@@ -56,7 +56,7 @@ def test_patchify_equals_unfold(B, C, P, rows, columns, rng):
 
 @pytest.mark.parametrize(("B", "C", "P", "rows", "columns"), SIZES)
 def test_projected_patches_equal_a_convolution(B, C, P, rows, columns, rng):
-    linear = randomised(nn.Linear(C * P * P, 7).double(), rng)
+    linear = randomized(nn.Linear(C * P * P, 7).double(), rng)
     conv = nn.Conv2d(C, 7, kernel_size=P, stride=P).double()
     conv.weight.data = linear.weight.detach().view(7, C, P, P).clone()
     conv.bias.data = linear.bias.detach().clone()

@@ -340,8 +340,8 @@ LED = [  # exercise, part, what a version of it leads to, its misconceptions
         "self_attention.attention",
         one_query,
         "no-scale divided-by-width multiplied-by-root divided-by-key-count "
-        "scaled-after-softmax softmax-over-queries exponential-not-normalised "
-        "normalised-without-exponential no-softmax",
+        "scaled-after-softmax softmax-over-queries exponential-not-normalized "
+        "normalized-without-exponential no-softmax",
     ),
     (
         "multi_head.costs",
@@ -458,7 +458,7 @@ COUNTED = {
     "encoder.silent": {
         "sample-variance": [-ROOT_3_4, ROOT_3_4] * 2,
         "mean-left-in": [1 / ROOT_13, 5 / ROOT_13] * 2,
-        "normalised-over-all-tokens": [
+        "normalized-over-all-tokens": [
             over_all(1, 1, 5, 5, 10, 10, 50, 50)[i] for i in (0, 3, 4, 7)
         ],
     },

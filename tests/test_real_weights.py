@@ -352,7 +352,7 @@ def test_as_timm_is_what_timm_has(rng):
 
 @torch.no_grad()
 def share_right(model, data):
-    right = model(data.normalised()).argmax(-1) == data.labels
+    right = model(data.normalized()).argmax(-1) == data.labels
     return right.float().mean().item()
 
 

@@ -40,9 +40,9 @@ def test_cifar10_is_read_pixel_by_pixel(package):
     )
 
 
-def test_cifar10_is_normalised_by_what_is_trained_on(package):
+def test_cifar10_is_normalized_by_what_is_trained_on(package):
     splits = cifar10(package[0])
-    x = splits.train.normalised()
+    x = splits.train.normalized()
     torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(x.std((0, 2, 3)), torch.ones(3), atol=1e-5, rtol=0)
 

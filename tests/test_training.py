@@ -95,7 +95,7 @@ def test_class_token_model_equals_timm(sizes, rng):
 
 @sizes_of_all
 def test_mean_of_the_patches_equals_timm_without_its_other_norm(sizes, rng):
-    """timm averages first and normalises then, unless it is told otherwise."""
+    """timm averages first and normalizes then, unless it is told otherwise."""
     options = {"global_pool": "avg", "fc_norm": False}
     theirs = randomize(timm_vit(sizes, **options).double())
     ours = load(course_vit(sizes, pool="mean"), from_timm(theirs.state_dict()))

@@ -25,7 +25,7 @@ def rng():
     return torch.Generator().manual_seed(0)
 
 
-def randomised(variant, rng):
+def randomized(variant, rng):
     model = build(variant, **SIZES).double()
     with torch.no_grad():
         for p in model.parameters():
@@ -44,7 +44,7 @@ def equal(ours, theirs):
 
 @pytest.mark.parametrize("variant", ["base", "one head", "mean", "no positions"])
 def test_versions_of_the_same_parts_equal_the_course_s_model(variant, rng):
-    model, x = randomised(variant, rng), images(rng)
+    model, x = randomized(variant, rng), images(rng)
     changes = {"one head": {"num_heads": 1}, "mean": {"pool": "mean"}}.get(variant, {})
     course = VisionTransformer(**SIZES | changes).double()
     course.load_state_dict(model.state_dict())
@@ -52,16 +52,16 @@ def test_versions_of_the_same_parts_equal_the_course_s_model(variant, rng):
 
 
 def test_positions_are_gone(rng):
-    model, x = randomised("no positions", rng), images(rng)
+    model, x = randomized("no positions", rng), images(rng)
     turned = x.unflatten(3, (3, 4)).flip(3).flatten(3, 4)  # columns of patches
     equal(model(x), model(turned))
-    base = randomised("base", rng)
+    base = randomized("base", rng)
     assert (base(x) - base(turned)).abs().max() > 1e-3
     assert not model.embedding.pos_embed.any()
 
 
 def test_scale_is_gone(rng):
-    model, x = randomised("no scale", rng), images(rng)
+    model, x = randomized("no scale", rng), images(rng)
     base = VisionTransformer(**SIZES).double()
     base.load_state_dict(model.state_dict())
     with torch.no_grad():
@@ -72,7 +72,7 @@ def test_scale_is_gone(rng):
 
 
 def test_norms_are_gone(rng):
-    model, x = randomised("no norms", rng), images(rng)
+    model, x = randomized("no norms", rng), images(rng)
     assert not any("norm" in name for name, _ in model.named_parameters())
     z = model.embedding(x)
     for block in model.encoder.blocks:
@@ -82,7 +82,7 @@ def test_norms_are_gone(rng):
 
 
 def test_post_norm_is_that_of_pytorch(rng):
-    model, x = randomised("post-norm", rng), images(rng)
+    model, x = randomized("post-norm", rng), images(rng)
     z = model.embedding(x)
     for block in model.encoder.blocks:
         layer = nn.TransformerEncoderLayer(
@@ -101,12 +101,12 @@ def test_post_norm_is_that_of_pytorch(rng):
 
 
 def test_skips_are_gone(rng):
-    model, x = randomised("no skips", rng), images(rng)
+    model, x = randomized("no skips", rng), images(rng)
     with torch.no_grad():
         model.encoder.blocks[0].mlp.fc2.weight.zero_()
         model.encoder.blocks[0].mlp.fc2.bias.zero_()
     equal(model(x)[0], model(x)[1])  # a silent branch leaves nothing of the image
-    base = randomised("base", rng)
+    base = randomized("base", rng)
     with torch.no_grad():
         base.encoder.blocks[0].mlp.fc2.weight.zero_()
         base.encoder.blocks[0].mlp.fc2.bias.zero_()
@@ -114,7 +114,7 @@ def test_skips_are_gone(rng):
 
 
 def test_mlps_are_gone(rng):
-    model, x = randomised("no MLP", rng), images(rng)
+    model, x = randomized("no MLP", rng), images(rng)
     z = model.embedding(x)
     for block in model.encoder.blocks:
         z = z + block.attn(block.norm1(z))
@@ -124,7 +124,7 @@ def test_mlps_are_gone(rng):
 
 def test_attention_is_gone(rng):
     for variant in ("no attention", "no attention, mean"):
-        model, x = randomised(variant, rng), images(rng)
+        model, x = randomized(variant, rng), images(rng)
         assert not any("attn" in name for name, _ in model.named_parameters())
         z = model.embedding(x)
         for block in model.encoder.blocks:
@@ -136,7 +136,7 @@ def test_attention_is_gone(rng):
 
 def test_every_parameter_that_is_left_is_trained(rng):
     for variant in VARIANTS:
-        model = randomised(variant, rng)
+        model = randomized(variant, rng)
         model(images(rng)).square().sum().backward()
         unused = {
             name

@@ -269,7 +269,7 @@ def plain_role(child: Token, context: Context) -> str:
             return f"<sup>[shown]({context.target(key)})</sup>"
         return f"<sup>[source]({context.citation(key)[1]})</sup>"
     if name in ("cite:p", "cite:t", "cite"):
-        return citations(key, parenthesised=name != "cite:t", context=context)
+        return citations(key, parenthesized=name != "cite:t", context=context)
     if name == "doc":
         docname = key.lstrip("/")
         return f"[{text or context.title(docname)}]({context.page(docname)})"
@@ -288,13 +288,13 @@ def plain_role(child: Token, context: Context) -> str:
     )
 
 
-def citations(keys: str, *, parenthesised: bool, context: Context) -> str:
+def citations(keys: str, *, parenthesized: bool, context: Context) -> str:
     """Links to the references page, as "Name (year)" or "(Name, year)"."""
     links = []
     for key in keys.split(","):
         text, address = context.citation(key.strip())
-        if parenthesised:
+        if parenthesized:
             text = re.sub(r" \((\w+)\)$", r", \1", text)
         links.append(f"[{text}]({address})")
     joined = "; ".join(links)
-    return f"({joined})" if parenthesised else joined
+    return f"({joined})" if parenthesized else joined

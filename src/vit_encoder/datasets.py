@@ -63,7 +63,7 @@ class LabelledImages:
     """Images with the class of each.
 
     images: uint8 (count, C, H, W). labels: int64 (count,). mean, std: float (C, 1, 1),
-    of a value in [0, 1] over the training images; `normalised` uses them.
+    of a value in [0, 1] over the training images; `normalized` uses them.
     """
 
     images: Tensor
@@ -82,7 +82,7 @@ class LabelledImages:
         """The same on another device."""
         return LabelledImages(*(getattr(self, f.name).to(device) for f in fields(self)))
 
-    def normalised(self) -> Tensor:
+    def normalized(self) -> Tensor:
         """The images as float32 (count, C, H, W), with mean 0 and deviation 1 or so."""
         return (self.images / 255 - self.mean) / self.std
 

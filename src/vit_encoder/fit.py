@@ -124,7 +124,7 @@ def predict(model: nn.Module, data: LabelledImages, batch_size: int = 500) -> Te
     was_training = model.training
     model.eval()
     try:
-        logits = [model(batch.normalised()) for batch in data.batches(batch_size)]
+        logits = [model(batch.normalized()) for batch in data.batches(batch_size)]
     finally:
         model.train(was_training)
     return torch.cat(logits)
@@ -175,7 +175,7 @@ class _Run:
         started = time.perf_counter()
         recipe, model = self.recipe, self.model
         model.train()
-        images = batch.normalised()
+        images = batch.normalized()
         if recipe.shift is not None:
             rng = _rng(recipe.seed, self.steps + self.step)
             images = augment(images, recipe.shift, rng)

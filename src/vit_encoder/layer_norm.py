@@ -12,7 +12,7 @@ from vit_encoder.arguments import require_features
 def layer_norm(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float
 ) -> torch.Tensor:
-    """Normalise each token over its features (Ba et al. 2016).
+    """Normalize each token over its features (Ba et al. 2016).
 
     x: (..., D), floating point. weight: γ (D,). bias: β (D,). eps: ε > 0, added to the
     variance. Returns (..., D) in the dtype of x; float16 and bfloat16 are computed in
@@ -22,8 +22,8 @@ def layer_norm(
     wide = x.to(torch.promote_types(x.dtype, torch.float32))  # room for the squares
     mean = wide.mean(dim=-1, keepdim=True)  # (..., 1)
     variance = (wide - mean).square().mean(dim=-1, keepdim=True)  # (..., 1)
-    normalised = (wide - mean) / torch.sqrt(variance + eps)  # (..., D)
-    return (weight * normalised + bias).to(x.dtype)
+    normalized = (wide - mean) / torch.sqrt(variance + eps)  # (..., D)
+    return (weight * normalized + bias).to(x.dtype)
 
 
 class LayerNorm(nn.Module):

@@ -669,7 +669,7 @@ def by_its_names(attention_class):
     return all(hasattr(part, name) for name in ("query", "key", "value"))
 
 
-def normalised(encoder_class):
+def normalized(encoder_class):
     x = torch.randn(2, 5, 12)
     y = encoder_class(3, 12, 4, 20)(x)
     return y.shape == x.shape and bool(y.mean(-1).abs().max() < 1e-4)
@@ -713,7 +713,7 @@ GOOD_TESTS = {
     "right_reading": [near_the_record, asserted, near_the_course],
     "divisor": [tenfold, unit_variance],
     "projections": [all_used, shrinks],
-    "what_leaves": [normalised, variances],
+    "what_leaves": [normalized, variances],
 }
 WEAK_TESTS = {
     "right_reading": [

@@ -234,7 +234,7 @@ class NormInsideTheLoop(Plain):
         return x
 
 
-class NormalisedFirst(Plain):
+class NormalizedFirst(Plain):
     def forward(self, x):
         return nn.Sequential(self.norm, *self.blocks)(x)
 
@@ -546,7 +546,7 @@ WRONG_ENCODER = {
     "plain-list-of-blocks": [ListFilledInALoop],
     "no-final-norm": [NormNeverCalled, NoNorm],
     "norm-after-every-block": [NormInsideTheLoop],
-    "norm-before-the-blocks": [NormalisedFirst],
+    "norm-before-the-blocks": [NormalizedFirst],
     "every-block-fed-the-input": [OnlyTheLastBlock],
     "return-inside-the-loop": [OnlyTheFirstBlock],
     "blocks-reversed": [FromTheEnd],
@@ -602,7 +602,7 @@ class ReluBlocks(OwnBlocks):
             block.mlp[1] = nn.ReLU()
 
 
-class ImagesNormalisedTogether(Plain):
+class ImagesNormalizedTogether(Plain):
     def forward(self, x):
         for block in self.blocks:
             x = block(x)
@@ -619,7 +619,7 @@ class TokensFlipped(Plain):
 
 UNRECORDED_ENCODER = [
     EverySecondBlock,
-    ImagesNormalisedTogether,
+    ImagesNormalizedTogether,
     TokensFlipped,
 ]
 
@@ -674,7 +674,7 @@ def largest_patch(encoded, pool):
     return encoded[:, 0] if pool == "token" else encoded[:, 1:].amax(1)
 
 
-def normalised_again(encoded, pool):
+def normalized_again(encoded, pool):
     return F.layer_norm(with_split(encoded, pool), encoded.shape[-1:])
 
 
@@ -799,7 +799,7 @@ WRONG = {
 }
 NAMELESS = {
     "Encoder": UNRECORDED_ENCODER,
-    "image_vector": [normalised_again],
+    "image_vector": [normalized_again],
 }
 GOOD_TESTS = {
     "wrong_stack": [count_and_gradients, against_the_course, objects_rows_and_gradients]

@@ -254,7 +254,7 @@ class BareParameters(nn.Module):
             {"fc1": nn.Linear(dim, mlp_dim), "fc2": nn.Linear(mlp_dim, dim)}
         )
 
-    def normalise(self, x, norm):
+    def normalize(self, x, norm):
         variance, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
         return (x - mean) / (variance + 1e-6).sqrt() * norm["weight"] + norm["bias"]
 
@@ -262,8 +262,8 @@ class BareParameters(nn.Module):
         return F.dropout(x, self.p, self.training)
 
     def forward(self, x):
-        z = x + self.drop(self.attn(self.normalise(x, self.norm1)))
-        hidden = F.gelu(self.mlp["fc1"](self.normalise(z, self.norm2)))
+        z = x + self.drop(self.attn(self.normalize(x, self.norm1)))
+        hidden = F.gelu(self.mlp["fc1"](self.normalize(z, self.norm2)))
         return z + self.drop(self.mlp["fc2"](self.drop(hidden)))
 
 
@@ -1181,7 +1181,7 @@ WRONG_BLOCK = {
 # Tests that a student may write.
 
 
-def randomised(part):
+def randomized(part):
     block = part(12, 3, 20).double()
     with torch.no_grad():
         for p in block.parameters():
@@ -1190,13 +1190,13 @@ def randomised(part):
 
 
 def by_the_equations(part):
-    block, x = randomised(part), torch.randn(2, 5, 12).double()
+    block, x = randomized(part), torch.randn(2, 5, 12).double()
     z = x + block.attn(block.norm1(x))
     torch.testing.assert_close(block(x), z + block.mlp(block.norm2(z)))
 
 
 def against_torch(part):
-    block, x = randomised(part), torch.randn(2, 5, 12).double()
+    block, x = randomized(part), torch.randn(2, 5, 12).double()
     layer = nn.TransformerEncoderLayer(
         12, 3, 20, 0.0, F.gelu, 1e-6, batch_first=True, norm_first=True
     ).double()
@@ -1228,7 +1228,7 @@ def shapes(part):
 
 
 def silent_branches(part):
-    block, x = randomised(part), torch.randn(2, 5, 12).double()
+    block, x = randomized(part), torch.randn(2, 5, 12).double()
     for layer in (block.attn.proj, block.mlp.fc2):
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
@@ -1248,7 +1248,7 @@ def new_block(part):
 
 
 def bit_by_bit(part):
-    block, x = randomised(part), torch.randn(2, 5, 12).double()
+    block, x = randomized(part), torch.randn(2, 5, 12).double()
     z = x + block.attn(block.norm1(x))
     return torch.equal(block(x), z + block.mlp(block.norm2(z)))
 

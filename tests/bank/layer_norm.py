@@ -108,8 +108,8 @@ class AsModule(nn.Module):
 def four_steps(x, weight, bias, eps):
     mean = x.mean(dim=-1, keepdim=True)
     variance = (x - mean).square().mean(dim=-1, keepdim=True)
-    normalised = (x - mean) / torch.sqrt(variance + eps)
-    return weight * normalised + bias
+    normalized = (x - mean) / torch.sqrt(variance + eps)
+    return weight * normalized + bias
 
 
 def with_std_mean(x, weight, bias, eps):
@@ -332,11 +332,11 @@ class OtherNamesToo(WithCourse):
     def beta(self):
         return self.bias
 
-    def normalise(self, x):
+    def normalize(self, x):
         return step_by_step(x, 1, 0, self.eps)
 
     def forward(self, x):
-        return self.gamma * self.normalise(x) + self.beta
+        return self.gamma * self.normalize(x) + self.beta
 
 
 class HalfOfIt(nn.Module):
@@ -436,7 +436,7 @@ def epsilon_of_pytorch(x, weight, bias, eps=1e-5):
     return step_by_step(x, weight, bias, 1e-5)
 
 
-def standardised_by_normalize(x, weight, bias, eps):
+def standardized_by_normalize(x, weight, bias, eps):
     centred = x - x.mean(-1, keepdim=True)
     return F.normalize(centred, dim=-1) * x.shape[-1] ** 0.5 * weight + bias
 
@@ -503,7 +503,7 @@ def only_scaled(x, weight, bias, eps):
     return x / torch.sqrt(x.var(-1, keepdim=True, correction=0) + eps) * weight + bias
 
 
-def only_normalised(x, weight, bias, eps):
+def only_normalized(x, weight, bias, eps):
     return step_by_step(x, torch.ones_like(weight), torch.zeros_like(bias), eps)
 
 
@@ -667,7 +667,7 @@ MEAN, VARIANCE = (
     "x.mean(dim=-1, keepdim=True)",
     "(x - mean).square().mean(dim=-1, keepdim=True)",
 )
-ROOT, OUTPUT = "torch.sqrt(variance + eps)", "weight * normalised + bias"
+ROOT, OUTPUT = "torch.sqrt(variance + eps)", "weight * normalized + bias"
 OVER = "(x - mean) /"
 FIRST = f"mean = {MEAN}"
 
@@ -714,7 +714,7 @@ WRONG_FUNCTION = {
     "epsilon-ignored": [
         epsilon_of_another,
         epsilon_of_pytorch,
-        standardised_by_normalize,
+        standardized_by_normalize,
     ],
     "statistics-over-tokens": [over_tokens],
     "statistics-over-image": [over_both],
@@ -728,7 +728,7 @@ WRONG_FUNCTION = {
     "axis-of-mean-lost": [mean_without_keepdim],
     "gain-and-bias-swapped": [parameters_first_and_last],
     "bias-multiplied": [product_of_all],
-    "no-gain-and-bias": [only_normalised],
+    "no-gain-and-bias": [only_normalized],
     "bias-stretched": [shifted_then_stretched],
     "squares-not-averaged": [
         length_one,
@@ -759,21 +759,21 @@ WRONG_FUNCTION = {
         ),
     ],
     "wrong-gain": steps(
-        {OUTPUT: "normalised / weight + bias"},
-        {OUTPUT: "weight**2 * normalised + bias"},
-        {OUTPUT: "weight.mean() * normalised + bias"},
-        {OUTPUT: "weight.abs() * normalised + bias"},
+        {OUTPUT: "normalized / weight + bias"},
+        {OUTPUT: "weight**2 * normalized + bias"},
+        {OUTPUT: "weight.mean() * normalized + bias"},
+        {OUTPUT: "weight.abs() * normalized + bias"},
     ),
     "wrong-bias": steps(
-        {OUTPUT: "weight * normalised + bias.mean()"},
-        {OUTPUT: "weight * normalised + 2 * bias"},
+        {OUTPUT: "weight * normalized + bias.mean()"},
+        {OUTPUT: "weight * normalized + 2 * bias"},
     ),
     "bias-divided": steps({OUTPUT: f"(weight * (x - mean) + bias) / {ROOT}"}),
     "gain-and-bias-before-norm": steps(
-        {FIRST: f"x = weight * x + bias\n    {FIRST}", OUTPUT: "normalised"}
+        {FIRST: f"x = weight * x + bias\n    {FIRST}", OUTPUT: "normalized"}
     ),
     "gain-before-norm": steps(
-        {FIRST: f"x = weight * x\n    {FIRST}", OUTPUT: "normalised + bias"}
+        {FIRST: f"x = weight * x\n    {FIRST}", OUTPUT: "normalized + bias"}
     ),
     "epsilon-as-floor": steps(
         {"variance + eps": "variance.clamp(min=eps)"},

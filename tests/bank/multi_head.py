@@ -1217,7 +1217,7 @@ class CosineHeads(Fused):
         return self.proj(vit_encoder.merge_heads(vit_encoder.attention(q, k, v)[0]))
 
 
-class Normalised(Fused):
+class Normalized(Fused):
     def forward(self, x):
         return super().forward(F.layer_norm(x, x.shape[-1:]))
 
@@ -1341,10 +1341,10 @@ WRONG_LAYER = {
     "activation-at-the-end": [RectifiedBehind],
     "tokens-added": [WithSkip],
     "tokens-added-before-proj": usual({END: "return self.proj(out + x)"}),
-    "norm-in-front": [Normalised],
+    "norm-in-front": [Normalized],
     "norm-at-the-end": usual({END: "return F.layer_norm(self.proj(out), (D,))"}),
     "skip-and-norm": usual({END: "return F.layer_norm(self.proj(out) + x, (D,))"}),
-    "queries-and-keys-normalised": [CosineHeads],
+    "queries-and-keys-normalized": [CosineHeads],
     "pair-returned": [WithWeights],
     "axis-squeezed": usual({END: f"{END}.squeeze()"}),
     "wrong-shape": usual({END: f"{END}[:, 0]"}, {END: "return weights"}),

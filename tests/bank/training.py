@@ -225,7 +225,7 @@ WRONG_CLASSIFIER = {
     ),
     "tanh-before-the-layer": model({TANH: "self.pre_logits(vector.tanh())"}),
     "no-tanh": model({TANH: "self.pre_logits(vector)"}),
-    "normalised-again": model({VECTOR: f"{NORM}({VECTOR})"}),
+    "normalized-again": model({VECTOR: f"{NORM}({VECTOR})"}),
     "encoder-left-out": model({"self.encoder(self": "(self"}),
     "any-pool-taken": model({"            raise ValueError(pool)": "            pass"}),
     "wrong-error": model({"ValueError(pool)": "TypeError(pool)"}),

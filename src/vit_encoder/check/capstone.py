@@ -633,7 +633,7 @@ def line_agrees(trials: Trials) -> None:
 
 
 def reading(trials: Trials) -> str:
-    """What the recogniser reads with an encoder that passes the whole line on."""
+    """What the recognizer reads with an encoder that passes the whole line on."""
     trial = trials[WHOLE_LINE]
     if trial.problem():
         return ""

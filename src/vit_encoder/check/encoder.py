@@ -112,7 +112,7 @@ ENCODER = edits(
         "norm-after-every-block",
         {"x = block(x)": "x = self.norm(block(x))", "return self.norm(x)": "return x"},
         "The final LayerNorm runs after every block, so the residual stream is "
-        "normalised L times.",
+        "normalized L times.",
         "How often does LN stand in equations 2 to 4, and on which path each time?",
         GITHUB + "lucidrains/vit-pytorch/pull/274",
     ),
@@ -122,7 +122,7 @@ ENCODER = edits(
             "        for block": "        x = self.norm(x)\n        for block",
             "return self.norm(x)": "return x",
         },
-        "The norm stands before the blocks: it normalises what enters, not what "
+        "The norm stands before the blocks: it normalizes what enters, not what "
         "leaves.",
         "At which end of the stack has the residual stream grown?",
     ),
@@ -153,7 +153,7 @@ ENCODER = edits(
     edit(
         "norm-at-both-ends",
         {"        for block": "        x = self.norm(x)\n        for block"},
-        "The final norm also stands before the blocks: what enters is normalised.",
+        "The final norm also stands before the blocks: what enters is normalized.",
         ONE_NORM,
     ),
     edit(
@@ -291,9 +291,9 @@ ENCODER = edits(
     edit(
         "norm-added-to-the-stream",
         {"return self.norm(x)": "return x + self.norm(x)"},
-        "The normalised tokens are added to the stream, so its size stays in the "
+        "The normalized tokens are added to the stream, so its size stays in the "
         "output.",
-        "What does the head expect: the stream, its normalised version, or both?",
+        "What does the head expect: the stream, its normalized version, or both?",
     ),
     edit(
         "blocks-outputs-added",
@@ -385,7 +385,7 @@ INHERITED = (
         name="post-norm-blocks",
         seen="Inside the blocks the norms stand after the sums, and one more follows "
         "at the end.",
-        ask="If all branches were silent, how often would a token be normalised on its "
+        ask="If all branches were silent, how often would a token be normalized on its "
         "way?",
         source=GITHUB + "pytorch/pytorch/issues/50086",
     ),
@@ -752,7 +752,7 @@ def drops_nothing_in_evaluation(trials: Trials) -> None:
         raise Fails("Two equal calls give different numbers.", "not-deterministic")
 
 
-@holds("small tokens are normalised with ε = 1e-6", EPSILON)
+@holds("small tokens are normalized with ε = 1e-6", EPSILON)
 def has_epsilon(trials: Trials) -> None:
     """Tokens of small numbers, by which ε shows."""
     else_right = trials["three blocks"].right()

@@ -102,7 +102,7 @@ WIRING = edits(
     edit(
         "norm-on-the-skip",
         NORM_ON_THE_SKIP[0] | NORM_ON_THE_SKIP[1],
-        "The skips carry the normalised tokens: the stream forgets their sizes.",
+        "The skips carry the normalized tokens: the stream forgets their sizes.",
         BEFORE,
         GITHUB + "pytorch/pytorch/issues/61165",
     ),
@@ -119,7 +119,7 @@ WIRING = edits(
     edit(
         "norm-on-the-first-skip",
         NORM_ON_THE_SKIP[0],
-        "The first skip carries the normalised tokens; the second is as it should be.",
+        "The first skip carries the normalized tokens; the second is as it should be.",
         "Which x does the first sum remember, the one before the norm or the one "
         "after?",
         TRANSFORMER,
@@ -127,7 +127,7 @@ WIRING = edits(
     edit(
         "norm-on-the-second-skip",
         NORM_ON_THE_SKIP[1],
-        "The second skip carries the normalised tokens; the first is as it should be.",
+        "The second skip carries the normalized tokens; the first is as it should be.",
         "Which x does the second sum remember, the one before the norm or the one "
         "after?",
         TRANSFORMER,
@@ -247,7 +247,7 @@ WIRING = edits(
         "norm-on-the-output",
         {READ: "self.norm1(self.attn(x))", COMPUTED: "self.norm2(self.mlp(x))"},
         "Each LayerNorm stands behind its branch: the branch reads the stream as "
-        "it is, and what it gives is normalised.",
+        "it is, and what it gives is normalized.",
         "What should be of one size: what a branch reads, or what it adds?",
         GITHUB + "lucidrains/vit-pytorch/issues/244",
     ),
@@ -277,9 +277,9 @@ OTHER_PARTS = edits(
             ATTENTION: BATCH_FIRST,
             ATTENDED: "attended, _ = self.attn(self.norm1(x), x, x)",
         },
-        "Only the queries come from the normalised tokens; keys and values come "
+        "Only the queries come from the normalized tokens; keys and values come "
         "from the stream as it is.",
-        "How many inputs does attention take, and which of them are normalised?",
+        "How many inputs does attention take, and which of them are normalized?",
         GITHUB + "facebookresearch/xformers/pull/233",
     ),
     edit(
@@ -458,7 +458,7 @@ HALF = edits(
     half(
         "norm-on-the-first-skip",
         name="norm-on-the-skip",
-        seen="The skip carries the normalised tokens: the stream forgets their sizes.",
+        seen="The skip carries the normalized tokens: the stream forgets their sizes.",
         ask=BEFORE,
     ),
     edit(
@@ -478,7 +478,7 @@ HALF = edits(
     half(
         "norm-on-the-output",
         changes={"self.attn(self.norm(x))": "self.norm(self.attn(x))"},
-        seen="The LayerNorm stands behind the attention: it normalises what is added, "
+        seen="The LayerNorm stands behind the attention: it normalizes what is added, "
         "not what is read.",
         ask="What should be of one size: what the attention reads, or what it adds?",
     ),
@@ -540,7 +540,7 @@ P = 0.7
 # Question → how often a number meets dropout on its way through the branch.
 DROPS = {"dropout behind the attention": 1, "dropout in the MLP": 2}
 
-# Normalised, the tokens are (3, -1, -1, -1) / √3 and (-1, 1, 1, -1).
+# Normalized, the tokens are (3, -1, -1, -1) / √3 and (-1, 1, 1, -1).
 SMALL = small([5, 1, 1, 1], [0, 4, 4, 0])[None]
 TWO_IMAGES = torch.cat([SMALL, small([1, 3, 1, 3], [1, 2, 6, 3])[None]])
 EYE, ZEROS = torch.eye(4, dtype=torch.float64, device="cpu"), small([0, 0, 0, 0])[0]

@@ -53,7 +53,7 @@ MEAN = "wide.mean(dim=-1, keepdim=True)"
 SQUARES = "(wide - mean).square()"
 VARIANCE = f"{SQUARES}.mean(dim=-1, keepdim=True)"
 MADE_WIDE = "x.to(torch.promote_types(x.dtype, torch.float32))"
-GAIN_AND_BIAS = "weight * normalised + bias"
+GAIN_AND_BIAS = "weight * normalized + bias"
 FROM_THE_END = "Which axis holds the features however many axes stand in front?"
 LOST = "Which shape has the mean of (B, N, D), and how is it stretched to (B, N, D)?"
 
@@ -227,7 +227,7 @@ FUNCTION = edits(
     edit(
         "squares-not-averaged",
         {f"{SQUARES}.mean": f"{SQUARES}.sum"},
-        "A normalised token has length 1, whatever D is.",
+        "A normalized token has length 1, whatever D is.",
         "By how many is a sum divided to become a mean?",
     ),
     edit(
@@ -340,84 +340,84 @@ FUNCTION = edits(
     ),
     edit(
         "gain-added",
-        {"weight * normalised": "weight + normalised"},
+        {"weight * normalized": "weight + normalized"},
         "The gain is added where it should multiply.",
         "Which of gain and bias stretches, and which shifts?",
     ),
     edit(
         "bias-multiplied",
-        {"normalised + bias": "normalised * bias"},
+        {"normalized + bias": "normalized * bias"},
         "The bias multiplies where it should be added: with bias 0 all outputs are 0.",
-        "What do gain 1 and bias 0 leave of a normalised token?",
+        "What do gain 1 and bias 0 leave of a normalized token?",
         ARTICLE,
     ),
     edit(
         "gain-and-bias-swapped",
-        {GAIN_AND_BIAS: "bias * normalised + weight"},
+        {GAIN_AND_BIAS: "bias * normalized + weight"},
         "Gain and bias have changed places: with gain 1 and bias 0 every output is 1.",
         "Which of gain and bias stretches, and which shifts?",
     ),
     edit(
         "gain-forgotten",
-        {"weight * normalised": "normalised"},
+        {"weight * normalized": "normalized"},
         "The gain has no effect.",
         "What makes a feature weigh more than others after the norm?",
     ),
     edit(
         "bias-forgotten",
-        {"normalised + bias": "normalised"},
+        {"normalized + bias": "normalized"},
         "The bias has no effect.",
         "How can a feature have another mean than 0 after the norm?",
     ),
     edit(
         "no-gain-and-bias",
-        {f"({GAIN_AND_BIAS})": "normalised"},
+        {f"({GAIN_AND_BIAS})": "normalized"},
         "Gain and bias have no effect; a test with gain 1 and bias 0 cannot see it.",
         "Which values must gain and bias have, so that a test notices them?",
     ),
     edit(
         "bias-stretched",
-        {GAIN_AND_BIAS: "weight * (normalised + bias)"},
+        {GAIN_AND_BIAS: "weight * (normalized + bias)"},
         "The gain stretches the bias too.",
         "Which of the two comes first: to stretch, or to shift?",
     ),
     edit(
         "gain-before-norm",
-        {MADE_WIDE: f"weight * {MADE_WIDE}", "weight * normalised": "normalised"},
+        {MADE_WIDE: f"weight * {MADE_WIDE}", "weight * normalized": "normalized"},
         "The gain multiplies before the norm, so a gain that is the same for all "
         "features has no effect.",
         "What does the norm do to a token that was stretched before?",
     ),
     edit(
         "gain-and-bias-before-norm",
-        {MADE_WIDE: f"weight * {MADE_WIDE} + bias", f"({GAIN_AND_BIAS})": "normalised"},
+        {MADE_WIDE: f"weight * {MADE_WIDE} + bias", f"({GAIN_AND_BIAS})": "normalized"},
         "Gain and bias come before the norm, which takes away most of what they do.",
         "What does the norm do to a token that was stretched and shifted before?",
     ),
     edit(
         "bias-subtracted",
-        {"normalised + bias": "normalised - bias"},
+        {"normalized + bias": "normalized - bias"},
         "The bias is subtracted where it should be added.",
         "Which of gain and bias stretches, which shifts, and in which direction?",
     ),
     edit(
         "gain-of-one-more",
-        {"weight * normalised": "(1 + weight) * normalised"},
+        {"weight * normalized": "(1 + weight) * normalized"},
         "The gain is larger by 1 than the weight, as in Gemma.",
-        "Which weight leaves a normalised token as it is?",
+        "Which weight leaves a normalized token as it is?",
     ),
     edit(
         "bias-divided",
         {
             "(wide - mean) /": "(weight * (wide - mean) + bias) /",
-            f"({GAIN_AND_BIAS})": "normalised",
+            f"({GAIN_AND_BIAS})": "normalized",
         },
         "The bias is divided by σ, as the deviations are.",
         "Which of the two comes first: to divide, or to shift?",
     ),
     edit(
         "gain-of-tokens",
-        {GAIN_AND_BIAS: "weight[:, None] * normalised + bias[:, None]"},
+        {GAIN_AND_BIAS: "weight[:, None] * normalized + bias[:, None]"},
         "Gain and bias belong to tokens, not to features: the sizes do not fit, or "
         "fit by chance.",
         "What shares one gain: the features of a token, or the tokens in a feature?",
@@ -451,7 +451,7 @@ MAKES = """        self.weight = nn.Parameter(torch.ones(dim))
         self.bias = nn.Parameter(torch.zeros(dim))
 """
 USES = "return layer_norm(x, self.weight, self.bias, self.eps)"
-START = "What must gain and bias be so that a new layer only normalises?"
+START = "What must gain and bias be so that a new layer only normalizes?"
 HUB = GITHUB + "keras-team/keras-hub/issues/642"
 BEHAVIOUR = edits(
     LayerNorm,
@@ -464,8 +464,8 @@ BEHAVIOUR = edits(
         if self.training:
             variance, mean = torch.var_mean(x.flatten(0, -2), 0, correction=0)
             self.statistics.lerp_(torch.stack([variance, mean]).detach(), 0.1)
-        normalised = (x - mean) / torch.sqrt(variance + self.eps)
-        return self.weight * normalised + self.bias""",
+        normalized = (x - mean) / torch.sqrt(variance + self.eps)
+        return self.weight * normalized + self.bias""",
         },
         "In training the output of one image depends on the other images; after "
         "training, on averages that were kept.",
@@ -554,7 +554,7 @@ def function_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     return finish(question, leaves, (oracle.layer_norm(*leaves.values(), eps),))
 
 
-def normalised(x: Tensor, get: Get, dim: int, eps: float = oracle.EPS) -> Tensor:
+def normalized(x: Tensor, get: Get, dim: int, eps: float = oracle.EPS) -> Tensor:
     """LayerNorm."""
     return oracle.layer_norm(x, get("weight"), get("bias"), eps)
 
@@ -733,16 +733,16 @@ def agrees_with_definition(trial: Trial) -> None:
     trial.require_right()
 
 
-def steps_of(normalised: Tensor, x: Tensor) -> tuple[Tensor, Tensor] | None:
+def steps_of(normalized: Tensor, x: Tensor) -> tuple[Tensor, Tensor] | None:
     """What was subtracted from each token, and by what it was divided, each (..., 1).
 
-    None if no two such numbers make the normalised tokens of x.
+    None if no two such numbers make the normalized tokens of x.
     """
-    mean, level = x.mean(-1, keepdim=True), normalised.mean(-1, keepdim=True)
+    mean, level = x.mean(-1, keepdim=True), normalized.mean(-1, keepdim=True)
     deviations = x - mean
-    factor = (normalised * deviations).sum(-1, keepdim=True)
+    factor = (normalized * deviations).sum(-1, keepdim=True)
     factor = factor / deviations.square().sum(-1, keepdim=True)
-    if not close(factor * deviations + level, normalised):
+    if not close(factor * deviations + level, normalized):
         return None
     return mean - level / factor, 1 / factor
 
@@ -750,11 +750,11 @@ def steps_of(normalised: Tensor, x: Tensor) -> tuple[Tensor, Tensor] | None:
 def require_steps(trial: Trial) -> None:
     """Fails if another mean is subtracted, or another deviation divides."""
     x, gain, bias, _ = values_of(trial)
-    normalised = (trial.output.double() - bias) / gain
-    if close(normalised, 0 * normalised):
+    normalized = (trial.output.double() - bias) / gain
+    if close(normalized, 0 * normalized):
         ask = "What is left of the differences between the features?"
         raise Fails("Every token comes out as the bias alone.", "token-lost", ask)
-    steps = steps_of(normalised, x.double())
+    steps = steps_of(normalized, x.double())
     if not steps:
         return
     right = x.double().mean(-1, True), x.double().std(-1, correction=0, keepdim=True)
@@ -783,12 +783,12 @@ def shown(value: Tensor) -> str:
 def require_gain_and_bias(trial: Trial) -> None:
     """Fails if a feature is multiplied by another gain, or gets another bias."""
     _, *right, _ = values_of(trial)
-    normalised = ((trial.expected[0] - right[1]) / right[0]).flatten(0, -2)
+    normalized = ((trial.expected[0] - right[1]) / right[0]).flatten(0, -2)
     output = trial.output.double().flatten(0, -2)
-    centred = normalised - normalised.mean(0)
+    centred = normalized - normalized.mean(0)
     gain = (output * centred).sum(0) / centred.square().sum(0)
-    bias = output.mean(0) - gain * normalised.mean(0)
-    if len(output) < 2 or not close(gain * normalised + bias, output):
+    bias = output.mean(0) - gain * normalized.mean(0)
+    if len(output) < 2 or not close(gain * normalized + bias, output):
         return
     wrong = [~torch.isclose(a, b) for a, b in zip((gain, bias), right, strict=True)]
     feature = int((wrong[0] | wrong[1]).nonzero()[0])
@@ -897,8 +897,8 @@ def same_in_training(trials: Trials) -> None:
         raise Fails(text, "unasked-dropout" if dropped else "differs-in-training")
 
 
-@each("a new layer only normalises", ("small numbers",), START)
-def only_normalises_when_new(trial: Trial) -> None:
+@each("a new layer only normalizes", ("small numbers",), START)
+def only_normalizes_when_new(trial: Trial) -> None:
     """The gain starts as 1 and the bias as 0."""
     initial = trial.reply.initial
     if not {"weight", "bias"} <= initial.keys():
@@ -952,7 +952,7 @@ OWN_EDGES = (
     )(require_gradients),
 )
 RUNS = runs(
-    "tokens are normalised",
+    "tokens are normalized",
     *("small numbers", "three axes"),
     ask="Which shape has each tensor in the line that stopped, and which did you want?",
 )
@@ -974,7 +974,7 @@ MODULE_PROPERTIES = (
     uses_gain_and_bias,
     *CORE,
     same_in_training,
-    only_normalises_when_new,
+    only_normalizes_when_new,
     uses_epsilon("epsilon-not-kept"),
     default_is_that_of_vit,
     KEEPS_NO_STATE,
@@ -1020,7 +1020,7 @@ WRITE_MODULE = Implement(
         reference=(LayerNorm, oracle.layer_norm),
     ),
     ask_about=module_questions,
-    oracle=oracle_of(normalised),
+    oracle=oracle_of(normalized),
     properties=MODULE_PROPERTIES,
     misconceptions=(*BEHAVIOUR, *INSIDE),
     show=Show(

@@ -429,24 +429,24 @@ OWN = edits(
     edit(
         "norm-in-front",
         {"self.qkv(x)": "self.qkv(F.layer_norm(x, x.shape[-1:]))"},
-        "The tokens are normalised before the projections.",
+        "The tokens are normalized before the projections.",
         WHERE_NORM,
     ),
     edit(
         "norm-at-the-end",
         {ENDING: f"F.layer_norm({ENDING}, x.shape[-1:])"},
-        "The output is normalised.",
+        "The output is normalized.",
         WHERE_NORM,
     ),
     edit(
         "skip-and-norm",
         {ENDING: f"F.layer_norm(x + {ENDING}, x.shape[-1:])"},
-        "The tokens are added to the output, and the sum is normalised.",
+        "The tokens are added to the output, and the sum is normalized.",
         SKIP,
         "BertSelfOutput in huggingface/transformers, where it belongs",
     ),
     edit(
-        "queries-and-keys-normalised",
+        "queries-and-keys-normalized",
         {
             ATTENDING: "output, _ = attention(F.normalize(q, dim=-1), "
             "F.normalize(k, dim=-1), v)"

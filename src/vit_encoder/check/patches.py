@@ -476,13 +476,13 @@ PATCH_EMBEDDING = edits(
     edit(
         "norm-of-the-sum",
         {SUM: "return F.layer_norm(x + self.pos_embed, x.shape[-1:])"},
-        "The tokens are normalised after the sum, as in BERT.",
+        "The tokens are normalized after the sum, as in BERT.",
         NORM,
     ),
     edit(
         "norm-of-the-projection",
         {PROJECTED: f"{PROJECTED}\n        x = F.layer_norm(x, x.shape[-1:])"},
-        "The projected patches are normalised, as in Swin.",
+        "The projected patches are normalized, as in Swin.",
         NORM,
     ),
     edit(
@@ -491,7 +491,7 @@ PATCH_EMBEDDING = edits(
             PROJECTED: "patchify(images, self.patch_size)\n"
             "        x = self.proj(F.layer_norm(x, x.shape[-1:]))"
         },
-        "The flattened patches are normalised before the projection.",
+        "The flattened patches are normalized before the projection.",
         NORM,
     ),
     edit(
@@ -1046,7 +1046,7 @@ BENDS = (F.relu, F.gelu, torch.tanh, torch.sigmoid, F.silu)
 
 
 def require_patches(trial: Trial, got: Tensor, right: Tensor) -> None:
-    """Fails if what the patches bring in was bent, normalised, stretched or shifted.
+    """Fails if what the patches bring in was bent, normalized, stretched or shifted.
 
     got, right: the tokens of the patches without their positions, (B, N, D).
     """

@@ -97,7 +97,7 @@ class PredictNumbers(Prediction):
         wrong = {i for i, (got, right) in pairs if not self.near(got, right)}
         if not wrong:
             return Verdict(out_of, True, (), "All numbers are right.")
-        found, left = self.recognise(given, wrong)
+        found, left = self.recognize(given, wrong)
         if left and all(map(self.near, sorted(given), sorted(self.right))):
             text = f"These are the right numbers in another order.{which(self.names)}"
             return failing(Problem("another-order", text, self.asks[min(wrong)]))
@@ -109,7 +109,7 @@ class PredictNumbers(Prediction):
         """Equal up to the tolerance."""
         return math.isclose(got, other, rel_tol=0, abs_tol=self.tolerance * (1 + 1e-9))
 
-    def recognise(
+    def recognize(
         self, given: list[float], wrong: set[int]
     ) -> tuple[list[Mistake], set[int]]:
         """The known mistakes that explain wrong numbers; the places that none does.

@@ -16,7 +16,7 @@ class Report:
 
     id: the exercise. points, out_of: whole numbers, points ≤ out_of.
     passed: every property holds. answered: it is no untouched stub.
-    misconceptions: short names of what was recognised.
+    misconceptions: short names of what was recognized.
     message: what was seen, and the question that leads on. title: the exercise's.
     version: of the task, as in the catalogue. warning: why it does not count, or "".
     """
@@ -39,10 +39,10 @@ class Report:
             return "passed"
         if not self.answered:
             return "not answered yet"
-        recognised = ", ".join(self.misconceptions[:2]).replace("-", " ")
+        recognized = ", ".join(self.misconceptions[:2]).replace("-", " ")
         if len(self.misconceptions) > 2:
-            recognised += f" and {len(self.misconceptions) - 2} more"
-        return f"not passed yet ({recognised})" if recognised else "not passed yet"
+            recognized += f" and {len(self.misconceptions) - 2} more"
+        return f"not passed yet ({recognized})" if recognized else "not passed yet"
 
     @property
     def heading(self) -> str:

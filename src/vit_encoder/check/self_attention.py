@@ -243,13 +243,13 @@ ATTENTION = edits(
         "Softmax does not change when a row is shifted. Which shift keeps exp small?",
     ),
     edit(
-        "exponential-not-normalised",
+        "exponential-not-normalized",
         {"softmax(dim=-1)": "exp()"},
         "The weights are positive, but those of one query do not add up to 1.",
         "What is left to do so that a query hands out exactly 100 %?",
     ),
     edit(
-        "normalised-without-exponential",
+        "normalized-without-exponential",
         {"scores.softmax(dim=-1)": "scores / scores.sum(dim=-1, keepdim=True)"},
         "The weights add up to 1, but some are negative or larger than 1.",
         "How can a negative score still become a positive share?",

@@ -49,7 +49,7 @@ class Implement:
     misconceptions: the known wrong versions, the more telling first.
     without_chance: question, outputs → the outputs without what chance decides.
     remarks: trials → a line for an answer that passes all the same, or "".
-    locate: trials → a line that says where a recognised mistake shows first, or "".
+    locate: trials → a line that says where a recognized mistake shows first, or "".
     """
 
     form: Form
@@ -126,20 +126,20 @@ class Implement:
         failures: list[Failure],
         out_of: int,
     ) -> Verdict:
-        """Name what is recognised, and say what was seen."""
+        """Name what is recognized, and say what was seen."""
         failed = tuple(failure.property for failure in failures)
-        recognised, explained = self.recognise(questions, trials, failed)
-        if self.bug and recognised == [self.bug]:
+        recognized, explained = self.recognize(questions, trials, failed)
+        if self.bug and recognized == [self.bug]:
             text = "It does what the version with the bug does."
             return failing(Problem("same-as-the-bug", text, self.bug.ask))
         rest = [f for f in failures if f.property.name not in explained]
         rest = verdicts.telling(rest)
-        names = [m.name for m in recognised] + [f.problem.name for f in rest]
-        shown = recognised or rest[0].property.example or not rest[0].problem.name
+        names = [m.name for m in recognized] + [f.problem.name for f in rest]
+        shown = recognized or rest[0].property.example or not rest[0].problem.name
         example = picture(trials, self.show) if shown else ""
-        if recognised and self.locate:
+        if recognized and self.locate:
             example = "\n".join(filter(None, [self.locate(trials), example]))
-        message = verdicts.explain(recognised, rest, example)
+        message = verdicts.explain(recognized, rest, example)
         return Verdict(
             verdicts.points_for(failures, out_of),
             False,
@@ -147,25 +147,25 @@ class Implement:
             verdicts.with_remark(message, hearing),
         )
 
-    def recognise(
+    def recognize(
         self, questions: list[Question], trials: Trials, failed: tuple[Property, ...]
     ) -> tuple[list[Misconception], set[str]]:
         """The known wrong versions that behave alike, and which of `failed` fail."""
         if self.form.is_class:
             questions = [without_biases(q, trials[q.name].reply) for q in questions]
-        recognised, explained = {}, set()
+        recognized, explained = {}, set()
         with repeatable():
             for misconception in self.misconceptions:
                 wrong = self.trials_alike(misconception, questions, trials)
-                if verdicts.recognises(wrong, trials):
-                    recognised[misconception] = verdicts.wrong_questions(wrong)
+                if verdicts.recognizes(wrong, trials):
+                    recognized[misconception] = verdicts.wrong_questions(wrong)
                     failures = verdicts.evaluate(failed, wrong)
                     explained |= {failure.property.name for failure in failures}
         # One that explains all that another does, and more, makes it superfluous.
         largest = [
             misconception
-            for misconception, names in recognised.items()
-            if not any(names < others for others in recognised.values())
+            for misconception, names in recognized.items()
+            if not any(names < others for others in recognized.values())
         ]
         return largest, explained
 

@@ -173,14 +173,14 @@ CLASSIFIER = edits(
         "What does the encoder do after its last block?",
     ),
     edit(
-        "normalised-again",
+        "normalized-again",
         {
             HIDDEN: f"{HIDDEN.replace('(x)', '(self.encoder.norm(x))')}",
             LOGITS: """if self.pre_logits is None:
             x = self.encoder.norm(x)
         return self.head(x)""",
         },
-        "What is read is normalised once more after the pooling.",
+        "What is read is normalized once more after the pooling.",
         "What has the encoder done to each token before it hands it over?",
     ),
     edit(
@@ -192,7 +192,7 @@ CLASSIFIER = edits(
             TOKEN: "self.encoder.norm(x[:, 0])",
             MEAN: "self.encoder.norm(x[:, 1:].mean(dim=1))",
         },
-        "The mean is taken first and normalised then, as timm's average pooling does.",
+        "The mean is taken first and normalized then, as timm's average pooling does.",
         "Of which tokens shall the mean be taken: those before the final norm or "
         "after it?",
         GITHUB + "lucidrains/vit-pytorch/pull/274",

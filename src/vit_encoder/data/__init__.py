@@ -56,7 +56,7 @@ def self_attention_weights() -> dict[str, Tensor]:
 
 
 def text_line() -> dict[str, Tensor]:
-    """A line of text on its way through a trained recogniser, recorded by onnxruntime.
+    """A line of text on its way through a trained recognizer, recorded by onnxruntime.
 
     It reads "An image is worth 16x16 words". All tensors are float32 on the CPU:
 
@@ -67,7 +67,7 @@ def text_line() -> dict[str, Tensor]:
         block 0, block 1   (1, N, D)       what each of the two blocks gives
         block 0, weights   (1, h, N, N)    its attention weights, h = 8; so for block 1
         encoder            (1, N, D)       after the final LayerNorm
-        skip               (1, N, D)       what the recogniser adds before its head
+        skip               (1, N, D)       what the recognizer adds before its head
 
     Source: PP-OCRv6_rec_small of PaddleOCR, Apache-2.0; studies/record_text_encoder.py.
     """
@@ -118,7 +118,7 @@ def text_encoder() -> "Encoder":
 def fashion_vit() -> "VisionTransformer":
     """A ViT that this course trained on Fashion-MNIST, in evaluation mode, float32.
 
-    It maps images (B, 1, 28, 28), as `LabelledImages.normalised` gives them, to the
+    It maps images (B, 1, 28, 28), as `LabelledImages.normalized` gives them, to the
     logits (B, 10) of `datasets.CLASSES`. P = 4, N = 49, L = 6, D = 64, h = 4, M = 128.
 
     Source: studies/train_vit.py. Its card stands in README.md. Licence: MIT.
@@ -137,7 +137,7 @@ def cifar_vit(*, trained: bool = True) -> "VisionTransformer":
 
     It maps images (B, 3, 32, 32), RGB in [0, 1], to the logits (B, 10) of
     `CIFAR_CLASSES`. P = 4, N = 64, L = 6, D = 64, h = 4, M = 128. What enters its
-    embedding is normalised first, as in training. trained: False for a new one, with
+    embedding is normalized first, as in training. trained: False for a new one, with
     weights from torch's global random numbers.
 
     Source: studies/train_vit.py. Its card stands in README.md. Licence: MIT.
@@ -152,16 +152,16 @@ def cifar_vit(*, trained: bool = True) -> "VisionTransformer":
     if trained:
         model.load_state_dict(stored)
 
-    def normalised(_, inputs: tuple[Tensor]) -> Tensor:
+    def normalized(_, inputs: tuple[Tensor]) -> Tensor:
         (images,) = inputs
         return (images - mean.to(images)) / std.to(images)
 
-    model.embedding.register_forward_pre_hook(normalised)
+    model.embedding.register_forward_pre_hook(normalized)
     return model.eval()
 
 
 def read_line(features: Tensor) -> str:
-    """The text that the recogniser's head reads from what its encoder gives.
+    """The text that the recognizer's head reads from what its encoder gives.
 
     features: (N, D) or (1, N, D) with D = 120, the encoder's output plus the recorded
     `skip`. For each token the head picks a character or a blank; equal neighbours count

@@ -8,7 +8,7 @@ POSITION = "#CC79A7"  # position embeddings
 WRONG = "#D55E00"
 HIDDEN = "#CC79A7"  # the hidden units of the MLP
 WEIGHTS = "#6a35a8"  # where a ramp is too much
-TOGETHER = "#CC79A7"  # numbers that are normalised with one mean and one variance
+TOGETHER = "#CC79A7"  # numbers that are normalized with one mean and one variance
 
 # From no weight to the largest. Lightness L* falls from 98 to 27 in equal steps at one
 # purple hue, so that equal differences of weight look equal, in grey too.

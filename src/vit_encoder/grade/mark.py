@@ -85,9 +85,9 @@ class Marker:
             *(e["id"] for e in own),
         }
         notes = [*notes, *reasons(row), *still_open(row)]
-        recognised = dict.fromkeys(n for mark in row for n in mark.misconceptions)
-        if recognised:
-            notes = [*notes, f"Recognised: {', '.join(recognised)}"]
+        recognized = dict.fromkeys(n for mark in row for n in mark.misconceptions)
+        if recognized:
+            notes = [*notes, f"Recognized: {', '.join(recognized)}"]
         return Outcome(
             submission.path,
             submission.student,

@@ -43,7 +43,7 @@ class Submission:
 class Mark:
     """The points of one task. points is None where it could not be marked.
 
-    state: in a few words. misconceptions: short names of what was recognised.
+    state: in a few words. misconceptions: short names of what was recognized.
     message: for the student.
     """
 
@@ -60,7 +60,7 @@ class Outcome:
     """The marks of one submission.
 
     status: marked (every task of its notebook, and it has no other), partly (some could
-    not be marked), or failed (none could). note: what was recognised or went wrong.
+    not be marked), or failed (none could). note: what was recognized or went wrong.
     """
 
     submission: str

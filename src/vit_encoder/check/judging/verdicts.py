@@ -1,4 +1,4 @@
-"""From trials to a verdict: points, the names of what is recognised, a message."""
+"""From trials to a verdict: points, the names of what is recognized, a message."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -96,7 +96,7 @@ def behaves_as(wrong: Trials, trials: Trials) -> bool:
     return all(same(wrong[name].reply, trials[name].reply) for name in names)
 
 
-def recognises(wrong: Trials, trials: Trials) -> bool:
+def recognizes(wrong: Trials, trials: Trials) -> bool:
     """The answer is a known wrong version, to judge by all it says.
 
     Where the wrong version gives errors or nan only, which others may share, the two
@@ -147,15 +147,15 @@ def question_of(failure: Failure) -> str:
 
 
 def explain(
-    recognised: list[Misconception], failures: list[Failure], example: str
+    recognized: list[Misconception], failures: list[Failure], example: str
 ) -> str:
     """The message: what was seen, a small example, the question, what else fails.
 
-    failures: those that no recognised misconception explains.
+    failures: those that no recognized misconception explains.
     """
-    if recognised:
-        seen, ask = recognised[0].seen, recognised[0].ask
-        others = [m.seen for m in recognised[1:]]
+    if recognized:
+        seen, ask = recognized[0].seen, recognized[0].ask
+        others = [m.seen for m in recognized[1:]]
     else:
         first, *failures = failures
         seen, ask = told(first.problem), question_of(first)

@@ -37,20 +37,20 @@ DESCRIPTION = (
 
 def layer_norm_drawing() -> Drawing:
     """Draw LayerNorm without gain and bias (Ba et al. 2016), for D = 3."""
-    steps = {name: normalise(token) for name, token in TOKENS.items()}
+    steps = {name: normalize(token) for name, token in TOKENS.items()}
     parts = [*plane(), *axis()]
-    for name, (centred, normalised) in steps.items():
-        parts += path(TOKENS[name], centred, normalised)
+    for name, (centred, normalized) in steps.items():
+        parts += path(TOKENS[name], centred, normalized)
     parts += [*labels(), *table(steps)]
     rows = [
-        f"{name} less its mean: {spoken(centred)}; normalised: {spoken(normalised)}"
-        for name, (centred, normalised) in steps.items()
+        f"{name} less its mean: {spoken(centred)}; normalized: {spoken(normalized)}"
+        for name, (centred, normalized) in steps.items()
     ]
     description = DESCRIPTION.format(rows=". ".join(rows))
     return drawing("LayerNorm moves a token in two steps", description, parts, HEIGHT)
 
 
-def normalise(token: list[float]) -> tuple[list[float], list[float]]:
+def normalize(token: list[float]) -> tuple[list[float], list[float]]:
     """A token without its mean, and that divided by its standard deviation."""
     mean = sum(token) / len(token)
     centred = [x - mean for x in token]
@@ -105,10 +105,10 @@ def axis() -> list[str]:
 
 
 def path(
-    token: list[float], centred: list[float], normalised: list[float]
+    token: list[float], centred: list[float], normalized: list[float]
 ) -> list[str]:
     """The way of one token: straight down, then along the plane to the circle."""
-    start, ground, end = place(token), place(centred), place(normalised)
+    start, ground, end = place(token), place(centred), place(normalized)
     return [
         *along(start, ground, dashed=True),
         *along(ground, end),
