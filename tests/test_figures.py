@@ -12,9 +12,9 @@ from vit_encoder import figures, patchify
 from vit_encoder.figures import (
     AttentionExplorer,
     encoder_map,
+    show_activations,
     show_attention,
     show_images,
-    show_line_bars,
     show_parts,
     show_patch_sizes,
     show_tokens,
@@ -342,21 +342,17 @@ def test_images_of_chapter_01_refuse_what_does_not_fit():
         show_parts(photo(), [torch.ones(3, 5, 5) > 0], ["a"])
 
 
-def test_line_has_a_panel_of_bars_for_each_quantity():
-    values = torch.tensor([0.0, -1.0, 2.0, 0.5])
-    figure = show_line_bars(torch.rand(6, 12), {"one": values, "two": -values}, "size")
-    line, first, second = figure.axes
-    assert line.get_images()[0].get_array().shape == (6, 12)
-    assert [bar.get_height() for bar in first.patches] == values.tolist()
-    assert [bar.get_height() for bar in second.patches] == (-values).tolist()
-    assert first.get_title(loc="left") == "one"
+def test_activations_are_drawn_above_their_slopes():
+    figure = show_activations({"square": lambda x: x**2, "double": lambda x: 2 * x}, 3)
+    above, below = figure.axes
+    assert [line.get_label() for line in above.get_lines()] == ["square", "double"]
+    square, double = below.get_lines()
+    assert square.get_ydata().tolist() == pytest.approx(
+        (2 * torch.linspace(-3, 3, 801)).tolist(), abs=1e-5
+    )
+    assert set(double.get_ydata().tolist()) == {2.0}
 
 
-def test_line_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match=r"expected an image \(H, W\) and bars, got"):
-        show_line_bars(torch.rand(6, 12), {}, "size")
-    with pytest.raises(ValueError, match=r"divides 12 columns, got \[\(5,\)\]"):
-        show_line_bars(torch.rand(6, 12), {"one": torch.rand(5)}, "size")
-    bars = {"one": torch.rand(4), "two": torch.rand(3)}
-    with pytest.raises(ValueError, match=r"got \[\(4,\), \(3,\)\]"):
-        show_line_bars(torch.rand(6, 12), bars, "size")
+def test_activations_are_one_to_three():
+    with pytest.raises(ValueError, match="expected 1 to 3 functions, got 0"):
+        show_activations({})

@@ -1,7 +1,7 @@
 """The MLP: what chapter 05_mlp builds."""
 
 # Generated from chapters/05_mlp.md by `make sync`. Do not edit.
-# Seal: 9e166fd08e3dd1ff
+# Seal: 26c219b70d6d213d
 
 import math
 
@@ -22,7 +22,8 @@ def gelu(x: torch.Tensor) -> torch.Tensor:
 def dropout(x: torch.Tensor, p: float, training: bool) -> torch.Tensor:
     """In training, zero each number with probability p and scale the others.
 
-    What is kept is divided by 1 - p, so the mean stays (Srivastava et al. 2014).
+    What is kept is divided by 1 - p, so the mean stays. Srivastava et al. 2014 scale
+    after training instead, and name this way as equivalent.
     Outside training x comes back unchanged. Raises ValueError if p is not in [0, 1].
     """
     require_probability(p, "p")
