@@ -242,7 +242,7 @@ DROPOUT = edits(
         {SHORT_CUT: "if not training:\n        return x * (1 - p)\n    if p == 0"},
         "Outside training it multiplies by 1 - p, although training has already "
         "divided by 1 - p.",
-        "How often must the scale be made good?",
+        "How often must the mean be corrected?",
         GITHUB + "clab/dynet/issues/186",
     ),
     edit(
@@ -287,8 +287,8 @@ DROPOUT = edits(
         },
         "Training leaves what is kept as it is, and evaluation multiplies by 1 - p: "
         "the mean stays, but after training x does not come back.",
-        "Two conventions make the scale good. Which mode does the chapter's equation "
-        "choose?",
+        "Two conventions keep the mean. In which mode does the chapter's equation "
+        "scale?",
         "Srivastava et al. 2014, figure 2",
     ),
     edit(
