@@ -543,7 +543,7 @@ UNRECORDED = [
 
 def mean_of_weights(x, w_query, w_key):
     q, k = x @ w_query, x @ w_key
-    return vit_encoder.attention(q, k, k)[1].mean(-2)
+    return with_matmul(q, k, k)[1].mean(-2)
 
 
 def column_sums_over_count(x, w_query, w_key):
@@ -566,7 +566,7 @@ def read_off_the_values(x, w_query, w_key):
     """Values that are one-hot show the weights."""
     names = torch.eye(x.shape[-2], dtype=x.dtype, device=x.device)
     names = names.expand(*x.shape[:-1], -1)
-    return vit_encoder.attention(x @ w_query, x @ w_key, names)[0].mean(-2)
+    return with_matmul(x @ w_query, x @ w_key, names)[0].mean(-2)
 
 
 RIGHT_RECEIVED = [
@@ -580,7 +580,7 @@ RIGHT_RECEIVED = [
 def softmax_of_the_mean_query(x, w_query, w_key):
     """The mean query asks: the same as the mean of all scores."""
     q, k = (x @ w_query).mean(-2, keepdim=True), x @ w_key
-    return vit_encoder.attention(q, k, k)[1].squeeze(-2)
+    return with_matmul(q, k, k)[1].squeeze(-2)
 
 
 def softmax_last(x, w_query, w_key):
@@ -590,12 +590,17 @@ def softmax_last(x, w_query, w_key):
 
 def row_means(x, w_query, w_key):
     q, k = x @ w_query, x @ w_key
-    return vit_encoder.attention(q, k, k)[1].mean(-1)
+    return with_matmul(q, k, k)[1].mean(-1)
 
 
 def column_sums_alone(x, w_query, w_key):
     q, k = x @ w_query, x @ w_key
-    return vit_encoder.attention(q, k, k)[1].sum(-2)
+    return with_matmul(q, k, k)[1].sum(-2)
+
+
+def calls_attention(x, w_query, w_key):
+    q, k = x @ w_query, x @ w_key
+    return vit_encoder.attention(q, k, k)[1].mean(-2)
 
 
 def calls_the_answer(x, w_query, w_key):
@@ -606,13 +611,13 @@ WRONG_RECEIVED = {
     "same-as-the-bug": [softmax_of_the_mean_query, softmax_last],
     "mean-over-keys": [row_means],
     "summed-over-queries": [column_sums_alone],
-    "reference-used": [calls_the_answer],
+    "reference-used": [calls_attention, calls_the_answer],
 }
 
 
 def softmax_of_column_sums(x, w_query, w_key):
     q, k = x @ w_query, x @ w_key
-    return vit_encoder.attention(q, k, k)[1].sum(-2).softmax(-1)
+    return with_matmul(q, k, k)[1].sum(-2).softmax(-1)
 
 
 # Tests that a student may write.

@@ -937,7 +937,9 @@ TEST_THE_AXIS = BreakIt(
     ask="What is true of the weights of one query, and false on the wrong axis?",
 )
 REPAIR_RECEIVED = Implement(
-    form=Form(outputs=("shares",), reference=(received,)),
+    form=Form(
+        outputs=("shares",), builtins=BUILT_INS, reference=(received, attention, exact)
+    ),
     ask_about=received_questions,
     oracle=received_oracle,
     properties=RECEIVED_PROPERTIES,
