@@ -136,7 +136,7 @@ ATTENTION = edits(
     edit(
         "root-of-whole-number",
         {"math.sqrt(q.shape[-1])": "int(math.sqrt(q.shape[-1]))"},
-        "The scale is right where √D_h is a whole number. Elsewhere its digits behind "
+        "The scale is right where √D_h is a whole number. Elsewhere the digits after "
         "the point are lost.",
         "What does `//` or `int` make of √8?",
     ),
@@ -386,7 +386,7 @@ SELF_ATTENTION = edits(
             "self.key(x)": "self.key(x).relu()",
             "self.value(x)": "self.value(x).relu()",
         },
-        "A nonlinearity stands behind the projections.",
+        "A nonlinearity follows the projections.",
         "Is there anything but a linear map between a token and its query?",
     ),
     edit(
