@@ -302,7 +302,7 @@ def test_stubs_are_not_answered_yet(id, answer):
 
 
 def test_a_bug_that_is_still_there_is_an_answer():
-    report = check(BUG, misconception(ATTENTION, "divided-by-key-count").wrong)
+    report = check(BUG, misconception(BUG, "averaged-before-softmax").wrong)
     assert (report.points, report.passed, report.answered) == (0, False, True)
     assert report.misconceptions == ("same-as-the-bug",)
     assert report.message.startswith("It does what the version with the bug does.")
@@ -605,10 +605,10 @@ def test_names_are_unique_and_unknown_ones_are_explained():
 
 def test_the_bug_runs_shows_its_code_and_hides_its_name():
     broken = bug(BUG)
-    weights = broken(torch.randn(5, 7), torch.randn(3, 7), torch.randn(3, 4))[1]
-    torch.testing.assert_close(weights.sum(-1), torch.ones(5))
-    assert repr(broken).startswith("def attention(q, k, v):\n")
-    assert "key_count" not in repr(broken)
+    shares = broken(torch.randn(5, 7), torch.randn(7, 4), torch.randn(7, 4))
+    torch.testing.assert_close(shares.sum(), torch.tensor(1.0))
+    assert repr(broken).startswith("def received(x, w_query, w_key):\n")
+    assert "before_softmax" not in repr(broken)
     built = bug("encoder_block.find_the_bug")(12, 3, 20)
     assert repr(built).startswith("Part(\n")
 
@@ -620,7 +620,7 @@ def test_score_card_adds_up_and_says_what_to_read():
     check(ENTROPY, None)
     check(MODULE, bank.OneLinear)
     check(AXIS, bank.batch_only)
-    check(BUG, bank.with_einsum)
+    check(BUG, bank.mean_of_weights)
     card = score_card("02_self_attention")
     assert (card.points, card.out_of) == (7, 12)
     text = repr(card)

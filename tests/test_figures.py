@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from vit_encoder import figures, patchify
+from vit_encoder import attention, figures, patchify
 from vit_encoder.figures import (
     AttentionExplorer,
     encoder_map,
@@ -17,9 +17,11 @@ from vit_encoder.figures import (
     show_images,
     show_parts,
     show_patch_sizes,
+    show_patch_twice,
     show_tokens,
 )
 from vit_encoder.figures.colours import KEY, QUERY, RAMP, VALUE
+from vit_encoder.figures.drawings import attention as attention_drawings
 from vit_encoder.figures.drawings.encoder_map import (
     BOXES,
     HEIGHT,
@@ -161,6 +163,16 @@ def test_drawn_patches_are_those_of_patchify():
     assert patchify(image[None, None], P)[0].tolist() == cut(IMAGE)
 
 
+def test_the_query_drawn_by_hand_is_that_of_attention():
+    names = ("ASKED", "KEYS", "VALUES")
+    numbers = (getattr(attention_drawings, name) for name in names)
+    q, k, v = (torch.tensor(n, dtype=torch.float32) for n in numbers)
+    output, weights = attention(q[None], k, v)
+    shown = texts(ET.fromstring(figures.one_query_drawing().svg))
+    assert all(f"{w:.2f}" in shown for w in weights[0].tolist())
+    assert f"output ({', '.join(f'{y:.1f}' for y in output[0].tolist())})" in shown
+
+
 # The explorer.
 
 
@@ -285,8 +297,36 @@ def test_attention_has_a_panel_a_query_and_one_colour_bar():
     assert bar.get_xlim() == pytest.approx((0, top))
 
 
+def test_attention_draws_a_table_for_each_panel():
+    even, weights = torch.full((15, 15), 1 / 15), scores().softmax(-1)
+    figure = show_attention(photo(), [even, weights], GRID, [(0, 0)] * 2, ["a", "b"])
+    first, second, bar = figure.axes
+    assert bar.get_xlim()[1] == pytest.approx(max(1 / 15, weights[0].max().item()))
+    alone, _ = show_attention(photo(), weights, GRID, [(0, 0)]).axes
+    drawn = [ax.get_images()[0].get_array() for ax in (first, second, alone)]
+    assert (drawn[1] == drawn[2]).all()
+    assert (drawn[0] != drawn[1]).any()
+
+
+def test_one_patch_is_drawn_beside_each_of_two_images():
+    images = torch.stack([photo(), 1 - photo()])
+    titles = ["one", "another", "this", "that"]
+    figure = show_patch_twice(images, (2, 4), 4, titles)
+    assert [ax.get_title() for ax in figure.axes] == titles
+    drawn = [picture.float() for picture in pictures(figure)]
+    for piece, whole in zip(drawn[:2], drawn[2:], strict=True):
+        assert torch.equal(piece, whole[8:12, 16:20])
+    torch.testing.assert_close(drawn[2], photo().permute(1, 2, 0))
+    with pytest.raises(ValueError, match=r"two images \(2, C, H, W\) and 4 titles"):
+        show_patch_twice(images[:1], (2, 4), 4, titles)
+    with pytest.raises(ValueError, match=r"inside 3 × 5 patches, got \(3, 0\)"):
+        show_patch_twice(images, (3, 0), 4, titles)
+
+
 def test_attention_refuses_what_does_not_fit():
     weights = scores().softmax(-1)
+    with pytest.raises(ValueError, match="table of weights a query, got 1 for 2"):
+        show_attention(photo(), [weights], GRID, [(0, 0), (1, 1)])
     with pytest.raises(ValueError, match=r"expected weights \(15, 15\).*got shape"):
         show_attention(photo(), weights[:5], GRID, [(0, 0)])
     with pytest.raises(ValueError, match="one title a query, got 1 for 2 queries"):

@@ -68,6 +68,21 @@ def test_width_of_the_head_is_free(rng):
     assert layer(x).shape == (2, 5, 4)
 
 
+def test_tokens_in_another_order_give_outputs_in_that_order(rng):
+    layer, order = SelfAttention(6, 4).double(), [3, 0, 4, 1, 2]
+    x = randn(rng, 2, 5, 6)
+    torch.testing.assert_close(layer(x[:, order]), layer(x)[:, order], **EXACT)
+
+
+def test_scores_have_a_direction_unless_query_and_key_share_a_map(rng):
+    x, w_query, w_key = (randn(rng, *shape) for shape in ((5, 6), (6, 4), (6, 4)))
+    q, k = x @ w_query, x @ w_key
+    apart, shared = q @ k.T, q @ q.T
+    assert (apart - apart.T).abs().max() > 1
+    torch.testing.assert_close(shared, shared.T, **EXACT)
+    assert (shared.diagonal() >= 0).all()
+
+
 def test_gradient_reaches_every_parameter_but_the_bias_of_the_key(rng):
     layer = SelfAttention(6, 4).double()
     layer(randn(rng, 2, 5, 6)).square().sum().backward()

@@ -538,6 +538,88 @@ UNRECORDED = [
     relu_attention,
 ]
 
+# How much attention each token receives.
+
+
+def mean_of_weights(x, w_query, w_key):
+    q, k = x @ w_query, x @ w_key
+    return with_matmul(q, k, k)[1].mean(-2)
+
+
+def column_sums_over_count(x, w_query, w_key):
+    q, k = torch.matmul(x, w_query), torch.matmul(x, w_key)
+    weights = F.softmax(
+        torch.einsum("...id,...jd->...ij", q, k) * q.shape[-1] ** -0.5, -1
+    )
+    return weights.sum(-2) / x.shape[-2]
+
+
+def asked_one_by_one(x, w_query, w_key):
+    k, total = x @ w_key, 0
+    for token in x.unbind(-2):
+        scores = (k @ (token @ w_query).unsqueeze(-1)).squeeze(-1)
+        total = total + (scores / k.shape[-1] ** 0.5).softmax(-1)
+    return total / x.shape[-2]
+
+
+def read_off_the_values(x, w_query, w_key):
+    """Values that are one-hot show the weights."""
+    names = torch.eye(x.shape[-2], dtype=x.dtype, device=x.device)
+    names = names.expand(*x.shape[:-1], -1)
+    return with_matmul(x @ w_query, x @ w_key, names)[0].mean(-2)
+
+
+RIGHT_RECEIVED = [
+    mean_of_weights,
+    column_sums_over_count,
+    asked_one_by_one,
+    read_off_the_values,
+]
+
+
+def softmax_of_the_mean_query(x, w_query, w_key):
+    """The mean query asks: the same as the mean of all scores."""
+    q, k = (x @ w_query).mean(-2, keepdim=True), x @ w_key
+    return with_matmul(q, k, k)[1].squeeze(-2)
+
+
+def softmax_last(x, w_query, w_key):
+    scores = (x @ w_query) @ (x @ w_key).mT / w_key.shape[-1] ** 0.5
+    return scores.mean(-2).softmax(-1)
+
+
+def row_means(x, w_query, w_key):
+    q, k = x @ w_query, x @ w_key
+    return with_matmul(q, k, k)[1].mean(-1)
+
+
+def column_sums_alone(x, w_query, w_key):
+    q, k = x @ w_query, x @ w_key
+    return with_matmul(q, k, k)[1].sum(-2)
+
+
+def calls_attention(x, w_query, w_key):
+    q, k = x @ w_query, x @ w_key
+    return vit_encoder.attention(q, k, k)[1].mean(-2)
+
+
+def calls_the_answer(x, w_query, w_key):
+    return vit_encoder.check.self_attention.received(x, w_query, w_key)
+
+
+WRONG_RECEIVED = {
+    "same-as-the-bug": [softmax_of_the_mean_query, softmax_last],
+    "mean-over-keys": [row_means],
+    "summed-over-queries": [column_sums_alone],
+    "reference-used": [calls_attention, calls_the_answer],
+}
+
+
+def softmax_of_column_sums(x, w_query, w_key):
+    q, k = x @ w_query, x @ w_key
+    return with_matmul(q, k, k)[1].sum(-2).softmax(-1)
+
+
 # Tests that a student may write.
 
 
@@ -587,10 +669,14 @@ def batch_only(attention):
 RIGHT = {
     "attention": RIGHT_ATTENTION,
     "SelfAttention": RIGHT_SELF_ATTENTION,
-    "find_the_bug": RIGHT_ATTENTION,
+    "find_the_bug": RIGHT_RECEIVED,
 }
-WRONG = {"attention": WRONG_ATTENTION, "SelfAttention": WRONG_SELF_ATTENTION}
-NAMELESS = {"attention": UNRECORDED}
+WRONG = {
+    "attention": WRONG_ATTENTION,
+    "SelfAttention": WRONG_SELF_ATTENTION,
+    "find_the_bug": WRONG_RECEIVED,
+}
+NAMELESS = {"attention": UNRECORDED, "find_the_bug": [softmax_of_column_sums]}
 GOOD_TESTS = {
     "wrong_axis": [row_sums, row_sums_asserted, constant_values, against_torch]
 }

@@ -361,7 +361,13 @@ FORBIDDEN = (
         "reference used",
         task="wrong_axis",
         earned={"one_query": 1, "wrong_axis": 2},
-        others={"find_the_bug": "repaired = GOOD[0]"},
+        others={
+            "find_the_bug": """
+def received(x, w_query, w_key):
+    q, k = x @ w_query, x @ w_key
+    return GOOD[0](q, k, k)[1].mean(-2)
+"""
+        },
     ),
     Hostile(
         "hands_in_what_is_inside_that_version",
@@ -373,8 +379,9 @@ FORBIDDEN = (
             "find_the_bug": """
 cells = [cell.cell_contents for cell in GOOD[1].__closure__ or ()]
 inner = [thing for thing in cells if callable(thing)]
-def repaired(q, k, v):
-    return (inner or GOOD)[0](q, k, v)
+def received(x, w_query, w_key):
+    q, k = x @ w_query, x @ w_key
+    return (inner or GOOD)[0](q, k, k)[1].mean(-2)
 """
         },
     ),

@@ -1,7 +1,6 @@
 """Self-attention: what people get wrong, what must hold, and the tasks."""
 
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -137,7 +136,7 @@ ATTENTION = edits(
     edit(
         "root-of-whole-number",
         {"math.sqrt(q.shape[-1])": "int(math.sqrt(q.shape[-1]))"},
-        "The scale is right where √D_h is a whole number. Elsewhere its digits behind "
+        "The scale is right where √D_h is a whole number. Elsewhere the digits after "
         "the point are lost.",
         "What does `//` or `int` make of √8?",
     ),
@@ -387,7 +386,7 @@ SELF_ATTENTION = edits(
             "self.key(x)": "self.key(x).relu()",
             "self.value(x)": "self.value(x).relu()",
         },
-        "A nonlinearity stands behind the projections.",
+        "A nonlinearity follows the projections.",
         "Is there anything but a linear map between a token and its query?",
     ),
     edit(
@@ -422,6 +421,92 @@ SELF_ATTENTION = edits(
         "What does the next layer take?",
     ),
 )
+# How much attention each token receives: the right version, and wrong ones.
+
+
+def received(x: Tensor, w_query: Tensor, w_key: Tensor) -> Tensor:
+    """How much attention each token receives, as a mean over all that ask.
+
+    x: (..., N, D). w_query, w_key: (D, D_h). Returns (..., N), which adds up to 1.
+    """
+    q, k = x @ w_query, x @ w_key  # each (..., N, D_h)
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (..., N, N)
+    weights = scores.softmax(dim=-1)
+    return weights.mean(dim=-2)  # (..., N)
+
+
+WHO_RECEIVES = "Row i holds what token i hands out. Where stands what it receives?"
+RECEIVED = edits(
+    received,
+    edit(
+        "averaged-before-softmax",
+        {
+            "weights = scores.softmax(dim=-1)": "mean = scores.mean(dim=-2)",
+            "weights.mean(dim=-2)": "mean.softmax(dim=-1)",
+        },
+        "The scores are averaged over the queries, and softmax is taken of that mean.",
+        "One query likes key 0 by far, another dislikes it as much. What does key 0 "
+        "receive from the two, and what does the mean of their scores say?",
+    ),
+    edit(
+        "mean-over-keys",
+        {"weights.mean(dim=-2)": "weights.mean(dim=-1)"},
+        "Each token gets 1/N, whatever the scores are.",
+        WHO_RECEIVES,
+    ),
+    edit(
+        "summed-over-queries",
+        {"weights.mean(dim=-2)": "weights.sum(dim=-2)"},
+        "The numbers add up to N, not to 1.",
+        "N tokens hand out 100 % each. What is left to do to get a mean?",
+    ),
+    edit(
+        "largest-weight",
+        {"weights.mean(dim=-2)": "weights.amax(dim=-2)"},
+        "Each token gets the largest weight that any query gives it.",
+        "Does it matter how many look at a token, or only who looks at it most?",
+    ),
+    edit(
+        "own-weight",
+        {"weights.mean(dim=-2)": "weights.diagonal(dim1=-2, dim2=-1)"},
+        "Each token gets the weight that it gives itself.",
+        WHO_RECEIVES,
+    ),
+    edit(
+        "first-query-alone",
+        {"weights.mean(dim=-2)": "weights[..., 0, :]"},
+        "Only what token 0 hands out is counted.",
+        "How many tokens ask?",
+    ),
+    edit(
+        "no-scale",
+        {" / math.sqrt(q.shape[-1])": ""},
+        "The scores grow with D_h: the wider the head, the closer each query comes to "
+        "picking a single key.",
+        "How does the spread of a sum depend on how many terms it has?",
+        "Vaswani et al. 2017, section 3.2.1",
+    ),
+    edit(
+        "scaled-by-dim",
+        {"math.sqrt(q.shape[-1])": "math.sqrt(x.shape[-1])"},
+        "The scale is made from the width of the input, D, not from that of the head.",
+        "Count the products that were added up for one score: D or D_h?",
+        GITHUB + "lucidrains/vit-pytorch/issues/65",
+    ),
+    edit(
+        "query-and-key-swapped",
+        {"q @ k.transpose": "k @ q.transpose"},
+        "Queries and keys have changed places.",
+        "Which projection makes the token that asks?",
+    ),
+    edit(
+        "query-is-key",
+        {"x @ w_key": "x @ w_query"},
+        "Queries and keys come from the same projection, so the scores are symmetric.",
+        "Must token A look at B exactly as much as B looks at A?",
+        TRANSTRACK,
+    ),
+)
 # Those of attention that show in a module, which has three axes and as many queries as
 # keys.
 HIDDEN = (
@@ -441,6 +526,7 @@ INSIDE = inside(SelfAttention, (m for m in ATTENTION if m.name not in HIDDEN))
 MISCONCEPTIONS = {
     "attention": ATTENTION,
     "SelfAttention": (*SELF_ATTENTION, *INSIDE),
+    "find_the_bug": RECEIVED,
 }
 
 # The oracles.
@@ -458,6 +544,15 @@ def one_head(x: Tensor, get: Get, **_built: int) -> Tensor:
 
 
 self_attention_oracle = oracle_of(one_head)
+
+
+def received_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+    """What each token receives, from the oracle's weights in float64."""
+    leaves = {f"input {i}": double(x) for i, x in enumerate(question.inputs)}
+    x, w_query, w_key = leaves.values()
+    q, k = (torch.einsum("...ni,id->...nd", x, w) for w in (w_query, w_key))
+    weights = exact(q, k, k)[1]
+    return finish(question, leaves, (weights.sum(-2) / x.shape[-2],))
 
 
 # The questions.
@@ -560,6 +655,32 @@ SMALL_PARAMETERS = {
     "value.weight": small([1, 0, 1], [0, 1, 0], [2, 0, 0], [0, 0, 1]),
     "value.bias": small([0, 1, 0, 0])[0],
 }
+
+
+def received_questions(seed: int) -> list[Question]:
+    """Tokens and two projections; the small ones are one feature wide."""
+    normal = Normal(seed)
+    x, maps = normal(2, 5, 6), (normal(6, 4), normal(6, 4))
+    order = normal.order(5)
+    few = small([1, 0], [-1, 0], [0, 1])  # three tokens
+    asks, offers = small([2], [0]), small([0], [2])
+    large = tuple(x.float() for x in (30 * few, asks, offers))
+    return [
+        Question("three tokens", (few, asks, offers)),
+        Question("three tokens, twice", (batch(few), asks, offers)),
+        Question("tokens", (x, *maps)),
+        Question("another order", (x[:, order], *maps)),
+        Question("two axes", (normal(7, 3), normal(3, 2), normal(3, 2))),
+        Question("a wide head", (normal(3, 4, 5), normal(5, 16), normal(5, 16))),
+        Question("one token", (normal(2, 1, 6), *maps)),
+        Question("float32", tuple(t.float() for t in (x, *maps))),
+        Question("float32 again", tuple(t.float() for t in (x, *maps))),
+        Question("large scores", large),
+        Question("a nan", (with_nan(x), *maps)),
+        Question("gradients", (x, *maps), cotangent=normal(2, 5)),
+        Question("another device", (x, *maps), device="meta"),
+    ]
+
 
 # The properties that are self-attention's own.
 
@@ -730,6 +851,44 @@ SELF_ATTENTION_PROPERTIES: tuple[Property, ...] = (
     *EDGES,
 )
 
+
+@each(
+    "what is received adds up to 1",
+    ("three tokens", "tokens"),
+    "N tokens hand out 100 % each, and N receive it. What does one get on average?",
+    core=True,
+)
+def received_sums_to_one(trial: Trial) -> None:
+    """What all tokens receive, as a mean over those that ask, adds up to 1."""
+    if not adds_up_to_one(trial.output, -1):
+        sums = trial.output.double().sum(-1).flatten()
+        raise Fails(f"What an image's tokens receive adds up to {sums[0]:.6g}, not 1.")
+
+
+RECEIVED_PROPERTIES: tuple[Property, ...] = (
+    REPEATS,
+    returns_right_shapes(
+        "one number for each token comes back",
+        *("tokens", "three tokens"),
+        ask=INDEX,
+    ),
+    received_sums_to_one,
+    agrees(
+        "the numbers agree with the definition in float64",
+        *("three tokens", "tokens", "another order", "a wide head", "one token"),
+        ask="What does each single query hand out, before anything is averaged?",
+        core=True,
+    ),
+    agrees(
+        "two or three axes work",
+        *("two axes", "three tokens, twice"),
+        ask="Which axes do you name, and from which end do you count?",
+    ),
+    LARGE_SCORES,
+    PASSES_NAN_ON,
+    *EDGES,
+)
+
 # The tasks.
 
 BUILT_INS = ("scaled_dot_product", "multi_head_attention")
@@ -777,11 +936,26 @@ TEST_THE_AXIS = BreakIt(
     wrong=named(ATTENTION, "softmax-over-queries", "softmax-over-batch"),
     ask="What is true of the weights of one query, and false on the wrong axis?",
 )
-(BUG,) = named(ATTENTION, "divided-by-key-count")
+REPAIR_RECEIVED = Implement(
+    form=Form(
+        outputs=("shares",), builtins=BUILT_INS, reference=(received, attention, exact)
+    ),
+    ask_about=received_questions,
+    oracle=received_oracle,
+    properties=RECEIVED_PROPERTIES,
+    misconceptions=RECEIVED,
+    show=Show(
+        questions=("three tokens, twice",),
+        inputs=("x", "w_query", "w_key"),
+        order={"shares": 0},
+        axes={"shares": ("image", "token")},
+    ),
+    bug=named(RECEIVED, "averaged-before-softmax")[0],
+)
 
 TASKS = {
     "attention": WRITE_ATTENTION,
     "SelfAttention": WRITE_SELF_ATTENTION,
     "wrong_axis": TEST_THE_AXIS,
-    "find_the_bug": replace(WRITE_ATTENTION, bug=BUG),
+    "find_the_bug": REPAIR_RECEIVED,
 }

@@ -1,4 +1,4 @@
-"""Plots of a photograph: cut into tokens, and with the attention of some queries."""
+"""Plots of an image: cut into tokens, a patch of it, the attention of some queries."""
 
 import matplotlib.pyplot as plt
 import torch
@@ -62,37 +62,78 @@ def number_corners(ax: Axes, rows: int, columns: int, step: int) -> None:
             )  # fmt: skip
 
 
+def show_patch_twice(
+    images: torch.Tensor, patch: tuple[int, int], P: int, titles: list[str]
+) -> Figure:
+    """One patch of each of two images, enlarged; beside them the images.
+
+    images: (2, C, H, W), values in [0, 1]. patch: its row and column, outlined in the
+    images. titles: what stands above the four panels. Raises ValueError for others.
+    """
+    if images.dim() != 4 or len(images) != 2 or len(titles) != 4:
+        raise ValueError(
+            f"expected two images (2, C, H, W) and 4 titles, got shape"
+            f" {tuple(images.shape)} and {len(titles)} titles"
+        )
+    grid = tuple(side // P for side in images.shape[2:])
+    row, column = require_patch(patch, grid)
+    whole = [require_photo(image, grid) for image in images]
+    corner = row * P, column * P
+    pieces = [x[:, corner[0] : corner[0] + P, corner[1] : corner[1] + P] for x in whole]
+    fig, axes = plt.subplots(1, 4, figsize=(5.2, 1.75), layout="constrained")
+    for ax, image, title in zip(axes, [*pieces, *whole], titles, strict=True):
+        ax.imshow(image.permute(1, 2, 0).numpy(), vmin=0, vmax=1)
+        ax.set_title(title)
+        ax.set_axis_off()
+    for ax in axes[2:]:
+        for colour, width in (("black", 3.5), ("white", 1.8)):
+            style = {"color": colour, "linewidth": width, "fill": False}
+            place = (corner[1] - 0.5, corner[0] - 0.5)
+            ax.add_patch(Rectangle(place, P, P, clip_on=False, **style))
+    return fig
+
+
 def show_attention(
     photo: torch.Tensor,
-    weights: torch.Tensor,
+    weights: torch.Tensor | list[torch.Tensor],
     grid: tuple[int, int],
     queries: list[tuple[int, int]],
     titles: list[str] | None = None,
 ) -> Figure:
     """One panel a query: its attention weights, laid over the photo in purple.
 
-    photo: (C, H, W), values in [0, 1]. weights: (N, N), one row a query, for N patches.
-    grid: rows and columns of patches. queries: (row, column) of each, outlined in blue.
+    photo: (C, H, W), values in [0, 1]. weights: (N, N), one row a query, for N patches,
+    or a list with such a table for each panel. grid: rows and columns of patches.
+    queries: (row, column) of each, outlined in blue.
     All panels share the scale of the colour bar. Raises ValueError for other arguments.
     """
     photo = require_photo(photo, grid)
     grid = require_grid(grid)
-    weights = require_table(weights, grid, "weights")
+    tables = weights if isinstance(weights, list) else [weights] * len(queries)
+    tables = [require_table(table, grid, "weights") for table in tables]
     queries = [require_patch(query, grid) for query in queries]
     titles = titles or [f"query {query}" for query in queries]
     if len(titles) != len(queries) or not queries:
         raise ValueError(
             f"expected one title a query, got {len(titles)} for {len(queries)} queries"
         )
-    rows = [row * grid[1] + column for row, column in queries]
-    top = weights[rows].max().item()
+    if len(tables) != len(queries):
+        raise ValueError(
+            f"expected one table of weights a query, got {len(tables)} for"
+            f" {len(queries)} queries"
+        )
+    rows = [
+        table[row * grid[1] + column]
+        for table, (row, column) in zip(tables, queries, strict=True)
+    ]
+    top = max(row.max().item() for row in rows)
     width = 5.2  # inches, as in the course's style
     height = width / len(queries) * photo.shape[1] / photo.shape[2] + 1.1
     fig, axes = plt.subplots(
         1, len(queries), figsize=(width, height), squeeze=False, layout="constrained"
     )
     for ax, query, row, title in zip(axes[0], queries, rows, titles, strict=True):
-        draw_panel(ax, photo, weights[row].view(grid) / top, query)
+        draw_panel(ax, photo, row.view(grid) / top, query)
         ax.set_title(title)
     colours = plt.cm.ScalarMappable(plt.Normalize(0, top), ATTENTION)
     fig.colorbar(

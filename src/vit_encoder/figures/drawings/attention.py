@@ -1,7 +1,7 @@
-"""The drawing of self-attention: each matrix stands where its product needs it.
+"""The drawings of self-attention: one query by hand, and all queries as matrices.
 
-A row of a matrix belongs to one token. The numbers are those of a small example that is
-computed here, so that what is drawn is true.
+A row of a matrix belongs to one token. The numbers are computed here, from small
+examples, so that what is drawn is true.
 """
 
 import math
@@ -12,13 +12,80 @@ from vit_encoder.figures.drawing import (
     GREY,
     Drawing,
     arrow,
+    box,
     drawing,
     frame,
+    line,
     matrix,
     sub,
     text,
 )
 
+# One query meets two keys. The chapter computes the same by hand.
+ASKED = [1, 1, 1, 1]
+KEYS = [[1, -1, 0, 0], [1, 1, 0, 0]]
+VALUES = [[10, 0], [0, 10]]
+ROWS = (86, 132)  # y of the middle of each key
+COLUMNS = (48, 118, 156, 196, 246, 307)  # x of the middle of each column
+
+ONE_QUERY = (
+    "One query q = {query} at the top. Below it a table with one row for each of two"
+    " keys. From left to right: the key, its product with the query, the product"
+    " divided by the root of 4, its exponential, its share of all exponentials, and the"
+    " value. {rows} The shares add up to 1. At the bottom the output, the average of"
+    " the values with these shares: {output}."
+)
+
+
+def one_query_drawing() -> Drawing:
+    """Draw how one query reads two keys and their values, number by number."""
+    products = [row[0] for row in product(KEYS, transposed([ASKED]))]
+    scores = [p / math.sqrt(len(ASKED)) for p in products]
+    powers = [math.exp(s) for s in scores]
+    shares = softmax(products, len(ASKED))
+    (output,) = product([shares], VALUES)
+    heads = ("key", "q · k", "÷ √4", "exp", "share", "value")
+    parts = [
+        box(8, 8, 128, 26, QUERY),
+        text(f"query {vector(ASKED)}", 72, 25),
+        *(text(h, x, 58, size=11) for h, x in zip(heads, COLUMNS, strict=True)),
+        box(214, 168, 118, 26, VALUE),
+        text(f"output {vector(output)}", 273, 185),
+        arrow([(COLUMNS[-1], 150), (COLUMNS[-1], 166)], VALUE),
+        text("1.00", COLUMNS[4], 162, size=11),
+        line([(COLUMNS[4] - 22, 150), (COLUMNS[4] + 22, 150)], width=1),
+    ]
+    spoken = []
+    for y, key, value, *numbers in zip(
+        ROWS, KEYS, VALUES, products, scores, powers, shares, strict=True
+    ):
+        written = [f"{n:.{d}f}" for n, d in zip(numbers, (0, 0, 1, 2), strict=True)]
+        spoken.append(f"{vector(key)}: {', '.join(written)}, {vector(value)}.")
+        width = 44 * numbers[-1]
+        parts += [
+            box(8, y - 14, 80, 26, KEY),
+            text(vector(key), COLUMNS[0], y + 3),
+            *(
+                text(n, x, y + 3)
+                for n, x in zip(written[:3], COLUMNS[1:4], strict=True)
+            ),
+            text(written[3], COLUMNS[4], y - 1, bold=True),
+            line([(224, y + 8), (224 + width, y + 8)], WEIGHTS, 5),
+            box(282, y - 14, 50, 26, VALUE),
+            text(vector(value), COLUMNS[5], y + 3),
+        ]
+    description = ONE_QUERY.format(
+        query=vector(ASKED), rows=" ".join(spoken), output=vector(output)
+    )
+    return drawing("One query, two keys, by hand", description, parts, 204)
+
+
+def vector(numbers: list[float]) -> str:
+    """Numbers in brackets, with one place if they need one, and a true minus."""
+    return f"({', '.join(f'{round(n, 1):g}' for n in numbers)})".replace("-", "−")
+
+
+# Four tokens, all at once.
 HEIGHT = 340
 TOP = 178  # y of the matrices that have one row a token
 SHOWN = 1  # the row that is followed through the drawing
@@ -43,7 +110,7 @@ def attention_drawing() -> Drawing:
     queries = product(TOKENS, W_QUERY)
     keys = transposed(product(TOKENS, W_KEY))
     values = product(TOKENS, W_VALUE)
-    weights = [softmax(row) for row in product(queries, keys)]
+    weights = [softmax(row, len(W_QUERY[0])) for row in product(queries, keys)]
     outputs = product(weights, values)
     shown = [f"{w:.2f}" for w in weights[SHOWN]]
     parts = [
@@ -80,9 +147,9 @@ def transposed(a: list[list[float]]) -> list[list[float]]:
     return [list(column) for column in zip(*a, strict=True)]
 
 
-def softmax(products: list[float]) -> list[float]:
-    """The weights of one query, from its products with all keys."""
-    powers = [math.exp(p / math.sqrt(len(W_QUERY[0]))) for p in products]
+def softmax(products: list[float], width: int) -> list[float]:
+    """The weights of one query, from its products with all keys of a width."""
+    powers = [math.exp(p / math.sqrt(width)) for p in products]
     return [power / sum(powers) for power in powers]
 
 
