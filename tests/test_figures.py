@@ -342,8 +342,8 @@ def pictures(figure):
 def test_patch_sizes_are_drawn_with_their_counts():
     first, second = show_patch_sizes(photo(), [4, 2]).axes
     assert [ax.get_title() for ax in (first, second)] == [
-        "P = 4: N = 15",
-        "P = 2: N = 60",
+        "P = 4: n = 15",
+        "P = 2: n = 60",
     ]
     assert first.get_images()[0].get_array().shape == (14, 24, 3)  # gaps of 1
 

@@ -571,9 +571,18 @@ def test_one_number_changes_every_row_of_every_head():
 
 def test_shuffled_patches():
     torch.manual_seed(0)
-    encoder, tokens = Encoder(2, 12, 3, 20).eval(), torch.randn(1, 9, 12)
-    order = [0, 3, 1, 2, 8, 7, 4, 6, 5]  # token 0 is the class token
-    torch.testing.assert_close(encoder(tokens[:, order]), encoder(tokens)[:, order])
+    encoder = Encoder(2, 12, 3, 20).eval()
+    tokens, rows = torch.randn(1, 9, 12), torch.randn(1, 2, 12)
+    places = torch.cat([torch.zeros(1, 1, 12), rows.repeat_interleave(4, 1)], 1)
+    order = [0, 3, 1, 2, 4, 7, 8, 6, 5]  # token 0 is the class token; 4 patches a row
+
+    def leaving(tokens):
+        return encoder(tokens + places)
+
+    torch.testing.assert_close(leaving(tokens[:, order]), leaving(tokens)[:, order])
+    other_rows = [0, 5, 6, 7, 8, 1, 2, 3, 4]
+    moved = leaving(tokens[:, other_rows]) - leaving(tokens)[:, other_rows]
+    assert moved[:, 0].abs().max() > 0.01
     text = right_text("patches.shuffled_patches")
     assert "The outputs of the patches are the same vectors, in the new order." in text
 

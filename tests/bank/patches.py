@@ -225,16 +225,16 @@ class Linear(nn.Module):
         if image_size % patch_size != 0:
             raise ValueError("the patches do not fill the image")
         self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2
+        n = (image_size // patch_size) ** 2
         self.make(in_channels, dim)
         self.cls_token = nn.Parameter(torch.randn(1, 1, dim))
-        self.pos_embed = nn.Parameter(torch.zeros(1, N + 1, dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, n + 1, dim))
 
     def make(self, in_channels, dim):
         self.proj = nn.Linear(in_channels * self.patch_size**2, dim)
 
     def patches(self, images):
-        """(B, N, D)."""
+        """(B, n, D)."""
         return self.proj(vit_encoder.patchify(images, self.patch_size))
 
     def forward(self, images):
@@ -296,8 +296,8 @@ class PositionsInTwoParts(Linear):
 class FilledInPlace(Linear):
     def forward(self, images):
         x = self.patches(images)
-        B, N, D = x.shape
-        tokens = x.new_empty(B, N + 1, D)
+        B, n, D = x.shape
+        tokens = x.new_empty(B, n + 1, D)
         tokens[:, :1] = self.cls_token
         tokens[:, 1:] = x
         tokens += self.pos_embed
@@ -389,7 +389,7 @@ class Registered(nn.Module):
     ):
         nn.Module.__init__(self)
         vit_encoder.patches.require_divides(patch_size, image_size, "P", "H")
-        P, N = (patch_size, patch_size), (image_size // patch_size) ** 2
+        P, n = (patch_size, patch_size), (image_size // patch_size) ** 2
         self.proj = nn.Conv2d(
             in_channels=in_channels,
             out_channels=dim,
@@ -399,7 +399,7 @@ class Registered(nn.Module):
         )
         token = nn.Parameter(torch.empty(1, 1, dim).normal_())
         self.register_parameter("cls_token", token)
-        self.pos_embed = nn.Parameter(torch.zeros(1, N + 1, dim), requires_grad=True)
+        self.pos_embed = nn.Parameter(torch.zeros(1, n + 1, dim), requires_grad=True)
 
     def forward(self, images, mask=None):
         assert images.shape[2] == images.shape[3], "square images only"
@@ -862,19 +862,19 @@ def learned(*shape):
 
 
 def replaced(name, make):
-    """Linear with another value for one of its parameters: dim, N → value."""
+    """Linear with another value for one of its parameters: dim, n → value."""
 
     class Replaced(Linear):
         def __init__(self, image_size, patch_size, in_channels, dim):
             super().__init__(image_size, patch_size, in_channels, dim)
-            N = (image_size // patch_size) ** 2
+            n = (image_size // patch_size) ** 2
             delattr(self, name)
-            setattr(self, name, make(dim, N))
+            setattr(self, name, make(dim, n))
 
     return Replaced
 
 
-class FixedPosition(replaced("pos_embed", lambda D, N: torch.ones(1, N + 1, D))):
+class FixedPosition(replaced("pos_embed", lambda D, n: torch.ones(1, n + 1, D))):
     """Fixed, and the same everywhere."""
 
 
@@ -921,7 +921,7 @@ class PositionsIgnored(Linear):
         return torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1)
 
 
-class PositionsOfPatchesAlone(replaced("pos_embed", lambda D, N: learned(1, N, D))):
+class PositionsOfPatchesAlone(replaced("pos_embed", lambda D, n: learned(1, n, D))):
     def forward(self, images):
         x = self.patches(images) + self.pos_embed
         return torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1)
@@ -965,7 +965,7 @@ class Last(Linear):
         return x + self.pos_embed
 
 
-class TokensAlone(replaced("pos_embed", lambda D, N: learned(1, N, D))):
+class TokensAlone(replaced("pos_embed", lambda D, n: learned(1, n, D))):
     def __init__(self, image_size, patch_size, in_channels, dim):
         super().__init__(image_size, patch_size, in_channels, dim)
         del self.cls_token
@@ -994,7 +994,7 @@ class ZerosInFront(Linear):
         return torch.cat([torch.zeros_like(x[:, :1]), x], 1) + self.pos_embed
 
 
-class BatchOfEight(replaced("cls_token", lambda D, N: learned(8, 1, D))):
+class BatchOfEight(replaced("cls_token", lambda D, n: learned(8, 1, D))):
     def forward(self, images):
         x = torch.cat([self.cls_token, self.patches(images)], 1)
         return x + self.pos_embed
@@ -1013,7 +1013,7 @@ class OtherNames(Linear):
         return x + self.positions
 
 
-class FlatPositions(replaced("pos_embed", lambda D, N: learned(N + 1, D))):
+class FlatPositions(replaced("pos_embed", lambda D, n: learned(n + 1, D))):
     """Right numbers, but not the shape that is asked for."""
 
 
@@ -1087,10 +1087,10 @@ class Whole(nn.Module):
         if image_size % patch_size:
             raise ValueError("the patches do not fill the image")
         self.patch_size = patch_size
-        N = (image_size // patch_size) ** 2
+        n = (image_size // patch_size) ** 2
         self.proj = nn.Linear(in_channels * patch_size**2, dim)
         self.cls_token = nn.Parameter(torch.randn(1, 1, dim))
-        self.pos_embed = nn.Parameter(torch.randn(1, N + 1, dim))
+        self.pos_embed = nn.Parameter(torch.randn(1, n + 1, dim))
 
     def forward(self, images):
         x = vit_encoder.patchify(images, self.patch_size)
@@ -1106,10 +1106,10 @@ class WholeConvolution(nn.Module):
         super().__init__()
         if image_size % patch_size:
             raise ValueError("the patches do not fill the image")
-        N = (image_size // patch_size) ** 2
+        n = (image_size // patch_size) ** 2
         self.proj = nn.Conv2d(in_channels, dim, patch_size, stride=patch_size)
         self.cls_token = nn.Parameter(torch.randn(1, 1, dim))
-        self.pos_embed = nn.Parameter(torch.randn(1, N + 1, dim))
+        self.pos_embed = nn.Parameter(torch.randn(1, n + 1, dim))
 
     def forward(self, images):
         x = self.proj(images).flatten(2).transpose(1, 2)
@@ -1129,7 +1129,7 @@ def convolution(*changes):
 
 IN, COUNT = "in_channels * patch_size**2", "(image_size // patch_size) ** 2"
 TOKEN = "nn.Parameter(torch.randn(1, 1, dim))"
-PLACES = "nn.Parameter(torch.randn(1, N + 1, dim))"
+PLACES = "nn.Parameter(torch.randn(1, n + 1, dim))"
 FIRST = "self.cls_token.expand(len(x), -1, -1)"
 CUT, PROJECT = "vit_encoder.patchify(images, self.patch_size)", "x = self.proj(x)"
 JOIN, ADD = "x = torch.cat([first, x], dim=1)", "x = x + self.pos_embed"
@@ -1216,8 +1216,8 @@ WRONG_PATCH_EMBEDDING = {
     ),
     "patches-not-projected": linear({PROJECT: "x = x"}),
     "one-position-for-all": [
-        replaced("pos_embed", lambda D, N: learned(1, 1, D)),
-        replaced("pos_embed", lambda D, N: learned(D)),
+        replaced("pos_embed", lambda D, n: learned(1, 1, D)),
+        replaced("pos_embed", lambda D, n: learned(D)),
     ],
     "first-position-for-all": [
         FirstPositionForAll,
@@ -1226,9 +1226,9 @@ WRONG_PATCH_EMBEDDING = {
     "positions-without-effect": linear({ADD: "x = x + self.pos_embed[:, -1:]"}),
     "positions-of-one-side": linear({COUNT: "image_size // patch_size"}),
     "positions-of-pixels": linear({COUNT: "image_size**2"}),
-    "positions-as-wide-as-patches": linear({"N + 1, dim": f"N + 1, {IN}"}),
+    "positions-as-wide-as-patches": linear({"n + 1, dim": f"n + 1, {IN}"}),
     "two-tokens-more": linear(
-        {"N + 1, dim": "N + 2, dim", JOIN: "x = torch.cat([first, first, x], dim=1)"}
+        {"n + 1, dim": "n + 2, dim", JOIN: "x = torch.cat([first, first, x], dim=1)"}
     ),
     "no-positions": [
         NoPositionAnywhere,
@@ -1240,7 +1240,7 @@ WRONG_PATCH_EMBEDDING = {
     "positions-before-class-token": [
         PositionsOfPatchesAlone,
         PositionsOfPatchesTaken,
-        *linear({"N + 1, dim": "N, dim"}),
+        *linear({"n + 1, dim": "n, dim"}),
         *linear({ADD: "x[:, 1:] = x[:, 1:] + self.pos_embed[:, 1:]"}),
     ],
     "positions-on-class-token-alone": linear(
@@ -1310,7 +1310,7 @@ WRONG_PATCH_EMBEDDING = {
         FlatPositions,
         *linear(
             {TOKEN: TOKEN.replace("1, 1, ", "1, ")},
-            {PLACES: PLACES.replace("1, N", "2, N")},
+            {PLACES: PLACES.replace("1, n", "2, n")},
             {COUNT: "image_size // patch_size**2"},
             {IN: "in_channels"},
         ),
@@ -1368,6 +1368,43 @@ WRONG_PATCH_EMBEDDING = {
 class TwoProjections(Linear):
     def patches(self, images):
         return super().patches(images) + super().patches(images.flip(1))
+
+
+# Right designs of keep_some, and wrong ones.
+
+
+def all_positions_first(x, kept, cls_token, pos_embed):
+    x = x + pos_embed[:, 1:]
+    first = (cls_token + pos_embed[:, :1]).repeat(len(x), 1, 1)
+    return torch.cat((first, x[:, kept]), 1)
+
+
+def whole_then_picked(x, kept, cls_token, pos_embed):
+    tokens = torch.cat([cls_token.expand(len(x), 1, -1), x], dim=1) + pos_embed
+    return tokens[:, [0, *(i + 1 for i in kept)]]
+
+
+def by_index_select(x, kept, cls_token, pos_embed):
+    numbers = torch.tensor([0, *(i + 1 for i in kept)], device=x.device)
+    places = pos_embed.index_select(1, numbers)
+    x = x.index_select(1, numbers[1:] - 1)
+    return torch.cat([cls_token.expand(x.shape[0], -1, -1), x], 1) + places
+
+
+def one_by_one(x, kept, cls_token, pos_embed):
+    tokens = [(cls_token + pos_embed[:, :1]).expand(x.shape[0], 1, -1)]
+    for i in kept:
+        tokens.append(x[:, i : i + 1] + pos_embed[:, i + 1 : i + 2])
+    return torch.cat(tokens, dim=1)
+
+
+def first_places(x, kept, cls_token, pos_embed):
+    x = torch.cat([cls_token.expand(len(x), -1, -1), x[:, kept]], dim=1)
+    return x + pos_embed[:, : x.shape[1]]
+
+
+def in_image_order(x, kept, cls_token, pos_embed):
+    return whole_then_picked(x, sorted(kept), cls_token, pos_embed)
 
 
 # Tests that a student may write.
@@ -1452,10 +1489,19 @@ def one_size_for_all(patchify):
 RIGHT = {
     "patchify": RIGHT_PATCHIFY,
     "PatchEmbedding": RIGHT_PATCH_EMBEDDING,
-    "find_the_bug": RIGHT_PATCHIFY,
+    "find_the_bug": [
+        all_positions_first,
+        whole_then_picked,
+        by_index_select,
+        one_by_one,
+    ],
 }
-WRONG = {"patchify": WRONG_PATCHIFY, "PatchEmbedding": WRONG_PATCH_EMBEDDING}
-NAMELESS = {"PatchEmbedding": [TwoProjections]}
+WRONG = {
+    "patchify": WRONG_PATCHIFY,
+    "PatchEmbedding": WRONG_PATCH_EMBEDDING,
+    "find_the_bug": {"same-as-the-bug": [first_places]},
+}
+NAMELESS = {"PatchEmbedding": [TwoProjections], "find_the_bug": [in_image_order]}
 GOOD_TESTS = {
     "lit_pixel": [
         every_pixel,

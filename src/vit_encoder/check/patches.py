@@ -1,7 +1,7 @@
 """Patches and positions: what people get wrong, what must hold, and the tasks."""
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from vit_encoder.check.judging.properties import (
     PASSES_NAN_ON,
     REPEATS,
     SAME_IN_TRAINING,
+    agrees,
     each,
     has_parameters,
     holds,
@@ -237,7 +238,7 @@ SIZES = "nn.Linear(in_channels * patch_size**2, dim)"
 SUM = "return x + self.pos_embed"
 SHOWN = "self.cls_token.expand(len(x), -1, -1)"
 TOKEN = "nn.Parameter(torch.zeros(1, 1, dim))"
-PLACES = "nn.Parameter(0.02 * torch.randn(1, N + 1, dim))"
+PLACES = "nn.Parameter(0.02 * torch.randn(1, N, dim))"
 NORM = "Does equation 1 have a norm, or does it stand in the encoder's blocks?"
 OWNER = "Who tells the module that it owns this tensor?"
 PATCH_EMBEDDING = edits(
@@ -262,7 +263,7 @@ PATCH_EMBEDDING = edits(
             "        weight = self.proj.weight.unflatten(1, (-1, P, P))\n"
             "        x = F.conv2d(images, weight, self.proj.bias, stride=P).flatten(2)"
         },
-        "The D features stand before the N patches, as a convolution leaves them.",
+        "The D features stand before the n patches, as a convolution leaves them.",
         "Which axis of the convolution's result is D, and where does the class token "
         "need it?",
     ),
@@ -299,13 +300,13 @@ PATCH_EMBEDDING = edits(
     ),
     edit(
         "projection-of-the-count",
-        {"in_channels * patch_size**2, dim": "in_channels * N, dim"},
+        {"in_channels * patch_size**2, dim": "in_channels * n, dim"},
         "The projection takes as many pixels as there are patches.",
         "Is it the number of patches that says how large one is?",
     ),
     edit(
         "one-position-for-all",
-        {"randn(1, N + 1, dim)": "randn(1, 1, dim)"},
+        {"randn(1, N, dim)": "randn(1, 1, dim)"},
         "The same vector is added at every position, so it says nothing about places.",
         "How many different positions are there, and how many vectors?",
         GITHUB + "pytorch/examples/issues/1178",
@@ -318,25 +319,25 @@ PATCH_EMBEDDING = edits(
     ),
     edit(
         "positions-of-one-side",
-        {"randn(1, N + 1, dim)": "randn(1, image_size // patch_size + 1, dim)"},
+        {"randn(1, N, dim)": "randn(1, image_size // patch_size + 1, dim)"},
         "There are positions for as many patches as stand side by side.",
         "How many squares has a grid of 5 rows and 5 columns?",
     ),
     edit(
         "positions-of-pixels",
-        {"randn(1, N + 1, dim)": "randn(1, image_size**2 + 1, dim)"},
+        {"randn(1, N, dim)": "randn(1, image_size**2 + 1, dim)"},
         "There is a position for each pixel.",
         "What gets a position: a pixel, or a token?",
     ),
     edit(
         "two-tokens-more",
-        {"randn(1, N + 1, dim)": "randn(1, N + 2, dim)"},
+        {"randn(1, N, dim)": "randn(1, n + 2, dim)"},
         "There are positions for two tokens beside the patches, as in DeiT.",
         "Which tokens does equation 1 have beside the patches?",
     ),
     edit(
         "positions-as-wide-as-patches",
-        {"randn(1, N + 1, dim)": "randn(1, N + 1, in_channels * patch_size**2)"},
+        {"randn(1, N, dim)": "randn(1, N, in_channels * patch_size**2)"},
         "A position has as many numbers as a flattened patch.",
         "To what is a position added: to a patch, or to a token?",
     ),
@@ -394,7 +395,7 @@ PATCH_EMBEDDING = edits(
     edit(
         "sinusoidal-positions",
         {
-            f"self.pos_embed = {PLACES}": "steps = torch.arange(N + 1)[:, None]\n"
+            f"self.pos_embed = {PLACES}": "steps = torch.arange(N)[:, None]\n"
             "        waves = steps / 10000 ** (torch.arange(0, dim, 2) / dim)\n"
             "        waves = torch.stack([waves.sin(), waves.cos()], dim=-1)\n"
             "        self.pos_embed = waves.flatten(1)[:, :dim]"
@@ -406,7 +407,7 @@ PATCH_EMBEDDING = edits(
     ),
     edit(
         "positions-not-learned",
-        {PLACES: "0.02 * torch.randn(1, N + 1, dim)"},
+        {PLACES: "0.02 * torch.randn(1, N, dim)"},
         "The position embeddings are no parameters: training leaves them as they are.",
         OWNER,
         GITHUB + "pytorch/examples/issues/1178",
@@ -420,7 +421,7 @@ PATCH_EMBEDDING = edits(
             "x + self.pos_embed": "x + self.pos_embed[:, 1:]",
         },
         "There are only as many tokens as patches. None stands for the whole image.",
-        "Equation 1 has N + 1 rows. Which is the first?",
+        "Equation 1 has one row more than there are patches. Which is it?",
     ),
     edit(
         "class-token-not-expanded",
@@ -525,6 +526,65 @@ PATCH_EMBEDDING = edits(
         "10 pixels, patches of 4: what becomes of the rest, and when can you tell?",
     ),
 )
+
+
+def keep_some(
+    x: Tensor, kept: list[int], cls_token: Tensor, pos_embed: Tensor
+) -> Tensor:
+    """The tokens of some patches of an image, class token first.
+
+    x: the projected patches (B, n, D), all of them. kept: the numbers of the k patches
+    to keep, from 0. cls_token: (1, 1, D). pos_embed: (1, N, D). Returns (B, 1 + k, D).
+    """
+    places = pos_embed[:, 1:][:, kept]  # (1, k, D)
+    x = x[:, kept] + places  # (B, k, D)
+    first = cls_token + pos_embed[:, :1]  # (1, 1, D)
+    return torch.cat([first.expand(len(x), -1, -1), x], dim=1)
+
+
+OWN_PLACE = "pos_embed[:, 1:][:, kept]"
+WHERE = "Where in the image did a kept patch lie, and which position was it given?"
+KEEP = edits(
+    keep_some,
+    edit(
+        "place-in-the-list",
+        {OWN_PLACE: "pos_embed[:, 1 : 1 + len(kept)]"},
+        "A patch gets the position of its place among those that are kept, not of its "
+        "place in the image.",
+        WHERE,
+    ),
+    edit(
+        "class-position-not-skipped",
+        {OWN_PLACE: "pos_embed[:, kept]"},
+        "Each patch gets the position of the token before it.",
+        "Which row of `pos_embed` belongs to patch 0?",
+    ),
+    edit(
+        "first-patches-kept",
+        {"x = x[:, kept]": "x = x[:, : len(kept)]"},
+        "The positions are those of the patches to keep, but the patches are the first "
+        "ones of the image.",
+        "Which patches should be kept?",
+    ),
+    edit(
+        "kept-without-position",
+        {"x[:, kept] + places": "x[:, kept]"},
+        "The patches that are kept get no position.",
+        "How could a later layer tell where a patch lay?",
+    ),
+    edit(
+        "class-token-without-position",
+        {"cls_token + pos_embed[:, :1]": "cls_token"},
+        "The class token gets no position.",
+        "To how many vectors does equation 1 add a position?",
+    ),
+    edit(
+        "class-token-last",
+        {"[first.expand(len(x), -1, -1), x]": "[x, first.expand(len(x), -1, -1)]"},
+        "The class token stands after the patches, not before them.",
+        "In equation 1, which stands first: the class token or the patches?",
+    ),
+)
 # Those of patchify that show in square images, and can be projected or stop it.
 INSIDE = named(
     PATCHIFY,
@@ -544,6 +604,7 @@ INSIDE = named(
 MISCONCEPTIONS = {
     "patchify": PATCHIFY,
     "PatchEmbedding": (*PATCH_EMBEDDING, *inside(PatchEmbedding, INSIDE)),
+    "keep_some": KEEP,
 }
 
 # The oracles.
@@ -562,6 +623,16 @@ def embed(images: Tensor, get: Get, patch_size: int, **_built: int) -> Tensor:
 
 
 patch_embedding_oracle = oracle_of(embed)
+
+
+def kept_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+    """The class token and each kept patch with its own position, one by one."""
+    _, kept, _, _ = question.inputs
+    leaves = {f"input {i}": double(question.inputs[i]) for i in (0, 2, 3)}
+    x, first, places = leaves.values()
+    tokens = [(first[0] + places[0, :1]).expand(len(x), -1)]  # each (B, D)
+    tokens += [x[:, i] + places[:, i + 1] for i in kept]
+    return finish(question, leaves, (torch.stack(tokens, 1),))
 
 
 # The questions. Sizes differ, so that a wrong axis cannot hide; where some are equal,
@@ -635,16 +706,38 @@ def patch_embedding_questions(seed: int) -> list[Question]:
     ]
 
 
+def kept_questions(seed: int) -> list[Question]:
+    """Patches to keep, not always in order; the first three, where a place is safe."""
+    normal = Normal(seed)
+    x, first, places = normal(2, 6, 5), normal(1, 1, 5), normal(1, 7, 5)
+    kept = (4, 1, 5)
+    tokens = torch.arange(1.0, 4.0, dtype=torch.float64, device="cpu").view(1, 3, 1)
+    small_ones = (tokens.repeat(1, 1, 2), -tokens[:, :1].repeat(1, 1, 2))
+    positions = tenths(4).repeat(1, 1, 2)
+    return [
+        Question("two of three", (small_ones[0], (2, 0), small_ones[1], positions)),
+        Question("some patches", (x, kept, first, places)),
+        Question("the first ones", (x, (0, 1, 2), first, places)),
+        Question("all patches", (x, (0, 1, 2, 3, 4, 5), first, places)),
+        Question("one patch", (x, (3,), first, places)),
+        Question("float32", (x.float(), kept, first.float(), places.float())),
+        Question("float32 again", (x.float(), kept, first.float(), places.float())),
+        Question("a nan", (with_nan(x), kept, first, places)),
+        Question("gradients", (x, kept, first, places), cotangent=normal(2, 4, 5)),
+        Question("another device", (x, kept, first, places), device="meta"),
+    ]
+
+
 def given(
     normal: Normal, image_size: int, patch_size: int, in_channels: int, dim: int
 ) -> dict[str, dict]:
     """What PatchEmbedding is built with, and random parameters for it."""
-    N = (image_size // patch_size) ** 2
+    n = (image_size // patch_size) ** 2
     arguments = built(image_size, patch_size, in_channels, dim)
     parameters = {
         **linear_parameters(normal, "proj", dim, in_channels * patch_size**2),
         "cls_token": normal(1, 1, dim),
-        "pos_embed": normal(1, N + 1, dim),
+        "pos_embed": normal(1, n + 1, dim),
     }
     return {"arguments": arguments, "parameters": parameters}
 
@@ -754,7 +847,7 @@ def keeps_all_numbers(trial: Trial) -> None:
     core=True,
 )
 def holds_one_patch(trial: Trial) -> None:
-    """Row n holds numbers of patch n and of no other."""
+    """Row i holds numbers of patch i and of no other."""
     got, right = trial.output.double(), trial.expected[0]
     if close(got.sort().values, right.sort().values) or not same_numbers(got, right):
         return
@@ -778,7 +871,7 @@ def same_numbers(got: Tensor, right: Tensor) -> bool:
 
 
 def from_which_patch(got: Tensor, right: Tensor) -> Tensor:
-    """The patch (B, N, C·P·P) from which each number came, if none is missing."""
+    """The patch (B, n, C·P·P) from which each number came, if none is missing."""
     patches = right.flatten(1).argsort() // right.shape[-1]
     places = got.flatten(1).argsort()
     return torch.empty_like(places).scatter(1, places, patches).view_as(got)
@@ -811,7 +904,7 @@ WHICH_AXIS = "Which axis of each tensor is which: image, channel, row, column, p
 
 
 def patch_count(trial: Trial) -> int:
-    """N of a question on PatchEmbedding."""
+    """How many patches the images of a question on PatchEmbedding have."""
     sizes = trial.question.arguments
     return (sizes["image_size"] // sizes["patch_size"]) ** 2
 
@@ -838,14 +931,14 @@ def takes_several_images(trials: Trials) -> None:
 def class_token_is_learned(trial: Trial) -> None:
     """It is the same for all images and any number of them."""
     shapes, outputs = trial.reply.parameters, trial.reply.outputs
-    N = patch_count(trial)
+    n = patch_count(trial)
     if len(shapes.get("cls_token", ())) == 3 and shapes["cls_token"][0] > 1:
         raise shows(PATCH_EMBEDDING, "class-token-per-image")
     if "cls_token" in shapes or under_other_names(trial):
         return
-    if shapes.get("pos_embed", ())[-2:-1] == (N,) or has_tokens(trial, N):
+    if shapes.get("pos_embed", ())[-2:-1] == (n,) or has_tokens(trial, n):
         raise shows(PATCH_EMBEDDING, "no-class-token")
-    if has_tokens(trial, N + 1):
+    if has_tokens(trial, n + 1):
         first, second = outputs[0][:, 0]
         learned = close(first, second)
         name = f"class-token-{'not-learned' if learned else 'from-image'}"
@@ -865,16 +958,16 @@ def has_tokens(trial: Trial, count: int) -> bool:
 
 @holds(
     "there is a learned position for each token",
-    "Which parameter holds a position for each of the N + 1 tokens?",
+    "Which parameter holds a position for each of the N tokens?",
     core=True,
 )
 def positions_are_learned(trials: Trials) -> None:
-    """N + 1 of them are parameters."""
+    """N of them are parameters."""
     trial = trials["an image"]
-    shapes, N = trial.reply.parameters, patch_count(trial)
+    shapes, n = trial.reply.parameters, patch_count(trial)
     D, equal = trial.question.arguments["dim"], trials["equal patches"]
     if "pos_embed" in shapes:
-        found = {D: "one-position-for-all", N * D: "positions-before-class-token"}
+        found = {D: "one-position-for-all", n * D: "positions-before-class-token"}
         name = found.get(math.prod(shapes["pos_embed"]))
     elif under_other_names(trial) or equal.problem():
         name = None
@@ -906,7 +999,7 @@ def places_differ(trial: Trial) -> None:
 @each(
     "each parameter has the right shape",
     ("an image",),
-    "Which of C, D, N and P says how long each axis of this parameter is?",
+    "Which of C, D, n, N and P says how long each axis of this parameter is?",
     core=True,
 )
 def parameters_have_right_shapes(trial: Trial) -> None:
@@ -1024,7 +1117,7 @@ def agrees_with_equation_1(trial: Trial) -> None:
 def require_positions(added: Tensor, places: Tensor) -> None:
     """Fails if the tokens differ by their positions alone.
 
-    added: what an answer added to the tokens (B, N + 1, D), were all else right.
+    added: what an answer added to the tokens (B, N, D), were all else right.
     """
     times = (added * places).sum(-1) / places.square().sum(-1)
     if close(added, times[..., None] * places):
@@ -1048,7 +1141,7 @@ BENDS = (F.relu, F.gelu, torch.tanh, torch.sigmoid, F.silu)
 def require_patches(trial: Trial, got: Tensor, right: Tensor) -> None:
     """Fails if what the patches bring in was bent, normalized, stretched or shifted.
 
-    got, right: the tokens of the patches without their positions, (B, N, D).
+    got, right: the tokens of the patches without their positions, (B, n, D).
     """
     whole = trial.output, trial.expected[0]
     if any(close(a, bend(b)) for a, b in (whole, (got, right)) for bend in BENDS):
@@ -1103,7 +1196,7 @@ PATCHIFY_PROPERTIES = (
     works_oblong,
     fits_all_sizes,
     returns_right_shapes(
-        "patches (B, N, C·P·P) come back",
+        "patches (B, n, C·P·P) come back",
         *("an image", "small image, two channels", "one patch"),
         ask=WHICH_AXIS,
         form=PATCHIFY_FORM,
@@ -1135,7 +1228,7 @@ PATCH_EMBEDDING_PROPERTIES = (
         optional=(".bias",),
     ),
     returns_right_shapes(
-        "tokens (B, N + 1, D) come back",
+        "tokens (B, N, D) come back",
         *("an image", "small image", "one patch"),
         ask=WHICH_AXIS,
         form=FORM,
@@ -1151,6 +1244,48 @@ PATCH_EMBEDDING_PROPERTIES = (
     PASSES_NAN_ON,
     *EDGES,
     refuses_when_built,
+)
+
+# Those of keep_some.
+
+
+def call_with_list(answer: Callable, inputs: list, _parameters: dict) -> object:
+    """The numbers of the patches as a list, so that they can be an index."""
+    x, kept, first, places = inputs
+    return answer(x, list(kept), first, places)
+
+
+KEEP_FORM = Form(outputs=("tokens",), reference=(keep_some,), call=call_with_list)
+
+
+@each(
+    "the class token comes first, with the first position",
+    ("some patches", "one patch"),
+    "Of which two vectors is token 0 the sum?",
+    core=True,
+)
+def starts_with_class_token(trial: Trial) -> None:
+    """Token 0 is the class token and its position."""
+    if not close(trial.output[:, 0], trial.expected[0][:, 0]):
+        raise Fails("Token 0 is not the class token with its position.", "")
+
+
+KEEP_PROPERTIES = (
+    REPEATS,
+    returns_right_shapes(
+        "tokens (B, 1 + k, D) come back",
+        *("some patches", "one patch", "all patches"),
+        ask="Which axis counts the tokens, and how many are there?",
+    ),
+    starts_with_class_token,
+    agrees(
+        "a patch has the position of its place in the image",
+        *("all patches", "the first ones", "one patch", "some patches"),
+        ask=WHERE,
+        core=True,
+    ),
+    PASSES_NAN_ON,
+    *EDGES,
 )
 
 # The tasks.
@@ -1191,11 +1326,24 @@ TEST_WITH_ONE_PIXEL = BreakIt(
     ask="Which row must change with a pixel in row y and column x? Try more pixels "
     "than one, in every channel, and an image that is not square.",
 )
-(BUG,) = named(PATCHIFY, "patches-transposed")
+REPAIR_KEEP_SOME = Implement(
+    form=KEEP_FORM,
+    ask_about=kept_questions,
+    oracle=kept_oracle,
+    properties=KEEP_PROPERTIES,
+    misconceptions=KEEP,
+    show=Show(
+        questions=("two of three",),
+        inputs=("x", "kept", "cls_token", "pos_embed"),
+        order={"tokens": 0},
+        axes={"tokens": ("token", "feature")},
+    ),
+    bug=named(KEEP, "place-in-the-list")[0],
+)
 
 TASKS = {
     "patchify": WRITE_PATCHIFY,
     "PatchEmbedding": WRITE_PATCH_EMBEDDING,
     "lit_pixel": TEST_WITH_ONE_PIXEL,
-    "find_the_bug": replace(WRITE_PATCHIFY, bug=BUG),
+    "find_the_bug": REPAIR_KEEP_SOME,
 }

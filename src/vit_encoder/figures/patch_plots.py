@@ -48,7 +48,7 @@ def show_patch_sizes(photo: torch.Tensor, sizes: list[int]) -> Figure:
             require_divides(P, side, "a size", "the photo's height and width")
         rows, columns = (side // P for side in photo.shape[1:])
         images.append(cut(photo, (rows, columns), gap=max(1, P // 6)))
-        titles.append(f"P = {P}: N = {rows * columns}")
+        titles.append(f"P = {P}: n = {rows * columns}")
     return show_images(images, titles)
 
 

@@ -82,12 +82,12 @@ def encoder(x: Tensor, get: Get, depth: int, num_heads: int) -> Tensor:
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:
-    """(B, C, H, W) to (B, N, C·P·P)."""
+    """(B, C, H, W) to (B, n, C·P·P)."""
     return F.unfold(images, patch_size, stride=patch_size).mT
 
 
 def patch_embedding(images: Tensor, get: Get, patch_size: int) -> Tensor:
-    """Patches, projection, class token, positions: (B, C, H, W) to (B, N + 1, D)."""
+    """Patches, projection, class token, positions: (B, C, H, W) to (B, N, D)."""
     weight = get("proj.weight").unflatten(1, (-1, patch_size, patch_size))
     x = F.conv2d(images, weight, get("proj.bias"), stride=patch_size)  # (B, D, ·, ·)
     first = get("cls_token").expand(len(images), -1, -1)

@@ -18,10 +18,10 @@ from vit_encoder.figures.drawing import (
 )
 from vit_encoder.figures.drawings.attention import product
 
-HEIGHT = 454
+HEIGHT = 418
 CELL = 18
 PIXEL, GAP = 22, 7  # the image's pixels and the gaps between its patches, in units
-ROWS, COLUMNS, P = 2, 3, 2  # patches below one another, side by side, and their side
+ROWS, COLUMNS, P = 2, 2, 2  # patches below one another, side by side, and their side
 IMAGE_X, IMAGE_Y = 22, 46
 TOP, FIRST = 258, 282  # y of the class token, and of the first patch below it
 PATCHES, EMBEDDED, POSITIONS, TOKENS = 22, 120, 196, 268  # x of the matrices
@@ -32,8 +32,15 @@ CLASS_AND_PATCHES = (
     '<tspan dy="3" font-size="9">p</tspan><tspan dy="-3">E]</tspan>'
 )
 
-IMAGE = [[6 * row + column for column in range(6)] for row in range(4)]
-PROJECTION = [[0.9, -0.5, 0.1], [-0.6, 0.8, 0.3], [0.2, 0.7, -0.8], [0.1, -0.9, 0.9]]
+COUNT = ROWS * COLUMNS  # n
+LARGEST = P * ROWS * P * COLUMNS - 1
+
+IMAGE = [
+    [P * COLUMNS * row + column for column in range(P * COLUMNS)]
+    for row in range(P * ROWS)
+]
+# The mean, right minus left, below minus above: what the chapter does by hand.
+PROJECTION = [[0.25, -1, -1], [0.25, 1, -1], [0.25, -1, 1], [0.25, 1, 1]]
 CLASS_TOKEN = [0.5, 0.1, 0.7]
 POSITION_ROWS = [
     [0.7, 0.2, 0.5],
@@ -41,19 +48,17 @@ POSITION_ROWS = [
     [0.5, 0.9, 0.1],
     [0.8, 0.0, 0.6],
     [0.2, 0.5, 0.0],
-    [0.6, 0.3, 0.9],
-    [0.0, 0.7, 0.3],
 ]
 
 DESCRIPTION = (
-    "At the top an image of 4 rows and 6 columns of pixels, numbered row by row from 0"
-    " to 23. It is cut into 6 patches of 2 by 2 pixels, numbered from 0. One patch is"
+    "At the top an image of 4 rows and 4 columns of pixels, numbered row by row from 0"
+    " to 15. It is cut into 4 patches of 2 by 2 pixels, numbered from 0. One patch is"
     " outlined; it holds the pixels {pixels}. An arrow leads down to a matrix with one"
     " patch a row; the outlined row reads {pixels}. To its right stand the same rows"
-    " after multiplication with the learned matrix E, which stands above them: 6 rows"
+    " after multiplication with the learned matrix E, which stands above them: 4 rows"
     " of 3 numbers. A row of round cells on top of them is the class token; nothing in"
-    " the image leads to it. A second learned matrix of 7 rows, the position"
-    " embeddings, is added. The sum has 7 rows: tokens 0 to 6, which go to the encoder."
+    " the image leads to it. A second learned matrix of 5 rows, the position"
+    " embeddings, is added. The sum has 5 rows: tokens 0 to 4, which go to the encoder."
     " Patch {patch} has become token {token}. Dashed outlines mark what is learned: E,"
     " the class token and the position embeddings."
 )
@@ -62,7 +67,7 @@ DESCRIPTION = (
 def patches_drawing() -> Drawing:
     """Draw equation 1 of the ViT paper (Dosovitskiy et al. 2021)."""
     patches = cut(IMAGE)
-    scaled = [[pixel / 23 for pixel in patch] for patch in patches]
+    scaled = [[pixel / LARGEST for pixel in patch] for patch in patches]
     embedded = product(scaled, PROJECTION)
     rows = [CLASS_TOKEN, *embedded]
     tokens = [
@@ -77,7 +82,7 @@ def patches_drawing() -> Drawing:
         learned(EMBEDDED, TOP, 3, 1),
         class_row(CLASS_TOKEN, EMBEDDED),
         matrix(embedded, EMBEDDED, FIRST, GREY, cell=CELL),
-        learned(POSITIONS, TOP, 3, 7, FIRST - TOP - CELL),
+        learned(POSITIONS, TOP, 3, COUNT + 1, FIRST - TOP - CELL),
         matrix(POSITION_ROWS[:1], POSITIONS, TOP, POSITION, 0.9, CELL),
         matrix(POSITION_ROWS[1:], POSITIONS, FIRST, POSITION, 0.9, CELL),
         class_row(tokens[0], TOKENS),
@@ -123,7 +128,7 @@ def draw_image() -> list[str]:
 
 
 def numbered(
-    numbers: list[list[int]], x: int, y: int, cell: int = CELL, largest: int = 23
+    numbers: list[list[int]], x: int, y: int, cell: int = CELL, largest: int = LARGEST
 ) -> list[str]:
     """Cells with their numbers, shaded so lightly that the numbers can be read."""
     side, middle = cell - 2, cell / 2 - 1
@@ -170,7 +175,7 @@ def row_frames() -> list[str]:
 
 def arrows() -> list[str]:
     """From the image to its patches in rows, and from these to the product with E."""
-    x, y, up = PATCHES + 8, FIRST + CELL * 2.5 - 1, TOKENS + 26
+    x, y, up = PATCHES + 8, FIRST + CELL * COUNT / 2 - 1, TOKENS + 26
     return [
         arrow([(x, corner(COLUMNS)[1] + 64), (x, FIRST - 6)]),
         arrow([(PATCHES + 4 * CELL + 4, y), (EMBEDDED - 6, y)]),
@@ -180,7 +185,7 @@ def arrows() -> list[str]:
 
 def indices() -> list[str]:
     """The numbers of the patches at the left and of the tokens at the right."""
-    rows = [FIRST + CELL * i + 13 for i in range(6)]
+    rows = [FIRST + CELL * i + 13 for i in range(COUNT)]
     right = TOKENS + 3 * CELL + 8
     return [
         *(text(str(i), PATCHES - 8, y, "end", 11) for i, y in enumerate(rows)),
@@ -190,18 +195,18 @@ def indices() -> list[str]:
 
 def labels() -> list[str]:
     """The names and shapes of the matrices, and what the outlines mean."""
-    low = FIRST + 6 * CELL + 20
+    low = FIRST + COUNT * CELL + 20
     columns = (
-        (PATCHES + 35, sub("x", "p"), "patches", "(N, C·P·P)"),
-        (EMBEDDED + 26, CLASS_AND_PATCHES, "embedded", "(N + 1, D)"),
-        (POSITIONS + 26, sub("E", "pos"), "positions", "(N + 1, D)"),
-        (TOKENS + 26, sub("z", "0"), "tokens", "(N + 1, D)"),
+        (PATCHES + 35, sub("x", "p"), "patches", "(n, C·P·P)"),
+        (EMBEDDED + 26, CLASS_AND_PATCHES, "embedded", "(N, D)"),
+        (POSITIONS + 26, sub("E", "pos"), "positions", "(N, D)"),
+        (TOKENS + 26, sub("z", "0"), "tokens", "(N, D)"),
     )
-    middle = FIRST + CELL * 2.5 + 5
+    middle = FIRST + CELL * COUNT / 2 + 5
     return [
-        text("image, 4 × 6 pixels", IMAGE_X, 18, "start", bold=True),
+        text("image, 4 × 4 pixels", IMAGE_X, 18, "start", bold=True),
         text("P = 2", 190, 60, "start"),
-        text("N = 4 · 6 / 2² = 6", 190, 78, "start"),
+        text("n = 4 · 4 / 2² = 4", 190, 78, "start"),
         text("learned, the same", 216, 110, "start", 11),
         text("for every image", 216, 124, "start", 11),
         learned(190, 105, 1, 1),
