@@ -20,7 +20,7 @@ import torch
 
 from vit_encoder.grade.mark import Marker
 from vit_encoder.grade.outcome import Outcome, Submission
-from vit_encoder.grade.sandbox import USUAL, Limits, Sandbox, SandboxError
+from vit_encoder.grade.sandbox import USUAL, Limits, Sandbox
 from vit_encoder.grade.submissions import Entry, read_submission
 
 AHEAD = 4  # submissions for each worker that wait in its queue
@@ -198,13 +198,13 @@ def read_and_mark(entry: Entry, settings: Settings) -> Outcome:
 def mark_read(submission: Submission, settings: Settings) -> Outcome:
     """Mark a submission in this process, in a sandbox that it keeps.
 
-    An Outcome comes back whatever happens. SandboxError if no sandbox starts.
+    An Outcome comes back whatever happens. SandboxError if none starts for the first
+    submission of this process, as where the installation is broken.
     """
     with LOCK:
+        own = marker(settings)
         try:
-            return marker(settings).mark(submission)
-        except SandboxError:
-            raise
+            return own.mark(submission)
         except Exception as error:
             return lost(submission, f"The marking failed: {type(error).__name__}.")
 
