@@ -29,7 +29,7 @@ from vit_encoder.grade.command import main
 from vit_encoder.grade.journal import Journal
 from vit_encoder.grade.mark import Marker
 from vit_encoder.grade.outcome import Mark, Outcome
-from vit_encoder.grade.sandbox import SandboxError
+from vit_encoder.grade.sandbox import Sandbox, SandboxError
 from vit_encoder.grade.submissions import find_submissions, read_submission
 
 ROOT = Path(__file__).parents[1]
@@ -315,6 +315,49 @@ def numbers(questions):
         for x in q.inputs
         if isinstance(x, torch.Tensor)
     ]
+
+
+# Sandboxes that do not start
+
+
+def test_a_start_that_fails_is_tried_once_more(monkeypatch):
+    starts = []
+
+    def start_once(self):
+        starts.append(self)
+        if len(starts) != 2:
+            raise SandboxError("The machine is busy.")
+
+    monkeypatch.setattr(Sandbox, "start_once", start_once)
+    Sandbox().start()
+    assert len(starts) == 2
+    with pytest.raises(SandboxError, match="busy"):
+        Sandbox().start_once()
+
+
+def test_a_sandbox_that_starts_no_more_costs_one_row(handed_in, monkeypatch):
+    settings = workers.Settings(seed=1)
+    (entry,) = find_submissions(handed_in("ada")).entries
+    tired = Sandbox()
+
+    def run(*_):
+        raise SandboxError("The sandbox did not start.")
+
+    monkeypatch.setattr(tired, "run", run)
+    monkeypatch.setattr(workers, "MARKERS", {settings: Marker(1, tired)})
+    outcome = workers.read_and_mark(entry, settings)
+    assert (outcome.status, outcome.note) == ("failed", "The sandbox did not start.")
+
+
+def test_a_first_sandbox_that_does_not_start_ends_the_run(handed_in, monkeypatch):
+    def start(self):
+        raise SandboxError("bubblewrap is broken")
+
+    monkeypatch.setattr(Sandbox, "start", start)
+    monkeypatch.setattr(workers, "MARKERS", {})
+    (entry,) = find_submissions(handed_in("ada")).entries
+    with pytest.raises(SandboxError, match="broken"):
+        workers.read_and_mark(entry, workers.Settings(seed=1))
 
 
 # Processes that end

@@ -205,6 +205,8 @@ def mark_read(submission: Submission, settings: Settings) -> Outcome:
         own = marker(settings)
         try:
             return own.mark(submission)
+        except SandboxError as error:  # not the first: a machine with much to do
+            return lost(submission, str(error))
         except Exception as error:
             return lost(submission, f"The marking failed: {type(error).__name__}.")
 
