@@ -20,7 +20,7 @@ import torch
 
 from vit_encoder.grade.mark import Marker
 from vit_encoder.grade.outcome import Outcome, Submission
-from vit_encoder.grade.sandbox import USUAL, Limits, Sandbox
+from vit_encoder.grade.sandbox import USUAL, Limits, Sandbox, SandboxError
 from vit_encoder.grade.submissions import Entry, read_submission
 
 AHEAD = 4  # submissions for each worker that wait in its queue
