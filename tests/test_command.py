@@ -29,7 +29,7 @@ from vit_encoder.grade.command import main
 from vit_encoder.grade.journal import Journal
 from vit_encoder.grade.mark import Marker
 from vit_encoder.grade.outcome import Mark, Outcome
-from vit_encoder.grade.sandbox import SandboxError
+from vit_encoder.grade.sandbox import Sandbox, SandboxError
 from vit_encoder.grade.submissions import find_submissions, read_submission
 
 ROOT = Path(__file__).parents[1]
@@ -217,8 +217,51 @@ def test_a_table_is_written_whole_or_not_at_all(
     assert {path.name for path in tmp_path.iterdir()} == {
         "handed_in",
         "marks.csv",
+        "marks.before-1.csv",
         "marks_feedback",
     }
+
+
+def test_marks_of_a_class_are_not_lost_to_a_run_over_one(
+    tmp_path, handed_in, nothing_runs, capsys
+):
+    for name in ("ada", "bo", "cy"):
+        folder = handed_in(name)
+    table, one = tmp_path / "marks.csv", tmp_path / "one"
+    assert main(["grade", str(folder), "--output", str(table)]) == 0
+    before = sorted((tmp_path / "marks_feedback").iterdir())
+    one.mkdir()
+    (folder / "bo.ipynb").rename(one / "bo.ipynb")
+    capsys.readouterr()
+    assert main(["grade", str(one), "--output", str(table)]) == 2
+    said = capsys.readouterr().err
+    assert f"{table} has marks of ada.ipynb, cy.ipynb, not handed in here" in said
+    assert list(rows(table)) == ["ada", "bo", "cy"]
+    assert sorted((tmp_path / "marks_feedback").iterdir()) == before
+
+
+def test_what_an_instructor_wrote_into_a_table_is_kept(
+    tmp_path, handed_in, nothing_runs, capsys
+):
+    folder, table = handed_in("ada"), tmp_path / "marks.csv"
+    command = ["grade", str(folder), "--output", str(table)]
+    assert main(command) == main(command) == 0
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["marks.csv"]
+    edited = table.read_text().replace("marked,6", "marked,5")
+    table.write_text(edited)
+    assert main(command) == 0
+    kept = tmp_path / "marks.before-1.csv"
+    assert f"The table that was there is kept: {kept}." in capsys.readouterr().out
+    assert kept.read_text() == edited
+    assert "marked,6" in table.read_text()
+
+
+def test_another_file_is_not_written_over(tmp_path, handed_in, nothing_runs, capsys):
+    folder, table = handed_in("ada"), tmp_path / "marks.csv"
+    table.write_text("name,grade\nada,1\n")
+    assert main(["grade", str(folder), "--output", str(table)]) == 2
+    assert "expected a table of marks" in capsys.readouterr().err
+    assert table.read_text() == "name,grade\nada,1\n"
 
 
 def test_a_file_that_was_changed_is_marked_anew(
@@ -272,6 +315,49 @@ def numbers(questions):
         for x in q.inputs
         if isinstance(x, torch.Tensor)
     ]
+
+
+# Sandboxes that do not start
+
+
+def test_a_start_that_fails_is_tried_once_more(monkeypatch):
+    starts = []
+
+    def start_once(self):
+        starts.append(self)
+        if len(starts) != 2:
+            raise SandboxError("The machine is busy.")
+
+    monkeypatch.setattr(Sandbox, "start_once", start_once)
+    Sandbox().start()
+    assert len(starts) == 2
+    with pytest.raises(SandboxError, match="busy"):
+        Sandbox().start_once()
+
+
+def test_a_sandbox_that_starts_no_more_costs_one_row(handed_in, monkeypatch):
+    settings = workers.Settings(seed=1)
+    (entry,) = find_submissions(handed_in("ada")).entries
+    tired = Sandbox()
+
+    def run(*_):
+        raise SandboxError("The sandbox did not start.")
+
+    monkeypatch.setattr(tired, "run", run)
+    monkeypatch.setattr(workers, "MARKERS", {settings: Marker(1, tired)})
+    outcome = workers.read_and_mark(entry, settings)
+    assert (outcome.status, outcome.note) == ("failed", "The sandbox did not start.")
+
+
+def test_a_first_sandbox_that_does_not_start_ends_the_run(handed_in, monkeypatch):
+    def start(self):
+        raise SandboxError("bubblewrap is broken")
+
+    monkeypatch.setattr(Sandbox, "start", start)
+    monkeypatch.setattr(workers, "MARKERS", {})
+    (entry,) = find_submissions(handed_in("ada")).entries
+    with pytest.raises(SandboxError, match="broken"):
+        workers.read_and_mark(entry, workers.Settings(seed=1))
 
 
 # Processes that end
@@ -447,7 +533,7 @@ def test_a_class(tmp_path, handed_in):
     assert status == 1
     *_, where, last = printed.splitlines()
     assert where.startswith(f"Written: {table} and {tmp_path}/marks_feedback/. Seed: ")
-    assert last == "7 submissions: 1 marked, 2 partly, 4 failed."
+    assert last == "7 submissions: 3 marked, 1 partly, 3 failed."
     assert "7/7" in shown
     assert "Traceback" not in shown
     found = rows(table)
@@ -458,21 +544,19 @@ def test_a_class(tmp_path, handed_in):
     ]
     assert {name: (row["status"], row["points"]) for name, row in found.items()} == {
         "ada": ("marked", "12"),
-        "bo": ("partly", "9"),
+        "bo": ("marked", "12"),
         "chapter": ("failed", ""),
-        "cy": ("failed", ""),
+        "cy": ("marked", "12"),
         "di": ("partly", "12"),
         "fe.pdf": ("failed", ""),
         "gi": ("failed", ""),
     }
     assert [found["ada"][id] for id in TASKS] == POINTS
-    assert [found["bo"][id] for id in TASKS] == ["1", "", *POINTS[2:]]
     assert {name: row["note"] for name, row in found.items()} == {
         "ada": "",
-        "bo": "Not marked, an older version of the exercise: self_attention.attention.",
+        "bo": "",
         "chapter": "Holds no exercise of this course.",
-        "cy": "Not marked, an older version of the exercise: "
-        f"{', '.join(TASKS[:5])} and 1 more.",
+        "cy": "",
         "di": "Unknown exercise self_attention.nobody.",
         "fe.pdf": "Not a notebook.",
         "gi": found["gi"]["note"],

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.hostile import answers, damage, messages
+from tests.hostile import answers, damage, messages, sharing
 from tests.hostile.kinds import ATTACKED, FIRST, Hostile
 from tests.processes import wait_until_ended
 
@@ -282,6 +282,37 @@ def test_what_never_ends_is_ended(warm, hostile, tmp_path, monkeypatch):
     (entry,) = find_submissions(tmp_path).entries
     outcome = Marker(7, warm).mark(read_submission(entry))
     assert_it_earns_what_it_earned(hostile, outcome)
+
+
+class Neighbours:
+    """A marker, whose sandbox goes from one submission to the next."""
+
+    def __init__(self, sandbox, folder):
+        self.marker, self.folder = Marker(7, sandbox), folder
+        self.require_full_marks()
+
+    def mark(self, data):
+        """The outcome of one notebook."""
+        write(self.folder / NAME, data)
+        (entry,) = find_submissions(self.folder).entries
+        return self.marker.mark(read_submission(entry))
+
+    def require_full_marks(self):
+        """An honest notebook gets what it deserves, here and now."""
+        honest = self.mark(SOLUTION)
+        assert (honest.status, honest.note) == ("marked", "")
+        assert honest.points == honest.out_of == sum(FULL.values())
+
+
+@pytest.fixture(scope="module")
+def neighbours(warm, tmp_path_factory):
+    return Neighbours(warm, tmp_path_factory.mktemp("neighbours"))
+
+
+@pytest.mark.parametrize("hostile", sharing.SHARING, ids=lambda hostile: hostile.name)
+def test_an_honest_neighbour_loses_nothing(neighbours, hostile):
+    assert_it_earns_what_it_earned(hostile, neighbours.mark(of(hostile, {})))
+    neighbours.require_full_marks()
 
 
 def test_honest_submissions_get_their_marks(run):

@@ -667,6 +667,8 @@ def test_a_zip_with_random_faults_is_read_or_refused(tmp_path, seed):
         ("Task 2_alovelace_attempt_2026-01-31-10-00-00_02.ipynb", "alovelace"),
         ("Taak_2_alovelace_poging_2026-01-31-10-00-00_02.ipynb", "alovelace"),
         ("class/submission_12345/02.ipynb", "submission_12345"),
+        ("Ada_L Love_12345_assignsubmission_file_/02.ipynb", "Ada_L Love"),
+        ("Ada_12_assignsubmission_file_Bob_34_assignsubmission_file_2.ipynb", "Ada"),
         ("ada/Bob B_1_assignsubmission_file/02.ipynb", "ada"),
         ("ada/bob_1_2_02.ipynb", "ada"),
         ("class/assignment-alovelace/deep/02.ipynb", "assignment-alovelace"),
@@ -703,6 +705,17 @@ def test_two_ids_of_one_name_stay_apart():
     ]
 
 
+def test_a_file_that_is_named_like_another_students_on_blackboard():
+    form = "Exercise_2_{}_attempt_2026-01-31-10-00-00_{}"
+    paths = [
+        form.format("j_smith", "02.ipynb"),
+        form.format("k_smith", form.format("bob", "02.ipynb")),
+        form.format("bob", "02.ipynb"),
+    ]
+    assert students_of(paths) == ["j_smith", "k_smith", "bob"]
+    assert students_of(paths[1:2]) == ["smith"]  # where the assignment ends is unknown
+
+
 def test_receipts_of_blackboard_are_skipped_where_a_file_came_too(tmp_path):
     attempt = "Task 2_{}_attempt_2026-01-31-10-00-00"
     (tmp_path / f"{attempt.format('ada')}.txt").touch()
@@ -729,7 +742,11 @@ def test_receipts_of_blackboard_are_skipped_where_a_file_came_too(tmp_path):
         ("if x:\n  %time x = f()\n", "if x:\n  x = f()\n"),
         ("%%time\nx = 1\n!ls", "pass  # %%time\nx = 1\npass  # !ls"),
         ("%%bash\nls\n\nrm", "# %%bash\n# ls\n# \n# rm"),
-        ("\n%%writefile a.py\nx", "# \n# %%writefile a.py\n# x"),
+        (
+            "%%writefile -a a.py\nx\ny",
+            "with open('a.py', 'a') as _file: _file.write('x\\ny')  "
+            "# %%writefile -a a.py\n# x\n# y",
+        ),
         ("?x", "pass  # ?x"),
         ("nn.Linear??\nx", "pass  # nn.Linear??\nx"),
         ("files = !ls\nx", "pass  # files = !ls\nx"),

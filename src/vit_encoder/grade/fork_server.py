@@ -11,18 +11,18 @@ import contextlib
 import ctypes
 import gc
 import json
-import linecache
 import os
 import resource
+import select
 import shutil
 import signal
 import socket
 import sys
 import time
-import types
 from pathlib import Path
 
 from vit_encoder.check.hearing.data import Hearing, Problem
+from vit_encoder.grade.shell import Shell
 from vit_encoder.grade.syscalls import deny
 from vit_encoder.grade.wire import MAX_FRAME, Line, encode
 
@@ -30,13 +30,22 @@ MEMORY = 4 * 2**30  # bytes that a process may take beyond what torch has
 LIMITS = {  # for each process of a submission
     resource.RLIMIT_CPU: 60,  # seconds
     resource.RLIMIT_FSIZE: 32 * 2**20,
-    resource.RLIMIT_NOFILE: 256,
+    resource.RLIMIT_NOFILE: 128,  # what waits in sockets counts nowhere as memory
     resource.RLIMIT_NPROC: 64,
     resource.RLIMIT_CORE: 0,
 }
+MOST_FILES = 5000  # they count nowhere as memory either
+PAUSE = 0.2  # seconds between two looks at them
 ACL = "system.posix_acl_default"  # the rights that files to come will have
+SETTINGS = (  # of the kernel: what one process can set for another, or for all of them
+    *(f"/proc/self/{n}" for n in ("autogroup", "oom_score_adj", "coredump_filter")),
+    *(f"/proc/sys/kernel/{n}" for n in ("pid_max", "threads-max", "shmmax", "msgmax")),
+    "/proc/sys/fs/mqueue/queues_max",
+    "/proc/self/mounts",
+)
 ISOLATED = "isolated"  # the argument that says that nothing else runs beside it
 TOO_LARGE = Problem("too-large", "What it returned is too large to be looked at.")
+SHARED = Path("/dev/shm")
 NOT_DUMPABLE = (4, 0)  # prctl: no other process may look into this one
 
 
@@ -58,11 +67,29 @@ def main() -> None:
             control.close()
             attend(channel)
         channel.close()
+        too_many = watch_files(control, child, isolated)
         if control.recv(5) != b"end":
             return
         clean(child, isolated)
         same = standing() == before
-        Line(control).send({"clean": same and is_clean(isolated)})
+        told = {"clean": same and is_clean(isolated), "too many files": too_many}
+        Line(control).send(told)
+
+
+def watch_files(control: socket.socket, child: int, isolated: bool) -> bool:
+    """Wait for a word. True if a submission was ended since it had too many files."""
+    too_many = False
+    while not select.select([control], [], [], PAUSE)[0]:
+        if isolated and not too_many and any(map(is_crowded, folders())):
+            too_many = True
+            kill(child, isolated)
+    return too_many
+
+
+def is_crowded(folder: Path) -> bool:
+    """It holds more files than a submission needs, links and folders counted."""
+    room = os.statvfs(folder)
+    return room.f_files - room.f_ffree > MOST_FILES
 
 
 def standing() -> tuple:
@@ -72,8 +99,20 @@ def standing() -> tuple:
         [resource.getrlimit(getattr(resource, kind)) for kind in kinds],
         os.getpriority(os.PRIO_PROCESS, 0),
         os.sched_getscheduler(0),
+        os.sched_getparam(0).sched_priority,
         os.sched_getaffinity(0),
+        os.getsid(0),
+        os.getpgid(0),
+        signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        [setting(name) for name in SETTINGS],
     )
+
+
+def setting(name: str) -> str:
+    """What a file of the kernel says, or "" where there is none."""
+    with contextlib.suppress(OSError):
+        return Path(name).read_text()
+    return ""
 
 
 def receive_with_socket(control: socket.socket) -> tuple[bytes, list[int]]:
@@ -137,7 +176,7 @@ def restrain() -> None:
 
 def run_notebook(channel: socket.socket) -> None:
     """Run the cells one after the other; an exception ends its cell alone."""
-    from vit_encoder.check import check, open_line
+    from vit_encoder.check import begin_cell, check, open_line
 
     line, heard = Line(channel), set()
 
@@ -153,20 +192,20 @@ def run_notebook(channel: socket.socket) -> None:
         line.send(message)
 
     open_line(ask, tell)
-    module = types.ModuleType("__main__")
-    module.display = lambda *_, **__: None
-    sys.modules |= {"google.colab": Absent("google.colab")}
-    sys.modules["__main__"] = module
-    answers = {}
-    for number, cell in enumerate(line.receive()["cells"], 1):
+    sys.path.insert(0, str(scratch()))  # as Jupyter does with the notebook's folder
+    told, answers = line.receive(), {}
+    shell = Shell(told["seconds"])
+    for number, cell in enumerate(told["cells"], 1):
         line.send({"cell": number})
-        problem = run_cell(cell["source"], number, module)
+        begin_cell()
+        error = shell.run(cell["source"], number)
+        problem = one_line(error) if error else ""
         if problem:
             line.send({"problem": problem})
-        if cell["answer"] and problem and not hasattr(module, cell["answer"]):
+        if cell["answer"] and problem and cell["answer"] not in shell.namespace:
             line.send({"broken": cell["task"], "problem": problem})
         elif cell["answer"]:
-            answers[cell["task"]] = getattr(module, cell["answer"], None)
+            answers[cell["task"]] = shell.namespace.get(cell["answer"])
     for id, answer in answers.items():
         if id not in heard:
             line.send({"unchecked": id})
@@ -175,29 +214,6 @@ def run_notebook(channel: socket.socket) -> None:
             except BaseException as error:
                 line.send({"problem": one_line(error)})
     line.send({"done": True})
-
-
-class Absent(types.ModuleType):
-    """A part of Colab that is not here: whatever is called, nothing happens."""
-
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return Absent(name)
-
-    def __call__(self, *_, **__) -> None:
-        return None
-
-
-def run_cell(source: str, number: int, module: types.ModuleType) -> str:
-    """Run one cell; what it raised, in one line, or ""."""
-    name = f"<cell {number}>"
-    linecache.cache[name] = (len(source), None, source.splitlines(True), name)
-    try:
-        exec(compile(source, name, "exec"), vars(module))
-    except BaseException as error:  # SystemExit, too: the next cell still runs
-        return one_line(error)
-    return ""
 
 
 def one_line(error: BaseException) -> str:
@@ -209,22 +225,33 @@ def one_line(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def clean(child: int, isolated: bool) -> None:
-    """Kill all that a submission started, and remove what it wrote."""
+def kill(child: int, isolated: bool) -> None:
+    """Kill all that a submission started."""
     everything = isolated and sandboxed()
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1 if everything else child, signal.SIGKILL)
     if not everything:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
+
+
+def clean(child: int, isolated: bool) -> None:
+    """Kill all that a submission started, and remove what it wrote."""
+    kill(child, isolated)
     with contextlib.suppress(ChildProcessError):
         while True:
             os.waitpid(-1, 0)
-    scratch().chmod(0o700)
-    for name in os.listxattr(scratch()):
+    for folder in folders():
+        empty(folder)
+
+
+def empty(folder: Path) -> None:
+    """Remove what lies in a folder, and the rights that it was given."""
+    folder.chmod(0o700)
+    for name in os.listxattr(folder):
         with contextlib.suppress(OSError):
-            os.removexattr(scratch(), name)
-    for path in scratch().iterdir():
+            os.removexattr(folder, name)
+    for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             make_removable(path)
             shutil.rmtree(path, ignore_errors=True)
@@ -243,30 +270,34 @@ def make_removable(folder: Path) -> None:
 
 def is_clean(isolated: bool) -> bool:
     """No process but this one and the sandbox's own, and no file."""
-    if any(scratch().iterdir()) or ACL in os.listxattr(scratch()):
+    if any(any(f.iterdir()) or ACL in os.listxattr(f) for f in folders()):
         return False
     if not isolated:
         return True
     for _ in range(50):  # a killed process of another parent is gone in a moment
         others = [p for p in os.listdir("/proc") if p.isdigit()]
-        if set(map(int, others)) <= {1, os.getpid()}:
+        if set(map(int, others)) <= {os.getpid()}:
             return True
         time.sleep(0.02)
     return False
 
 
 def sandboxed() -> bool:
-    """This process is in a process namespace of bubblewrap, where it may kill all.
+    """This process is the first of a namespace, where it may kill all others.
 
-    That it was asked for is not enough, as what it started may live on without it. Nor
-    is what is seen here, as all may run in a bubblewrap of the teacher's own.
+    That it was asked for is not enough, as what it started may live on without it.
     """
-    return os.getppid() == 1 and Path("/proc/1/comm").read_text().strip() == "bwrap"
+    return os.getpid() == 1
 
 
 def scratch() -> Path:
-    """The only folder that can be written to."""
+    """The folder of a submission's own files."""
     return Path(os.environ["TMPDIR"])
+
+
+def folders() -> list[Path]:
+    """All that can be written to and is a submission's own."""
+    return [scratch(), *([SHARED] if sandboxed() else [])]
 
 
 if __name__ == "__main__":

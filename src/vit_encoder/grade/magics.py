@@ -15,6 +15,9 @@ MAGIC = re.compile(
 REST = re.compile(r"(?:[^\n\\]|\\\n|\\)*\n?")  # to the line break that no \ continues
 TIMED = re.compile(r"([ \t]*)%time[ \t]+(?=\S)")
 CELL_MAGIC = re.compile(r"\s*%%(\w+)")
+WRITE_FILE = re.compile(
+    r"\s*%%writefile[ \t]+(?P<add>(?:-a|--append)[ \t]+)?(?P<name>\S+)[ \t]*\n"
+)
 PYTHON_BODY = {"capture", "debug", "memit", "prun", "time", "timeit"}
 
 # What may hide the end of a line from Python. An open string runs to the end, so that
@@ -32,14 +35,26 @@ def plain_source(source: str) -> str:
 
     Lines keep their numbers, and what is Python already stays as it is: a % in a
     string or in a continued line is no magic. `%time x = 1` becomes `x = 1`. Below a
-    cell magic, Python stays (%%time) and all else becomes a comment (%%bash). Nothing
-    is parsed, since hostile code can crash Python's parser.
+    cell magic, Python stays (%%time) and all else becomes a comment (%%bash), but what
+    %%writefile writes is written, so that it can be imported. Nothing is parsed, since
+    hostile code can crash Python's parser.
     """
     source = source.replace("\r\n", "\n").replace("\r", "\n")  # as Python reads it
     found = CELL_MAGIC.match(source)
     if found and found[1] not in PYTHON_BODY:
-        return "".join(f"# {line}" for line in source.splitlines(keepends=True))
+        comments = "".join(f"# {line}" for line in source.splitlines(keepends=True))
+        return _writing(source) + comments
     return "".join(map(_plain, _statements(source)))
+
+
+def _writing(source: str) -> str:
+    """What %%writefile does, as a statement before the first comment; "" otherwise."""
+    found = WRITE_FILE.match(source)
+    if not found:
+        return ""
+    add, name = bool(found["add"]), found["name"].strip("\"'")
+    text = source[found.end() :]
+    return f"with open({name!r}, {'wa'[add]!r}) as _file: _file.write({text!r})  "
 
 
 def _plain(statement: str) -> str:

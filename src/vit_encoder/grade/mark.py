@@ -1,10 +1,13 @@
 """Mark a submission: what it says comes from the sandbox, points are made here."""
 
+import contextlib
 import functools
+import re
 import sys
 import traceback
 from base64 import b64encode
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 
 from vit_encoder import check
 from vit_encoder.check import catalogue
@@ -29,9 +32,23 @@ from vit_encoder.grade.wire import WireError, decode_hearing
 MOST_KEPT = 50  # results of an oracle, for each exercise
 LONGEST = 4000  # characters of a message that a student gets
 ODDITIES = 5  # as many are named in a note
-OUT_OF_DATE = "an older version of the exercise"
+OUT_OF_DATE = "Handed out in an older version, and marked by today's"
 NOT_HEARD = "no answer was heard"
+NEEDS = "its cell needs a package that is not here"
+MACHINE = "the machine was short of something"
 NOT_JUDGED = "what it answered could not be judged"
+# What Python and torch say where the machine, or the sandbox, has no more to give. The
+# answer may be right, so it is no zero.
+FAULTS_OF_THE_MACHINE = re.compile(
+    r"can't start new thread|Resource temporarily unavailable|Cannot allocate memory"
+    r"|can't allocate memory|Read-only file system|No space left on device"
+    r"|Too many open files|unable to (?:open|mmap|allocate|write)|MemoryError"
+)
+LASTING = {"Read-only file system"}  # so in every sandbox
+NO_MODULE = re.compile(r"No module named '(\w{1,60})\b")
+HOW_TO_HAND_IN = (
+    "A training, or a loop around `check`, is better taken out before it is handed in"
+)
 
 
 @dataclass(frozen=True)
@@ -59,20 +76,33 @@ class Marker:
         self.entries = {entry["id"]: entry for entry in catalogue()}
         self.prepared: dict[str, Prepared] = {}
         self.bugs: dict[str, str] = {}  # pickled, for the sandbox
+        self.said: set[str] = set()  # faults of the judge that the instructor was shown
 
     def mark(self, submission: Submission) -> Outcome:
         """The marks of a submission; whatever it does, an Outcome comes back."""
         if submission.problem:
             return self.outcome(submission, {}, [submission.problem])
+        visit = self.visit(submission)
+        if visit.faults - LASTING:  # by the one before? Once more in a fresh sandbox
+            self.sandbox.stop()
+            visit = self.visit(submission)
+        if visit.faults:
+            visit.marks = {id: without_fault(m) for id, m in visit.marks.items()}
+        notes = [*submission.notes, *visit.ended, *visit.oddities()]
+        if any("seconds" in note for note in notes):
+            notes.append(HOW_TO_HAND_IN)
+        return self.outcome(submission, visit.marks, notes)
+
+    def visit(self, submission: Submission) -> "Visit":
+        """What a submission says in the sandbox, from its first cell to its last."""
         visit = Visit(self, submission)
-        notes = list(submission.notes)
         try:
             self.sandbox.run(visit.cells(), visit.answer)
             if visit.cell != len(submission.cells):
                 raise Ended("It said that it was done, and was not.")
         except Ended as ended:
-            notes += [str(ended), f"That was in {visit.place}."]
-        return self.outcome(submission, visit.marks, [*notes, *visit.oddities()])
+            visit.ended = [str(ended), f"That was in {visit.place}."]
+        return visit
 
     def outcome(
         self, submission: Submission, marks: dict[str, Mark], notes: list[str]
@@ -84,6 +114,10 @@ class Marker:
             "",
             *(e["id"] for e in own),
         }
+        old = self.old_tasks(submission)
+        lost = [m.id for m in row if m.id in old and m.points != m.out_of]
+        if lost:
+            notes = [*notes, f"{OUT_OF_DATE}: {some(lost)}."]
         notes = [*notes, *reasons(row), *still_open(row)]
         recognized = dict.fromkeys(n for mark in row for n in mark.misconceptions)
         if recognized:
@@ -93,10 +127,20 @@ class Marker:
             submission.student,
             submission.digest,
             submission.notebook,
-            status_of(row, complete=not strange),
+            status_of(row, complete=not strange and not lost),
             row,
             sentences(notes),
         )
+
+    def old_tasks(self, submission: Submission) -> set[str]:
+        """Tasks that were changed since the notebook was handed out."""
+        return {
+            cell.task
+            for cell in submission.cells
+            if cell.version
+            and cell.task in self.entries
+            and cell.version != self.entries[cell.task]["version"]
+        }
 
     def prepare(self, id: str) -> Prepared:
         """An exercise, made ready once for the whole run. ValueError if unknown."""
@@ -126,10 +170,17 @@ class Marker:
             text = f"What it sent could not be read: {error}."
             return Mark(id, 0, points, "not an answer", (), text)
         except Exception:  # forged replies, or a fault of the judge: a person must look
-            traceback.print_exc(file=sys.stderr)
+            self.say_once(traceback.format_exc())
             text = "What this answer says could not be judged. Please show it a person."
             return Mark(id, None, points, NOT_JUDGED, (), text)
         return mark_of(prepared.entry, verdict)
+
+    def say_once(self, fault: str) -> None:
+        """Show the instructor a fault of the judge, once for each place."""
+        place = "".join(line for line in fault.splitlines() if "  File " in line)
+        if place not in self.said:
+            self.said.add(place)
+            print(fault, file=sys.stderr)
 
 
 @dataclass
@@ -140,6 +191,8 @@ class Visit:
     submission: Submission
     marks: dict[str, Mark] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)  # why before its last cell, if so
+    faults: set[str] = field(default_factory=set)  # of the machine
     messages: int = 0
     cell: int = 0  # the last that began, counted from 1
     place: str = "no cell"  # what runs, for a note
@@ -150,10 +203,7 @@ class Visit:
         told = []
         for cell in self.submission.cells:
             entry = entries.get(cell.task)
-            old = entry and cell.version and cell.version != entry["version"]
-            if old:
-                self.marks[cell.task] = out_of_date(entry)
-            answer = entry["answer"] if entry and not old else ""
+            answer = entry["answer"] if entry else ""
             source = plain_source(cell.source)
             told.append({"source": source, "task": cell.task, "answer": answer})
         return told
@@ -180,6 +230,7 @@ class Visit:
         elif "problem" in message:
             problem = printable(f"{message['problem']!s:.200}")
             self.problems.append(f"{self.place.capitalize()} raised {problem}.")
+            self.faults |= {*FAULTS_OF_THE_MACHINE.findall(problem)}
         elif message.get("cell") in range(1, len(self.submission.cells) + 1):
             self.cell = int(message["cell"])
             self.place = f"cell {self.cell}"
@@ -206,18 +257,36 @@ class Visit:
         own = self.marker.entries.get(id) if isinstance(id, str) else None
         if own is None or own["notebook"] != self.submission.notebook:
             self.problems.append(f"It also answers {id!r:.60}, of another notebook.")
-        elif not (id in self.marks and self.marks[id].state == OUT_OF_DATE):
-            self.marks[id] = self.marker.judge(id, data)
+        else:
+            self.marks[id] = self.excused(self.marker.judge(id, data), str(data))
+
+    def excused(self, mark: Mark, said: str) -> Mark:
+        """A mark that is no zero where the fault is not the student's.
+
+        said: what the answer or its cell said.
+        """
+        if mark.points == mark.out_of:
+            return mark
+        for package in dict.fromkeys(NO_MODULE.findall(said)):
+            if self.imports(package) and not is_here(package):
+                self.problems.append(f"It needs {package}, which is not here.")
+                return replace(mark, points=None, state=NEEDS)
+        self.faults |= {*FAULTS_OF_THE_MACHINE.findall(said)}
+        return mark
+
+    def imports(self, package: str) -> bool:
+        """Whether a cell imports a package, so that it is not named to be excused."""
+        line = re.compile(rf"^\s*(import|from)\b.*\b{package}\b", re.MULTILINE)
+        return any(line.search(cell.source) for cell in self.submission.cells)
 
     def note_broken(self, id: object, problem: object) -> None:
         """The cell of an exercise defines no answer, since it stopped before."""
         entry = self.marker.entries.get(id) if isinstance(id, str) else None
         if entry and id not in self.marks:
-            text = printable(f"The cell of this task raised {problem!s:.200}")
-            points, state = 0, "its cell does not run"
-            if str(problem).startswith("ModuleNotFoundError"):  # it may run elsewhere
-                points, state = None, "its cell needs a package that is not here"
-            self.marks[id] = Mark(id, points, entry["points"], state, (), text)
+            said = printable(f"{problem!s:.200}")
+            text = f"The cell of this task raised {said}"
+            mark = Mark(id, 0, entry["points"], "its cell does not run", (), text)
+            self.marks[id] = self.excused(mark, said)
 
     def oddities(self) -> list[str]:
         """What went wrong in the cells, the first few."""
@@ -232,10 +301,20 @@ def unmarked(entry: dict) -> Mark:
     return Mark(entry["id"], None, entry["points"], NOT_HEARD, (), text)
 
 
-def out_of_date(entry: dict) -> Mark:
-    """The mark of an answer to what the exercise was before it was changed."""
-    text = "The exercise was changed since this notebook was handed out."
-    return Mark(entry["id"], None, entry["points"], OUT_OF_DATE, (), text)
+def without_fault(mark: Mark) -> Mark:
+    """A mark where the machine was short of something, twice: no zero."""
+    return (
+        mark
+        if mark.points == mark.out_of
+        else replace(mark, points=None, state=MACHINE)
+    )
+
+
+def is_here(package: str) -> bool:
+    """A package can be found by this Python, which is also that of the sandbox."""
+    with contextlib.suppress(ImportError, ValueError):
+        return find_spec(package) is not None
+    return False
 
 
 def mark_of(entry: dict, verdict: Verdict) -> Mark:

@@ -11,6 +11,7 @@ from vit_encoder.grade.outcome import Cell
 from vit_encoder.grade.text import one_line, some
 
 GENERATED = re.compile(r"From solutions/(\w+)\.md\b")
+MOST_CODE = 2**20  # characters; a course's notebook has some ten thousand
 CHECK = re.compile(r"\bcheck\(\s*[\"']([\w.]+)[\"']")
 
 
@@ -27,6 +28,8 @@ def read_notebook(data: bytes) -> Notebook:
     """The notebook in a file. UnreadableError if it is none of this course."""
     content = _parsed(data)
     cells = tuple(map(_cell, _code_cells(content)))
+    if sum(len(cell.source) + 1 for cell in cells) > MOST_CODE:
+        raise UnreadableError(f"code of more than {MOST_CODE // 2**20} MB")
     name = _generated_as(content) or _most_of(cells)
     if not name:
         raise UnreadableError("holds no exercise of this course")

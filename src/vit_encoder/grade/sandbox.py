@@ -24,14 +24,20 @@ import psutil
 
 from vit_encoder.grade.wire import Line, TimeOver, WireError
 
-START = 120  # seconds for importing torch on a busy machine
+START = 600  # seconds for importing torch, on however busy a machine
+LAST_RESORT = 10  # times the seconds of a submission; then it ends, whatever waited
 PAUSE = 0.1  # seconds between two looks at what a submission uses
 PACKAGE = Path(__file__).parents[1]
 COURSE = "/course"  # where it stands in the sandbox
 ISOLATED = "isolated"  # tells the fork server that nothing else runs beside it
-SCRATCH = "/scratch"  # the only folder there that can be written to
+SCRATCH = "/scratch"  # this folder and the next can be written to there, no other
+SHARED = "/dev/shm"  # where processes of PyTorch's DataLoader pass tensors on
+ROOM = 64 * 2**20  # bytes in each of them
+SETTINGS = ("/proc/sys", "/proc/pressure")
 INSIDE = {"PYTHONPATH": COURSE, "TMPDIR": SCRATCH, "HOME": SCRATCH}
-SHOWN_OF_GRADE = ("__init__.py", "syscalls.py", "wire.py", "fork_server.py")
+SHOWN_OF_GRADE = tuple(
+    f"{name}.py" for name in ("__init__", "syscalls", "wire", "shell", "fork_server")
+)
 HOW_TO_GET_ONE = (
     "On Debian or Ubuntu: sudo apt-get install bubblewrap. On other systems, run this "
     "in a Linux container or virtual machine. With --no-sandbox, code of students runs "
@@ -58,11 +64,14 @@ class Ended(Exception):  # noqa: N818, an outcome more than an error
 class Limits:
     """What a submission may use, all that it starts taken together.
 
-    seconds: from its first cell to its last. memory: in bytes. messages, received: how
-    many messages it may send, and bytes. cleaning: seconds until all of it is gone.
+    seconds: of computing, by all of its processes; and of the clock while it does not
+    wait for a core that others use. cell: seconds of computing in one cell, which is
+    then stopped, and the next goes on. memory: in bytes. messages, received: how many
+    messages it may send, and bytes. cleaning: seconds until all of it is gone.
     """
 
     seconds: float = 60
+    cell: float = 25
     memory: int = 6 * 2**30
     processes: int = 70
     messages: int = 500  # an honest one sends some forty
@@ -94,6 +103,13 @@ class Sandbox:
         self.stop()
 
     def start(self) -> None:
+        """Start the warm process; where that fails, which may be chance, once more."""
+        try:
+            self.start_once()
+        except SandboxError:
+            self.start_once()
+
+    def start_once(self) -> None:
         """Start the warm process, and wait until it has imported torch."""
         self.control, other = socket.socketpair()
         with other:
@@ -135,10 +151,15 @@ class Sandbox:
         with channel:
             with other:
                 self.begin(other)
+            ended = None
             try:
                 self.converse(channel, cells, answer)
+            except Ended as error:
+                ended = error
             finally:
-                self.clean()
+                reason = self.clean()
+        if reason or ended:
+            raise Ended(reason) if reason else ended
 
     def begin(self, other: socket.socket) -> None:
         """Hand over the socket of a submission, to a new process if need be."""
@@ -155,36 +176,40 @@ class Sandbox:
         """Send the cells, and answer until the submission says that it is done."""
         limits = self.limits
         watch = Watchman(self.process.pid, limits)
-        deadline = time.monotonic() + limits.seconds
+        deadline = time.monotonic() + LAST_RESORT * limits.seconds
         line = Line(channel, deadline, watch.look, limits.received)
         try:
-            line.send({"cells": cells})
+            line.send({"cells": cells, "seconds": limits.cell})
             while not (message := line.receive()).get("done"):
                 said = answer(message)
                 if said is not None:
                     line.send(said)
         except TimeOver:
-            text = f"It did not finish within {limits.seconds:g} seconds."
-            raise Ended(text) from None
+            raise Ended(watch.too_long()) from None
         except (EOFError, OSError):
             raise Ended("Its process ended before its last cell.") from None
         except WireError as error:
             raise Ended(f"It sent something else than an answer: {error}.") from None
 
-    def clean(self) -> None:
-        """Let the warm process end what is left; if that fails, end it whole."""
+    def clean(self) -> str:
+        """Let the warm process end what is left; if that fails, end it whole.
+
+        Why the warm process had ended the submission before, or "".
+        """
         try:
             self.control.sendall(b"end")
             deadline = time.monotonic() + self.limits.cleaning
-            if Line(self.control, deadline).receive().get("clean") is True:
-                return
+            told = Line(self.control, deadline).receive()
         except (EOFError, OSError, TimeOver, WireError):
-            pass
-        self.stop(patience=0)
+            told = {}
+        if told.get("clean") is not True:
+            self.stop(patience=0)
+        too_many = told.get("too many files") is True
+        return "It made more files than a submission may." if too_many else ""
 
 
 class Watchman:
-    """Counts the processes below one and their memory. Raises Ended above the limits.
+    """Counts the processes below one, their memory and time. Raises Ended above limits.
 
     The limits of a process hold for each by itself; this is for all together.
     """
@@ -193,24 +218,59 @@ class Watchman:
         self.pid = pid
         self.limits = limits
         self.next = 0.0  # the time of the next look
+        self.begun = time.monotonic()
+        self.computed_before = sum(map(computed, self.below()))
+        self.waited: dict[int, tuple[float, float]] = {}  # pid → at first, at last
+
+    def below(self) -> list[psutil.Process]:
+        """All processes that the warm one and a submission consist of."""
+        with contextlib.suppress(psutil.Error):
+            return psutil.Process(self.pid).children(recursive=True)
+        return []
 
     def look(self) -> None:
         """Count, if the last time is a while ago."""
         if time.monotonic() < self.next:
             return
         self.next = time.monotonic() + PAUSE
-        with contextlib.suppress(psutil.Error):
-            below = psutil.Process(self.pid).children(recursive=True)
-            if len(below) > self.limits.processes:
-                text = f"It started more than {self.limits.processes} processes."
-                raise Ended(text)
-            # The exact count takes long, so only where the quick one is too high.
-            if all(
-                sum(map(count, below)) > self.limits.memory
-                for count in (resident, proportional)
-            ):
-                most = self.limits.memory / 2**30
-                raise Ended(f"It used more than {most:.3g} GiB of memory.")
+        below = self.below()
+        if len(below) > self.limits.processes:
+            text = f"It started more than {self.limits.processes} processes."
+            raise Ended(text)
+        # The exact count takes long, so only where the quick one is too high.
+        if below and all(
+            sum(map(count, below)) > self.limits.memory
+            for count in (resident, proportional)
+        ):
+            most = self.limits.memory / 2**30
+            raise Ended(f"It used more than {most:.3g} GiB of memory.")
+        if sum(map(computed, below)) - self.computed_before > self.limits.seconds:
+            raise Ended(f"It computed for more than {self.limits.seconds:g} seconds.")
+        for process in below:
+            waited = waited_for_a_core(process.pid)
+            first, _ = self.waited.get(process.pid, (waited, waited))
+            self.waited[process.pid] = first, waited
+        starved = max((last - first for first, last in self.waited.values()), default=0)
+        if time.monotonic() - self.begun - starved > self.limits.seconds:
+            raise Ended(self.too_long())
+
+    def too_long(self) -> str:
+        """That it did not finish."""
+        return f"It did not finish within {self.limits.seconds:g} seconds."
+
+
+def computed(process: psutil.Process) -> float:
+    """Seconds of computing by a process and those that it has waited for."""
+    with contextlib.suppress(psutil.Error):
+        return sum(process.cpu_times()[:4])
+    return 0.0
+
+
+def waited_for_a_core(pid: int) -> float:
+    """Seconds in which a process could have computed, and others did; 0 if unknown."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    return 0.0
 
 
 def resident(process: psutil.Process) -> int:
@@ -335,7 +395,9 @@ def open_to_all(folder: Path) -> bool:
 def bubblewrap() -> list[str]:
     """bubblewrap, with all that it shuts off and all that it lets in."""
     shut = "--unshare-all --unshare-user --disable-userns --die-with-parent "
-    shut += "--new-session --cap-drop ALL"
+    # With no process of bubblewrap's own inside, the warm process is the first one: no
+    # other there can end it, or stand beside it and be changed.
+    shut += "--new-session --cap-drop ALL --as-pid-1"
     command = [shutil.which("bwrap"), *shut.split(), "--ro-bind", "/usr", "/usr"]
     for name in ("lib", "lib64", "bin"):
         if Path(f"/{name}").is_symlink():
@@ -348,8 +410,12 @@ def bubblewrap() -> list[str]:
         # It holds what is right.
         if path.exists() and any(map(path.is_relative_to, ("/usr", *python_folders()))):
             command += ["--tmpfs", str(path), "--remount-ro", str(path)]
-    command += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
-    command += ["--size", str(64 * 2**20), "--tmpfs", SCRATCH]
+    command += ["--proc", "/proc", "--dev", "/dev"]
+    for part in SETTINGS:  # of the kernel; some hold for the whole sandbox, and stay
+        command += ["--ro-bind-try", part, part]
+    for folder in (SHARED, SCRATCH):
+        command += ["--size", str(ROOM), "--tmpfs", folder]
+    command += ["--remount-ro", "/dev"]
     if not any(Path(path).is_relative_to("/tmp") for path in python_folders()):
         command += ["--symlink", SCRATCH, "/tmp"]
     for source, place in shown():

@@ -18,7 +18,13 @@ from vit_encoder.grade.journal import Journal, JournalError
 from vit_encoder.grade.outcome import Outcome
 from vit_encoder.grade.sandbox import USUAL, Limits, SandboxError, require_isolation
 from vit_encoder.grade.submissions import Entry, find_submissions, read_submission
-from vit_encoder.grade.table import note_repeats, summary, write_table
+from vit_encoder.grade.table import (
+    lost_rows,
+    note_repeats,
+    summary,
+    write_table,
+)
+from vit_encoder.grade.text import some
 from vit_encoder.grade.workers import Settings, dask_workers, local_workers, mark_all
 
 PACKAGE = Path(__file__).parents[1]
@@ -55,8 +61,14 @@ def grade(
     journal_path = output.with_name(f"{output.name}.journal")
     try:
         found = find_submissions(submissions, without=(output, feedback, journal_path))
+        lost = lost_rows(output, [entry.path for entry in found.entries])
     except ValueError as error:
         raise Refused(str(error)) from error
+    if lost:
+        raise Refused(
+            f"{output} has marks of {some(lost)}, not handed in here, which would be "
+            "lost. Give another output, or all submissions."
+        )
     settings = Settings(seed_of(journal_path, seed), isolated, limits)
     header = asdict(settings) | {"depends_on": own_digest()}
     if dask:
@@ -70,11 +82,13 @@ def grade(
                 outcomes[outcome.submission] = outcome
                 progress.update()
         in_order = note_repeats([outcomes[entry.path] for entry in found.entries])
-        write_table(output, in_order)
+        before = write_table(output, in_order)
         write_feedback(feedback, in_order)
         journal.finish()
     if found.skipped:
         print(f"Left out, as nobody handed them in: {found.skipped} files or folders.")
+    if before:
+        print(f"The table that was there is kept: {before}.")
     print(f"Written: {output} and {feedback}{os.sep}. Seed: {settings.seed}.")
     print(summary(in_order))
     return in_order

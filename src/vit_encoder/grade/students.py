@@ -16,18 +16,20 @@ Known forms, as the platforms' own code writes them:
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
 from vit_encoder.check import catalogue
 from vit_encoder.grade.files import is_notebook_name
 from vit_encoder.grade.text import printable
 
-MOODLE = re.compile(r"(?P<name>[^_]+)(_(?P<id>\d+))?_assignsubmission_[a-z]+(_.*)?")
+# What a student names comes last in each form, and may look like one of them itself: so
+# a name is as short as can be.
+MOODLE = re.compile(r"(?P<name>.+?)(_(?P<id>\d+))?_assignsubmission_[a-z]+(_.*)?")
 CANVAS = re.compile(r"(?P<name>\w+?)(_LATE)?_(?P<id>\d+)_\d+_.+")
 CANVAS_ANONYMOUS = re.compile(r"(LATE_)?(?P<name>anon_[^\W_]+)_\d+_.+")
 ATTEMPT = r"[^\W\d_]+_\d{4}(-\d\d){5}"  # the word is "attempt" in the site's language
-BLACKBOARD = re.compile(rf".+_(?P<name>[^_]+)_{ATTEMPT}(_.+|\.txt)")
+BLACKBOARD = re.compile(rf"(?P<name>.+?_.+?)_{ATTEMPT}(_.+|\.txt)")  # assignment, name
 GRADESCOPE = re.compile(r"(?P<name>submission_\d+)")
 COPY = re.compile(r"\(?\d*\)?|copy\d*", re.IGNORECASE)  # what a browser adds
 RECEIPT = re.compile(rf"(?P<attempt>.+_{ATTEMPT})\.txt")
@@ -45,8 +47,9 @@ def students_of(paths: Sequence[str]) -> list[str]:
     common = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
     flat = all(len(parts) == common + 1 for parts in split)
     kept = common - 1 if flat and common else common  # may be the one student's folder
+    assignment = _assignment(parts[-1] for parts in split)
     found = [
-        _from_platform(parts[: kept + 1], len(parts) == kept + 1)
+        _from_platform(parts[: kept + 1], len(parts) == kept + 1, assignment)
         or (_by_hand(parts[kept:], flat), "")
         for parts in split
     ]
@@ -65,18 +68,39 @@ def receipts(paths: Sequence[str]) -> set[str]:
     return {found[0] for found in written if found["attempt"] in attached}
 
 
-def _from_platform(parts: list[str], whole: bool) -> tuple[str, str] | None:
+def _assignment(files: Iterable[str]) -> str:
+    """What Blackboard writes before each name, such as `Exercise 2_`.
+
+    Both may hold an underscore, and all names of one export stand behind the same
+    assignment. "" where one name alone does not tell where it begins.
+    """
+    named = {found["name"] for found in map(BLACKBOARD.fullmatch, files) if found}
+    if len(named) < 2:
+        return ""
+    pairs = zip(min(named), max(named), strict=False)
+    shared = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return shared.rpartition("_")[0] + "_"
+
+
+def _from_platform(
+    parts: list[str], whole: bool, assignment: str
+) -> tuple[str, str] | None:
     """Name and id from the first part that has a platform's form.
 
     parts: of the path, down to where those of the students part ways; what stands below
     is named by a student, who may want to be another. whole: the last one is the file.
+    assignment: what stands before each name on Blackboard, if that is known.
     """
     for part in parts:
         is_file = (whole and part is parts[-1]) or part.lower().endswith(".zip")
         flat = (CANVAS_ANONYMOUS, CANVAS, BLACKBOARD) if is_file else ()
         for form in (MOODLE, GRADESCOPE, *flat):
             if found := form.fullmatch(part):
-                return _tidy(found["name"]), found.groupdict().get("id") or ""
+                name = found["name"]
+                if form is BLACKBOARD:
+                    known = assignment and name.startswith(assignment)
+                    name = name[len(assignment) :] if known else name.rsplit("_")[-1]
+                return _tidy(name), found.groupdict().get("id") or ""
     return None
 
 

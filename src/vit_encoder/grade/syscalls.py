@@ -1,14 +1,16 @@
-"""Take away what would let a submission outlive its processes, or watch another one.
+"""Take away what would let a submission outlive its processes, or reach another one.
 
 Shared memory, queues and keys of the kernel stay when a process ends, and files without
-a name count nowhere as memory. No honest notebook needs them.
+a name count nowhere as memory. Other calls look into a process, take its open files, or
+speak with the machine below this one. No honest notebook needs them.
 """
 
 import ctypes
 import platform
 import struct
 
-# machine → its name for seccomp, and the calls by number, from the kernel's tables.
+# machine → its name for seccomp, the calls by number, and the numbers of socket and
+# socketpair, from the kernel's tables.
 DENIED = {
     "x86_64": (
         0xC000003E,
@@ -25,8 +27,17 @@ DENIED = {
             "ptrace": 101,
             "process_vm_readv": 310,
             "process_vm_writev": 311,
+            "process_madvise": 440,
+            "pidfd_getfd": 438,
+            "kcmp": 312,
             "io_uring_setup": 425,
+            "perf_event_open": 298,
+            "bpf": 321,
+            "userfaultfd": 323,
+            "fanotify_init": 300,
+            "open_by_handle_at": 304,
         },
+        (41, 53),
     ),
     "aarch64": (
         0xC00000B7,
@@ -43,12 +54,25 @@ DENIED = {
             "ptrace": 117,
             "process_vm_readv": 270,
             "process_vm_writev": 271,
+            "process_madvise": 440,
+            "pidfd_getfd": 438,
+            "kcmp": 272,
             "io_uring_setup": 425,
+            "perf_event_open": 241,
+            "bpf": 280,
+            "userfaultfd": 282,
+            "fanotify_init": 262,
+            "open_by_handle_at": 265,
         },
+        (198, 199),
     ),
 }
+# socket and socketpair of these families alone, by number: AF_UNIX, AF_INET, AF_INET6,
+# AF_NETLINK. The sandbox has a network of its own, which a family such as AF_VSOCK
+# does not respect.
+FAMILIES = (1, 2, 10, 16)
 LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06  # of the kernel's filter machine
-NUMBER, MACHINE = 0, 4  # where the filter finds them
+NUMBER, MACHINE, FIRST_ARGUMENT = 0, 4, 16  # where the filter finds them
 ALLOW, REFUSE = 0x7FFF0000, 0x00050001  # the call goes on; it fails with EPERM
 OTHER_TABLE = 0x40000000  # numbers from here on are those of x32
 NO_NEW_PRIVILEGES, SECCOMP, FILTER = 38, 22, 2  # for prctl
@@ -73,20 +97,24 @@ def deny() -> None:
     libc.prctl(SECCOMP, FILTER, ctypes.byref(Program(len(steps) // 8, steps)))
 
 
-def program(machine: int, calls: dict[str, int]) -> bytes:
+def program(machine: int, calls: dict[str, int], sockets: tuple[int, ...]) -> bytes:
     """The filter, in steps of 8 bytes: what, steps to skip if so, if not, a number."""
-    last = len(calls) + 1  # so many steps lie between the first test and the refusal
-    tests = [(AT_LEAST, last, 0, OTHER_TABLE)]
-    tests += [
-        (EQUAL, last - place, 0, number)
-        for place, number in enumerate(calls.values(), 1)
-    ]
+    calls_end = 4 + len(calls)  # places in the list of steps
+    load = calls_end + len(sockets) + 1
+    allow = load + 1 + len(FAMILIES) + 1
+    refuse = allow - 1
     steps = [
         (LOAD, 0, 0, MACHINE),
-        (EQUAL, 0, last + 2, machine),
+        (EQUAL, 0, refuse - 2, machine),
         (LOAD, 0, 0, NUMBER),
-        *tests,
-        (RETURN, 0, 0, ALLOW),
-        (RETURN, 0, 0, REFUSE),
+        (AT_LEAST, refuse - 4, 0, OTHER_TABLE),
     ]
+    for number in calls.values():
+        steps.append((EQUAL, refuse - len(steps) - 1, 0, number))
+    for number in sockets:
+        steps.append((EQUAL, load - len(steps) - 1, 0, number))
+    steps += [(RETURN, 0, 0, ALLOW), (LOAD, 0, 0, FIRST_ARGUMENT)]
+    for family in FAMILIES:
+        steps.append((EQUAL, allow - len(steps) - 1, 0, family))
+    steps += [(RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
     return b"".join(struct.pack("=HBBI", *step) for step in steps)

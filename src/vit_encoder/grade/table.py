@@ -2,10 +2,13 @@
 
 import csv
 import io
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from vit_encoder.check import catalogue
@@ -18,8 +21,10 @@ FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # what a spreadsheet may take for a f
 LONGEST_NOTE = 2000  # characters
 
 
-def write_table(path: Path, outcomes: Sequence[Outcome]) -> None:
+def write_table(path: Path, outcomes: Sequence[Outcome]) -> Path | None:
     """Write the marks as CSV, whole or not at all.
+
+    An earlier table that differs is kept; its new place comes back.
 
     The tasks are those of the notebooks that occur, in the order of the course. A cell
     is empty where a task is not of the notebook or could not be marked, and points is
@@ -32,7 +37,42 @@ def write_table(path: Path, outcomes: Sequence[Outcome]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*FIRST, *tasks, "note"])
     writer.writerows(_row(outcome, tasks) for outcome in outcomes)
-    write_atomically(path, text.getvalue())
+    kept = None
+    if path.exists() and path.read_bytes() != text.getvalue().encode():
+        kept = keep_earlier(path)
+    try:
+        write_atomically(path, text.getvalue())
+    except BaseException:
+        if kept:
+            kept.unlink()
+        raise
+    return kept
+
+
+def lost_rows(path: Path, submissions: Sequence[str]) -> list[str]:
+    """Which rows of an earlier table a run over these submissions would lose.
+
+    Raises ValueError if the file is no table of marks.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        earlier = [row["submission"] for row in rows]
+    except FileNotFoundError:
+        return []
+    except (KeyError, ValueError, csv.Error):
+        raise ValueError(f"expected a table of marks, but {path} is another") from None
+    new = {_safe(printable(submission)) for submission in submissions}
+    return [row for row in earlier if row not in new]
+
+
+def keep_earlier(path: Path) -> Path:
+    """Give a table a second name, since somebody may have written into it."""
+    for number in count(1):
+        kept = path.with_name(f"{path.stem}.before-{number}{path.suffix}")
+        with suppress(FileExistsError):
+            os.link(path, kept)
+            return kept
 
 
 def note_repeats(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -48,10 +88,10 @@ def note_repeats(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 def summary(outcomes: Sequence[Outcome]) -> str:
     """One line that counts: "3 submissions: 1 marked, 1 partly, 1 failed."."""
-    count = Counter(outcome.status for outcome in outcomes)
+    number = Counter(outcome.status for outcome in outcomes)
     total = f"{len(outcomes)} submission{'' if len(outcomes) == 1 else 's'}"
     states = ("marked", "partly", "failed")
-    return f"{total}: {', '.join(f'{count[state]} {state}' for state in states)}."
+    return f"{total}: {', '.join(f'{number[state]} {state}' for state in states)}."
 
 
 def _tasks(outcomes: Sequence[Outcome]) -> list[str]:

@@ -198,13 +198,15 @@ def read_and_mark(entry: Entry, settings: Settings) -> Outcome:
 def mark_read(submission: Submission, settings: Settings) -> Outcome:
     """Mark a submission in this process, in a sandbox that it keeps.
 
-    An Outcome comes back whatever happens. SandboxError if no sandbox starts.
+    An Outcome comes back whatever happens. SandboxError if none starts for the first
+    submission of this process, as where the installation is broken.
     """
     with LOCK:
+        own = marker(settings)
         try:
-            return marker(settings).mark(submission)
-        except SandboxError:
-            raise
+            return own.mark(submission)
+        except SandboxError as error:  # not the first: a machine with much to do
+            return lost(submission, str(error))
         except Exception as error:
             return lost(submission, f"The marking failed: {type(error).__name__}.")
 

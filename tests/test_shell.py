@@ -1,0 +1,241 @@
+"""Honest notebooks in the sandbox: what works in Jupyter works there, and costs nobody.
+
+One sandbox for all, in which a cell may compute for two seconds.
+"""
+
+import json
+import time
+from dataclasses import replace
+
+import pytest
+from tests.test_hostile import NAME, SOLUTION
+
+from vit_encoder.grade import sandbox as sandbox_module
+from vit_encoder.grade.mark import MACHINE, NEEDS, Marker
+from vit_encoder.grade.notebook import read_notebook
+from vit_encoder.grade.outcome import Submission
+from vit_encoder.grade.sandbox import Ended, Limits, Sandbox, Watchman
+
+pytestmark = pytest.mark.xdist_group("hostile")
+
+
+@pytest.fixture(scope="module")
+def marker():
+    with Sandbox(limits=Limits(seconds=60, cell=2)) as started:
+        yield Marker(7, started)
+
+
+def solved(*, first="", cells=(), **sources):
+    """The solution as a submission.
+
+    first: stands before the imports. cells: follow them, one by one. sources: what
+    stands in place of the answer to a task.
+    """
+    made = json.loads(SOLUTION)
+    for cell in made["cells"]:
+        task = cell["metadata"].get("exercise", {}).get("id", "").split(".")[-1]
+        cell["source"] = sources.get(task, "".join(cell["source"]))
+    (place,) = (
+        i
+        for i, cell in enumerate(made["cells"])
+        if cell["cell_type"] == "code" and "vit_encoder.check import" in cell["source"]
+    )
+    imports = made["cells"][place]
+    imports["source"] = f"{first}\n{imports['source']}"
+    made["cells"][place + 1 : place + 1] = [
+        imports | {"source": source, "metadata": {}} for source in cells
+    ]
+    found = read_notebook(json.dumps(made).encode())
+    return Submission(NAME, "ada", "", found.name, found.cells)
+
+
+def states(outcome):
+    """Task → its state, where it has no full points."""
+    return {
+        mark.id.split(".")[1]: mark.state
+        for mark in outcome.marks
+        if mark.points != mark.out_of
+    }
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [
+            "import asyncio\nawait asyncio.sleep(0)",
+            "async def f(): return 3",
+            "assert await f() == 3",
+        ],
+        ["get_ipython().run_line_magic('matplotlib', 'inline')\ndisplay(3)"],
+        ["40 + 2", "assert _ == 42 and Out[max(Out)] == 42 and '40 + 2' in In"],
+        ["%%writefile helper.py\nX = 5", "import helper\nassert helper.X == 5"],
+        ["from __future__ import annotations", "def f(x: nowhere): pass"],
+        [
+            "from torch.utils.data import DataLoader\n"
+            "batches = DataLoader(torch.arange(90), batch_size=30, num_workers=2)\n"
+            "assert [len(batch) for batch in batches] == [30, 30, 30]"
+        ],
+        ["open('notes.txt', 'w').write('mine')", "assert open('notes.txt').read()"],
+    ],
+    ids=["await", "get_ipython", "Out", "writefile", "future", "DataLoader", "files"],
+)
+def test_what_works_in_jupyter_works_here(marker, cells):
+    outcome = marker.mark(solved(cells=cells))
+    assert (outcome.status, outcome.note, outcome.points) == ("marked", "", 12)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import a_package_of_nobody",
+        "import a_package_of_nobody as pd, math",
+        "from a_package_of_nobody.parts import rearrange, repeat",
+    ],
+)
+def test_a_missing_package_costs_nothing_where_it_is_not_used(marker, first):
+    outcome = marker.mark(solved(first=first))
+    assert (outcome.status, outcome.note, outcome.points) == ("marked", "", 12)
+
+
+USES_IT = "def attention(q, k, v):\n    return rearrange(q), v"
+
+
+@pytest.mark.parametrize(
+    ("first", "answer"),
+    [
+        ("from a_package_of_nobody import rearrange", USES_IT),
+        ("import a_package_of_nobody as p", "attention = p.attention"),
+        ("", "def attention(q, k, v):\n    import a_package_of_nobody"),
+    ],
+)
+def test_what_needs_a_missing_package_is_no_zero(marker, first, answer):
+    outcome = marker.mark(solved(first=first, attention=answer))
+    assert states(outcome) == {"attention": NEEDS}
+    assert "It needs a_package_of_nobody, which is not here." in outcome.note
+    assert (outcome.status, outcome.points) == ("partly", 9)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "raise ModuleNotFoundError(\"No module named 'a_package_of_nobody'\")",
+        "raise ModuleNotFoundError(\"No module named 'torch'\")",
+        "def attention(*_):\n    raise ModuleNotFoundError(\"No module named 'x'\")",
+    ],
+)
+def test_a_package_that_is_not_imported_is_no_excuse(marker, answer):
+    outcome = marker.mark(solved(attention=answer))
+    (mark,) = (m for m in outcome.marks if m.id.endswith(".attention"))
+    assert (mark.points, outcome.status) == (0, "marked")
+
+
+def test_a_cell_that_takes_too_long_costs_no_other(marker):
+    outcome = marker.mark(solved(cells=["x = 0\nwhile True: x += 1"]))
+    assert (outcome.status, outcome.points) == ("marked", 12)
+    assert "it computed for 2 seconds and was stopped" in outcome.note
+    assert "better taken out before it is handed in" in outcome.note
+
+
+def test_a_loop_that_waits_for_points_costs_no_other(marker):
+    loop = 'while not check("self_attention.entropy", "A").points: pass'
+    outcome = marker.mark(solved(cells=[loop]))
+    assert (outcome.status, outcome.points) == ("marked", 12)
+    assert "was called more than 20 times" in outcome.note
+
+
+FAULT = 'raise RuntimeError("can\'t start new thread")'
+
+
+def test_a_fault_of_the_machine_is_no_zero(marker):
+    outcome = marker.mark(solved(attention=FAULT))
+    assert states(outcome) == {"attention": MACHINE}
+    assert outcome.status == "partly"
+
+
+def test_a_fault_of_the_machine_that_goes_away_costs_nothing(marker, monkeypatch):
+    visits = []
+
+    def visit(submission):
+        visits.append(submission)
+        source = FAULT if len(visits) == 1 else None
+        return Marker.visit(marker, solved(attention=source) if source else submission)
+
+    monkeypatch.setattr(marker, "visit", visit)
+    outcome = marker.mark(solved())
+    assert len(visits) == 2
+    assert (outcome.status, outcome.note, outcome.points) == ("marked", "", 12)
+
+
+def test_an_older_version_is_marked_by_todays(marker):
+    def older(submission, **changes):
+        return replace(
+            submission,
+            cells=tuple(
+                replace(cell, version="00000000") if cell.task else cell
+                for cell in submission.cells
+            ),
+        )
+
+    outcome = marker.mark(older(solved()))
+    assert (outcome.status, outcome.note, outcome.points) == ("marked", "", 12)
+    outcome = marker.mark(older(solved(attention="def attention(q, k, v): pass")))
+    assert (outcome.status, outcome.points) == ("partly", 9)
+    said = "Handed out in an older version, and marked by today's: "
+    assert f"{said}self_attention.attention." in outcome.note
+
+
+def test_a_fault_of_the_judge_is_shown_once(marker, capsys, monkeypatch):
+    monkeypatch.setattr(marker, "said", set())
+    for line in (3, 3, 4):
+        marker.say_once(f'Traceback\n  File "judge.py", line {line}, in f\nError')
+    assert capsys.readouterr().err.count("Traceback") == 2
+
+
+# Time
+
+
+class Process:
+    """A process that has computed for a while."""
+
+    def __init__(self, seconds, pid=7):
+        self.seconds, self.pid = seconds, pid
+
+    def cpu_times(self):
+        return (self.seconds, 0.0, 0.0, 0.0, 0.0)
+
+    def memory_info(self):
+        return type("Memory", (), {"rss": 0})
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A watchman, and what the machine tells it."""
+    told = {"now": 0.0, "computed": 0.0, "waited": 0.0}
+    monkeypatch.setattr(time, "monotonic", lambda: told["now"])
+    monkeypatch.setattr(sandbox_module, "waited_for_a_core", lambda _: told["waited"])
+    monkeypatch.setattr(
+        Watchman, "below", lambda self: [Process(told["computed"]), Process(0, 8)]
+    )
+    watchman = Watchman(1, Limits(seconds=10))
+    watchman.look()
+    return told, watchman
+
+
+def test_time_is_not_what_others_took(clock):
+    told, watchman = clock
+    told |= {"now": 60.0, "waited": 52.0, "computed": 8.0}
+    watchman.look()
+
+
+def test_without_others_it_is_that_of_the_clock(clock):
+    told, watchman = clock
+    told |= {"now": 60.0, "computed": 8.0}
+    with pytest.raises(Ended, match="did not finish within 10 seconds"):
+        watchman.look()
+
+
+def test_what_all_processes_compute_counts(clock):
+    told, watchman = clock
+    told |= {"now": 6.0, "computed": 11.0}
+    with pytest.raises(Ended, match="computed for more than 10 seconds"):
+        watchman.look()
