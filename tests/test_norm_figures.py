@@ -11,7 +11,8 @@ from vit_encoder.figures import (
     layer_norm_drawing,
     norm_axes_drawing,
     show_changes,
-    show_photos,
+    show_growth,
+    show_spreads,
 )
 from vit_encoder.figures.colours import TOGETHER, WRONG
 from vit_encoder.figures.drawings.layer_norm import (
@@ -75,15 +76,43 @@ def photo(channels=3):
     return torch.rand(channels, 12, 20, generator=rng)
 
 
-def test_photos_stand_under_their_titles():
-    figure = show_photos({"one": photo(), "two": photo(1), "3": photo(), "4": photo()})
-    assert [ax.get_title() for ax in figure.axes] == ["one", "two", "3", "4"]
-    assert figure.axes[0].get_images()[0].get_array().shape == (12, 20, 3)
+def test_spreads_are_drawn_from_the_smallest_to_the_largest():
+    values = [torch.tensor([0.1, 0.2, 5.0]), torch.tensor([1.0, 2.0, 4.0])]
+    figure = show_spreads({"in": values, "out": [v / v for v in values]}, ["a", "end"])
+    (ax,) = figure.axes
+    bars = [
+        [line[:, 1].tolist() for line in bars.get_segments()] for bars in ax.collections
+    ]
+    assert bars[0] == [pytest.approx([0.1, 5]), pytest.approx([1, 4])]
+    assert bars[1] == [[1, 1], [1, 1]]
+    medians = [line.get_ydata() for line in ax.get_lines()]
+    assert [*medians[0]] == pytest.approx([0.2, 2])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "end"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["in", "out"]
 
 
-def test_photos_must_fill_their_rows():
-    with pytest.raises(ValueError, match="expected full rows of 2 photos, got 3"):
-        show_photos({"a": photo(), "b": photo(), "c": photo()})
+def test_spreads_refuse_what_does_not_fit():
+    one = [torch.ones(3)]
+    with pytest.raises(ValueError, match="one to three kinds of spread, got 0"):
+        show_spreads({}, ["a"])
+    with pytest.raises(ValueError, match="2 tensors of positive numbers for 'in'"):
+        show_spreads({"in": one}, ["a", "b"])
+    with pytest.raises(ValueError, match="1 tensors of positive numbers for 'in'"):
+        show_spreads({"in": [torch.zeros(3)]}, ["a"])
+
+
+def test_growth_is_drawn_block_by_block():
+    curves = {"with": [1.0, 2.0, 3.0], "without": [1.0, 10.0, 100.0]}
+    (ax,) = show_growth(curves).axes
+    assert [[*line.get_ydata()] for line in ax.get_lines()] == [*curves.values()]
+    assert ax.get_yscale() == "log"
+    assert [line.get_linestyle() for line in ax.get_lines()] == ["-", "--"]
+
+
+def test_growth_refuses_what_has_no_logarithm():
+    for curves in ({}, {"a": [1.0, 0.0]}):
+        with pytest.raises(ValueError, match="expected curves of positive numbers"):
+            show_growth(curves)
 
 
 def test_changes_cover_the_patches_that_changed_and_no_others():

@@ -549,10 +549,29 @@ def test_one_tolerance_tells_three_formulas_apart():
 
 def test_shifted_stretched_negated():
     x = torch.randn(4, 5, generator=torch.Generator().manual_seed(0)).double()
-    plain = torch.ones(5).double(), torch.zeros(5).double(), 1e-12
-    turned = oracle.layer_norm(3 - 2 * x, *plain)
-    torch.testing.assert_close(turned, -oracle.layer_norm(x, *plain))
-    assert right_text("layer_norm.shifted") == "$-y$"
+    gain, bias = torch.tensor([[1.0, -2, 3, 0, 1], [2, 0, -1, 5, 1]]).double()
+    turned = oracle.layer_norm(3 - 2 * x, gain, bias, 1e-12)
+    y = oracle.layer_norm(x, gain, bias, 1e-12)
+    torch.testing.assert_close(turned, 2 * bias - y)
+    assert right_text("layer_norm.shifted") == r"$2\beta - y$"
+
+
+def test_what_is_said_about_layer_norm():
+    """In evaluation one image changes no other, in training BatchNorm lets it."""
+    x = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
+    changed = torch.cat([x[:2], x[2:] + 1])
+    both = layer, _ = nn.LayerNorm(5), nn.BatchNorm1d(5)
+    with torch.no_grad():
+        layer.weight.fill_(3)  # the output has another spread than 1
+
+    def kept(norm):
+        outputs = (norm(z.flatten(0, 1)).unflatten(0, (3, 4))[:2] for z in (x, changed))
+        return torch.equal(*outputs)
+
+    modes = [[kept(norm.train(mode)) for mode in (True, False)] for norm in both]
+    assert modes == [[True, True], [False, True]]
+    assert layer(x).std(-1, correction=0).mean() > 2.9
+    assert right_text("layer_norm.claim").startswith("In evaluation, neither")
 
 
 def test_one_number_changes_every_row_of_every_head():

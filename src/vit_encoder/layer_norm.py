@@ -1,7 +1,7 @@
 """Layer normalization: what chapter 04_layer_norm builds."""
 
 # Generated from chapters/04_layer_norm.md by `make sync`. Do not edit.
-# Seal: 941953cc2641ecfc
+# Seal: 2212cbbc32054fe1
 
 import torch
 from torch import nn

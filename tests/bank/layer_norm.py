@@ -1165,14 +1165,74 @@ def bit_by_bit(layer_norm):
     )
 
 
+# The bug to find: features on axis 1.
+
+
+def on_axis_one(x, weight, bias, eps):
+    z = x - x.mean(1, keepdim=True)
+    z = z * (z.pow(2).mean(1, keepdim=True) + eps).rsqrt()
+    return torch.einsum("bdhw,d->bdhw", z, weight) + bias.view(-1, 1, 1)
+
+
+def moved_and_back(x, weight, bias, eps):
+    return step_by_step(x.movedim(1, -1), weight, bias, eps).movedim(-1, 1)
+
+
+def in_columns(x, weight, bias, eps):
+    rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+    variance, mean = torch.var_mean(rows, 1, correction=0, keepdim=True)
+    rows = (rows - mean) / (variance + eps) ** 0.5 * weight + bias
+    return rows.view(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)
+
+
+def place_by_place(x, weight, bias, eps):
+    output = torch.empty_like(x)
+    for i in range(x.shape[2]):
+        for j in range(x.shape[3]):
+            output[:, :, i, j] = step_by_step(x[:, :, i, j], weight, bias, eps)
+    return output
+
+
+def instance_norm_by_hand(x, weight, bias, eps):
+    variance, mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)
+    z = (x - mean) / (variance + eps).sqrt()
+    return z * weight[:, None, None] + bias[:, None, None]
+
+
+def group_norm_of_one(x, weight, bias, eps):
+    return F.group_norm(x, 1, weight, bias, eps)
+
+
+def through_course(x, weight, bias, eps):
+    return course_layer_norm(x.movedim(1, -1), weight, bias, eps).movedim(-1, 1)
+
+
+def without_gain(x, weight, bias, eps):
+    return moved_and_back(x, torch.ones_like(weight), bias, eps)
+
+
+def forgotten_on_the_way_back(x, weight, bias, eps):
+    return step_by_step(x.movedim(1, -1), weight, bias, eps)
+
+
 # What tests/test_exercises.py runs: task → answers.
 
 RIGHT = {
     "layer_norm": RIGHT_FUNCTION,
     "LayerNorm": RIGHT_MODULE,
-    "find_the_bug": RIGHT_FUNCTION,
+    "find_the_bug": [on_axis_one, moved_and_back, in_columns, place_by_place],
 }
-WRONG = {"layer_norm": WRONG_FUNCTION, "LayerNorm": WRONG_MODULE}
+WRONG = {
+    "layer_norm": WRONG_FUNCTION,
+    "LayerNorm": WRONG_MODULE,
+    "find_the_bug": {
+        "statistics-over-places": [instance_norm_by_hand],
+        "built-in-used": [group_norm_of_one],
+        "reference-used": [through_course, course_layer_norm],
+        "wrong-shape": [forgotten_on_the_way_back],
+        "sizes-do-not-broadcast": [step_by_step],  # the answer to the second task
+    },
+}
 NAMELESS = {
     "layer_norm": [
         softmax_instead,

@@ -1,7 +1,6 @@
 """Layer normalization: what people get wrong, what must hold, and the tasks."""
 
 from contextlib import suppress
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -221,8 +220,9 @@ FUNCTION = edits(
     edit(
         "multiplied-by-deviation",
         {"/ torch.sqrt": "* torch.sqrt"},
-        "The wider a token, the wider its output: the deviations are multiplied by σ.",
-        "Shall a wide token become wider, or as wide as all others?",
+        "The larger the spread of a token, the larger that of its output: the "
+        "deviations are multiplied by σ.",
+        "Shall a token of large spread get a larger one, or the same as all others?",
     ),
     edit(
         "squares-not-averaged",
@@ -445,6 +445,77 @@ HALF = edits(
     ),
 )
 
+# Misconceptions of map_norm.
+
+
+def map_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """LayerNorm where the features stand on axis 1, as in convolutional networks.
+
+    x: (B, D, H, W). weight: γ (D,). bias: β (D,). Returns (B, D, H, W).
+    """
+    mean = x.mean(dim=1, keepdim=True)  # (B, 1, H, W)
+    variance = (x - mean).square().mean(dim=1, keepdim=True)  # (B, 1, H, W)
+    normalized = (x - mean) / torch.sqrt(variance + eps)  # (B, D, H, W)
+    return weight[:, None, None] * normalized + bias[:, None, None]
+
+
+def over_map(axes: str) -> dict[str, str]:
+    """The edit that takes mean and variance over other axes than the features'."""
+    return {
+        "x.mean(dim=1": f"x.mean(dim={axes}",
+        "square().mean(dim=1": f"square().mean(dim={axes}",
+    }
+
+
+ONE_PLACE = "Which numbers belong to one place of one map?"
+MAPS = edits(
+    map_norm,
+    edit(
+        "variance-over-image",
+        {"square().mean(dim=1": "square().mean(dim=(1, 2, 3)"},
+        "The mean is of one place, but the variance is of all places of an image.",
+        "Which numbers say how far the features of one place spread?",
+    ),
+    edit(
+        "statistics-over-image",
+        over_map("(1, 2, 3)"),
+        "All places of an image share one mean: when one changes, all others do too.",
+        ONE_PLACE,
+    ),
+    edit(
+        "statistics-over-places",
+        over_map("(2, 3)"),
+        "Each feature of an image has one mean, from all places: that is instance "
+        "norm.",
+        ONE_PLACE,
+    ),
+    edit(
+        "statistics-over-last-axis",
+        over_map("-1"),
+        "The mean runs along a row of the map, not over the features of a place.",
+        "Which of the four axes counts the features?",
+    ),
+    edit(
+        "mean-over-image",
+        {"x.mean(dim=1": "x.mean(dim=(1, 2, 3)"},
+        "The variance is taken over the features of one place, but around the mean of "
+        "the whole image.",
+        ONE_PLACE,
+    ),
+    edit(
+        "unbiased-variance",
+        {"(x - mean).square().mean(dim=1,": "x.var(dim=1,"},
+        "Every output is too small by the factor √((D − 1)/D).",
+        "Are the D features a sample from a larger set, or all there are?",
+    ),
+    edit(
+        "epsilon-outside-root",
+        {"torch.sqrt(variance + eps)": "(torch.sqrt(variance) + eps)"},
+        "With the usual small ε only places of tiny spread come out wrong.",
+        "What is the slope of a square root at 0?",
+    ),
+)
+
 # Misconceptions of LayerNorm.
 
 MAKES = """        self.weight = nn.Parameter(torch.ones(dim))
@@ -542,7 +613,11 @@ ELSEWHERE = ("no-gain-and-bias", "gain-forgotten", "epsilon-ignored")
 LIFTED = inside(LayerNorm, FUNCTION)
 INSIDE = tuple(m for m in LIFTED if m.name not in ELSEWHERE)
 MODULE = (*BEHAVIOUR, *BUILT_WRONG, *LIFTED)
-MISCONCEPTIONS = {"layer_norm": (*FUNCTION, *HALF), "LayerNorm": MODULE}
+MISCONCEPTIONS = {
+    "layer_norm": (*FUNCTION, *HALF),
+    "LayerNorm": MODULE,
+    "map_norm": MAPS,
+}
 
 # The oracles.
 
@@ -552,6 +627,18 @@ def function_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     *tensors, eps = question.inputs
     leaves = {f"input {i}": double(x) for i, x in enumerate(tensors)}
     return finish(question, leaves, (oracle.layer_norm(*leaves.values(), eps),))
+
+
+def on_maps(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """LayerNorm over axis 1."""
+    return oracle.layer_norm(x.movedim(1, -1), weight, bias, eps).movedim(-1, 1)
+
+
+def map_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+    """The output and gradients of map_norm in float64."""
+    *tensors, eps = question.inputs
+    leaves = {f"input {i}": double(x) for i, x in enumerate(tensors)}
+    return finish(question, leaves, (on_maps(*leaves.values(), eps),))
 
 
 def normalized(x: Tensor, get: Get, dim: int, eps: float = oracle.EPS) -> Tensor:
@@ -572,7 +659,7 @@ GAIN, BIAS = small([2, 1, 1, -1])[0], small([0, 0, 3, 0])[0]
 
 
 def tokens(seed: int) -> dict[str, Tensor]:
-    """Random tokens, wide enough for epsilon not to matter, with unlike sizes.
+    """Random tokens, of a spread at which epsilon does not matter, with unlike sizes.
 
     Where two sizes are equal, a wrong version must fail by its numbers, not by its
     shapes.
@@ -626,6 +713,37 @@ def function_questions(seed: int) -> list[Question]:
         Question("gradients", three, cotangent=normal(2, 5, 7)),
         Question("gradients at a constant token", constant, cotangent=normal(2, 4)),
         Question("another device", three, device="meta"),
+    ]
+
+
+def map_questions(seed: int) -> list[Question]:
+    """Random maps whose sizes differ, and one whose sizes are equal."""
+    normal = Normal(seed)
+    gain, bias, eps = 1 + normal(5) / 2, normal(5) / 2, oracle.EPS
+    # Spreads that differ from place to place, so that they cannot be exchanged.
+    maps = normal(2, 5, 3, 4) * (1 + 9 * normal(2, 1, 3, 4).abs()) + 1
+    changed = maps.clone()
+    changed[0, :, 1, 2] += 10 * normal(5)
+    equal = 10 * normal(5, 5, 5, 5) + normal(5, 5, 5)
+    constant = maps.clone()
+    constant[1, :, 2] = 3
+    return [
+        Question("maps", (maps, gain, bias, eps)),
+        Question("one place changed", (changed, gain, bias, eps)),
+        Question("four equal sizes", (equal, gain, bias, eps)),
+        Question("one place", (maps[:1, :, :1, :1], gain, bias, eps)),
+        Question("tiny features", (maps / 1000, gain, bias, eps)),
+        Question("equal features", (constant, gain, bias, eps)),
+        Question("float32", (*(t.float() for t in (maps, gain, bias)), eps)),
+        Question("float32 again", (*(t.float() for t in (maps, gain, bias)), eps)),
+        Question("a nan", (with_nan(maps), gain, bias, eps)),
+        Question("gradients", (maps, gain, bias, eps), cotangent=normal(2, 5, 3, 4)),
+        Question(
+            "gradients at a constant token",
+            (constant, gain, bias, eps),
+            cotangent=normal(2, 5, 3, 4),
+        ),
+        Question("another device", (maps, gain, bias, eps), device="meta"),
     ]
 
 
@@ -981,6 +1099,39 @@ MODULE_PROPERTIES = (
     *OWN_EDGES,
 )
 
+MAP_PROPERTIES = (
+    REPEATS,
+    returns_right_shapes(
+        "the shape (B, D, H, W) comes back",
+        *("maps", "one place"),
+        ask="Which of your lines changes the shape?",
+    ),
+    agrees(
+        "each place is normalized over its own features",
+        *("maps", "one place changed", "four equal sizes"),
+        ask=ONE_PLACE,
+        core=True,
+    ),
+    agrees("one place works", "one place", ask=ONE_PLACE),
+    agrees(
+        "epsilon is added to the variance",
+        "tiny features",
+        ask="To what is epsilon added?",
+    ),
+    stays_finite(
+        "a place of equal features becomes the bias",
+        "equal features",
+        "By what do you divide if all features of a place are equal?",
+    ),
+    PASSES_NAN_ON,
+    *EDGES,
+    each(
+        "the gradient at equal features is finite",
+        ("gradients at a constant token",),
+        "What is the slope of a square root at 0?",
+    )(require_gradients),
+)
+
 # The tasks.
 
 # The other norms do the same on tokens that stand in another shape.
@@ -1043,11 +1194,23 @@ TEST_EPSILON = BreakIt(
     ),
     ask="What must come out for your token and your ε? Does your test ask for that?",
 )
-(BUG,) = named(FUNCTION, "variance-over-image")
+REPAIR_MAPS = Implement(
+    form=Form(
+        outputs=("output",),
+        builtins=BUILT_INS,
+        reference=(layer_norm, map_norm, oracle.layer_norm),
+    ),
+    ask_about=map_questions,
+    oracle=map_oracle,
+    properties=MAP_PROPERTIES,
+    misconceptions=MAPS,
+    show=Show(questions=(), inputs=("x", "weight", "bias", "eps"), order={}, axes={}),
+    bug=named(MAPS, "variance-over-image")[0],
+)
 
 TASKS = {
     "layer_norm": WRITE_FUNCTION,
     "LayerNorm": WRITE_MODULE,
     "epsilon": TEST_EPSILON,
-    "find_the_bug": replace(WRITE_FUNCTION, bug=BUG),
+    "find_the_bug": REPAIR_MAPS,
 }

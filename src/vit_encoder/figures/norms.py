@@ -1,4 +1,4 @@
-"""Plots for norms: photographs side by side, and which tokens a norm lets change."""
+"""Plots for norms: spreads, how they grow, and which tokens a norm lets change."""
 
 import matplotlib.pyplot as plt
 import torch
@@ -6,28 +6,64 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from vit_encoder.figures.colours import TOGETHER
 from vit_encoder.figures.inputs import fade, require_grid, require_patch, require_photo
 
+STREAM, DARK = "#767676", "#1a1a1a"
 
-def show_photos(photos: dict[str, torch.Tensor], columns: int = 2) -> Figure:
-    """Photos in rows of `columns`, each under its title.
 
-    photos: title → (C, H, W), values in [0, 1], all of one size. Raises ValueError for
-    other arguments.
+def show_spreads(spreads: dict[str, list[torch.Tensor]], places: list[str]) -> Figure:
+    """For each norm, the smallest, the median and the largest spread of a token.
+
+    spreads: what was measured, such as "in" → one tensor of positive numbers a place;
+    at most three. places: the names of the norms. Raises ValueError for others.
     """
-    if not photos or len(photos) % columns:
-        raise ValueError(f"expected full rows of {columns} photos, got {len(photos)}")
-    pictures = [require_photo(photo, (1, 1)) for photo in photos.values()]
-    _, height, width = pictures[0].shape
-    rows = len(photos) // columns
-    size = (5.2, rows * (5.2 / columns * height / width + 0.35))
-    fig, axes = plt.subplots(
-        rows, columns, figsize=size, squeeze=False, layout="constrained"
-    )
-    for ax, title, picture in zip(axes.flat, photos, pictures, strict=True):
-        ax.imshow(picture.permute(1, 2, 0).numpy())
-        ax.set_title(title)
-        ax.set_axis_off()
+    looks = ((STREAM, "o"), (TOGETHER, "s"), (DARK, "^"))
+    if not 0 < len(spreads) <= len(looks):
+        raise ValueError(f"expected one to three kinds of spread, got {len(spreads)}")
+    for name, values in spreads.items():
+        if len(values) != len(places) or min(v.min().item() for v in values) <= 0:
+            raise ValueError(
+                f"expected {len(places)} tensors of positive numbers for {name!r}"
+            )
+    fig, ax = plt.subplots(figsize=(5.2, 3))
+    for shift, (name, values), look in zip(
+        (-0.25, 0, 0.25), spreads.items(), looks, strict=False
+    ):
+        colour, mark = look
+        x = [place + shift for place in range(len(places))]
+        low, middle, high = (
+            [pick(v).item() for v in values]
+            for pick in (torch.min, torch.median, torch.max)
+        )
+        ax.vlines(x, low, high, color=colour, linewidth=2.5, alpha=0.6)
+        ax.plot(x, middle, mark, color=colour, markersize=4, label=name)
+    ax.set_yscale("log")
+    ax.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
+    ax.minorticks_off()
+    ax.set_xticks(range(len(places)), places, fontsize=9)
+    ax.set(xlabel="norm", ylabel="spread of a token")
+    ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1)
+    return fig
+
+
+def show_growth(curves: dict[str, list[float]]) -> Figure:
+    """Positive numbers against the block after which they were measured, from block 0.
+
+    curves: name → one number before the first block and one after each. Every second
+    line is dashed. Raises ValueError for numbers that are not positive.
+    """
+    if not curves or min(min(values) for values in curves.values()) <= 0:
+        raise ValueError("expected curves of positive numbers")
+    fig, ax = plt.subplots(figsize=(5.2, 3))
+    for i, (name, values) in enumerate(curves.items()):
+        colour = (TOGETHER, DARK)[i % 2]
+        style = ("-", "--")[i % 2]
+        ax.semilogy(
+            values, style, color=colour, linewidth=(1.2, 2.4)[i // 2 % 2], label=name
+        )
+    ax.set(xlabel="after block", ylabel="mean spread of a token")
+    ax.legend()
     return fig
 
 
