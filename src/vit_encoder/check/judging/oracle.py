@@ -87,7 +87,7 @@ def patchify(images: Tensor, patch_size: int) -> Tensor:
 
 
 def patch_embedding(images: Tensor, get: Get, patch_size: int) -> Tensor:
-    """Patches, projection, class token, positions: (B, C, H, W) to (B, N + 1, D)."""
+    """Patches, projection, class token, positions: (B, C, H, W) to (B, N, D)."""
     weight = get("proj.weight").unflatten(1, (-1, patch_size, patch_size))
     x = F.conv2d(images, weight, get("proj.bias"), stride=patch_size)  # (B, D, ·, ·)
     first = get("cls_token").expand(len(images), -1, -1)
