@@ -46,8 +46,8 @@ from vit_encoder.mlp import MLP
 from vit_encoder.self_attention import SelfAttention, attention
 
 PADDLE = (
-    "https://www.paddlepaddle.org.cn/documentation/guides/model_convert/"
-    "convert_from_pytorch/api_difference/functional/torch.nn.functional.linear.html"
+    "https://www.paddlepaddle.org.cn/documentation/docs/en/api/paddle/nn/"
+    "Linear_en.html"
 )
 EPS_IN_BLOCKS, EPS_AT_THE_END = 1e-5, 1e-6
 
