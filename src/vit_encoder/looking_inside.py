@@ -1,7 +1,7 @@
 """Looking inside: what chapter 10_looking_inside builds."""
 
 # Generated from chapters/10_looking_inside.md by `make sync`. Do not edit.
-# Seal: b0954b57b08eb81d
+# Seal: f3147cf4189f4aff
 
 import math
 
@@ -39,8 +39,8 @@ def attention_maps(model: VisionTransformer, images: torch.Tensor) -> torch.Tens
 def attention_distance(maps: torch.Tensor, patch_size: int) -> torch.Tensor:
     """How far heads look, in pixels (Dosovitskiy et al. 2021, section 4.5).
 
-    maps: weights (..., N, N), the class token first, the n patches row by row
-    in a square grid. patch_size: P. Returns (...): the mean over the patches as queries.
+    maps: weights (..., N, N), the class token first, the n patches row by row in a
+    square grid. patch_size: P. Returns (...): the mean over the patches as queries.
     Class token and its column are left out, and each row is divided by what is left.
     Raises ValueError if n is no square number.
     """

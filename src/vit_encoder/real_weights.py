@@ -1,7 +1,7 @@
 """Real weights: what chapter 09_real_weights builds."""
 
 # Generated from chapters/09_real_weights.md by `make sync`. Do not edit.
-# Seal: 47424dd7cc26a2c8
+# Seal: 77a2d309ac4a55eb
 
 import copy
 import math
@@ -23,8 +23,8 @@ def interpolate_positions(
 ) -> torch.Tensor:
     """Position embeddings for another grid of patches (Dosovitskiy et al. 2021, 3.2).
 
-    pos_embed: (1, prefix + side², D), a square grid row by row after `prefix` positions of
-    other tokens, which stay as they are. grid: rows and columns of the new grid.
+    pos_embed: (1, prefix + side², D), a square grid row by row after `prefix` positions
+    of other tokens, which stay as they are. grid: rows and columns of the new grid.
     mode, antialias, align_corners: as for F.interpolate; the defaults are timm's.
     Returns (1, prefix + rows · columns, D), of the same dtype. Raises ValueError or
     TypeError for other arguments.

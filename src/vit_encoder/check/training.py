@@ -99,7 +99,7 @@ CLASSIFIER = edits(
     edit(
         "divided-by-all-tokens",
         {MEAN: "x[:, 1:].sum(dim=1) / x.shape[1]"},
-        "With `mean` the sum of the patch tokens is divided by the number of all tokens.",
+        "With `mean` the sum of the patch tokens is divided by the number of tokens.",
         "How many tokens were added up?",
     ),
     edit(
