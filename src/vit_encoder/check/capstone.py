@@ -598,7 +598,7 @@ def first_wrong(
     core=True,
 )
 def layers_agree(trials: Trials) -> None:
-    """Every branch adds what it should; those behind it are silent meanwhile."""
+    """Every branch adds what it should; those after it are silent meanwhile."""
     trial = first_wrong(trials, LAYERS)
     if trial:
         trial.require_right(place_of(trial))

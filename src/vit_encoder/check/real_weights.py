@@ -91,7 +91,7 @@ POSITIONS = edits(
     edit(
         "prefix-at-the-end",
         {JOINED: "torch.cat([places, first], dim=1)"},
-        "The positions of the other tokens stand behind those of the patches.",
+        "The positions of the other tokens stand after those of the patches.",
         "Where in the sequence does the class token stand?",
     ),
     edit(
@@ -212,7 +212,7 @@ LORA = edits(
     edit(
         "whole-number",
         {"alpha / rank\n": "alpha // rank\n"},
-        "The scale has lost its digits behind the point.",
+        "The scale has lost its digits after the point.",
         "What does `//` make of 5 and 2?",
     ),
     edit(

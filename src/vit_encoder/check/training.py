@@ -1456,7 +1456,7 @@ CLASSIFIER_PROPERTIES: tuple[Property, ...] = (
         core=True,
     ),
     reads(
-        "a hidden layer has tanh behind it",
+        "a hidden layer has tanh after it",
         *("cls and a hidden layer", "mean and a hidden layer"),
         ask="In which order do pooling, hidden layer, tanh and head come?",
     ),
