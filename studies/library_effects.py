@@ -188,7 +188,7 @@ def mean_of_all(model: CourseViT, images: torch.Tensor) -> torch.Tensor:
 def norm_after_mean(model: CourseViT, images: torch.Tensor) -> torch.Tensor:
     """The last norm reads the mean of the patches' tokens."""
     norm, model.encoder.norm = model.encoder.norm, nn.Identity()
-    tokens = model.encoder(model.embedding(images))  # (B, N + 1, D)
+    tokens = model.encoder(model.embedding(images))  # (B, N, D)
     return model.head(norm(tokens[:, 1:].mean(1)))
 
 

@@ -132,7 +132,7 @@ def torch_encoder(
 def jax_arrays(sizes: Sizes) -> dict[str, np.ndarray]:
     """Random arrays with the names and axes of the JAX code's `.npz` files."""
     D, h, M, P = sizes.dim, sizes.num_heads, sizes.mlp_dim, sizes.patch_size
-    D_h, K, C = D // h, sizes.num_classes, sizes.in_channels
+    D_h, J, C = D // h, sizes.num_classes, sizes.in_channels
     N = (sizes.image_size // P) ** 2 + 1
     shapes = {
         "cls": (1, 1, D),
@@ -141,8 +141,8 @@ def jax_arrays(sizes: Sizes) -> dict[str, np.ndarray]:
         "embedding/bias": (D,),
         "Transformer/encoder_norm/scale": (D,),
         "Transformer/encoder_norm/bias": (D,),
-        "head/kernel": (D, K),
-        "head/bias": (K,),
+        "head/kernel": (D, J),
+        "head/bias": (J,),
     }
     for i in range(sizes.depth):
         block = f"Transformer/encoderblock_{i}"

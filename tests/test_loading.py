@@ -377,7 +377,7 @@ def test_every_axis_of_twice_the_size_is_refused(mapping_and_state):
         ("cls_token", (30,), "cls_token of shape (1, 1, D), got (30,)"),
         ("patch_embed.proj.weight", (30, 3, 4, 5), "(D, C, P, P') with D = 30"),
         ("blocks.1.attn.qkv.weight", (60, 30), "(3D, D) with D = 30, got (60, 30)"),
-        ("head.weight", (11, 31), "(K, R) with R = 30, K = 11, got (11, 31)"),
+        ("head.weight", (11, 31), "(J, R) with R = 30, J = 11, got (11, 31)"),
     ],
 )
 def test_message_says_what_was_expected_and_what_came(key, shape, message):

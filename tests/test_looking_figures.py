@@ -76,5 +76,5 @@ def test_similarities_have_one_panel_a_table_and_one_scale():
     panels = [ax for ax in figure.axes if ax.get_title()]
     assert [ax.get_title() for ax in panels] == ["a", "b"]
     assert {ax.images[0].get_clim() for ax in panels} == {(-1, 1)}
-    with pytest.raises(ValueError, match=r"expected a table \(N, N\) in 'a'"):
+    with pytest.raises(ValueError, match=r"expected a table \(n, n\) in 'a'"):
         show_similarities({"a": torch.zeros(4, 9)})

@@ -16,7 +16,7 @@ from vit_encoder import (
 )
 from vit_encoder.check.judging import oracle
 
-L, B, H, C, P, D, M, K = 3, 2, 4, 5, 2, 8, 7, 6
+L, B, H, C, P, D, M, J = 3, 2, 4, 5, 2, 8, 7, 6
 SIDE = 6  # of the images: 9 patches, 10 tokens
 
 
@@ -32,7 +32,7 @@ def weights(*shape, seed=0):
 @pytest.fixture
 def model():
     """A small ViT whose parameters are all random, γ and β too."""
-    vit = VisionTransformer(SIDE, P, C, K, L, D, H, M).double().eval()
+    vit = VisionTransformer(SIDE, P, C, J, L, D, H, M).double().eval()
     with torch.no_grad():
         for i, p in enumerate(vit.parameters()):
             p.copy_(normal(*p.shape, seed=i) / 2)
@@ -187,7 +187,7 @@ def test_rollout_refuses_what_is_no_share():
 def test_lens_reads_every_layer_and_ends_at_the_logits(model, images):
     stream = residual_stream(model, images)
     lens = logit_lens(model, stream)
-    assert lens.shape == (L + 1, B, K)
+    assert lens.shape == (L + 1, B, J)
     torch.testing.assert_close(lens[-1], model(images), rtol=0, atol=1e-12)
     norm, head = model.encoder.norm.state_dict(), model.head.state_dict()
     for tokens, logits in zip(stream, lens, strict=True):
@@ -198,6 +198,6 @@ def test_lens_reads_every_layer_and_ends_at_the_logits(model, images):
 
 @pytest.mark.parametrize("other", [{"pool": "mean"}, {"pre_logits_dim": 9}])
 def test_lens_refuses_another_head(other):
-    vit = VisionTransformer(SIDE, P, C, K, L, D, H, M, **other)
+    vit = VisionTransformer(SIDE, P, C, J, L, D, H, M, **other)
     with pytest.raises(ValueError, match='expected a model with pool "cls"'):
         logit_lens(vit, residual_stream(vit, torch.zeros(1, C, SIDE, SIDE)))

@@ -9,6 +9,7 @@ from bs4 import BeautifulSoup
 from address import ROOT
 from book import HTML
 from plain_markdown import directive_name, parse, read_directive
+from specification import SIZES, flops, parameters_by_part
 
 TEXT = (ROOT / "book" / "misreadings.md").read_text(encoding="utf-8")
 VERDICTS = {
@@ -51,6 +52,7 @@ def test_claim_has_verdict_correction_proof_and_chapter(claim):
     for place in elsewhere:
         assert place.startswith("**Elsewhere.** ")
         assert "](https://" in place
+        assert "{cite:p}`" in place
     named = re.fullmatch(r"\*\*Chapter\.\*\* (?:\{doc\}`/(chapters/\w+)`)", chapter)
     assert (ROOT / f"{named[1]}.md").exists()
 
@@ -65,6 +67,29 @@ def test_the_table_counts_the_verdicts():
     counted = Counter(verdict for _, verdict, *_ in CLAIMS)
     assert {verdict: int(number) for verdict, number in rows} == counted
     assert counted.keys() == VERDICTS.keys()
+
+
+def test_words_of_the_article_are_quoted_in_its_own_language():
+    """English is our paraphrase, so it stands in no quotation marks."""
+    assert not re.search("[“”]", TEXT)
+    assert len(re.findall(r"\{ja\}`[^`]+`", TEXT)) > 25
+
+
+def test_missing_is_said_to_be_about_the_text_alone():
+    assert "could not see its figures" in TEXT
+    assert "**Missing is a verdict about this text alone**" in TEXT
+
+
+def test_the_numbers_of_a_base_model_are_those_of_the_specification():
+    size = next(size for size in SIZES if size.name == "B/16")
+    parts = parameters_by_part(size)
+    said = re.search(r"blocks hold ([\d.]+) of ([\d.]+) million", TEXT)
+    found = (parts["Blocks"], parts["All"])
+    assert said.groups() == tuple(f"{count / 1e6:.1f}" for count in found)
+    N, D = size.patches + 1, size.dim
+    encoder = size.depth * (24 * N * D**2 + 4 * N**2 * D)
+    said = re.search(r"([\d.]+) of ([\d.]+) billion operations", TEXT)
+    assert said.groups() == tuple(f"{n / 1e9:.1f}" for n in (encoder, flops(size)))
 
 
 def test_nearly_every_claim_is_shown_in_a_cell():

@@ -32,7 +32,8 @@ def test_code_runs_and_prints_what_stands_there(
     settings, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    np.savez("Ti_16.npz", **jax_arrays(Sizes()))
+    (file,) = re.findall(r'^file = "(\S+\.npz)"$', PAGE, re.M)
+    np.savez(file, **jax_arrays(Sizes()))
     assert torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
     names = {}
@@ -41,7 +42,7 @@ def test_code_runs_and_prints_what_stands_there(
         exec(compile(code, "numbers.md", "exec"), names)
         assert capsys.readouterr().out == output
         outputs += bool(output)
-    assert outputs == 1
+    assert outputs == 3
     assert {"from_timm", "from_torchvision", "from_transformers"} <= names.keys()
     assert {"from_torch_encoder", "from_jax"} <= names.keys()
 

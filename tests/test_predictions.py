@@ -773,11 +773,11 @@ def test_words_are_read(answer):
 NO_WORDS = {
     "unknown claim": (AUDITED | {"inputs": "wrong"}, "No claim is called 'inputs'."),
     "number for a claim": ({1: "right"}, "No claim is called 1. The keys are input,"),
-    "synonym": (AUDITED | {"split": "unclear"}, "For split, give one of the words"),
+    "synonym": (AUDITED | {"block": "unclear"}, "For block, give one of the words"),
     "truth": (AUDITED | {"input": False}, "not False."),
     "list of one": (AUDITED | {"input": ["wrong"]}, "not ['wrong']."),
     "empty": (AUDITED | {"input": ""}, "not ''."),
-    "list": (list(AUDITED.values()), "with the keys input, formula, split,"),
+    "list": (list(AUDITED.values()), "with the keys input, formula, block,"),
     "text": (str(AUDITED), "not an object of type str."),
     "spiteful": (AUDITED | {"input": Spiteful()}, "SystemExit"),
 }
@@ -792,9 +792,9 @@ def test_what_is_no_word_is_told(answer, text):
 
 def test_a_claim_that_is_left_out_costs_its_own_points():
     report = check(
-        AUDIT, {n: w for n, w in AUDITED.items() if n not in ("end", "split")}
+        AUDIT, {n: w for n, w in AUDITED.items() if n not in ("end", "block")}
     )
-    assert (report.points, report.message) == (3, "Not judged yet: split, end.")
+    assert (report.points, report.message) == (1, "Not judged yet: block, end.")
 
 
 @pytest.mark.parametrize("id", ENTRIES)
@@ -1004,7 +1004,7 @@ SPOILT = {  # exercise, where, what, words of the message
         AUDIT,
         ["words", "missing"],
         None,
-        "the claim input, which is wrong, has",
+        "the claim input, which is imprecise, has",
     ),
     "claim": (
         AUDIT,

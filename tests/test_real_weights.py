@@ -197,7 +197,7 @@ def test_narrow_dtypes_are_computed_in_float32(dtype, rng):
     [((1, 26, 3), 2), ((2, 26, 3), 1), ((26, 3), 1), ((1, 1, 3), 1), ((1, 3, 4), 4)],
 )
 def test_positions_of_another_shape_are_refused(shape, prefix):
-    expected = re.escape(f"expected positions (1, {prefix} + n², D), got {shape}")
+    expected = re.escape(f"expected positions (1, {prefix} + side², D), got {shape}")
     with pytest.raises(ValueError, match=expected):
         interpolate_positions(torch.zeros(shape), (3, 4), prefix)
 

@@ -197,7 +197,7 @@ def shapes_on_the_page():
         "h": SMALL.num_heads,
         "D_h": SMALL.dim // SMALL.num_heads,
         "M": SMALL.mlp_dim,
-        "K": CLASSES,
+        "J": CLASSES,
     }
     found = re.findall(r"`\(([^()`]*)\)` \|$", section("From image to classes"), re.M)
     return [eval(f"({shape.replace('·', '*')})", {}, sizes) for shape in found]

@@ -19,7 +19,7 @@ from sphinxcontrib import katex
 from sphinxcontrib.katex import KaTeXServer
 
 import node
-from address import ROOT, read_address
+from address import ROOT, Address, read_address
 from book_context import anchor
 from outputs import fill_cache, require_nothing_ran
 from page_html import RULES, Site, finish
@@ -70,6 +70,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", fill_cache)
     app.connect("env-get-outdated", restyle)
     app.connect("source-read", put_setup_cell)
+    app.connect("source-read", fill_in_address)
     app.connect("missing-reference", resolve_proof)
     app.connect("html-page-context", add_to_page)
     app.connect("build-finished", finish_pages, priority=900)  # after Furo's last
@@ -116,6 +117,17 @@ def put_setup_cell(app: Sphinx, docname: str, source: list[str]) -> None:
         # Its outputs come from there.
         app.env.note_dependency(app.env.doc2path(docname).replace(".md", ".ipynb"))
         source[0] = with_setup(source[0], read_address())
+
+
+def fill_in_address(_app: Sphinx, docname: str, source: list[str]) -> None:
+    """Commands on the pages of the book hold the address of the repository."""
+    if docname.startswith("book/"):
+        source[0] = with_address(source[0], read_address())
+
+
+def with_address(text: str, address: Address) -> str:
+    """The text of a page, with the repository's address in place of ADDRESS."""
+    return text.replace("ADDRESS", address.repository)
 
 
 class ProofRole(SphinxRole):

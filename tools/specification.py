@@ -130,7 +130,7 @@ def parts_table() -> str:
 # number tells which size it is; they are large enough to tell how values were drawn.
 
 SMALL = Size("small", patch_size=5, depth=1, dim=96, mlp_dim=160, num_heads=6)
-SYMBOLS = {50: "C·P·P", 96: "D", 288: "3·D", 160: "M", 37: "N", 70: "K", 1: "1"}
+SYMBOLS = {50: "C·P·P", 96: "D", 288: "3·D", 160: "M", 37: "N", 70: "J", 1: "1"}
 
 
 @cache

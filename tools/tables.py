@@ -5,6 +5,7 @@ Each is a file of book/generated, which `make sync` writes.
 
 from pathlib import Path
 
+import course_plan
 import library_differences
 import specification
 from address import ROOT
@@ -22,6 +23,8 @@ def all_tables() -> dict[Path, str]:
     }
     for name, table in specification.TABLES.items():
         texts[f"specification-{name}"] = said("the parts in src/vit_encoder", table())
+    for name, table in course_plan.TABLES.items():
+        texts[f"plan-{name}"] = said("chapters", table())
     measured = library_differences.read_differences()
     for name, table in library_differences.TABLES.items():
         # The class keeps the first column in sight on a phone.

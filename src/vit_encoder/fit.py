@@ -120,7 +120,7 @@ def fit(
 
 @torch.no_grad()
 def predict(model: nn.Module, data: LabelledImages, batch_size: int = 500) -> Tensor:
-    """The logits (count, K) of all images, in evaluation mode."""
+    """The logits (count, J) of all images, in evaluation mode."""
     was_training = model.training
     model.eval()
     try:

@@ -211,7 +211,7 @@ def first_difference(
 
 # The axes of the parameters of each layer. `D M -> M D`: stored as (D, M), wanted as
 # (M, D); brackets merge axes. C channels, P patch side, N tokens, D width, h heads,
-# M hidden width, R width of pre_logits, K classes, # the number of a block from 0.
+# M hidden width, R width of pre_logits, J classes, # the number of a block from 0.
 PYTORCH = {
     "embedding.cls_token": {"": "1 1 D"},
     "embedding.pos_embed": {"": "1 N D"},
@@ -224,7 +224,7 @@ PYTORCH = {
     "blocks.#.mlp.fc2": {"weight": "D M", "bias": "D"},
     "norm": {"weight": "D", "bias": "D"},
     "pre_logits": {"weight": "R D", "bias": "R"},
-    "head": {"weight": "K R", "bias": "K"},
+    "head": {"weight": "J R", "bias": "J"},
 }
 SEPARATE = PYTORCH | {"blocks.#.attn.qkv": {"weight": "D D", "bias": "D"}}
 FLAX = {
@@ -242,7 +242,7 @@ FLAX = {
     "blocks.#.mlp.fc2": {"kernel": "M D -> D M", "bias": "D"},
     "norm": {"scale": "D", "bias": "D"},
     "pre_logits": {"kernel": "D R -> R D", "bias": "R"},
-    "head": {"kernel": "R K -> K R", "bias": "K"},
+    "head": {"kernel": "R J -> J R", "bias": "J"},
 }
 
 # The name of each layer in a library; several are stacked in their order.

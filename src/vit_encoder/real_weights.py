@@ -1,7 +1,7 @@
 """Real weights: what chapter 09_real_weights builds."""
 
 # Generated from chapters/09_real_weights.md by `make sync`. Do not edit.
-# Seal: 7dd3f477eee64229
+# Seal: 77a2d309ac4a55eb
 
 import copy
 import math
@@ -23,8 +23,8 @@ def interpolate_positions(
 ) -> torch.Tensor:
     """Position embeddings for another grid of patches (Dosovitskiy et al. 2021, 3.2).
 
-    pos_embed: (1, prefix + n², D), a square grid row by row after `prefix` positions of
-    other tokens, which stay as they are. grid: rows and columns of the new grid.
+    pos_embed: (1, prefix + side², D), a square grid row by row after `prefix` positions
+    of other tokens, which stay as they are. grid: rows and columns of the new grid.
     mode, antialias, align_corners: as for F.interpolate; the defaults are timm's.
     Returns (1, prefix + rows · columns, D), of the same dtype. Raises ValueError or
     TypeError for other arguments.
@@ -33,13 +33,14 @@ def interpolate_positions(
     rows, columns = grid
     require_whole(rows, "rows")
     require_whole(columns, "columns")
-    n = math.isqrt(max(pos_embed.shape[-2] - prefix, 0)) if pos_embed.dim() == 3 else 0
-    if n < 1 or pos_embed.shape[:2] != (1, prefix + n * n):
+    count = pos_embed.shape[-2] - prefix if pos_embed.dim() == 3 else 0
+    side = math.isqrt(max(count, 0))
+    if side < 1 or pos_embed.shape[:2] != (1, prefix + side**2):
         raise ValueError(
-            f"expected positions (1, {prefix} + n², D), got {tuple(pos_embed.shape)}"
+            f"expected positions (1, {prefix} + side², D), got {tuple(pos_embed.shape)}"
         )
     first, places = pos_embed[:, :prefix], pos_embed[:, prefix:]
-    places = places.unflatten(1, (n, n)).permute(0, 3, 1, 2)  # (1, D, n, n)
+    places = places.unflatten(1, (side, side)).permute(0, 3, 1, 2)  # (1, D, side, side)
     exact = places.to(torch.promote_types(places.dtype, torch.float32))
     exact = F.interpolate(
         exact, (rows, columns), None, mode, align_corners, antialias=antialias

@@ -1,7 +1,7 @@
 """Training: what chapter 08_training builds."""
 
 # Generated from chapters/08_training.md by `make sync`. Do not edit.
-# Seal: 95795f1eb544a1e3
+# Seal: f62e60b13c00d41e
 
 import math
 
@@ -18,12 +18,12 @@ from vit_encoder.patches import PatchEmbedding
 class VisionTransformer(nn.Module):
     """A ViT that classifies images (Dosovitskiy et al. 2021, section 3.1).
 
-    image_size, patch_size, in_channels: H = W, P, C of the images. num_classes: K.
+    image_size, patch_size, in_channels: H = W, P, C of the images. num_classes: J.
     depth, dim, num_heads, mlp_dim: L, D, h, M. pool: "cls" reads the class token,
     "mean" the mean of the patch tokens. pre_logits_dim: R, the width of a hidden layer
     with tanh before the logits, or None for one linear layer. dropout: p, after the
     positions and in every block.
-    Maps images (B, C, H, W) to logits (B, K). Raises ValueError or TypeError for other
+    Maps images (B, C, H, W) to logits (B, J). Raises ValueError or TypeError for other
     sizes or inputs.
     """
 
@@ -54,11 +54,11 @@ class VisionTransformer(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         x = dropout(self.embedding(images), self.dropout, self.training)
-        x = self.encoder(x)  # (B, N + 1, D)
+        x = self.encoder(x)  # (B, N, D)
         x = x[:, 0] if self.pool == "cls" else x[:, 1:].mean(dim=1)  # (B, D)
         if self.pre_logits is not None:
             x = torch.tanh(self.pre_logits(x))  # (B, R)
-        return self.head(x)  # (B, K)
+        return self.head(x)  # (B, J)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:

@@ -652,6 +652,33 @@ def all_used(attention_class):
     return all(p.grad is not None for p in part.parameters())
 
 
+def of_the_right_shape(attention_class):
+    return attention_class(6, 4)(torch.randn(2, 5, 6)).shape == (2, 5, 4)
+
+
+def counted(attention_class):
+    """Numbers of matrices that have an effect, and the shape of what comes out."""
+    part = attention_class(9, 5)
+    x = torch.randn(3, 7, 9)
+    y = part(x)
+    if y.shape != (3, 7, 5):
+        return False
+    y.sum().backward()
+    found = [p.grad for p in part.parameters() if p.grad is not None and p.dim() == 2]
+    return sum((grad.abs() > 0).sum() for grad in found) == 3 * 9 * 5
+
+
+def scored(attention_class):
+    """With all matrices a multiple of 0 but one, each of three has an effect."""
+    part = attention_class(4, 3)
+    x = torch.randn(1, 6, 4)
+    if part(x).shape != (1, 6, 3):
+        return False
+    total = sum(p.numel() for p in part.parameters() if p.dim() > 1)
+    part(x).pow(3).sum().backward()
+    return total == 36 and all(p.grad is not None for p in part.parameters())
+
+
 def shrinks(attention_class):
     """A projection of everything to 0 leaves nothing."""
     part = attention_class(6, 6)
@@ -712,7 +739,7 @@ NAMELESS = {
 GOOD_TESTS = {
     "right_reading": [near_the_record, asserted, near_the_course],
     "divisor": [tenfold, unit_variance],
-    "projections": [all_used, shrinks],
+    "projections": [counted, scored],
     "what_leaves": [normalized, variances],
 }
 WEAK_TESTS = {
@@ -729,6 +756,9 @@ WEAK_TESTS = {
     ],
     "projections": [
         (runs, 0, "test-accepts-wrong"),
+        (of_the_right_shape, 0, "test-accepts-wrong"),
+        (all_used, 0, "test-accepts-wrong"),
+        (shrinks, 0, "test-accepts-wrong"),
         (by_its_names, 0, "test-rejects-right"),
     ],
     "what_leaves": [

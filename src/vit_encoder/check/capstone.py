@@ -46,8 +46,7 @@ from vit_encoder.mlp import MLP
 from vit_encoder.self_attention import SelfAttention, attention
 
 PADDLE = (
-    "https://www.paddlepaddle.org.cn/documentation/guides/model_convert/"
-    "convert_from_pytorch/api_difference/functional/torch.nn.functional.linear.html"
+    "https://www.paddlepaddle.org.cn/documentation/docs/en/api/paddle/nn/Linear_en.html"
 )
 EPS_IN_BLOCKS, EPS_AT_THE_END = 1e-5, 1e-6
 
@@ -599,7 +598,7 @@ def first_wrong(
     core=True,
 )
 def layers_agree(trials: Trials) -> None:
-    """Every branch adds what it should; those behind it are silent meanwhile."""
+    """Every branch adds what it should; those after it are silent meanwhile."""
     trial = first_wrong(trials, LAYERS)
     if trial:
         trial.require_right(place_of(trial))
@@ -938,6 +937,39 @@ class JoinedProjections(nn.Module):
         return attention(*self.qkv(x).chunk(3, dim=-1))[0]
 
 
+UNPROJECTED = edits(
+    SelfAttention,
+    edit(
+        "query-is-a-slice",
+        {"self.query(x), ": "x[..., : self.key.out_features], "},
+        "The queries are the first features of the input. A projection of queries is "
+        "there, and nothing uses it.",
+        "Which parameters get a gradient?",
+    ),
+    edit(
+        "query-is-the-input",
+        {
+            "self.query = nn.Linear(dim, head_dim)\n        ": "",
+            "self.key = nn.Linear(dim, head_dim)": "self.key = nn.Linear(dim, dim)",
+            "self.query.in_features": "self.key.in_features",
+            "self.query(x), ": "x, ",
+        },
+        "The queries are the input itself, and the keys are as wide as a token. All "
+        "parameters are used, and the output has the right shape.",
+        "How many numbers do three projections hold?",
+    ),
+    edit(
+        "key-is-the-input",
+        {
+            "self.query = nn.Linear(dim, head_dim)": "self.query = nn.Linear(dim, dim)",
+            "self.key = nn.Linear(dim, head_dim)\n        ": "",
+            "self.key(x), ": "x, ",
+        },
+        "The keys are the input itself, and the queries are as wide as a token. All "
+        "parameters are used, and the output has the right shape.",
+        "How many numbers do three projections hold?",
+    ),
+)
 TEST_THE_DIVISOR = BreakIt(
     right={
         "the course's own": layer_norm,
@@ -954,11 +986,14 @@ TEST_THE_PROJECTIONS = BreakIt(
         "the course's own": SelfAttention,
         "one that joins the three in `qkv`": JoinedProjections,
     },
-    wrong=named(
-        single.MISCONCEPTIONS["SelfAttention"],
-        *("no-projections", "value-not-projected"),
+    wrong=(
+        *named(
+            single.MISCONCEPTIONS["SelfAttention"],
+            *("no-projections", "value-not-projected"),
+        ),
+        *UNPROJECTED,
     ),
-    ask="Which parameters must have an effect on the output?",
+    ask="How many learned numbers must have an effect on the output, and which shape?",
 )
 TEST_WHAT_LEAVES = BreakIt(
     right={

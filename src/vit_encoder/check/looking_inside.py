@@ -261,9 +261,9 @@ DISTANCE = edits(
 def delete(patches: Tensor, scores: Tensor, count: int) -> Tensor:
     """Set the `count` patches with the largest scores of each image to 0.
 
-    patches: (B, N, F). scores: (B, N). Returns new patches (B, N, F).
+    patches: (B, n, F). scores: (B, n). Returns new patches (B, n, F).
     """
-    order = scores.argsort(dim=-1, descending=True)  # (B, N)
+    order = scores.argsort(dim=-1, descending=True)  # (B, n)
     mask = torch.zeros_like(scores, dtype=torch.bool)
     mask = mask.scatter(-1, order[:, :count], True)
     return patches.masked_fill(mask[..., None], 0)
@@ -364,18 +364,18 @@ def rollout_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
 
 def far(maps: Tensor, patch_size: int) -> Tensor:
     """The attention distance, patch by patch."""
-    N = maps.shape[-1] - 1
-    side = round(math.sqrt(N))
+    n = maps.shape[-1] - 1
+    side = round(math.sqrt(n))
     rows = []
-    for n in range(N):
+    for i in range(n):
         apart = [
-            patch_size * math.hypot(n // side - m // side, n % side - m % side)
-            for m in range(N)
+            patch_size * math.hypot(i // side - j // side, i % side - j % side)
+            for j in range(n)
         ]
-        weights = maps[..., 1 + n, 1:]
+        weights = maps[..., 1 + i, 1:]
         lengths = torch.tensor(apart, dtype=maps.dtype, device="cpu")
         rows.append((weights @ lengths) / weights.sum(-1))
-    return sum(rows) / N
+    return sum(rows) / n
 
 
 def distance_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
@@ -408,7 +408,7 @@ TWO = torch.stack(
 def rollout_questions(seed: int) -> list[Question]:
     """Small fixed ones for messages, random ones for the verdict."""
     normal = Normal(seed)
-    maps = shares(normal, 4, 2, 3, 5, 5)  # (L, B, h, N + 1, N + 1)
+    maps = shares(normal, 4, 2, 3, 5, 5)  # (L, B, h, N, N)
     return [
         Question("two layers", (TWO[:, None, None], 0.5)),
         Question("one layer, two heads", (TWO[None, None], 0.5)),
@@ -428,9 +428,9 @@ def rollout_questions(seed: int) -> list[Question]:
 
 
 def distance_questions(seed: int) -> list[Question]:
-    """As for rollout. N is 4, 9 and 16, so that a wrong side cannot hide."""
+    """As for rollout. n is 4, 9 and 16, so that a wrong side cannot hide."""
     normal = Normal(seed)
-    maps = shares(normal, 2, 3, 10, 10)  # (B, h, N + 1, N + 1)
+    maps = shares(normal, 2, 3, 10, 10)  # (B, h, N, N)
     near = torch.eye(5, dtype=torch.float64, device="cpu")
     to_class = torch.tensor(
         [0.5, 0.1, 0.1, 0.1, 0.2], dtype=torch.float64, device="cpu"
@@ -575,7 +575,7 @@ NO_GRADIENTS = tuple(edge for edge in EDGES if edge is not GRADIENTS)
 ROLLOUT_PROPERTIES = (
     REPEATS,
     returns_right_shapes(
-        "one matrix (N + 1, N + 1) for each image comes back",
+        "one matrix (N, N) for each image comes back",
         *("maps", "two layers", "one layer, two heads"),
         ask="Which of the five axes are still there in the end?",
     ),
@@ -643,7 +643,7 @@ DELETE_PROPERTIES = (
     agrees(
         "none or all may vanish",
         *("none", "all"),
-        ask="What does your code do for a count of 0, and of N?",
+        ask="What does your code do for a count of 0, and of n?",
     ),
     *NO_GRADIENTS,
 )

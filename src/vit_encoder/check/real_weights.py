@@ -35,7 +35,7 @@ from vit_encoder.real_weights import LoRALinear, interpolate_positions
 
 # Misconceptions of interpolate_positions.
 
-TO_GRID = "places.unflatten(1, (n, n)).permute(0, 3, 1, 2)"
+TO_GRID = "places.unflatten(1, (side, side)).permute(0, 3, 1, 2)"
 TO_ROW = "exact.to(places.dtype).flatten(2).transpose(1, 2)"
 CUT = "pos_embed[:, :prefix], pos_embed[:, prefix:]"
 JOINED = "torch.cat([first, places], dim=1)"
@@ -47,7 +47,7 @@ POSITIONS = edits(
     interpolate_positions,
     edit(
         "grid-read-by-columns",
-        {TO_GRID: "places.unflatten(1, (n, n)).permute(0, 3, 2, 1)"},
+        {TO_GRID: "places.unflatten(1, (side, side)).permute(0, 3, 2, 1)"},
         "Rows and columns of the old grid have changed places.",
         "Which patch is token 2: the one to the right of the first, or below it?",
     ),
@@ -60,7 +60,7 @@ POSITIONS = edits(
     ),
     edit(
         "features-as-a-grid",
-        {TO_GRID: "places.reshape(1, -1, n, n)"},
+        {TO_GRID: "places.reshape(1, -1, side, side)"},
         "The numbers were cut into grids as they lie in memory: neighbours in a grid "
         "are features of one position, not positions.",
         "Which of `reshape` and `permute` brings the features to the front?",
@@ -77,23 +77,21 @@ POSITIONS = edits(
     ),
     edit(
         "class-token-interpolated",
-        {CUT: "pos_embed[:, :prefix], pos_embed[:, : n * n]"},
+        {CUT: "pos_embed[:, :prefix], pos_embed[:, : side**2]"},
         "The grid begins one place too early: what belongs to another token was taken "
         "for a patch, and the last patch is lost.",
         WHICH_TOKENS,
     ),
     edit(
         "prefix-always-one",
-        {
-            CUT: "pos_embed[:, :1], pos_embed[:, 1 + pos_embed.shape[1] - 1 - n * n :]",
-        },
+        {CUT: "pos_embed[:, :1], pos_embed[:, pos_embed.shape[1] - side**2 :]"},
         "One token stays as it is, whatever `prefix` says.",
         WHICH_TOKENS,
     ),
     edit(
         "prefix-at-the-end",
         {JOINED: "torch.cat([places, first], dim=1)"},
-        "The positions of the other tokens stand behind those of the patches.",
+        "The positions of the other tokens stand after those of the patches.",
         "Where in the sequence does the class token stand?",
     ),
     edit(
@@ -145,7 +143,7 @@ POSITIONS = edits(
     ),
     edit(
         "as-many-as-before",
-        {"exact, (rows, columns)": "exact, (n, n)"},
+        {"exact, (rows, columns)": "exact, (side, side)"},
         "As many positions come back as were given.",
         "How many patches has the new grid?",
     ),
@@ -214,7 +212,7 @@ LORA = edits(
     edit(
         "whole-number",
         {"alpha / rank\n": "alpha // rank\n"},
-        "The scale has lost its digits behind the point.",
+        "The scale has lost its digits after the point.",
         "What does `//` make of 5 and 2?",
     ),
     edit(
@@ -423,12 +421,12 @@ def kernel_of(distance: Tensor) -> Tensor:
     return torch.where(t < 1, near, torch.where(t < 2, far, torch.zeros_like(t)))
 
 
-def weights_of(n: int, m: int) -> Tensor:
-    """What each of m new places takes from each of n old ones, (m, n)."""
-    stretch = n / m
+def weights_of(old: int, new: int) -> Tensor:
+    """What each new place takes from each old one, (new, old)."""
+    stretch = old / new
     wide = max(stretch, 1.0)
-    middles = (torch.arange(m, dtype=torch.float64, device="cpu") + 0.5) * stretch
-    places = torch.arange(n, dtype=torch.float64, device="cpu") + 0.5
+    middles = (torch.arange(new, dtype=torch.float64, device="cpu") + 0.5) * stretch
+    places = torch.arange(old, dtype=torch.float64, device="cpu") + 0.5
     weights = kernel_of((places - middles[:, None]) / wide)
     return weights / weights.sum(1, keepdim=True)
 
@@ -438,10 +436,10 @@ def positions_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     pos_embed, rows, columns, prefix = question.inputs
     leaves = {"input 0": double(pos_embed)}
     whole = leaves["input 0"]
-    n = round((whole.shape[1] - prefix) ** 0.5)
-    grid = whole[0, prefix:].unflatten(0, (n, n))
+    side = round((whole.shape[1] - prefix) ** 0.5)
+    grid = whole[0, prefix:].unflatten(0, (side, side))
     grid = torch.einsum(
-        "rn,cm,nmd->rcd", weights_of(n, rows), weights_of(n, columns), grid
+        "rn,cm,nmd->rcd", weights_of(side, rows), weights_of(side, columns), grid
     )
     places = torch.cat([whole[0, :prefix], grid.flatten(0, 1)])[None]
     return finish(question, leaves, (places,))

@@ -53,7 +53,7 @@ from vit_encoder.training import (
 
 
 class Classifier(nn.Module):
-    """Grey images (B, 1, H, W) become logits (B, K)."""
+    """Grey images (B, 1, H, W) become logits (B, J)."""
 
     def __init__(
         self,
@@ -76,11 +76,11 @@ class Classifier(nn.Module):
         self.head = nn.Linear(pre_logits_dim or dim, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.encoder(self.embedding(images))  # (B, N + 1, D)
+        x = self.encoder(self.embedding(images))  # (B, N, D)
         x = x[:, 0] if self.pool == "cls" else x[:, 1:].mean(dim=1)  # (B, D)
         if self.pre_logits is not None:
             x = torch.tanh(self.pre_logits(x))  # (B, R)
-        return self.head(x)  # (B, K)
+        return self.head(x)  # (B, J)
 
 
 MEAN, TOKEN, LOGITS = "x[:, 1:].mean(dim=1)", "x[:, 0]", "return self.head(x)"
@@ -93,13 +93,13 @@ CLASSIFIER = edits(
         "class-token-in-the-mean",
         {MEAN: "x.mean(dim=1)"},
         "With `mean` the class token is counted as if it were a patch.",
-        "How many of the N + 1 tokens came from a patch?",
+        "How many of the N tokens came from a patch?",
         GITHUB + "lucidrains/vit-pytorch/issues/226",
     ),
     edit(
         "divided-by-all-tokens",
         {MEAN: "x[:, 1:].sum(dim=1) / x.shape[1]"},
-        "With `mean` the sum of the patch tokens is divided by N + 1.",
+        "With `mean` the sum of the patch tokens is divided by the number of tokens.",
         "How many tokens were added up?",
     ),
     edit(
@@ -605,7 +605,7 @@ SCHEDULE = edits(
 
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
     """The mean over images of the cross-entropy with the smoothed targets."""
-    logs = logits - logits.logsumexp(dim=-1, keepdim=True)  # (B, K)
+    logs = logits - logits.logsumexp(dim=-1, keepdim=True)  # (B, J)
     right = logs.gather(1, labels[:, None]).squeeze(1)  # (B,)
     losses = -(1 - smoothing) * right - smoothing * logs.mean(dim=-1)  # (B,)
     return losses.mean()
@@ -627,15 +627,15 @@ LOSS = edits(
     edit(
         "others-share-alone",
         {EVEN: "smoothing * (logs.sum(dim=-1) - right) / (logits.shape[-1] - 1)"},
-        "ε is shared among the other classes alone, ε/(K − 1) each. That is another "
-        "convention, and PyTorch's is ε/K for all.",
+        "ε is shared among the other classes alone, ε/(J − 1) each. That is another "
+        "convention, and PyTorch's is ε/J for all.",
         "Among how many classes does the task share ε?",
         GITHUB + "mindspore-ai/mindspore/issues/73",
     ),
     edit(
         "own-share-taken-away",
         {OWN: "(1 - smoothing / logits.shape[-1]) * right"},
-        "The right class gives up ε/K, and ε is added: the target adds up to more "
+        "The right class gives up ε/J, and ε is added: the target adds up to more "
         "than 1.",
         "What do the shares of a target add up to?",
         GITHUB + "ildoonet/pytorch-randaugment/issues/30",
@@ -649,20 +649,20 @@ LOSS = edits(
     edit(
         "even-share-too-large",
         {EVEN: "logs.mean(dim=-1)"},
-        "Every class gets 1/K, not ε/K.",
+        "Every class gets 1/J, not ε/J.",
         "What is the loss with a smoothing of 0?",
         GITHUB + "TimDettmers/ConvE/issues/55",
     ),
     edit(
         "right-class-without-its-share",
         {EVEN: "smoothing * (logs.sum(dim=-1) - right) / logits.shape[-1]"},
-        "The other classes get ε/K each, and the right one does not.",
+        "The other classes get ε/J each, and the right one does not.",
         "Which classes get a share of ε?",
     ),
     edit(
         "classes-added-up",
         {EVEN: "smoothing * logs.sum(dim=-1)"},
-        "Every class gets ε, not ε/K.",
+        "Every class gets ε, not ε/J.",
         "What do the shares of a target add up to?",
     ),
     edit(
@@ -737,7 +737,7 @@ LOSS = edits(
     edit(
         "divided-by-the-classes-too",
         {"losses.mean()": "losses.mean() / logits.shape[-1]"},
-        "The mean was taken over images and classes: the loss is K times too small.",
+        "The mean was taken over images and classes: the loss is J times too small.",
         "Over which axis are the terms of one cross-entropy added up?",
     ),
     edit(
@@ -986,9 +986,11 @@ def loss_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     """The loss from the targets themselves, (1, 1)."""
     logits, labels, smoothing = question.inputs
     logits = double(logits)
-    K = logits.shape[1]
-    targets = (1 - smoothing) * torch.eye(K, dtype=torch.float64)[labels.long()]
-    targets = targets + smoothing / K  # (B, K)
+    num_classes = logits.shape[1]
+    targets = (1 - smoothing) * torch.eye(num_classes, dtype=torch.float64)[
+        labels.long()
+    ]
+    targets = targets + smoothing / num_classes  # (B, J)
     most = logits.detach().amax(1, keepdim=True)
     logs = logits - most - (logits - most).exp().sum(1, keepdim=True).log()
     loss = -torch.einsum("bk,bk->", targets, logs) / len(logits)
@@ -1003,9 +1005,9 @@ def gradient_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     logits = x @ weight.T + bias
     wrong = logits.softmax(1)
     loss = -wrong[rows, labels.long()].log().mean()
-    wrong[rows, labels.long()] -= 1  # (B, K)
+    wrong[rows, labels.long()] -= 1  # (B, J)
     ones = torch.ones(len(x), 1, dtype=x.dtype)
-    gradient = wrong.T @ torch.cat([x, ones], 1) / len(x)  # (K, features + 1)
+    gradient = wrong.T @ torch.cat([x, ones], 1) / len(x)  # (J, features + 1)
     return finish(question, {}, (gradient, loss.view(1, 1)))
 
 
@@ -1108,7 +1110,7 @@ class Watched(nn.Module):
 
 
 def call_in_parts(answer: Callable, inputs: list, parameters: dict) -> object:
-    """The gradient that the answer leaves, (K, features + 1), and its loss, (1, 1)."""
+    """The gradient that the answer leaves, (J, features + 1), and its loss, (1, 1)."""
     images, labels, size = inputs
     model = Watched(parameters["weight"], parameters["bias"])
     for p in model.parameters():
@@ -1435,7 +1437,7 @@ CLASSIFIER_PROPERTIES: tuple[Property, ...] = (
         optional=OPTIONAL,
     ),
     returns_right_shapes(
-        "logits (B, K) come back",
+        "logits (B, J) come back",
         *("cls", "mean", "mean and a hidden layer"),
         ask="Which axis of the tokens shall disappear?",
     ),
@@ -1454,7 +1456,7 @@ CLASSIFIER_PROPERTIES: tuple[Property, ...] = (
         core=True,
     ),
     reads(
-        "a hidden layer has tanh behind it",
+        "a hidden layer has tanh after it",
         *("cls and a hidden layer", "mean and a hidden layer"),
         ask="In which order do pooling, hidden layer, tanh and head come?",
     ),

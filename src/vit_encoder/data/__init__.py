@@ -69,7 +69,7 @@ def text_line() -> dict[str, Tensor]:
         encoder            (1, N, D)       after the final LayerNorm
         skip               (1, N, D)       what the recognizer adds before its head
 
-    Source: PP-OCRv6_rec_small of PaddleOCR, Apache-2.0; studies/record_text_encoder.py.
+    Source: PP-OCRv6_small_rec of PaddleOCR, Apache-2.0; studies/record_text_encoder.py.
     """
     import numpy as np
     import torch
@@ -88,7 +88,7 @@ def text_encoder_weights() -> dict[str, Tensor]:
     things differ from a ViT: the MLP has SiLU in place of GELU, and the LayerNorms of
     the blocks have eps = 1e-5. `text_encoder` builds the encoder with both.
 
-    Source: PP-OCRv6_rec_small of PaddleOCR, Apache-2.0; studies/record_text_encoder.py.
+    Source: PP-OCRv6_small_rec of PaddleOCR, Apache-2.0; studies/record_text_encoder.py.
     """
     from safetensors.torch import load_file
 

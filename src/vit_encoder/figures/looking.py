@@ -24,14 +24,14 @@ def show_maps(
     """A table of maps, each laid over the image of its row in purple.
 
     images: (R, C, H, W), values in [0, 1]; one on black is drawn as its negative. maps:
-    (R, K, N), one number for each of N patches in a square grid. Each map has a scale
+    (R, S, n), one number for each of n patches in a square grid. Each map has a scale
     of its own: its largest number is darkest, and white is 0 and what lies below, or
-    with stretch its smallest number. columns: K titles. rows: R labels; without them
+    with stretch its smallest number. columns: S titles. rows: R labels; without them
     each row begins with its image. Raises ValueError for other arguments.
     """
     if maps.dim() != 3 or len(images) != len(maps) or maps.shape[1] != len(columns):
         raise ValueError(
-            "expected maps (R, K, N), an image a row and a title a column, got maps "
+            "expected maps (R, S, n), an image a row and a title a column, got maps "
             f"{tuple(maps.shape)}, {len(images)} images and {len(columns)} titles"
         )
     if rows is not None and len(rows) != len(maps):
@@ -77,14 +77,14 @@ def lay_over(ax: Axes, photo: torch.Tensor, numbers: torch.Tensor) -> None:
 def show_similarities(tables: dict[str, torch.Tensor]) -> Figure:
     """Similarities of positions, one panel a table: a small map for each position.
 
-    tables: title → (N, N), values in [-1, 1], for N patches in a square grid. The map
+    tables: title → (n, n), values in [-1, 1], for n patches in a square grid. The map
     in row r and column c shows how alike the position there is to all others. Raises
     ValueError for other arguments.
     """
     for title, table in tables.items():
         if table.dim() != 2 or table.shape[0] != table.shape[1]:
             raise ValueError(
-                f"expected a table (N, N) in {title!r}, got "
+                f"expected a table (n, n) in {title!r}, got "
                 f"{describe(f'shape {tuple(table.shape)}')}"
             )
     fig, axes = plt.subplots(
@@ -105,7 +105,7 @@ def show_similarities(tables: dict[str, torch.Tensor]) -> Figure:
 
 
 def tiles(table: torch.Tensor) -> torch.Tensor:
-    """The rows of a table (N, N) as small maps in a grid, with gaps of nan."""
+    """The rows of a table (n, n) as small maps in a grid, with gaps of nan."""
     side = side_of(len(table))
     maps = table.view(side, side, side, side)  # (row, column, row, column)
     maps = torch.nn.functional.pad(maps, (0, 1, 0, 1), value=math.nan)

@@ -41,23 +41,24 @@ def show_guesses(
 def show_confusion(counts: torch.Tensor, classes: tuple[str, ...]) -> Figure:
     """How often an image of each class (row) was taken for each class (column).
 
-    counts: (K, K), whole numbers; row by row they are shown as shares. Raises
+    counts: (J, J), whole numbers; row by row they are shown as shares. Raises
     ValueError for another shape.
     """
-    K = len(classes)
-    if counts.shape != (K, K):
-        raise ValueError(f"expected counts ({K}, {K}), got {tuple(counts.shape)}")
+    num_classes = len(classes)
+    if counts.shape != (num_classes, num_classes):
+        expected = f"({num_classes}, {num_classes})"
+        raise ValueError(f"expected counts {expected}, got {tuple(counts.shape)}")
     shares = (counts / counts.sum(1, keepdim=True).clamp(min=1)).cpu()
     fig, ax = plt.subplots(figsize=(5.2, 4.9))
     ax.imshow(shares.numpy(), cmap="cividis", vmin=0, vmax=1)
-    for row in range(K):
-        for column in range(K):
+    for row in range(num_classes):
+        for column in range(num_classes):
             share = round(100 * shares[row, column].item())
             if share:
                 ink = "black" if share > 50 else "white"
                 ax.text(column, row, share, ha="center", va="center", size=9, color=ink)
-    ax.set_xticks(range(K), classes, rotation=50, ha="right")
-    ax.set_yticks(range(K), classes)
+    ax.set_xticks(range(num_classes), classes, rotation=50, ha="right")
+    ax.set_yticks(range(num_classes), classes)
     ax.set(xlabel="guessed", ylabel="true class")
     ax.spines[:].set_visible(False)
     return fig

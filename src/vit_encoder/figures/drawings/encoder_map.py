@@ -22,12 +22,12 @@ PARTS = {
 
 FLOW = """\
 Read from bottom to top. An image is cut into patches. Each patch becomes a token, a
-class token is added, and positions are added: N + 1 tokens of width D. They enter the
+class token is added, and positions are added: N tokens of width D. They enter the
 encoder and pass through L blocks along the residual stream. In each block a branch
 leads through LayerNorm and multi-head self-attention, which holds h heads of
 self-attention; its result is added to the stream. A second branch leads through
 LayerNorm and the MLP; its result is added too. After the last block comes a final
-LayerNorm. N + 1 tokens of width D leave the encoder. The class token goes on to a head,
+LayerNorm. N tokens of width D leave the encoder. The class token goes on to a head,
 which is not part of the encoder."""
 
 WIDTH, HEIGHT = 340, 668
@@ -98,9 +98,9 @@ LABELS = [  # text, x, y, which point of the text stands there
     ("stream", 158, 515, "end"),
     ("head", 117, 20, "middle"),
     ("class token", 102, 53, "end"),
-    ("(N + 1, D)", 238, 53, "start"),
+    ("(N, D)", 238, 53, "start"),
     ("class token", 102, 586, "end"),
-    ("(N + 1, D)", 238, 586, "start"),
+    ("(N, D)", 238, 586, "start"),
 ]
 
 STYLE = """<style>

@@ -1,0 +1,137 @@
+"""One notation and one spelling in everything that a reader sees."""
+
+import ast
+import re
+
+import pytest
+
+from address import ROOT
+
+PAGES = sorted(
+    [
+        *(ROOT / "chapters").glob("*.md"),
+        *(ROOT / "solutions").glob("*.md"),
+        *(ROOT / "book").glob("*.md"),
+        *(ROOT / name for name in ("index.md", "README.md", "CONTRIBUTING.md")),
+    ]
+)
+MODULES = sorted((ROOT / "src").rglob("*.py"))
+
+N_PLUS_ONE = r"\bN ?\+ ?1\b"
+# A size of a shape: (B, K), (N, K), (K,). The three letters Q, K, V are matrices.
+SIZE = r"[\w·.²+ ]+"
+K_IN_A_SHAPE = rf"\((?:{SIZE}, )*K(?:, {SIZE})*,?\)"
+K_CLASSES = r"\bK classes|num_classes: K\b|\\ln K\b|\\mathbb\{R\}\^K|/K\b"
+NOT_OXFORD = (
+    r"\w*(?:normal|recogn|optim|initial|random|standard)is"
+    r"(?:e|ed|es|er|ers|ing|ation|ations)\b"
+)
+AMERICAN = r"\b(?:colou?r(?<!colour)|center|gray)(?:s|ed|ing|ful)?\b"
+
+
+def notation_faults(text: str) -> list[str]:
+    """Where a size is written as the course does not write it."""
+    shapes = [shape[0] for shape in re.finditer(K_IN_A_SHAPE, text)]
+    return [
+        *re.findall(N_PLUS_ONE, text),
+        *(shape for shape in shapes if not re.search(r"\b[QV]\b", shape)),
+        *re.findall(K_CLASSES, text),
+    ]
+
+
+def spelling_faults(prose: str) -> list[str]:
+    """Words that Oxford English spells in another way."""
+    prose = re.sub(r"https?://\S+", "", prose)
+    return [
+        word[0]
+        for pattern in (NOT_OXFORD, AMERICAN)
+        for word in re.finditer(pattern, prose, re.I)
+    ]
+
+
+def prose_of(page: str) -> str:
+    """A page without cells, listings, code in a line and HTML."""
+    page = re.sub(r"^(`{3,})(?:\{code-cell\}|\w).*?^\1$", "", page, flags=re.M | re.S)
+    return re.sub(r"`[^`\n]*`|<[^>\n]*>", "", page)
+
+
+def docstrings(source: str) -> str:
+    """All docstrings of a module, without the code in them."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    found = [
+        ast.get_docstring(node)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, kinds)
+    ]
+    return re.sub(r"`[^`]*`", "", "\n".join(filter(None, found)))
+
+
+def named(path):
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", [*PAGES, *MODULES], ids=named)
+def test_sizes_are_written_as_the_course_writes_them(path):
+    assert notation_faults(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", [*PAGES, *MODULES], ids=named)
+def test_spelling_is_oxford(path):
+    text = path.read_text(encoding="utf-8")
+    prose = docstrings(text) if path.suffix == ".py" else prose_of(text)
+    assert spelling_faults(prose) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("tokens (B, N + 1, D)", "N + 1"),
+        ("an image of N+1 tokens", "N+1"),
+        ("return self.head(x)  # (B, K)", "(B, K)"),
+        ("the bias (K,)", "(K,)"),
+        ("weights (K, D_h)", "(K, D_h)"),
+        ("num_classes: K.", "num_classes: K"),
+        (r"a loss of $\ln K$", r"\ln K"),
+    ],
+)
+def test_a_planted_fault_of_notation_is_found(text, fault):
+    assert notation_faults(text) == [fault]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "n + 1 tokens",
+        "(B, N, D)",
+        "(Q, K, V)",
+        "a matrix K of keys",
+        "ln J",
+        "(L + 1, B)",
+    ],
+)
+def test_right_notation_is_no_fault(text):
+    assert notation_faults(text) == []
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "normalise",
+        "Recognises",
+        "initialisation",
+        "optimiser",
+        "color",
+        "centers",
+        "gray",
+    ],
+)
+def test_a_planted_misspelling_is_found(word):
+    page = f"Text with {word}.\n\n```{{code-cell}} ipython3\nplot(color=1)\n```\n"
+    assert spelling_faults(prose_of(page)) == [word]
+    module = f'def f():\n    """It is {word}."""\n    return {{"color": 1}}\n'
+    assert spelling_faults(docstrings(module)) == [word]
+
+
+def test_right_words_and_code_are_no_misspellings():
+    page = "Optimism, a colour, the centre, grey, normalize, `color`, a basis.\n"
+    assert spelling_faults(prose_of(page)) == []
