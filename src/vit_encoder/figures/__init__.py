@@ -30,6 +30,7 @@ _HOMES = {
     "show_branches": "branches",
     "show_changes": "norms",
     "show_confusion": "training",
+    "show_depths": "branches",
     "show_guesses": "training",
     "show_heads": "text_line",
     "show_images": "patch_plots",
