@@ -1,10 +1,10 @@
-"""The figures of chapter 06: the drawings are true, the plot refuses what is wrong."""
+"""The figures of chapter 06: drawings that are true, plots of what they are given."""
 
 import pytest
 import torch
 from torch import nn
 
-from vit_encoder.figures import show_branches
+from vit_encoder.figures import show_branches, show_depths
 from vit_encoder.figures.drawings.block import START, example, post_norm, pre_norm
 
 
@@ -35,32 +35,35 @@ def test_drawn_stream_keeps_sizes_and_norms_do_not():
     assert max(sizes["y"]) > 2 * min(sizes["y"])
 
 
-def shares(depth=2, count=7):
-    return torch.linspace(0.1, 2, depth * count).view(depth, count)
+def shares(depth=6):
+    return torch.linspace(0.1, 2, depth)
 
 
-def test_branches_have_a_panel_a_block_below_the_line():
-    figure = show_branches(torch.rand(5, 21), shares(), shares() / 2)
-    line, *panels = figure.axes
-    assert line.get_images()[0].get_array().shape == (5, 21)
-    assert [panel.get_title(loc="left") for panel in panels] == ["block 0", "block 1"]
-    attention, mlp, whole = panels[1].get_lines()
-    assert attention.get_ydata() == pytest.approx(shares()[1].numpy())
-    assert mlp.get_ydata() == pytest.approx(shares()[1].numpy() / 2)
+def test_branches_have_a_panel_a_stack():
+    figure = show_branches({"one": (shares(), shares() / 2), "two": (shares(3),) * 2})
+    one, two = figure.axes
+    assert (one.get_title(), two.get_title()) == ("one", "two")
+    attention, mlp, whole = one.get_lines()
+    assert list(attention.get_xdata()) == [1, 2, 3, 4, 5, 6]
+    assert attention.get_ydata() == pytest.approx(shares().numpy())
+    assert mlp.get_ydata() == pytest.approx(shares().numpy() / 2)
     assert list(whole.get_ydata()) == [1, 1]
+    assert one.get_ylim() == two.get_ylim()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            (torch.rand(3, 5, 21), shares(), shares()),
-            r"an image \(H, W\).*\(3, 5, 21\)",
-        ),
-        ((torch.rand(5, 21), shares(), shares(2, 3)), r"two tables \(L, N\).*\(2, 3\)"),
-        ((torch.rand(5, 20), shares(), shares()), "N that divides 20, got 7"),
-    ],
-)
-def test_branches_refuse_what_does_not_fit(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        show_branches(*arguments)
+@pytest.mark.parametrize("other", [shares(5), torch.rand(6, 1)])
+def test_branches_refuse_what_does_not_fit(other):
+    with pytest.raises(ValueError, match=r"two rows \(L,\) for 'one'.*\(6,\)"):
+        show_branches({"one": (shares(), other)})
+
+
+def test_depths_have_a_panel_a_quantity_and_a_line_a_wiring():
+    lines = {"with": {1: 1.0, 24: 2.0}, "without": {1: 1.0, 24: 1e-30}}
+    figure = show_depths({"size": lines, "directions": lines}, log=("size",))
+    size, directions = figure.axes
+    assert (size.get_yscale(), directions.get_yscale()) == ("log", "linear")
+    assert directions.get_ylim()[0] == 0
+    with_, without = size.get_lines()
+    assert list(with_.get_ydata()) == [1, 2]
+    assert list(without.get_xdata()) == [1, 24]
+    assert [t.get_text() for t in size.get_legend().get_texts()] == ["with", "without"]

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from vit_encoder import EncoderBlock
@@ -180,6 +181,48 @@ def test_input_is_not_changed(rng):
     before = x.clone()
     block(rng)(x)
     assert torch.equal(x, before)
+
+
+def gradients(version, seed, depth=32, dim=48):
+    """That of fc2 in each of the new blocks, (L,); the loss reads token 0 alone."""
+    rng = torch.Generator().manual_seed(seed)
+    blocks = [version(dim, 4, 4 * dim) for _ in range(depth)]
+    for block in blocks:
+        for name, parameter in block.named_parameters():
+            if parameter.dim() == 2:
+                nn.init.xavier_uniform_(parameter, generator=rng)
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
+    x = randn(rng, 16, 9, dim, dtype=torch.float32)
+    for block in blocks:
+        x = block(x)
+    readout = randn(rng, dim, 10, dtype=torch.float32) / dim**0.5
+    scores = F.layer_norm(x, (dim,))[:, 0] @ readout
+    F.cross_entropy(scores, torch.arange(16) % 10).backward()
+    return torch.stack([block.mlp.fc2.weight.grad.norm() for block in blocks])
+
+
+def test_gradients_in_depth_are_as_the_exercise_says():
+    assert task("encoder_block.gradients").right == "B"
+    post_norm = misconception("encoder_block.EncoderBlock", "post-norm").wrong
+    pre, post = (
+        torch.stack([gradients(version, seed) for seed in range(3)]).mean(0)
+        for version in (EncoderBlock, post_norm)
+    )
+    assert pre[0] > 3 * pre[-1]
+    assert 0.7 * post[-1] < post[0] < 2 * post[-1]
+
+
+def test_the_bug_hides_from_new_norms_where_the_mlp_is_silent(rng):
+    right = misconception("encoder_block.PostNormBlock", "skip-before-the-norm")
+    bug, right = right.wrong(12, 3, 20).double(), right.right(12, 3, 20).double()
+    x = 3 * randn(rng, 2, 5, 12)
+    for same in (True, False):
+        bug.load_state_dict(right.state_dict())
+        for version in (bug, right):
+            silence(version.mlp.fc2)
+        assert torch.allclose(bug(x), right(x), rtol=0, atol=1e-5) == same
+        randomized(right, rng)
 
 
 WRONG_INPUTS = {

@@ -1178,6 +1178,45 @@ WRONG_BLOCK = {
     "reference-used": [Inherited, Wrapped, FromTheOracle, vit_encoder.EncoderBlock],
 }
 
+# Designs of the post-norm block.
+
+
+class PostNorm(nn.Module):
+    def __init__(self, dim, num_heads, mlp_dim):
+        super().__init__()
+        self.norm1, self.norm2 = LayerNorm(dim), LayerNorm(dim)
+        self.attn = MultiHeadSelfAttention(dim, num_heads)
+        self.mlp = MLP(dim, mlp_dim)
+
+    def forward(self, x):
+        x = self.norm1(x + self.attn(x))
+        return self.norm2(x + self.mlp(x))
+
+
+class PostNormInALoop(PostNorm):
+    def forward(self, x):
+        for norm, branch in ((self.norm1, self.attn), (self.norm2, self.mlp)):
+            x = norm(torch.add(branch(x), x))
+        return x
+
+
+class PostNormOfTorchsParts(OfTorch):
+    def forward(self, x):
+        x = self.norm1(x + self.dropout(self.attn(x, x, x)[0]))
+        return self.norm2(self.mlp(x) + x)
+
+
+class SkipsBeforeTheNorm(PostNorm):
+    def forward(self, x):
+        x = x + self.attn(x)
+        return self.norm2(x + self.mlp(self.norm1(x)))
+
+
+class NormedOnceMore(PostNorm):
+    def forward(self, x):
+        return self.norm2(super().forward(x))
+
+
 # Tests that a student may write.
 
 
@@ -1262,9 +1301,18 @@ def built_wrong(part):
 RIGHT = {
     "AttentionHalf": RIGHT_HALF,
     "EncoderBlock": RIGHT_BLOCK,
-    "find_the_bug": RIGHT_BLOCK[:3],
+    "find_the_bug": [PostNorm, PostNormInALoop, PostNormOfTorchsParts],
 }
-WRONG = {"AttentionHalf": WRONG_HALF, "EncoderBlock": WRONG_BLOCK}
+WRONG = {
+    "AttentionHalf": WRONG_HALF,
+    "EncoderBlock": WRONG_BLOCK,
+    "find_the_bug": {
+        "pre-norm": [InSteps, Block, OfTorch],  # what earned the points of task 4
+        "same-as-the-bug": [SkipsBeforeTheNorm],
+        "built-in-used": [LayerOfTorch],
+    },
+}
+NAMELESS = {"find_the_bug": [NormedOnceMore]}
 GOOD_TESTS = {"wrong_wiring": [by_the_equations, against_torch, other_norms]}
 WEAK_TESTS = {
     "wrong_wiring": [

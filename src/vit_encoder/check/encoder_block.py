@@ -495,7 +495,123 @@ HALF = edits(
         "numbers.",
     ),
 )
-MISCONCEPTIONS = {"AttentionHalf": HALF, "EncoderBlock": BLOCK}
+
+# A whole post-norm block, and what people get wrong about it.
+
+
+class PostNormBlock(nn.Module):
+    """Each LayerNorm after a sum, as in the first Transformer."""
+
+    def __init__(self, dim: int, num_heads: int, mlp_dim: int):
+        super().__init__()
+        self.norm1 = LayerNorm(dim)
+        self.attn = MultiHeadSelfAttention(dim, num_heads)
+        self.norm2 = LayerNorm(dim)
+        self.mlp = MLP(dim, mlp_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.norm1(x + self.attn(x))
+        return self.norm2(z + self.mlp(z))
+
+
+FIRST, SECOND = "z = self.norm1(x + self.attn(x))", "self.norm2(z + self.mlp(z))"
+TWO_LINES = (
+    "How does each of the two lines of post-norm begin, and what does it end in?"
+)
+POST_NORM = edits(
+    PostNormBlock,
+    edit(
+        "pre-norm",
+        {
+            FIRST: "z = x + self.attn(self.norm1(x))",
+            SECOND: "z + self.mlp(self.norm2(z))",
+        },
+        "Each LayerNorm stands on its branch: this is a pre-norm block.",
+        "Where do the norms stand in the block that you were given?",
+    ),
+    edit(
+        "skip-before-the-norm",
+        {
+            FIRST: "total = x + self.attn(x)\n        z = self.norm1(total)",
+            SECOND: "self.norm2(total + self.mlp(z))",
+        },
+        "The second skip carries the tokens as they were before the first LayerNorm.",
+        "Through which LayerNorms does a token pass if both branches are silent?",
+    ),
+    edit(
+        "skip-from-the-input",
+        {SECOND: "self.norm2(x + self.mlp(z))"},
+        "The second skip starts at the block's input, so what the attention added is "
+        "lost.",
+        TWO_LINES,
+    ),
+    edit(
+        "mlp-reads-the-input",
+        {SECOND: "self.norm2(z + self.mlp(x))"},
+        "The MLP reads the tokens that entered the block.",
+        "Has the attention spoken before the MLP listens?",
+    ),
+    edit(
+        "first-norm-on-the-branch",
+        {FIRST: "z = x + self.norm1(self.attn(x))"},
+        "The first LayerNorm normalizes what the attention gives, not the sum.",
+        TWO_LINES,
+    ),
+    edit(
+        "second-norm-on-the-branch",
+        {SECOND: "z + self.norm2(self.mlp(z))"},
+        "The second LayerNorm normalizes what the MLP gives, not the sum.",
+        TWO_LINES,
+    ),
+    edit(
+        "one-norm-twice",
+        {"self.norm2(z": "self.norm1(z"},
+        "The first LayerNorm serves both halves; the second is there but never used.",
+        "At the start the two are twins. What tells them apart after training?",
+    ),
+    edit(
+        "norms-swapped",
+        {"self.norm1(x": "self.norm2(x", "self.norm2(z": "self.norm1(z"},
+        "The two LayerNorms have changed places.",
+        "Which gain and bias did training fit to the first sum?",
+    ),
+    edit(
+        "no-first-norm",
+        {FIRST: "z = x + self.attn(x)"},
+        "The first sum is not normalized.",
+        "How often is a token normalized on its way through the block?",
+    ),
+    edit(
+        "no-second-norm",
+        {SECOND: "z + self.mlp(z)"},
+        "The second sum is not normalized.",
+        "How often is a token normalized on its way through the block?",
+    ),
+    edit(
+        "no-first-skip",
+        {FIRST: "z = self.norm1(self.attn(x))"},
+        "What the attention gives replaces the tokens; nothing is added to them.",
+        "How does a token keep what it knew before the attention?",
+    ),
+    edit(
+        "no-second-skip",
+        {SECOND: "self.norm2(self.mlp(z))"},
+        "What the MLP gives replaces the tokens; nothing is added to them.",
+        "How does a token keep what it knew before the MLP?",
+    ),
+    edit(
+        "torchs-epsilon",
+        {"norm1 = LayerNorm": "norm1 = nn.LayerNorm", "norm2 = L": "norm2 = nn.L"},
+        "The norms have PyTorch's default ε, 1e-5. It shows on tokens of small "
+        "numbers.",
+        "Whose default do you know by heart: PyTorch's, or that of ViT?",
+    ),
+)
+MISCONCEPTIONS = {
+    "AttentionHalf": HALF,
+    "EncoderBlock": BLOCK,
+    "PostNormBlock": POST_NORM,
+}
 
 # The oracles.
 
@@ -522,6 +638,13 @@ def block_oracle(question: Question, taken: tuple[str, ...]) -> tuple:
     if question.training and question.arguments.get("dropout") == 1:
         return (x,), {}
     return oracle_of(without_dropout)(question, taken)
+
+
+def post_norm(x: Tensor, get: Get, num_heads: int, **_built: float) -> Tensor:
+    """PostNormBlock."""
+    z = x + oracle.multi_head(x, get, num_heads, "attn.")
+    z = oracle.norm(z, get, "norm1")
+    return oracle.norm(z + oracle.mlp(z, get, "mlp."), get, "norm2")
 
 
 def settled_block(
@@ -592,6 +715,9 @@ def silent(*layers: str) -> dict[str, Tensor]:
         for layer in layers
         for kind in ("weight", "bias")
     }
+
+
+SIZES = ("dim", "num_heads", "mlp_dim")
 
 
 def built(dim: int, num_heads: int, mlp_dim: int, **dropout: float) -> dict[str, float]:
@@ -666,6 +792,17 @@ def block_questions(seed: int) -> list[Question]:
         three_with("large scores", x.float(), parameters=large),
         three_with("gradients", cotangent=normal(2, 5, 12)),
         three_with("another device", device="meta"),
+    ]
+
+
+def post_norm_questions(seed: int) -> list[Question]:
+    """Those for the block that do not ask about dropout."""
+    return [
+        replace(question, arguments=built(*(question.arguments[n] for n in SIZES)))
+        for question in block_questions(seed)
+        if question.name not in DROPS
+        and question.name != "a p above 1"
+        and "dropped" not in question.name
     ]
 
 
@@ -930,6 +1067,20 @@ BLOCK_PROPERTIES = (
     *LAST_PROPERTIES,
 )
 
+POST_NORM_PROPERTIES = (
+    REPEATS,
+    has_parts,
+    SHAPES,
+    SEPARATES_IMAGES,
+    agrees(
+        "the numbers agree with post-norm in float64",
+        *("three heads", "one head", "one token", "both silent", "MLP silent"),
+        ask=TWO_LINES,
+        core=True,
+    ),
+    *LAST_PROPERTIES,
+)
+
 # The tasks.
 
 
@@ -1019,11 +1170,20 @@ TEST_THE_WIRING = BreakIt(
     ask="Do your norms differ from new ones, and do you compare with all of the "
     "equations?",
 )
-(BUG,) = named(BLOCK, "skip-from-the-input")
+(BUG,) = named(POST_NORM, "skip-before-the-norm")
+REPAIR_POST_NORM = Implement(
+    form=form(PostNormBlock),
+    ask_about=post_norm_questions,
+    oracle=oracle_of(post_norm),
+    properties=POST_NORM_PROPERTIES,
+    misconceptions=POST_NORM,
+    show=show("both silent", "MLP silent", "attention silent", "two small images"),
+    bug=BUG,
+)
 
 TASKS = {
     "AttentionHalf": WRITE_HALF,
     "EncoderBlock": WRITE_BLOCK,
     "wrong_wiring": TEST_THE_WIRING,
-    "find_the_bug": replace(WRITE_BLOCK, bug=BUG),
+    "find_the_bug": REPAIR_POST_NORM,
 }

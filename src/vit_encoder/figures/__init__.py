@@ -7,13 +7,13 @@ from importlib import import_module
 
 _HOMES = {
     "ATTENTION": "style",
+    "AttentionExplorer": "self_attention",
     "HIDDEN": "colours",
     "KEY": "colours",
     "QUERY": "colours",
     "TOGETHER": "colours",
     "VALUE": "colours",
     "WRONG": "colours",
-    "AttentionExplorer": "self_attention",
     "attention_drawing": "drawings.attention",
     "block_drawing": "drawings.block",
     "encoder_drawing": "drawings.encoder",
@@ -32,6 +32,7 @@ _HOMES = {
     "show_branches": "branches",
     "show_changes": "norms",
     "show_confusion": "training",
+    "show_depths": "branches",
     "show_growth": "norms",
     "show_guesses": "training",
     "show_heads": "text_line",

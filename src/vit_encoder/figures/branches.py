@@ -1,56 +1,67 @@
-"""A plot of what the two branches of each block add, along a line of text."""
+"""Plots of stacked blocks: what their branches add, and what changes with depth."""
 
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 
 from vit_encoder.figures.colours import WEIGHTS
-from vit_encoder.figures.text_line import draw_text_line
 
 
-def show_branches(
-    image: torch.Tensor, attention: torch.Tensor, mlp: torch.Tensor
-) -> Figure:
-    """The line of text, and below it one panel a block: what its branches add.
+def show_branches(shares: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> Figure:
+    """One panel a stack of blocks: how much its two branches add to the stream.
 
-    image: (H, W), grey values in [0, 1]. attention, mlp: (L, N), above 0: the size of
-    what a branch adds to a token, divided by the token's size. N divides W. All panels
-    have one logarithmic scale. Raises ValueError for other arguments.
+    shares: name of the stack → attention (L,), MLP (L,), both above 0: the size of what
+    a branch adds to a token, divided by the token's size. All panels have one
+    logarithmic scale. Raises ValueError for other arguments.
     """
-    if image.dim() != 2 or attention.dim() != 2 or attention.shape != mlp.shape:
-        raise ValueError(
-            "expected an image (H, W) and two tables (L, N), got shapes"
-            f" {tuple(image.shape)}, {tuple(attention.shape)} and {tuple(mlp.shape)}"
-        )
-    depth, count = attention.shape
-    if image.shape[1] % count:
-        raise ValueError(f"expected N that divides {image.shape[1]}, got {count}")
-    fig, (top, *axes) = plt.subplots(
-        depth + 1, 1, figsize=(5.2, 0.7 + 1.5 * depth), sharex=True,
-        height_ratios=[0.5, *[1] * depth],
-    )  # fmt: skip
-    draw_text_line(top, image, count)
-    curves = (
-        ("attention", attention, {"color": WEIGHTS, "marker": "."}),
-        ("MLP", mlp, {"color": "#1a1a1a", "marker": ".", "linestyle": ":"}),
-    )
-    low = min(attention.min().item(), mlp.min().item())
-    high = max(attention.max().item(), mlp.max().item())
-    for i, ax in enumerate(axes):
-        for name, shares, style in curves:
-            ax.semilogy(
-                shares[i].cpu().numpy(),
-                label=name,
-                linewidth=1.2,
-                markersize=5,
-                **style,
+    for name, (attention, mlp) in shares.items():
+        if attention.dim() != 1 or attention.shape != mlp.shape:
+            raise ValueError(
+                f"expected two rows (L,) for {name!r}, got shapes"
+                f" {tuple(attention.shape)} and {tuple(mlp.shape)}"
             )
+    fig, axes = plt.subplots(
+        1, len(shares), figsize=(5.2, 2.8), sharey=True, squeeze=False
+    )
+    values = torch.cat([row for pair in shares.values() for row in pair])
+    low, high = values.min().item(), values.max().item()
+    for ax, (name, (attention, mlp)) in zip(axes[0], shares.items(), strict=True):
+        number = range(1, len(attention) + 1)
+        ax.semilogy(
+            number, attention.cpu().numpy(), "o-", color=WEIGHTS, label="attention"
+        )
+        ax.semilogy(number, mlp.cpu().numpy(), "s:", color="#1a1a1a", label="MLP")
         ax.axhline(1, color="gray", linewidth=0.8)
-        ax.set_title(f"block {i}", loc="left")
-        ax.set_ylim(low / 1.3, 1.3 * max(high, 1))
-        ax.set_yticks([0.1, 1], ["10 %", "100 %"])
+        ax.set(title=name, xlabel="block", xticks=number)
+        ax.set_ylim(min(0.1, low / 1.2), 1.2 * max(high, 1))
+        ax.set_yticks([0.1, 0.2, 0.5, 1], ["10 %", "20 %", "50 %", "100 %"])
         ax.minorticks_off()
-    axes[0].legend(ncols=2, loc="upper right", bbox_to_anchor=(1, 1.3))
-    axes[-1].set_xlabel("token")
-    fig.supylabel("size of the addition", fontsize=11)
+    axes[0, 0].set_ylabel("size of the addition")
+    axes[0, -1].legend()
+    return fig
+
+
+def show_depths(
+    panels: dict[str, dict[str, dict[int, float]]], log: tuple[str, ...] = ()
+) -> Figure:
+    """One panel a quantity: a line a wiring, against the number of blocks.
+
+    panels: title → name of the wiring → number of blocks → value. log: the titles of
+    the panels with a logarithmic axis; their values are above 0.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(5.2, 2.9), squeeze=False)
+    for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
+        styles = ("o-", "s--", "^:")
+        for (name, values), style in zip(lines.items(), styles, strict=False):
+            ax.plot([*values], [*values.values()], style, label=name, markersize=5)
+        depths = sorted({depth for values in lines.values() for depth in values})
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(depths, depths)
+        if title in log:
+            ax.set_yscale("log")
+        else:
+            ax.set_ylim(0, None)
+        ax.minorticks_off()
+        ax.set(title=title, xlabel="blocks")
+    axes[0, 0].legend()
     return fig
