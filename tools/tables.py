@@ -1,4 +1,4 @@
-"""The tables that pages include: made from data files, and from the course's parts.
+"""What pages include: tables of data files and of the course's parts, and a report.
 
 Each is a file of book/generated, which `make sync` writes.
 """
@@ -8,6 +8,7 @@ from pathlib import Path
 import course_plan
 import library_differences
 import specification
+import wrong_answer
 from address import ROOT
 from marking_speed import read_speed, speed_table
 from recorded_runs import read_runs, runs_table
@@ -21,6 +22,8 @@ def all_tables() -> dict[Path, str]:
         "marking-speed": from_file("marking_speed", speed_table(read_speed())),
         "recorded-runs": from_file("recorded_runs", runs_table(read_runs())),
     }
+    answered = wrong_answer.shown()
+    texts["wrong-answer"] = said("tools/wrong_answer.py", answered)
     for name, table in specification.TABLES.items():
         texts[f"specification-{name}"] = said("the parts in src/vit_encoder", table())
     for name, table in course_plan.TABLES.items():
