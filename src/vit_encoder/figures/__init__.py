@@ -29,6 +29,7 @@ _HOMES = {
     "show_attention": "photo",
     "show_branches": "branches",
     "show_changes": "norms",
+    "show_collapse": "collapse",
     "show_confusion": "training",
     "show_guesses": "training",
     "show_heads": "text_line",
