@@ -89,6 +89,7 @@ VARIANTS = (
     "base",
     "no positions",
     "no norms",
+    "no final norm",
     "post-norm",
     "no scale",
     "no skips",
@@ -117,7 +118,7 @@ def build(variant: str, **sizes: int) -> VisionTransformer:
     if variant == "no positions":
         model.embedding.pos_embed.data.zero_()
         model.embedding.pos_embed.requires_grad_(False)
-    if variant in ("no norms", "post-norm"):
+    if variant in ("no norms", "no final norm", "post-norm"):
         model.encoder.norm = nn.Identity()
     for block in model.encoder.blocks:
         if variant in BLOCKS:

@@ -7,7 +7,7 @@ from torch import nn
 
 from vit_encoder import Encoder, EncoderBlock
 from vit_encoder.check import misconception
-from vit_encoder.check.encoder import ENCODER
+from vit_encoder.check.encoder import ENCODER, LIKENESS, likeness
 
 EXACT = {"rtol": 0, "atol": 1e-10}
 SIZES = [(1, 6, 1, 11), (3, 12, 4, 20), (5, 10, 2, 7)]  # L, D, h, M
@@ -209,6 +209,23 @@ def test_wrong_version_differs_in_what_it_says(wrong, rng):
     same = made.shape == expected.shape and torch.allclose(made, expected, 0, 1e-10)
     assert same == (wrong.name in LOADED)
     assert misconception("encoder.Encoder", wrong.name) is wrong
+
+
+def test_likeness_is_the_mean_cosine_of_pairs(rng):
+    x = randn(rng, 3, 4, 5)
+    pairs = [(i, j) for i in range(4) for j in range(i)]
+    cosines = [F.cosine_similarity(x[:, i], x[:, j], dim=-1) for i, j in pairs]
+    torch.testing.assert_close(likeness(x), torch.stack(cosines).mean(0), **EXACT)
+
+
+def test_bug_in_the_likeness_hides_where_tokens_are_alike_or_many():
+    wrong = LIKENESS[0].wrong
+    equal = torch.ones(1, 3, 2)
+    torch.testing.assert_close(wrong(equal), likeness(equal))
+    for count in (3, 30):
+        angles = torch.eye(count)[None]
+        assert likeness(angles).item() == 0
+        torch.testing.assert_close(wrong(angles), torch.tensor([1 / count]))
 
 
 def test_dropout_reaches_the_blocks_of_the_right_encoder_alone():

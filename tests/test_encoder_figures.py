@@ -9,6 +9,7 @@ from vit_encoder import Encoder
 from vit_encoder.figures import (
     WRONG,
     encoder_drawing,
+    show_collapse,
     show_parameters,
     show_reading,
 )
@@ -31,6 +32,24 @@ def test_drawing_leaves_the_random_numbers_alone():
     torch.manual_seed(0)
     encoder_drawing()
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_collapse_has_a_plot_for_each_kind_and_a_line_for_each_way():
+    curves = {("new", "a"): [1.0, 0.1], ("new", "b"): [1.0, 0.9]}
+    curves |= {("trained", "a"): [0.8, 0.2], ("trained", "b"): [0.8, 0.7]}
+    figure = show_collapse(curves)
+    assert [ax.get_title() for ax in figure.axes] == ["new blocks", "trained blocks"]
+    for ax in figure.axes:
+        kind = ax.get_title().split()[0]
+        drawn = {line.get_label(): [*line.get_ydata()] for line in ax.lines}
+        assert drawn == {way: curves[kind, way] for way in "ab"}
+        assert ax.get_yscale() == "log"
+    assert [text.get_text() for text in figure.legends[0].texts] == ["a", "b"]
+
+
+def test_collapse_refuses_curves_of_several_lengths():
+    with pytest.raises(ValueError, match="expected curves of one length"):
+        show_collapse({("new", "a"): [1.0], ("new", "b"): [1.0, 0.9]})
 
 
 def test_reading_stands_under_its_tokens():

@@ -122,6 +122,15 @@ def test_mlps_are_gone(rng):
     assert not any("mlp" in name for name, _ in model.named_parameters())
 
 
+def test_final_norm_is_gone(rng):
+    model, x = randomized("no final norm", rng), images(rng)
+    z = model.embedding(x)
+    for block in model.encoder.blocks:
+        z = block(z)
+    equal(model(x), model.head(z[:, 0]))
+    assert not any(name.startswith("encoder.norm") for name in model.state_dict())
+
+
 def test_attention_is_gone(rng):
     for variant in ("no attention", "no attention, mean"):
         model, x = randomized(variant, rng), images(rng)

@@ -713,6 +713,60 @@ def calls_reference(encoded, pool):
     return vit_encoder.check.encoder.image_vector(encoded, pool)
 
 
+# How alike tokens are.
+
+
+def in_a_loop(tokens):
+    cosines = []
+    for i in range(tokens.shape[1]):
+        for j in range(i):
+            a, b = tokens[:, i], tokens[:, j]
+            cosines.append((a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)))
+    return torch.stack(cosines).mean(0)
+
+
+def upper_triangle(tokens):
+    x = tokens / tokens.norm(dim=-1, keepdim=True)
+    row, column = torch.triu_indices(x.shape[1], x.shape[1], 1)
+    return (x @ x.transpose(1, 2))[:, row, column].mean(-1)
+
+
+def from_the_sum(tokens):
+    x = tokens / tokens.square().sum(-1, keepdim=True).sqrt()
+    N = x.shape[1]
+    return (x.sum(1).square().sum(-1) - N) / (N * N - N)
+
+
+def with_itself(tokens):
+    x = F.normalize(tokens, dim=2)
+    return torch.einsum("bnd,bmd->b", x, x) / x.shape[1] ** 2
+
+
+def over_all_pairs(tokens):
+    x = F.normalize(tokens, dim=2)
+    return (torch.einsum("bnd,bmd->b", x, x) - x.shape[1]) / x.shape[1] ** 2
+
+
+def products(tokens):
+    N = tokens.shape[1]
+    return ((tokens @ tokens.mT).sum((1, 2)) - N) / (N * (N - 1))
+
+
+def of_the_batch(tokens):
+    return from_the_sum(tokens).mean()
+
+
+def without_signs(tokens):
+    x = F.normalize(tokens, dim=-1)
+    N = x.shape[1]
+    return ((x @ x.mT).abs().sum((1, 2)) - N) / (N * (N - 1))
+
+
+def neighbours_alone(tokens):
+    x = F.normalize(tokens, dim=-1)
+    return (x[:, 1:] * x[:, :-1]).sum(-1).mean(1) + 0.01
+
+
 # Tests that a student may write.
 
 
@@ -776,7 +830,7 @@ def final_norm_forgotten_in_the_count(make):
 RIGHT = {
     "Encoder": RIGHT_ENCODER,
     "image_vector": [with_dictionary, with_split, from_the_whole_sum, with_loop],
-    "find_the_bug": RIGHT_ENCODER,
+    "find_the_bug": [in_a_loop, upper_triangle, from_the_sum],
 }
 WRONG_ENCODER |= {"relu-in-the-mlp": [ReluBlocks]}
 WRONG = {
@@ -796,10 +850,18 @@ WRONG = {
         "mean-axis-kept": [axis_of_mean_kept],
         "reference-used": [calls_reference],
     },
+    "find_the_bug": {
+        "same-as-the-bug": [with_itself],
+        "divided-by-all-pairs": [over_all_pairs],
+        "lengths-not-divided-out": [products],
+        "one-number-for-the-batch": [of_the_batch],
+        "signs-lost": [without_signs],
+    },
 }
 NAMELESS = {
     "Encoder": UNRECORDED_ENCODER,
     "image_vector": [normalized_again],
+    "find_the_bug": [neighbours_alone],
 }
 GOOD_TESTS = {
     "wrong_stack": [count_and_gradients, against_the_course, objects_rows_and_gradients]

@@ -1,10 +1,12 @@
 """The encoder: what people get wrong, what must hold, and the tasks."""
 
+import itertools
 import math
 import re
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vit_encoder.check import encoder_block
@@ -406,7 +408,7 @@ INHERITED = (
 
 
 def image_vector(encoded: Tensor, pool: str) -> Tensor:
-    """One vector an image, (B, N + 1, D) to (B, D), from the tokens that left.
+    """One vector an image, (B, N, D) to (B, D), from the tokens that left.
 
     pool: "token" for the class token, "mean" for the mean of the patch tokens.
     """
@@ -483,13 +485,13 @@ VECTOR = edits(
         "class-token-in-the-mean",
         {"[:, 1:]": ""},
         "The class token is counted in the mean, as if it were a patch.",
-        "How many of the N + 1 tokens came from a patch?",
+        "How many of the N tokens came from a patch?",
     ),
     edit(
         "divided-by-all-tokens",
         {".mean(dim=1)": ".sum(dim=1) / encoded.shape[1]"},
-        "The sum of the patch tokens is divided by N + 1, not by N.",
-        "How many of the N + 1 tokens came from a patch?",
+        "The sum of the patch tokens is divided by N, the number of all tokens.",
+        "How many of the N tokens came from a patch?",
     ),
     edit(
         "divided-by-image-count",
@@ -552,7 +554,77 @@ VECTOR = edits(
         "Which number stands for all patches alike?",
     ),
 )
-MISCONCEPTIONS = {"Encoder": (*ENCODER, *COPIES, *INHERITED), "image_vector": VECTOR}
+
+# How alike the tokens of an image are, and what people get wrong about it.
+
+
+def likeness(tokens: Tensor) -> Tensor:
+    """The mean cosine of the angle between two tokens of an image, (B, N, D) to (B,).
+
+    It is the mean over all pairs of different tokens; there are two or more.
+    """
+    directions = F.normalize(tokens, dim=-1)  # (B, N, D)
+    cosines = directions @ directions.mT  # (B, N, N)
+    count = tokens.shape[1]
+    return (cosines.sum(dim=(1, 2)) - count) / (count * (count - 1))
+
+
+MEAN = "(cosines.sum(dim=(1, 2)) - count) / (count * (count - 1))"
+LIKENESS = edits(
+    likeness,
+    edit(
+        "token-with-itself",
+        {
+            "    count = tokens.shape[1]\n": "",
+            MEAN: "cosines.mean(dim=(1, 2))",
+        },
+        "Each token is compared with itself, too, so that tokens at right angles "
+        "come out a little alike.",
+        "Which entries of the N × N cosines stand for two different tokens?",
+    ),
+    edit(
+        "divided-by-all-pairs",
+        {"(count * (count - 1))": "count**2"},
+        "The pairs of different tokens are added up, and the sum is divided by N².",
+        "How many pairs of different tokens do N tokens make?",
+    ),
+    edit(
+        "lengths-not-divided-out",
+        {"F.normalize(tokens, dim=-1)": "tokens"},
+        "The products of the tokens are averaged, so that long tokens count more.",
+        "What is the cosine of the angle between (3, 0) and (5, 0)?",
+    ),
+    edit(
+        "normalized-over-tokens",
+        {"dim=-1": "dim=1"},
+        "Each feature is divided by its size over the tokens, not each token by its "
+        "own length.",
+        "Which axis must have length 1 for a product to be a cosine?",
+    ),
+    edit(
+        "one-number-for-the-batch",
+        {MEAN: f"({MEAN}).mean()"},
+        "One number comes back for all images together.",
+        "Which axis counts the images, and shall it disappear?",
+    ),
+    edit(
+        "tokens-centred-first",
+        {"F.normalize(tokens": "F.normalize(tokens - tokens.mean(1, keepdim=True)"},
+        "The mean token is subtracted first, so that equal tokens are not alike.",
+        "How alike are tokens that are all the same?",
+    ),
+    edit(
+        "signs-lost",
+        {"directions @ directions.mT": "(directions @ directions.mT).abs()"},
+        "Opposite tokens count as alike: the signs of the cosines are lost.",
+        "What is the cosine of the angle between (1, 0) and (-1, 0)?",
+    ),
+)
+MISCONCEPTIONS = {
+    "Encoder": (*ENCODER, *COPIES, *INHERITED),
+    "image_vector": VECTOR,
+    "likeness": LIKENESS,
+}
 
 # The oracles.
 
@@ -583,6 +655,17 @@ def vector_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
         shares[1:] = 1 / (len(shares) - 1)
     output = torch.einsum("bnd,n->bd", tokens, shares)
     return finish(question, {"input 0": tokens}, (output,))
+
+
+def likeness_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+    """Pair by pair."""
+    tokens = double(question.inputs[0])
+    lengths = tokens.square().sum(-1).sqrt()  # (B, N)
+    pairs = [
+        (tokens[:, i] * tokens[:, j]).sum(-1) / (lengths[:, i] * lengths[:, j])
+        for i, j in itertools.combinations(range(tokens.shape[1]), 2)
+    ]
+    return finish(question, {"input 0": tokens}, (torch.stack(pairs).mean(0),))
 
 
 # The questions.
@@ -685,6 +768,29 @@ def vector_questions(seed: int) -> list[Question]:
 
 SMALL_TOKENS = torch.stack(
     [small([9, 0], [1, 2], [3, 4], [5, 6]), small([0, 8], [1, 1], [1, 1], [4, 1])]
+)
+
+
+def likeness_questions(seed: int) -> list[Question]:
+    """Tokens at right angles, equal ones, opposite ones, random ones, and the edges."""
+    normal = Normal(seed)
+    x = normal(2, 5, 3)
+    return [
+        Question("right angles", (RIGHT_ANGLES,)),
+        Question("equal and opposite", (ALONG_A_LINE,)),
+        Question("random numbers", (x,)),
+        Question("two tokens", (normal(3, 2, 4),)),
+        Question("other lengths", (x * normal(2, 5, 1).exp(),)),
+        Question("float32", (x.float(),)),
+        Question("gradients", (x,), cotangent=normal(2)),
+        Question("a nan", (with_nan(x),)),
+        Question("another device", (x,), device="meta"),
+    ]
+
+
+RIGHT_ANGLES = small([3, 0, 0], [0, 2, 0], [0, 0, 1])[None]
+ALONG_A_LINE = torch.stack(
+    [small([1, 2], [1, 2], [1, 2]), small([1, 2], [-1, -2], [2, 4])]
 )
 
 # The properties that are the encoder's own.
@@ -818,8 +924,8 @@ ENCODER_PROPERTIES: tuple[Property, ...] = (
 )
 
 
-def of_each_pool(known: Property, *questions: str) -> Property:
-    """A property that every part has, asked in these questions."""
+def asked_in(known: Property, *questions: str) -> Property:
+    """A property that every part has, asked in these questions alone."""
 
     def test(trials: Trials) -> None:
         for name in questions:
@@ -850,11 +956,44 @@ VECTOR_PROPERTIES: tuple[Property, ...] = (
         "float32 and float64 are kept",
         *("float32, token", "float32, mean", "gradients, mean"),
     ),
-    of_each_pool(KEEPS_DIGITS, "gradients, mean"),
-    of_each_pool(KEEPS_DEVICE, "another device, mean"),
+    asked_in(KEEPS_DIGITS, "gradients, mean"),
+    asked_in(KEEPS_DEVICE, "another device, mean"),
     KEEPS_INPUTS,
-    of_each_pool(GRADIENTS, "gradients, token", "gradients, mean"),
-    of_each_pool(PASSES_NAN_ON, "a nan, mean"),
+    asked_in(GRADIENTS, "gradients, token", "gradients, mean"),
+    asked_in(PASSES_NAN_ON, "a nan, mean"),
+    LEAVES_THE_SEED,
+)
+
+LIKENESS_PROPERTIES: tuple[Property, ...] = (
+    returns_right_shapes(
+        "one number for each image comes back",
+        *("random numbers", "two tokens"),
+        ask="Which of the three axes shall stay?",
+    ),
+    agrees(
+        "tokens at right angles have the likeness 0",
+        "right angles",
+        ask="What is the cosine of a right angle, and which pairs are averaged?",
+        core=True,
+    ),
+    agrees(
+        "equal tokens have the likeness 1, opposite ones -1",
+        "equal and opposite",
+        ask="What is the cosine of the angle between a token and its opposite?",
+        core=True,
+    ),
+    agrees(
+        "the numbers agree with the mean over pairs in float64",
+        *("random numbers", "two tokens", "other lengths"),
+        ask="Which pairs are averaged, and how many are they?",
+        core=True,
+    ),
+    keeps_dtype("float32 and float64 are kept", "float32", "gradients"),
+    asked_in(KEEPS_DIGITS, "gradients"),
+    asked_in(KEEPS_DEVICE, "another device"),
+    KEEPS_INPUTS,
+    asked_in(GRADIENTS, "gradients"),
+    asked_in(PASSES_NAN_ON, "a nan"),
     LEAVES_THE_SEED,
 )
 
@@ -922,11 +1061,21 @@ TEST_THE_STACK = BreakIt(
     ),
     ask="Which number differs from a right encoder: parameters, gradients, or outputs?",
 )
-(BUG,) = named(ENCODER, "norm-after-every-block")
+REPAIR_LIKENESS = Implement(
+    form=Form(
+        outputs=("likeness",), builtins=("cosine_similarity",), reference=(likeness,)
+    ),
+    ask_about=likeness_questions,
+    oracle=likeness_oracle,
+    properties=LIKENESS_PROPERTIES,
+    misconceptions=LIKENESS,
+    show=Show(questions=(), inputs=("tokens",), order={}, axes={}),
+    bug=LIKENESS[0],
+)
 
 TASKS = {
     "image_vector": WRITE_IMAGE_VECTOR,
     "Encoder": WRITE_ENCODER,
     "wrong_stack": TEST_THE_STACK,
-    "find_the_bug": replace(WRITE_ENCODER, bug=BUG),
+    "find_the_bug": REPAIR_LIKENESS,
 }

@@ -31,6 +31,7 @@ _HOMES = {
     "show_attention": "photo",
     "show_branches": "branches",
     "show_changes": "norms",
+    "show_collapse": "collapse",
     "show_confusion": "training",
     "show_depths": "branches",
     "show_growth": "norms",

@@ -83,7 +83,7 @@ def encoder_drawing() -> Drawing:
 
 
 def small_example() -> tuple[Encoder, torch.Tensor]:
-    """A small encoder with numbers from a sine, and tokens (1, N + 1, D)."""
+    """A small encoder with numbers from a sine, and tokens (1, N, D)."""
     with torch.random.fork_rng(devices=[]):  # the reader's random numbers stay
         encoder = Encoder(DEPTH, DIM, HEADS, HIDDEN).double()
     for i, (name, parameter) in enumerate(encoder.named_parameters()):
@@ -174,7 +174,7 @@ def notes(sizes: list[str], after: str) -> list[str]:
     return [
         text("class", LANES[0], STATES[0] + 24),
         text("token", LANES[0], STATES[0] + 37),
-        text("tokens of N = 4 patches", sum(LANES[1:]) / 4, STATES[0] + 24),
+        text("tokens of n = 4 patches", sum(LANES[1:]) / 4, STATES[0] + 24),
         text("size of a token", NOTES, STATES[0] + 24, "start", 11),
         *(
             text(f"{sub('z', str(i))}<tspan dy='-3'>: {size}</tspan>",
@@ -189,7 +189,7 @@ def notes(sizes: list[str], after: str) -> list[str]:
         text("then the MLP", NOTES, BLOCKS[0] + 17, "start", 11),
         text("attention first", NOTES, BLOCKS[0] + 49, "start", 11),
         text(f"y: {after}", NOTES, OUTPUT + 9, "start"),
-        text("(N + 1, D) = (5, 4)", 119, OUTPUT - 14, "start"),
+        text("(N, D) = (5, 4)", 119, OUTPUT - 14, "start"),
         text("(D,)", LANES[0] + 10, HEAD + 53, "start"),
         text("not part of the encoder", LEFT + 100, HEAD + 18, "start"),
     ]  # fmt: skip
