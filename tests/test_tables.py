@@ -12,7 +12,9 @@ PAGES = [ROOT / "index.md", *sorted((ROOT / "book").glob("*.md"))]
 def test_every_table_is_on_one_page():
     used = []
     for page in PAGES:
-        used += re.findall(r"\{include\} (?:book/)?generated/(\S+)", page.read_text("utf-8"))
+        used += re.findall(
+            r"\{include\} (?:book/)?generated/(\S+)", page.read_text("utf-8")
+        )
     assert sorted(used) == sorted(path.name for path in all_tables())
 
 

@@ -119,7 +119,7 @@ def fashion_vit() -> "VisionTransformer":
     """A ViT that this course trained on Fashion-MNIST, in evaluation mode, float32.
 
     It maps images (B, 1, 28, 28), as `LabelledImages.normalized` gives them, to the
-    logits (B, 10) of `datasets.CLASSES`. P = 4, N = 49, L = 6, D = 64, h = 4, M = 128.
+    logits (B, 10) of `datasets.CLASSES`. P = 4, N = 50, L = 6, D = 64, h = 4, M = 128.
 
     Source: studies/train_vit.py. Its card stands in README.md. Licence: MIT.
     """
@@ -136,7 +136,7 @@ def cifar_vit(*, trained: bool = True) -> "VisionTransformer":
     """A ViT that this course trained on CIFAR-10, in evaluation mode, float32.
 
     It maps images (B, 3, 32, 32), RGB in [0, 1], to the logits (B, 10) of
-    `CIFAR_CLASSES`. P = 4, N = 64, L = 6, D = 64, h = 4, M = 128. What enters its
+    `CIFAR_CLASSES`. P = 4, N = 65, L = 6, D = 64, h = 4, M = 128. What enters its
     embedding is normalized first, as in training. trained: False for a new one, with
     weights from torch's global random numbers.
 
