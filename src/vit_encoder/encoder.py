@@ -1,7 +1,7 @@
-"""The encoder: what chapter 07_encoder builds."""
+"""07 The encoder: what chapter 07_encoder builds."""
 
 # Generated from chapters/07_encoder.md by `make sync`. Do not edit.
-# Seal: 2afe61cc1a3130ab
+# Seal: 248f5f1f8b1e41d0
 
 import torch
 from torch import nn

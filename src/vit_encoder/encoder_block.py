@@ -1,7 +1,7 @@
-"""The encoder block: what chapter 06_encoder_block builds."""
+"""06 The encoder block: what chapter 06_encoder_block builds."""
 
 # Generated from chapters/06_encoder_block.md by `make sync`. Do not edit.
-# Seal: 5f0f917cdcba54d9
+# Seal: 49d2c2333d672d9e
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
-"""Layer normalization: what chapter 04_layer_norm builds."""
+"""04 Layer normalization: what chapter 04_layer_norm builds."""
 
 # Generated from chapters/04_layer_norm.md by `make sync`. Do not edit.
-# Seal: 2212cbbc32054fe1
+# Seal: 504257e09c2633e2
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
-"""Looking inside: what chapter 10_looking_inside builds."""
+"""10 Looking inside: what chapter 10_looking_inside builds."""
 
 # Generated from chapters/10_looking_inside.md by `make sync`. Do not edit.
-# Seal: f3147cf4189f4aff
+# Seal: 52e104b44e1c17e4
 
 import math
 

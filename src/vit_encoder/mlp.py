@@ -1,7 +1,7 @@
-"""The MLP: what chapter 05_mlp builds."""
+"""05 The MLP: what chapter 05_mlp builds."""
 
 # Generated from chapters/05_mlp.md by `make sync`. Do not edit.
-# Seal: 26c219b70d6d213d
+# Seal: 1e83947d502e0911
 
 import math
 

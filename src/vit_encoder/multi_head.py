@@ -1,7 +1,7 @@
-"""Multi-head self-attention: what chapter 03_multi_head_self_attention builds."""
+"""03 Multi-head self-attention: what chapter 03_multi_head_self_attention builds."""
 
 # Generated from chapters/03_multi_head_self_attention.md by `make sync`. Do not edit.
-# Seal: 83102109624bbb88
+# Seal: 1f2842bde774cf1f
 
 import torch
 from torch import nn

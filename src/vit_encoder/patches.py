@@ -1,7 +1,7 @@
-"""Patches and positions: what chapter 01_patches_and_positions builds."""
+"""01 Patches and positions: what chapter 01_patches_and_positions builds."""
 
 # Generated from chapters/01_patches_and_positions.md by `make sync`. Do not edit.
-# Seal: d2d30ce3e0c260f6
+# Seal: 78d74cb0d03528e8
 
 import torch
 from torch import nn

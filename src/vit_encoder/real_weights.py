@@ -1,7 +1,7 @@
-"""Real weights: what chapter 09_real_weights builds."""
+"""09 Real weights: what chapter 09_real_weights builds."""
 
 # Generated from chapters/09_real_weights.md by `make sync`. Do not edit.
-# Seal: 77a2d309ac4a55eb
+# Seal: b1a97f1988fc8474
 
 import copy
 import math

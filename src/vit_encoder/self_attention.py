@@ -1,7 +1,7 @@
-"""Self-attention: what chapter 02_self_attention builds."""
+"""02 Self-attention: what chapter 02_self_attention builds."""
 
 # Generated from chapters/02_self_attention.md by `make sync`. Do not edit.
-# Seal: 784e0a7d49fa0960
+# Seal: 8db84d8b1e624fa6
 
 import math
 

@@ -1,7 +1,7 @@
-"""Training: what chapter 08_training builds."""
+"""08 Training: what chapter 08_training builds."""
 
 # Generated from chapters/08_training.md by `make sync`. Do not edit.
-# Seal: f62e60b13c00d41e
+# Seal: 633ea04885f0b65f
 
 import math
 
