@@ -133,6 +133,29 @@ def test_one_head_is_self_attention_and_a_projection(rng):
     torch.testing.assert_close(layer(x), layer.proj(head(x)), **EXACT)
 
 
+def test_output_is_the_sum_of_what_heads_of_low_rank_add(rng):
+    layer, x = random_layer(rng, 12, 3), randn(rng, 2, 5, 12)
+    q, k, v = (split_heads(t, 3) for t in layer.qkv(x).chunk(3, dim=-1))
+    weights = attention(q, k, v)[1]  # (B, h, N, N)
+    value, value_bias = layer.qkv.weight[24:], layer.qkv.bias[24:]
+    maps = torch.einsum(
+        "hdi,ehd->hie", value.view(3, 4, 12), layer.proj.weight.view(12, 3, 4)
+    )
+    assert (torch.linalg.matrix_rank(maps) == 4).all()
+    parts = weights @ x[:, None] @ maps  # (B, h, N, D)
+    torch.testing.assert_close(parts.sum(1) + layer.proj(value_bias), layer(x), **EXACT)
+
+
+def test_start_of_a_joined_layer_is_that_of_its_parts():
+    """nn.Linear looks at the inputs alone, PyTorch's own module at the outputs too."""
+    torch.manual_seed(0)
+    joined = MultiHeadSelfAttention(768, 12).qkv.weight.std()
+    assert abs(joined / nn.Linear(768, 768).weight.std() - 1) < 0.005
+    theirs = nn.MultiheadAttention(768, 12).in_proj_weight.std()
+    apart = nn.init.xavier_uniform_(torch.empty(768, 768)).std()
+    assert abs(apart / theirs - 2**0.5) < 0.005
+
+
 @pytest.mark.parametrize("heads", [1, 2, 3, 4, 6, 12])
 def test_number_of_parameters_does_not_depend_on_the_heads(heads):
     layer = MultiHeadSelfAttention(12, heads)

@@ -1400,6 +1400,81 @@ class HeadsScaledApart(Fused):
         return self.proj(vit_encoder.merge_heads(output))
 
 
+# What each head adds to the output.
+
+
+def by_rows_of_the_transpose(heads, w_out):
+    return heads @ w_out.T.unflatten(0, (heads.shape[1], -1))
+
+
+def by_columns(heads, w_out):
+    blocks = w_out.chunk(heads.shape[1], dim=1)  # each (D, D_h)
+    return torch.stack(
+        [F.linear(y, w) for y, w in zip(heads.unbind(1), blocks, strict=True)], 1
+    )
+
+
+def by_einsum(heads, w_out):
+    blocks = w_out.view(len(w_out), heads.shape[1], -1)  # (D, h, D_h)
+    return torch.einsum("bhnd,ehd->bhne", heads, blocks)
+
+
+def others_silenced(heads, w_out):
+    """The whole layer, once for each head, with zeros in all others."""
+    parts = []
+    for i in range(heads.shape[1]):
+        only = torch.zeros_like(heads)
+        only[:, i] = heads[:, i]
+        parts.append(vit_encoder.merge_heads(only) @ w_out.T)
+    return torch.stack(parts, dim=1)
+
+
+def rows_of_the_weight(heads, w_out):
+    blocks = w_out.chunk(heads.shape[1], dim=0)  # each (D_h, D)
+    return torch.stack([y @ w for y, w in zip(heads.unbind(1), blocks, strict=True)], 1)
+
+
+def first_block_for_all(heads, w_out):
+    return F.linear(heads, w_out[:, : heads.shape[-1]])
+
+
+def mean_of_parts(heads, w_out):
+    return by_einsum(heads, w_out) / heads.shape[1]
+
+
+def last_head_first(heads, w_out):
+    return by_einsum(heads.flip(1), w_out).flip(1)
+
+
+def alternating(heads, w_out):
+    blocks = w_out.unflatten(1, (-1, heads.shape[1]))  # (D, D_h, h)
+    return torch.einsum("bhnd,edh->bhne", heads, blocks)
+
+
+def all_added_up(heads, w_out):
+    return by_einsum(heads, w_out).sum(1)
+
+
+def part_of_the_answer(heads, w_out):
+    return vit_encoder.check.multi_head.added(heads, w_out)
+
+
+RIGHT_ADDED = [by_rows_of_the_transpose, by_columns, by_einsum, others_silenced]
+WRONG_ADDED = {
+    "same-as-the-bug": [rows_of_the_weight],
+    "one-block-for-all": [first_block_for_all],
+    "divided-by-heads": [mean_of_parts],
+    "heads-reversed": [last_head_first],
+    "every-hth-feature": [alternating],
+    "wrong-shape": [all_added_up],
+    "reference-used": [part_of_the_answer],
+}
+
+
+def turned_within_the_head(heads, w_out):
+    return by_einsum(heads.flip(-1), w_out)
+
+
 # Tests that a student may write.
 
 
@@ -1469,13 +1544,13 @@ RIGHT = {
     "split_heads": RIGHT_SPLIT,
     "merge_heads": RIGHT_MERGE,
     "MultiHeadSelfAttention": RIGHT_LAYER,
-    "find_the_bug": RIGHT_LAYER,
+    "find_the_bug": RIGHT_ADDED,
 }
 WRONG = {
     "split_heads": WRONG_SPLIT,
     "merge_heads": WRONG_MERGE,
     "MultiHeadSelfAttention": WRONG_LAYER,
-    "find_the_bug": {"scaled-by-dim": [ScaleOfTheToken], "no-scale": [NoScale]},
+    "find_the_bug": WRONG_ADDED,
 }
 NAMELESS = {
     "split_heads": [features_reversed],
@@ -1484,6 +1559,7 @@ NAMELESS = {
         FirstHeadTwice,
         HeadsScaledApart,
     ],
+    "find_the_bug": [turned_within_the_head],
 }
 GOOD_TESTS = {"bare_reshape": [shuffled, equal_values, against_torch, one_token_moved]}
 WEAK_TESTS = {

@@ -73,9 +73,9 @@ SPLIT = edits(
             "unflatten(-1, (num_heads, -1)).transpose(1, 2)": "reshape(len(x), "
             "num_heads, x.shape[1], -1)"
         },
-        "The shape is right, but row n of a head is no longer token n: the numbers "
-        "keep their order, and only the boxes around them have changed.",
-        "A view renames boxes; it never moves a number. Where does token 0 end up?",
+        "The shape is right, but row n of a head is no longer token n: read row by "
+        "row, the numbers come in the same order as before.",
+        "A reshape keeps the reading order. In which rows does token 0 end up?",
         GITHUB + "hyunwoongko/transformer/issues/15",
     ),
     edit(
@@ -90,7 +90,7 @@ SPLIT = edits(
             "unflatten(-1, (num_heads, -1)).transpose(1, 2)": "reshape(len(x) * "
             "num_heads, x.shape[1], -1)"
         },
-        "Images and heads share one axis, and the numbers have kept their order: a "
+        "Images and heads share one axis, and the reading order is kept: a "
         "head gets pieces of a few tokens, not a piece of each.",
         "Which of the four axes must change places before any two can be joined?",
         GITHUB + "reczoo/FuxiCTR/issues/30",
@@ -162,7 +162,7 @@ MERGE = edits(
         "merge-by-reshape",
         {JOINED: "x.reshape(len(x), x.shape[2], -1)"},
         "The shape is right, but a token gets what one head made of several tokens.",
-        "Where do head 1's features of token 0 lie in memory after attention?",
+        "Read the heads row by row. What comes after head 0's features of token 0?",
         GITHUB + "jsbaan/transformer-from-scratch/pull/6",
     ),
     edit(
@@ -245,7 +245,7 @@ OWN = edits(
         {ENDING: "merge_heads(output)"},
         "The output projection is never applied: no feature of the output depends "
         "on more than one head.",
-        "Who reads all heads at once?",
+        "Head 1 makes D_h features. How does what it found get into the others?",
         GITHUB + "Kyubyong/transformer/pull/17",
     ),
     edit(
@@ -289,9 +289,9 @@ OWN = edits(
             "chunk(3, dim=-1)": "reshape(3, len(x), self.num_heads, x.shape[1], -1)",
             SPLITTING: "",
         },
-        "`qkv` is reshaped to (3, B, h, N, D_h) in one step. No number moves, so "
-        "queries, keys and values hold pieces of one another, and of other images.",
-        "In which order do the axes of `qkv` count, before anything moves?",
+        "`qkv` is reshaped to (3, B, h, N, D_h) in one step. The reading order stays, "
+        "so queries, keys and values hold pieces of one another, and of other images.",
+        "In which order do the axes of `qkv` count, before any of them is moved?",
     ),
     edit(
         "one-head-repeated",
@@ -494,8 +494,8 @@ OWN = edits(
             EACH_SPLIT: "t.reshape(len(x), self.num_heads, x.shape[1], -1)",
             "merge_heads(output)": "output.reshape(x.shape)",
         },
-        "Split and merge undo each other, but neither moves a number: a head compares "
-        "pieces of a few tokens.",
+        "Split and merge undo each other, but both keep the reading order: a head "
+        "compares pieces of a few tokens.",
         "merge(split(x)) is x. Does this say that a row of a head is a token?",
         GITHUB + "harvardnlp/annotated-transformer/issues/17",
     ),
@@ -555,10 +555,59 @@ LAYER = (
         ),
     ),
 )
+# What each head adds to the output: the right version, and wrong ones.
+
+
+def added(heads: Tensor, w_out: Tensor) -> Tensor:
+    """What each head adds to the output, without the bias.
+
+    heads: the heads' outputs (B, h, N, D_h). w_out: (D, D), as nn.Linear holds it.
+    Returns (B, h, N, D), which adds up over the heads to what the layer returns.
+    """
+    h, D_h = heads.shape[1], heads.shape[-1]
+    blocks = w_out.T.unflatten(0, (h, D_h))  # (h, D_h, D)
+    return heads @ blocks
+
+
+ADDED = edits(
+    added,
+    edit(
+        "weight-not-transposed",
+        {"w_out.T": "w_out"},
+        "The rows of the weight are dealt out to the heads. Each row of it makes one "
+        "feature of the output, from all heads.",
+        "nn.Linear computes x Wᵀ. Where in W stand the numbers that head 0 meets?",
+    ),
+    edit(
+        "every-hth-feature",
+        {"(h, D_h))": "(D_h, h)).transpose(0, 1)"},
+        "Head 0 meets what belongs to features 0, h, 2h and so on of the joined heads.",
+        WHICH_AXIS,
+    ),
+    edit(
+        "one-block-for-all",
+        {"heads @ blocks": "heads @ blocks[0]"},
+        "All heads meet what belongs to head 0.",
+        "Which rows of W_O does the second head meet?",
+    ),
+    edit(
+        "heads-reversed",
+        {"heads @ blocks": "heads @ blocks.flip(0)"},
+        "The first head meets what belongs to the last.",
+        "In which order do the heads stand side by side?",
+    ),
+    edit(
+        "divided-by-heads",
+        {"heads @ blocks": "heads @ blocks / h"},
+        "What is added is too small by h.",
+        "Do the parts of the heads add up to the output, or is it their mean?",
+    ),
+)
 MISCONCEPTIONS = {
     "split_heads": SPLIT,
     "merge_heads": MERGE,
     "MultiHeadSelfAttention": LAYER,
+    "find_the_bug": ADDED,
 }
 
 # The oracles.
@@ -574,6 +623,18 @@ def merge_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     """The heads side by side."""
     x = double(question.inputs[0])
     return finish(question, {"input 0": x}, (torch.cat(x.unbind(1), -1),))
+
+
+def added_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+    """Each head by itself, with the columns of the weight that meet it."""
+    heads, w_out = (double(x) for x in question.inputs)
+    columns = w_out.chunk(heads.shape[1], dim=-1)  # h times (D, D_h)
+    parts = [
+        torch.einsum("bnd,ed->bne", y, w)
+        for y, w in zip(heads.unbind(1), columns, strict=True)
+    ]
+    leaves = {"input 0": heads, "input 1": w_out}
+    return finish(question, leaves, (torch.stack(parts, 1),))
 
 
 def layer(x: Tensor, get: Get, dim: int, num_heads: int) -> Tensor:
@@ -628,6 +689,31 @@ def merge_questions(seed: int) -> list[Question]:
         Question("a nan", (with_nan(x),)),
         Question("gradients", (x,), cotangent=normal(2, 5, 12)),
         Question("another device", (x,), device="meta"),
+    ]
+
+
+SMALL_HEADS = torch.stack([small([1, 0], [0, 1]), small([2, 0], [0, 3])])
+SMALL_W_OUT = small([1, 0, 0, 0], [0, 0, 0, 1], [0, 1, 0, 0], [0, 2, 1, 0])
+
+
+def added_questions(seed: int) -> list[Question]:
+    """Two small heads for messages, random ones for the verdict."""
+    normal = Normal(seed)
+    heads, w_out = normal(2, 4, 5, 3), normal(12, 12)
+    single = heads.float(), w_out.float()
+    return [
+        Question("small numbers", (SMALL_HEADS[None], SMALL_W_OUT)),
+        Question("four heads", (heads, w_out)),
+        Question("as many heads as tokens", (normal(2, 4, 4, 3), w_out)),
+        Question("heads as wide as there are tokens", (normal(2, 4, 3, 3), w_out)),
+        Question("two heads", (normal(3, 2, 4, 5), normal(10, 10))),
+        Question("one head", (normal(2, 1, 5, 7), normal(7, 7))),
+        Question("heads of width 1", (normal(2, 3, 5, 1), normal(3, 3))),
+        Question("float32", single),
+        Question("float32 again", single),
+        Question("a nan", (with_nan(heads), w_out)),
+        Question("gradients", (heads, w_out), cotangent=normal(2, 4, 5, 12)),
+        Question("another device", (heads, w_out), device="meta"),
     ]
 
 
@@ -866,6 +952,23 @@ def require_apart(reply: Reply) -> None:
         raise one_and_the_same(*shared[0])
 
 
+@each(
+    "the parts add up to the output of the layer",
+    ("small numbers", "four heads"),
+    "Put the heads side by side and let nn.Linear map them. Is the sum of the parts "
+    "the same?",
+    core=True,
+)
+def parts_add_up(trial: Trial) -> None:
+    """Over the heads they sum to the joined heads, projected."""
+    heads, w_out = map(double, trial.question.inputs)
+    whole = F.linear(torch.cat(heads.unbind(1), -1), w_out)
+    apart = (trial.output.double().sum(1) - whole).abs().max().item()
+    if not apart < tolerance_of(trial.output) * (1 + whole.abs().max().item()):
+        text = "What the heads add does not sum to what the layer returns: it is off "
+        raise Fails(f"{text}by up to {apart:.3g}.")
+
+
 EQUAL_SIZES = ("as many heads as tokens", "heads as wide as there are tokens")
 NARROW = "Does an axis of length 1 vanish on the way?"
 TOKEN_0 = "Follow the numbers of token 0."
@@ -925,6 +1028,24 @@ MERGE_PROPERTIES = (
         "the numbers agree with the definition",
         *("small numbers", "three heads", *EQUAL_SIZES),
         ask="Which head's features come first in a token?",
+        core=True,
+    ),
+    EXTREMES,
+    PASSES_NAN_ON,
+    *EDGES,
+)
+ADDED_PROPERTIES = (
+    REPEATS,
+    returns_axes(
+        "what each head adds (B, h, N, D) comes back",
+        *("four heads", "small numbers", "two heads"),
+        axes=LAYER_AXES,
+    ),
+    parts_add_up,
+    agrees(
+        "the numbers agree with the definition",
+        *("small numbers", "four heads", "two heads", *EQUAL_SIZES),
+        ask="Which entries of the weight does head 0 meet?",
         core=True,
     ),
     EXTREMES,
@@ -1040,14 +1161,27 @@ TEST_THE_RESHAPE = BreakIt(
         LAYER, "split-by-reshape", "merge-by-reshape", "split-and-merge-by-reshape"
     ),
     ask="What is true of every layer that takes rows for tokens? And with how many "
-    "heads does a reshape move nothing?",
+    "heads is a bare reshape right?",
 )
-(BUG,) = named(LAYER, "scaled-by-heads")
+REPAIR_ADDED = Implement(
+    form=Form(outputs=("parts",), reference=(added,)),
+    ask_about=added_questions,
+    oracle=added_oracle,
+    properties=ADDED_PROPERTIES,
+    misconceptions=ADDED,
+    show=Show(
+        questions=("small numbers",),
+        inputs=("heads", "w_out"),
+        order={"parts": 0},
+        axes={"parts": ("token", "feature")},
+    ),
+    bug=named(ADDED, "weight-not-transposed")[0],
+)
 
 TASKS = {
     "split_heads": WRITE_SPLIT,
     "merge_heads": WRITE_MERGE,
     "MultiHeadSelfAttention": WRITE_LAYER,
     "bare_reshape": TEST_THE_RESHAPE,
-    "find_the_bug": replace(WRITE_LAYER, bug=BUG),
+    "find_the_bug": REPAIR_ADDED,
 }

@@ -42,9 +42,9 @@ DESCRIPTION = (
     " frame, the last {head_width} to head 1, in a dashed frame. Third, each head has a"
     " square table of weights A and outputs Y of its own. Fourth, the outputs of both"
     " heads are put side by side. Fifth, they are multiplied by W O, whose upper rows"
-    " read head 0 and whose lower rows read head 1: every feature of the result reads"
-    " both. One token is outlined in all steps. Its weights are {first} in head 0 and"
-    " {second} in head 1; both rows add up to 1."
+    " read head 0 and whose lower rows read head 1: each head adds its part to every"
+    " feature of the result. One token is outlined in all steps. Its weights are"
+    " {first} in head 0 and {second} in head 1; both rows add up to 1."
 )
 
 Matrix = list[list[float]]
@@ -244,8 +244,8 @@ def draw_output(output_projection: Matrix, output: Matrix) -> list[str]:
         matrix(output, left, MERGED, GREY, cell=CELL),
         row_frame(left, MERGED, WIDTH),
         text("output", left + 32, MERGED + 62),
-        text("heads mix", left + 76, MERGED + 18, "start"),
-        text("only here", left + 76, MERGED + 33, "start"),
+        text("heads add", left + 76, MERGED + 18, "start"),
+        text("their parts", left + 76, MERGED + 33, "start"),
     ]
 
 

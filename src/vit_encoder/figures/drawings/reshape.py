@@ -1,4 +1,4 @@
-"""The drawing of what reshape and permute do to the order of a tensor's numbers."""
+"""The drawing of what reshape and permute do to the reading order of a tensor."""
 
 from vit_encoder.figures.drawing import Drawing, drawing, text
 from vit_encoder.figures.drawings.patches import numbered
