@@ -88,7 +88,7 @@ def test_the_numbers_of_a_base_model_are_those_of_the_specification():
     assert said.groups() == tuple(f"{count / 1e6:.1f}" for count in found)
     N, D = size.patches + 1, size.dim
     encoder = size.depth * (24 * N * D**2 + 4 * N**2 * D)
-    said = re.search(r"([\d.]+) of ([\d.]+) billion operations", TEXT)
+    said = re.search(r"([\d.]+) of the ([\d.]+) billion operations", TEXT)
     assert said.groups() == tuple(f"{n / 1e9:.1f}" for n in (encoder, flops(size)))
 
 

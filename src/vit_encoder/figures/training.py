@@ -79,7 +79,7 @@ def show_ablations(rows: dict[str, Ablation], base: str) -> Figure:
         ax.plot(measured.mean, y, "|", color=colour, markersize=16, markeredgewidth=2)
     ax.axvline(rows[base].mean, color="gray", lw=1, ls=":")
     ax.set_yticks(range(len(rows)), rows)
-    ax.invert_yaxis()
+    ax.set_ylim(len(rows) - 0.5, -0.5)  # from top to bottom
     in_percent(ax.xaxis)
     ax.set_xlabel("accuracy on images that were not trained on")
     ax.tick_params(axis="y", length=0)
