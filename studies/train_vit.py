@@ -148,8 +148,17 @@ def main() -> None:
     many = commands.add_parser("ablations")
     many.add_argument("--workers", type=int, default=1)
     many.add_argument("--folder", type=Path, help="of CIFAR-10")
+    many.add_argument("--variant", choices=VARIANTS, help="this one alone")
+    many.add_argument("--depth", type=int, default=4, help="of --variant")
+    many.add_argument("--rate", type=float, help="all seeds of --variant with this one")
     given = parser.parse_args()
-    if given.command == "ablations":
+    if given.command == "ablations" and given.rate:
+        for seed in SEEDS:
+            setting = at(depth=given.depth)
+            print(measured(given.folder, setting, given.variant, given.rate, seed))
+    elif given.command == "ablations" and given.variant:
+        print(ablate_one(given.folder, (at(depth=given.depth), given.variant)))
+    elif given.command == "ablations":
         ablate(given.workers, given.folder)
     else:
         read = fashion if given.command == "fashion" else cifar10

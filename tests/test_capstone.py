@@ -147,4 +147,4 @@ def test_only_words_that_are_asked_for_count_as_verdicts():
     report = check("capstone.verdicts", {"input": "wrong"})
     assert "Not judged yet: formula, block, variance" in report.message
     report = check("capstone.verdicts", dict.fromkeys(right, "missing"))
-    assert report.state.endswith("formula called missing and 5 more)")
+    assert report.state.endswith("formula called missing and 2 more)")
