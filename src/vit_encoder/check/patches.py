@@ -144,7 +144,7 @@ PATCHIFY = edits(
         {ORDER: "(0, 1, 2, 4, 3, 5)", JOINED: "x.flatten(4).flatten(1, 3)"},
         "Each channel is cut by itself: a row holds one channel of a patch, and there "
         "are C times too many rows.",
-        "How many rows should one patch become, and how many numbers has a patch?",
+        "How many rows should a patch become, and how many numbers does it have?",
     ),
     edit(
         "patches-in-columns",
@@ -192,7 +192,7 @@ PATCHIFY = edits(
         "side-counted-once",
         {JOINED: f"x.reshape(len(images), -1, {AS_MANY.removesuffix(' * P')})"},
         "A row has C · P numbers: as many as one line of a patch.",
-        "How many pixels has a square whose side is P?",
+        "How many pixels does a square whose side is P have?",
     ),
     edit(
         "channels-lost",
@@ -290,7 +290,7 @@ PATCH_EMBEDDING = edits(
         "projection-of-one-line",
         {"in_channels * patch_size**2, dim": "in_channels * patch_size, dim"},
         "The projection takes C · P numbers: as many as one line of a patch.",
-        "How many pixels has a square whose side is P?",
+        "How many pixels does a square whose side is P have?",
     ),
     edit(
         "projection-of-the-image",
@@ -321,7 +321,7 @@ PATCH_EMBEDDING = edits(
         "positions-of-one-side",
         {"randn(1, N, dim)": "randn(1, image_size // patch_size + 1, dim)"},
         "There are positions for as many patches as stand side by side.",
-        "How many squares has a grid of 5 rows and 5 columns?",
+        "How many squares does a grid of 5 rows and 5 columns have?",
     ),
     edit(
         "positions-of-pixels",
@@ -513,7 +513,7 @@ PATCH_EMBEDDING = edits(
         "patches-not-projected",
         {PROJECTED: "patchify(images, self.patch_size)"},
         "The flattened patches themselves are the tokens; `proj` is not used.",
-        "How many numbers has a flattened patch, and how many a token?",
+        "How many numbers does a flattened patch have, and how many a token?",
     ),
     edit(
         "sizes-not-checked",

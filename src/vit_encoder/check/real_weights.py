@@ -145,7 +145,7 @@ POSITIONS = edits(
         "as-many-as-before",
         {"exact, (rows, columns)": "exact, (side, side)"},
         "As many positions come back as were given.",
-        "How many patches has the new grid?",
+        "How many patches does the new grid have?",
     ),
 )
 
@@ -680,7 +680,7 @@ WRITE_POSITIONS = Implement(
         returns_right_shapes(
             "positions (1, prefix + rows · columns, D) come back",
             *("small grid", "larger", "smaller", "one side larger", "four prefixes"),
-            ask="How many tokens have positions, and how many numbers has each?",
+            ask="How many tokens have positions, and how many numbers does each have?",
             form=POSITIONS_FORM,
             known=ASKED_POSITIONS,
         ),

@@ -366,7 +366,7 @@ GROUPS = edits(
             REST: '[p for n, p in trained if p.dim() != 2 and not n.endswith("bias")]',
         },
         "Biases decay.",
-        "How many axes has a bias?",
+        "How many axes does a bias have?",
     ),
     edit(
         "vectors-left-out",
