@@ -286,6 +286,9 @@ def test_a_package_that_is_not_here_is_no_zero(made, marks_of):
         if c.metadata.get("exercise", {}).get("id") == "self_attention.attention"
     )
     cell.source = f"import not_installed_here\n{cell.source}"
+    outcome = marks_of(notebook)  # imported, and used by nothing
+    assert (outcome.marks[1].points, outcome.status) == (3, "marked")
+    cell.source = f"import not_installed_here\nnot_installed_here.f()\n{cell.source}"
     outcome = marks_of(notebook)
     assert outcome.marks[1].points is None
     assert outcome.status == "partly"

@@ -71,8 +71,9 @@ def sync(address: Address, *, check: bool, only: str = "") -> list[str]:
     """
     sources = read_all(address)
     faults = sync_texts(package_texts(sources), check=check)
-    tables = page_texts()
-    faults += sync_texts(tables, check=check) + left_over(tables)
+    if not faults:  # the tables are made from what the package says
+        tables = page_texts()
+        faults += sync_texts(tables, check=check) + left_over(tables)
     package = package_digests()
     for path, source, notebook in generated_notebooks(sources, address):
         if path.name.startswith(only):
