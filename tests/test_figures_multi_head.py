@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vit_encoder import split_heads
-from vit_encoder.figures import multi_head_drawing, show_heads, show_reads, show_split
+from vit_encoder.figures import multi_head_drawing, show_reads, show_split
 from vit_encoder.figures.colours import WRONG
 from vit_encoder.figures.heads import TOKEN_COLOURS
 
@@ -76,35 +76,3 @@ def test_reads_has_a_panel_a_table_and_names_the_heads():
 def test_reads_refuses_what_does_not_fit(table):
     with pytest.raises(ValueError, match=r"in 'a' numbers from 0 of shape \(h, D_h"):
         show_reads({"a": table}, "", "")
-
-
-def line(heads=4, tokens=5):
-    rng = torch.Generator().manual_seed(0)
-    weights = torch.randn(heads, tokens, tokens, generator=rng).softmax(-1)
-    return torch.rand(12, 4 * tokens, generator=rng), weights
-
-
-def test_heads_have_a_strip_each_with_the_largest_weight():
-    image, weights = line()
-    strips = show_heads(image, weights, 2).axes
-    assert len(strips) == 4
-    for head, strip in enumerate(strips):
-        assert strip.get_images()[0].get_array().shape == (12, 20, 3)
-        told = {text.get_text() for text in strip.texts}
-        assert told == {f"head {head}", f"{weights[head, 2].max():.2f}"}
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"image": line()[0][:, 1:]}, r"shapes \(12, 19\) and \(4, 5, 5\)"),
-        ({"image": line()[0][None]}, r"shapes \(1, 12, 20\)"),
-        ({"weights": line()[1][0]}, r"and \(5, 5\)"),
-        ({"query": 5}, "expected a query from 0 to 4, got 5"),
-    ],
-)
-def test_heads_refuse_what_does_not_fit(change, words):
-    image, weights = line()
-    arguments = {"image": image, "weights": weights, "query": 0} | change
-    with pytest.raises(ValueError, match=words):
-        show_heads(**arguments)

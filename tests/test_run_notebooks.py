@@ -94,7 +94,7 @@ def test_a_run_leaves_nothing_beside_the_notebook(notebook, tmp_path):
 
 FAULTS = {
     "too slow": ({"cpu_seconds": 121.0}, False, "its budget is 60 s"),
-    "too large": ({"peak_megabytes": 4001.0}, False, "its budget is 2000 MB"),
+    "too large": ({"peak_megabytes": 2001.0}, False, "its budget is 2000 MB"),
     "GPU unused": ({}, True, "ran without using the GPU"),
 }
 

@@ -86,6 +86,13 @@ WIRE = "Which tokens does each branch read, and to which is its result added?"
 TRANSFORMER = GITHUB + "SHI-Labs/Compact-Transformers/issues/25"
 BITNET = GITHUB + "kyegomez/BitNet/issues/32"
 # How the same parts are wired; all hold the parameters of the course's block.
+TORCHS_EPSILON = edit(
+    "torchs-epsilon",
+    {"norm1 = LayerNorm": "norm1 = nn.LayerNorm", "norm2 = L": "norm2 = nn.L"},
+    "The norms have PyTorch's default ε, 1e-5. It shows on tokens of small numbers.",
+    "Whose default do you know by heart: PyTorch's, or that of ViT?",
+    GITHUB + "keras-team/keras-hub/issues/642",
+)
 WIRING = edits(
     EncoderBlock,
     edit(
@@ -314,14 +321,7 @@ OTHER_PARTS = edits(
         "The attention has as many heads as one head should have features.",
         "Does the attention want to know how many heads there are, or how wide one is?",
     ),
-    edit(
-        "torchs-epsilon",
-        {"norm1 = LayerNorm": "norm1 = nn.LayerNorm", "norm2 = L": "norm2 = nn.L"},
-        "The norms have PyTorch's default ε, 1e-5. It shows on tokens of small "
-        "numbers.",
-        "Whose default do you know by heart: PyTorch's, or that of ViT?",
-        GITHUB + "keras-team/keras-hub/issues/642",
-    ),
+    TORCHS_EPSILON,
 )
 DROPOUT = edits(
     EncoderBlock,
@@ -599,13 +599,7 @@ POST_NORM = edits(
         "What the MLP gives replaces the tokens; nothing is added to them.",
         "How does a token keep what it knew before the MLP?",
     ),
-    edit(
-        "torchs-epsilon",
-        {"norm1 = LayerNorm": "norm1 = nn.LayerNorm", "norm2 = L": "norm2 = nn.L"},
-        "The norms have PyTorch's default ε, 1e-5. It shows on tokens of small "
-        "numbers.",
-        "Whose default do you know by heart: PyTorch's, or that of ViT?",
-    ),
+    TORCHS_EPSILON,
 )
 MISCONCEPTIONS = {
     "AttentionHalf": HALF,

@@ -42,6 +42,14 @@ from vit_encoder.self_attention import SelfAttention, attention
 ANNOTATED = GITHUB + "labmlai/annotated_deep_learning_paper_implementations/issues/146"
 TERMS = "How many products were added up to make one score?"
 FROM_THE_END = "Which axis stays the keys however many axes stand in front?"
+NO_SCALE = edit(
+    "no-scale",
+    {" / math.sqrt(q.shape[-1])": ""},
+    "The scores grow with D_h: the wider the head, the closer each query comes to "
+    "picking a single key.",
+    "How does the spread of a sum depend on how many terms it has?",
+    "Vaswani et al. 2017, section 3.2.1",
+)
 ATTENTION = edits(
     attention,
     edit(
@@ -112,14 +120,7 @@ ATTENTION = edits(
         "Each weight lies between 0 and 1, but those of one query do not add up to 1.",
         "Does the share of one key have to depend on the scores of the others?",
     ),
-    edit(
-        "no-scale",
-        {" / math.sqrt(q.shape[-1])": ""},
-        "The scores grow with D_h: the wider the head, the closer each query comes to "
-        "picking a single key.",
-        "How does the spread of a sum depend on how many terms it has?",
-        "Vaswani et al. 2017, section 3.2.1",
-    ),
+    NO_SCALE,
     edit(
         "divided-by-width",
         {"math.sqrt(q.shape[-1])": "q.shape[-1]"},
@@ -478,14 +479,7 @@ RECEIVED = edits(
         "Only what token 0 hands out is counted.",
         "How many tokens ask?",
     ),
-    edit(
-        "no-scale",
-        {" / math.sqrt(q.shape[-1])": ""},
-        "The scores grow with D_h: the wider the head, the closer each query comes to "
-        "picking a single key.",
-        "How does the spread of a sum depend on how many terms it has?",
-        "Vaswani et al. 2017, section 3.2.1",
-    ),
+    NO_SCALE,
     edit(
         "scaled-by-dim",
         {"math.sqrt(q.shape[-1])": "math.sqrt(x.shape[-1])"},

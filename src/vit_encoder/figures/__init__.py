@@ -36,7 +36,6 @@ _HOMES = {
     "show_depths": "branches",
     "show_growth": "norms",
     "show_guesses": "training",
-    "show_heads": "text_line",
     "show_images": "patch_plots",
     "show_maps": "looking",
     "show_parameters": "parameters",

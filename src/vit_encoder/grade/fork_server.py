@@ -45,7 +45,7 @@ SETTINGS = (  # of the kernel: what one process can set for another, or for all 
 )
 ISOLATED = "isolated"  # the argument that says that nothing else runs beside it
 TOO_LARGE = Problem("too-large", "What it returned is too large to be looked at.")
-SHARED = Path("/dev/shm")
+SHARED = Path("/dev/shm")  # where processes of PyTorch's DataLoader pass tensors on
 NOT_DUMPABLE = (4, 0)  # prctl: no other process may look into this one
 
 

@@ -1,13 +1,11 @@
 """Mark a submission: what it says comes from the sandbox, points are made here."""
 
-import contextlib
 import functools
 import re
 import sys
 import traceback
 from base64 import b64encode
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 
 from vit_encoder import check
 from vit_encoder.check import catalogue
@@ -26,6 +24,7 @@ from vit_encoder.grade.outcome import (
     Submission,
 )
 from vit_encoder.grade.sandbox import Ended, Sandbox
+from vit_encoder.grade.shell import is_here  # the Python of the sandbox is this one
 from vit_encoder.grade.text import printable, sentences, shorten, some
 from vit_encoder.grade.wire import WireError, decode_hearing
 
@@ -308,13 +307,6 @@ def without_fault(mark: Mark) -> Mark:
         if mark.points == mark.out_of
         else replace(mark, points=None, state=MACHINE)
     )
-
-
-def is_here(package: str) -> bool:
-    """A package can be found by this Python, which is also that of the sandbox."""
-    with contextlib.suppress(ImportError, ValueError):
-        return find_spec(package) is not None
-    return False
 
 
 def mark_of(entry: dict, verdict: Verdict) -> Mark:

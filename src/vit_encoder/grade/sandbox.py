@@ -22,6 +22,7 @@ from typing import Self
 
 import psutil
 
+from vit_encoder.grade.fork_server import ISOLATED, SHARED
 from vit_encoder.grade.wire import Line, TimeOver, WireError
 
 START = 600  # seconds for importing torch, on however busy a machine
@@ -29,9 +30,7 @@ LAST_RESORT = 10  # times the seconds of a submission; then it ends, whatever wa
 PAUSE = 0.1  # seconds between two looks at what a submission uses
 PACKAGE = Path(__file__).parents[1]
 COURSE = "/course"  # where it stands in the sandbox
-ISOLATED = "isolated"  # tells the fork server that nothing else runs beside it
-SCRATCH = "/scratch"  # this folder and the next can be written to there, no other
-SHARED = "/dev/shm"  # where processes of PyTorch's DataLoader pass tensors on
+SCRATCH = "/scratch"  # this folder and SHARED can be written to there, no other
 ROOM = 64 * 2**20  # bytes in each of them
 SETTINGS = ("/proc/sys", "/proc/pressure")
 INSIDE = {"PYTHONPATH": COURSE, "TMPDIR": SCRATCH, "HOME": SCRATCH}
@@ -413,7 +412,7 @@ def bubblewrap() -> list[str]:
     command += ["--proc", "/proc", "--dev", "/dev"]
     for part in SETTINGS:  # of the kernel; some hold for the whole sandbox, and stay
         command += ["--ro-bind-try", part, part]
-    for folder in (SHARED, SCRATCH):
+    for folder in (str(SHARED), SCRATCH):
         command += ["--size", str(ROOM), "--tmpfs", folder]
     command += ["--remount-ro", "/dev"]
     if not any(Path(path).is_relative_to("/tmp") for path in python_folders()):

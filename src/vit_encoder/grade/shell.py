@@ -65,9 +65,7 @@ class Shell:
 
     def __init__(self, seconds: float):
         self.seconds = seconds
-        self.futures = (
-            0  # what `from __future__` has changed, for the cells that follow
-        )
+        self.futures = 0  # flags of `from __future__`, which stay for later cells
         self.loop = None
         self.module = types.ModuleType("__main__")
         self.namespace = vars(self.module)
@@ -159,7 +157,7 @@ def bound(statement: ast.Import | ast.ImportFrom) -> list[str]:
 
 
 def is_here(package: str) -> bool:
-    """A package can be found."""
+    """A package can be found by this Python."""
     with contextlib.suppress(ImportError, ValueError):
         return find_spec(package) is not None
     return False

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -67,11 +66,11 @@ def lost_rows(path: Path, submissions: Sequence[str]) -> list[str]:
 
 
 def keep_earlier(path: Path) -> Path:
-    """Give a table a second name, since somebody may have written into it."""
+    """Keep a table beside itself, since somebody may have written into it."""
     for number in count(1):
         kept = path.with_name(f"{path.stem}.before-{number}{path.suffix}")
-        with suppress(FileExistsError):
-            os.link(path, kept)
+        with suppress(FileExistsError), kept.open("xb") as file:
+            file.write(path.read_bytes())
             return kept
 
 

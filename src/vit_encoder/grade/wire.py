@@ -45,14 +45,6 @@ DTYPES = {
 }
 
 
-# An input can also be a list of whole numbers, such as the places of patches.
-WIDER = {
-    (Reply, "inputs_after"): tuple[
-        Tensor | tuple[int, ...] | float | int | bool | str | None, ...
-    ]
-}
-
-
 class WireError(Exception):
     """What came is no message of this protocol."""
 
@@ -236,7 +228,4 @@ def fits(value: object, annotation: object) -> bool:
 @functools.cache
 def hints_of(kind: type) -> list[tuple[str, object]]:
     """The fields of a dataclass with their annotations; none for another type."""
-    if not is_dataclass(kind):
-        return []
-    hints = typing.get_type_hints(kind).items()
-    return [(name, WIDER.get((kind, name), hint)) for name, hint in hints]
+    return list(typing.get_type_hints(kind).items()) if is_dataclass(kind) else []

@@ -138,7 +138,9 @@ class Reply:
     """
 
     outputs: tuple[Tensor, ...] = ()
-    inputs_after: tuple[Tensor | float | int | bool | str | None, ...] = ()
+    inputs_after: tuple[
+        Tensor | tuple[int, ...] | float | int | bool | str | None, ...
+    ] = ()
     gradients: dict[str, Tensor | None] = field(default_factory=dict)
     taken: tuple[str, ...] = ()
     shared: tuple[tuple[str, str], ...] = ()
