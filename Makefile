@@ -7,6 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	2>/dev/null && echo $$p && break; done)
 RUN := .venv/bin/python
+LAB := .venv-lab/bin/python
 COLAB := .venv-colab/bin/python
 
 export OMP_NUM_THREADS ?= 2
@@ -26,13 +27,17 @@ book: .venv/ready ## build the book into _build/html
 serve: .venv/ready ## build the book, serve it on localhost, rebuild on change
 	rm -rf _build/serve
 	$(RUN) -m sphinx_autobuild --pre-build '$(RUN) tools/sync.py' \
-		--ignore _build --ignore my_exercises --ignore .venv-colab \
+		--ignore _build --ignore my_exercises --ignore .venv-lab --ignore .venv-colab \
 		--ignore '*.ipynb' --ignore '*/__pycache__/*' \
 		--quiet --fail-on-warning --keep-going --nitpicky . _build/serve
 
+.PHONY: lab
+lab: .venv-lab/ready ## copy the exercises into my_exercises, open them in JupyterLab
+	$(LAB) -m vit_encoder.command lab
+
 .PHONY: exercises
-exercises: .venv/ready ## copy the exercises into my_exercises, to work in
-	$(RUN) -m vit_encoder.exercises
+exercises: .venv-lab/ready ## copy the exercises into my_exercises, to work in
+	$(LAB) -m vit_encoder.exercises
 
 .PHONY: test
 test: programs-test ## everything that must hold: sources, notebooks, package, site
@@ -99,7 +104,7 @@ benchmark-grading: programs-benchmark-grading ## measure how fast submissions ar
 
 .PHONY: lock
 lock: .venv/ready ## resolve the lock files anew from pyproject.toml
-	for name in dev:requirements colab:requirements-colab; do \
+	for name in dev:requirements lab:requirements-lab colab:requirements-colab; do \
 		.venv/bin/uv pip compile --quiet --universal --python-version 3.11 \
 			--generate-hashes --upgrade --group $${name%%:*} \
 			--custom-compile-command 'make lock' \
@@ -108,7 +113,7 @@ lock: .venv/ready ## resolve the lock files anew from pyproject.toml
 
 .PHONY: clean
 clean: ## remove all that the commands made, environments too; my_exercises stays
-	rm -rf .venv .venv-colab _build .jupyter_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lab .venv-colab _build .jupyter_cache .pytest_cache .ruff_cache
 
 # The programs that a command needs beside Python, asked for before anything long.
 programs-%:
@@ -118,6 +123,10 @@ programs-%:
 .venv/ready: requirements.lock pyproject.toml tools/environment.py
 	@$(MAKE) --no-print-directory programs-environment
 	$(PYTHON) tools/environment.py .venv requirements.lock --editable
+
+.venv-lab/ready: requirements-lab.lock pyproject.toml tools/environment.py
+	@$(MAKE) --no-print-directory programs-environment
+	$(PYTHON) tools/environment.py .venv-lab requirements-lab.lock --editable
 
 .venv-colab/ready: requirements-colab.lock pyproject.toml tools/environment.py
 	@$(MAKE) --no-print-directory programs-environment

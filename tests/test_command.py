@@ -24,8 +24,8 @@ import torch
 from tests.processes import wait_until, wait_until_ended
 
 from vit_encoder.check import catalogue
+from vit_encoder.command import main
 from vit_encoder.grade import session, workers
-from vit_encoder.grade.command import main
 from vit_encoder.grade.journal import Journal
 from vit_encoder.grade.mark import Marker
 from vit_encoder.grade.outcome import Mark, Outcome
@@ -33,7 +33,7 @@ from vit_encoder.grade.sandbox import Sandbox, SandboxError
 from vit_encoder.grade.submissions import find_submissions, read_submission
 
 ROOT = Path(__file__).parents[1]
-COMMAND = [sys.executable, "-m", "vit_encoder.grade.command", "grade"]
+COMMAND = [sys.executable, "-m", "vit_encoder.command", "grade"]
 SOLVED = json.loads((ROOT / "solutions" / "02_self_attention.ipynb").read_text())
 TASKS = [e["id"] for e in catalogue() if e["notebook"] == "02_self_attention"]
 POINTS = ["1", "3", "1", "3", "2", "2"]

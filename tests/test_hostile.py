@@ -26,8 +26,9 @@ from tests.processes import wait_until_ended
 import vit_encoder
 from vit_encoder.check import catalogue
 from vit_encoder.check.hearing.guard import load_meta
+from vit_encoder.command import main
 from vit_encoder.grade import sandbox
-from vit_encoder.grade.command import REFUSED, main
+from vit_encoder.grade.command import REFUSED
 from vit_encoder.grade.mark import Marker
 from vit_encoder.grade.sandbox import Limits, Sandbox
 from vit_encoder.grade.session import grade

@@ -20,15 +20,27 @@ As the kernel, choose this Python: {python}"""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Copy, and say one line a notebook; the exit status."""
+    """Copy, and say how to open the copies; the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m vit_encoder.exercises",
         description="Copy the exercises into a folder to work in. What is there stays.",
     )
+    add_folder(parser)
+    status = copy_to(parser.parse_args(arguments).folder)
+    if not status:
+        print(HOW_TO_OPEN.format(python=sys.executable))
+    return status
+
+
+def add_folder(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that says where the copies go."""
     parser.add_argument(
         "folder", nargs="?", type=Path, default=FOLDER, help=f"(default: {FOLDER})"
     )
-    folder = parser.parse_args(arguments).folder
+
+
+def copy_to(folder: Path) -> int:
+    """Copy, and say one line a notebook; the exit status."""
     try:
         for line in copy_all(course_notebooks(), folder):
             print(line, flush=True)
@@ -36,7 +48,6 @@ def main(arguments: list[str] | None = None) -> int:
         where = error.filename or folder
         print(f"{where}: {error.strerror}. What was there stays.", file=sys.stderr)
         return 1
-    print(HOW_TO_OPEN.format(python=sys.executable))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The command: vit-encoder grade SUBMISSIONS --output marks.csv."""
+"""The command that marks: vit-encoder grade SUBMISSIONS --output marks.csv."""
 
 import argparse
 import contextlib
@@ -15,9 +15,8 @@ Exit status: 0 if every submission was marked, 1 if some were marked partly or n
 all, 2 if it could not be done, 130 if it was stopped."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; its exit status."""
-    args = parse(arguments)
+def mark(args: argparse.Namespace) -> int:
+    """Mark, or say why not; the exit status."""
     try:
         return run(args)
     except ModuleNotFoundError as error:
@@ -45,10 +44,8 @@ def run(args: argparse.Namespace) -> int:
     return ALL_MARKED if all(o.status == "marked" for o in outcomes) else SOME_NOT
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The arguments."""
-    parser = argparse.ArgumentParser(prog="vit-encoder")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Add this command, with its arguments, to those of `vit-encoder`."""
     command = commands.add_parser(
         "grade",
         help="mark a folder or a zip of exercise notebooks",
@@ -87,7 +84,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="run the code of students with all your rights",
     )
-    return parser.parse_args(arguments)
+    command.set_defaults(run=mark)
 
 
 def usable_cores() -> int:
@@ -134,7 +131,3 @@ def refuse(text: str) -> int:
     """Say why nothing was done."""
     print(f"vit-encoder grade: {text}", file=sys.stderr)
     return REFUSED
-
-
-if __name__ == "__main__":
-    sys.exit(main())
