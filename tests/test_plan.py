@@ -6,8 +6,7 @@ import re
 import pytest
 import torch
 
-from address import ROOT, Address
-from book_extension import with_address
+from address import ROOT
 from course_plan import PARTS, WEEKS, reading_minutes, rows
 
 PAGE = (ROOT / "book" / "plan.md").read_text(encoding="utf-8")
@@ -68,15 +67,3 @@ def test_the_answers_of_the_test_are_true(capsys):
     assert torch.special.erf(torch.tensor(0.5**0.5)).item() == pytest.approx(
         0.68, abs=0.005
     )
-
-
-def test_the_address_is_filled_in():
-    address = Address("https://example.org/repository", "main", "https://example.org/")
-    text = "git clone ADDRESS course"
-    assert (
-        with_address(text, address) == "git clone https://example.org/repository course"
-    )
-    for page in ("how_to_use", "instructors", "plan"):
-        text = (ROOT / "book" / f"{page}.md").read_text(encoding="utf-8")
-        assert "ADDRESS" in text
-        assert "in place of `ADDRESS`" not in text

@@ -3,12 +3,13 @@
 import os
 import re
 import subprocess
-import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
+
+from readme import BEGIN, END, README
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -49,9 +50,13 @@ def files_that_hold(words: list[str], paths: list[Path]) -> list[str]:
 
 
 def unpinned(workflow: str) -> list[str]:
-    """What a workflow uses without a full commit and its version in a comment."""
+    """What a workflow uses without a full commit and its version in a comment.
+
+    A workflow of this repository has the commit of the one that calls it.
+    """
     uses = re.findall(r"^[\s-]*uses:\s*(.*?)\s*$", workflow, re.MULTILINE)
-    return [used for used in uses if not PINNED.fullmatch(used)]
+    ours = {f"./{path.relative_to(ROOT).as_posix()}" for path in WORKFLOWS}
+    return [used for used in uses if used not in ours and not PINNED.fullmatch(used)]
 
 
 def permission_faults(workflow: str) -> list[str]:
@@ -61,7 +66,7 @@ def permission_faults(workflow: str) -> list[str]:
     for name, job in content["jobs"].items():
         if not isinstance(job.get("permissions"), dict):
             faults.append(f"{name}: its permissions are not listed one by one")
-        if any(keeps_credentials(step) for step in job["steps"]):
+        if any(keeps_credentials(step) for step in job.get("steps", [])):
             faults.append(f"{name}: checkout without `persist-credentials: false`")
     return faults
 
@@ -77,7 +82,7 @@ def commands() -> list[str]:
     found = []
     for path in WORKFLOWS:
         jobs = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].values()
-        found += [step.get("run", "") for job in jobs for step in job["steps"]]
+        found += [step.get("run", "") for job in jobs for step in job.get("steps", [])]
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
     return found + [hook["entry"] for repo in hooks["repos"] for hook in repo["hooks"]]
 
@@ -95,7 +100,8 @@ def test_workflow_has_least_permissions(path: Path) -> None:
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_every_job_has_a_timeout(path: Path) -> None:
     jobs = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]
-    assert [name for name, job in jobs.items() if "timeout-minutes" not in job] == []
+    own = {name: job for name, job in jobs.items() if "uses" not in job}
+    assert [name for name, job in own.items() if "timeout-minutes" not in job] == []
 
 
 def test_workflows_are_found() -> None:
@@ -105,6 +111,7 @@ def test_workflows_are_found() -> None:
         "deploy",
         "gpu",
         "links",
+        "release",
         "test",
     }
 
@@ -117,6 +124,7 @@ def test_workflows_are_found() -> None:
         f"actions/checkout@{'a' * 40}",
         f"actions/checkout@{'a' * 39} # v4.0.0",
         f"actions/checkout@{'a' * 40} # latest",
+        "./.github/workflows/none.yml",
     ],
 )
 def test_an_action_without_its_pin_is_seen(used: str) -> None:
@@ -165,9 +173,11 @@ def test_public_address_stands_in_the_configuration_alone() -> None:
     elsewhere = [
         path
         for path in tracked_files()
-        if path.suffix != ".ipynb" and path != ROOT / "_config.yml"
+        if path.suffix != ".ipynb" and path not in (ROOT / "_config.yml", README)
     ]
     assert files_that_hold(words, elsewhere) == []
+    written, made = README.read_text("utf-8").split(BEGIN)
+    assert not any(word in written + made.split(END)[1] for word in words)
     assert len(files_that_hold(words, [ROOT / "_config.yml"])) == 2
 
 
@@ -182,11 +192,9 @@ def test_yaml_files_parse() -> None:
         assert yaml.safe_load(path.read_text(encoding="utf-8")), path
 
 
-def test_citation_has_the_version_of_the_package() -> None:
+def test_citation_names_no_address() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert citation["cff-version"] == "1.2.0"
-    assert citation["version"] == project["project"]["version"]
     assert not {"url", "repository-code"} & citation.keys()
 
 

@@ -3,6 +3,7 @@
 Each exists because nothing that Sphinx ships does it; see CONTRIBUTING.md.
 """
 
+import re
 import socket
 import time
 from functools import cache
@@ -24,6 +25,7 @@ from book_context import anchor
 from outputs import fill_cache, require_nothing_ran
 from page_html import RULES, Site, finish
 from plain_markdown import labels
+from release import read_version, tag_of
 from sources import read_all, with_setup
 from vit_encoder.figures import encoder_map
 from vit_encoder.figures.drawings.encoder_map import PARTS
@@ -120,14 +122,15 @@ def put_setup_cell(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def fill_in_address(_app: Sphinx, docname: str, source: list[str]) -> None:
-    """Commands on the pages of the book hold the address of the repository."""
+    """Commands on the pages of the book hold the address and the version."""
     if docname.startswith("book/"):
-        source[0] = with_address(source[0], read_address())
+        source[0] = filled_in(source[0], read_address(), read_version())
 
 
-def with_address(text: str, address: Address) -> str:
-    """The text of a page, with the repository's address in place of ADDRESS."""
-    return text.replace("ADDRESS", address.repository)
+def filled_in(text: str, address: Address, version: str) -> str:
+    """The text of a page, with what stands for ADDRESS, VERSION and TAG."""
+    known = {"ADDRESS": address.repository, "VERSION": version, "TAG": tag_of(version)}
+    return re.sub(r"\b(ADDRESS|VERSION|TAG)\b", lambda name: known[name[0]], text)
 
 
 class ProofRole(SphinxRole):
@@ -215,9 +218,13 @@ def write_robots(app: Sphinx, error: Exception | None) -> None:
 
 
 def add_to_page(app: Sphinx, pagename: str, template: str, context: dict, doctree):
-    """What the Colab button and the line below the text lead to."""
+    """What the line above the text and the one below it say and lead to."""
     address = read_address()
     context["repository_url"] = address.repository
+    context["course_version"] = read_version()
+    context["leads_nowhere"] = (
+        address.is_placeholder and address.repository in context.get("body", "")
+    )
     if pagename.split("/")[0] in ("chapters", "exercises"):
         context["colab_url"] = address.colab(f"{pagename}.ipynb")
         context["notebook_url"] = address.file(f"{pagename}.ipynb")

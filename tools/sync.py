@@ -11,6 +11,7 @@ solutions/NN_name.md  → solutions/NN_name.ipynb, executed
                       → src/vit_encoder/check/catalogue.json
                       → src/vit_encoder/check/judging/predictions/name.json
 book/*.json, the parts → book/generated/*.md, the tables of pages
+_config.yml            → the links in README.md
 """
 
 import argparse
@@ -40,6 +41,7 @@ from dependencies import (
 )
 from plain_markdown import Context, MarkdownError, labels, number_equations, to_plain
 from predictions import COMMON, judged, public
+from readme import sync_readme
 from run_notebooks import start_up
 from seals import is_edited, keep_edit, seal, seal_notebook, seal_text
 from sources import Source, SourceError, read_all, show
@@ -79,7 +81,7 @@ def sync(address: Address, *, check: bool, only: str = "") -> list[str]:
         if path.name.startswith(only):
             faults += sync_notebook(path, notebook, package, check=check)
             faults += image_faults(source, notebook)
-    return faults
+    return faults + sync_readme(address, check=check)
 
 
 def sync_texts(texts: dict[Path, str], *, check: bool) -> list[str]:
