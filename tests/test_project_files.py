@@ -112,6 +112,7 @@ def test_workflows_are_found() -> None:
         "gpu",
         "links",
         "release",
+        "start",
         "test",
     }
 

@@ -12,6 +12,7 @@ from bs4 import BeautifulSoup
 from address import ROOT
 from book import HTML
 from node import install_checkers
+from release import read_version
 from system_packages import JAVA
 
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.rglob("*.html"))
@@ -243,6 +244,20 @@ def test_colab_button_leads_to_the_notebook(page, address):
     button = soup(page).select_one("a.launch-button")
     assert button["href"] == address.colab(notebook)
     assert (ROOT / notebook).exists()
+
+
+@parses_pages
+def test_address_and_version_are_filled_in():
+    for page in OURS:
+        assert not re.search(r"\b(ADDRESS|TAG|VERSION)\b", soup(page).get_text()), page
+        assert f"Version {read_version()}" in soup(page).select_one(".colophon").text
+
+
+@parses_pages
+def test_pages_say_that_an_address_leads_nowhere(address):
+    for page in (*CHAPTERS, EXERCISE, "book/how_to_use.html", "book/plan.html"):
+        said = soup(page).select_one(".leads-nowhere") is not None
+        assert said == address.is_placeholder, page
 
 
 def test_copy_button_copies(visit):

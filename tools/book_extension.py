@@ -222,12 +222,12 @@ def add_to_page(app: Sphinx, pagename: str, template: str, context: dict, doctre
     address = read_address()
     context["repository_url"] = address.repository
     context["course_version"] = read_version()
-    context["leads_nowhere"] = (
-        address.is_placeholder and address.repository in context.get("body", "")
-    )
     if pagename.split("/")[0] in ("chapters", "exercises"):
         context["colab_url"] = address.colab(f"{pagename}.ipynb")
         context["notebook_url"] = address.file(f"{pagename}.ipynb")
+    context["leads_nowhere"] = address.is_placeholder and (
+        "colab_url" in context or address.repository in context.get("body", "")
+    )
     written.append(pagename)
 
 
