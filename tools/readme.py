@@ -5,8 +5,8 @@ from address import ROOT, Address
 README = ROOT / "README.md"
 BEGIN, END = "<!-- From _config.yml, by `make sync`. -->\n", "<!-- To here. -->\n"
 NO_ADDRESS = """\
-The course has no public address yet. Once it stands in [_config.yml](_config.yml), links
-to the book and to Colab are put here.
+The course has no public address yet. Once it stands in [_config.yml](_config.yml),
+links to the book and to Colab are put here.
 """
 
 
