@@ -619,6 +619,7 @@ def test_a_cluster_one_of_whose_workers_is_killed(tmp_path, handed_in, cluster):
 def test_a_cluster_without_a_sandbox(tmp_path, handed_in, cluster, capsys):
     folder, table = handed_in("ada"), tmp_path / "marks.csv"
     with cluster.get_client() as client:
+        client.wait_for_workers(2)  # one may still take the place of another
         client.run(lambda: os.environ.update(PATH=""))
     command = [str(folder), "--output", str(table), "--dask", cluster.scheduler_address]
     assert main(["grade", *command]) == 2

@@ -19,14 +19,26 @@ GOOD = {
 }
 
 
+# In one process, for which the server of kernels starts once.
+pytestmark = pytest.mark.xdist_group("kernels")
+
+
+@pytest.fixture(scope="module")
+def forked_run(tmp_path_factory):
+    """A function that runs a notebook in a forked kernel, which starts soonest."""
+    folder = tmp_path_factory.mktemp("forked")
+    with forked_kernels(folder) as kernel:
+        yield lambda path: run(path, folder, kernel)
+
+
 @pytest.fixture
-def notebook(tmp_path):
+def notebook(tmp_path, request):
     """Write a notebook of one cell with the output that it claims to have."""
 
     def write(code, printed):
         output = nbformat.v4.new_output("stream", name="stdout", text=printed)
         cell = nbformat.v4.new_code_cell(code, outputs=[output], execution_count=1)
-        path = tmp_path / "chapters" / "01_x.ipynb"
+        path = tmp_path / "chapters" / f"{request.node.originalname}.ipynb"
         path.parent.mkdir(exist_ok=True)
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
         return path
@@ -34,11 +46,8 @@ def notebook(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("forked", [False, True])
-def test_same_output_passes_and_is_measured(forked, notebook, tmp_path):
-    path = notebook("print(6 * 7)", "42\n")
-    with forked_kernels(tmp_path) if forked else nullcontext(OWN_KERNEL) as kernel:
-        result = run(path, tmp_path, kernel)
+def test_same_output_passes_and_is_measured(notebook, forked_run):
+    result = forked_run(notebook("print(6 * 7)", "42\n"))
     assert result["passed"], result["output"]
     assert result["cpu_seconds"] > 0
     assert result["peak_megabytes"] > 10
@@ -61,34 +70,36 @@ print(open(os.environ["FOUND"], "w").write(str(found)) > 0)"""
         with forked_kernels(folder) if forked else nullcontext(OWN_KERNEL) as kernel:
             result = run(path, folder, kernel)
         assert result["passed"], result["output"]
+        assert result["cpu_seconds"] > 0
+        assert result["peak_megabytes"] > 10
         said.append((folder / "found").read_text().replace(str(folder), ""))
     assert said[0] == said[1]
 
 
-def test_other_output_fails(notebook, tmp_path):
-    result = run(notebook("print(6 * 7)", "41\n"), tmp_path)
+def test_other_output_fails(notebook, forked_run):
+    result = forked_run(notebook("print(6 * 7)", "41\n"))
     assert not result["passed"]
     assert "42" in result["output"]
     assert "make sync" in faults_of(result, cuda=False)[0]
 
 
-def test_error_fails(notebook, tmp_path):
-    assert not run(notebook("print(1 / 0)", "42\n"), tmp_path)["passed"]
+def test_error_fails(notebook, forked_run):
+    assert not forked_run(notebook("print(1 / 0)", "42\n"))["passed"]
 
 
-def test_the_device_may_differ(notebook, tmp_path):
+def test_the_device_may_differ(notebook, forked_run):
     code = 'print("This notebook runs on: cpu")'
-    assert run(notebook(code, "This notebook runs on: cuda\n"), tmp_path)["passed"]
+    assert forked_run(notebook(code, "This notebook runs on: cuda\n"))["passed"]
 
 
-def test_the_probe_leaves_no_name_behind(notebook, tmp_path):
+def test_the_probe_leaves_no_name_behind(notebook, forked_run):
     code = "print([n for n in dir() if n in ('json', 'os', 'sys', 'time', 'write')])"
-    assert run(notebook(code, "[]\n"), tmp_path)["passed"]
+    assert forked_run(notebook(code, "[]\n"))["passed"]
 
 
-def test_a_run_leaves_nothing_beside_the_notebook(notebook, tmp_path):
+def test_a_run_leaves_nothing_beside_the_notebook(notebook, forked_run):
     path = notebook("print(open('progress', 'x').write('some'))", "4\n")
-    assert run(path, tmp_path / "runs")["passed"]
+    assert forked_run(path)["passed"]
     assert list(path.parent.iterdir()) == [path]
 
 
