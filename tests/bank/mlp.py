@@ -9,7 +9,7 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tests.bank.variants import variants
+from tests.bank.variants import variants, with_one_more
 from torch import nn
 
 import vit_encoder
@@ -1535,6 +1535,148 @@ WRONG_MLP = {
 
 NAMELESS_MLP = wrong_steps({"self.fc1(x)": "self.fc1(x).clamp(-10, 10)"})
 
+# Answers of SwiGLU.
+
+
+class Gated(nn.Module):
+    """As most people write it."""
+
+    def __init__(self, dim, mlp_dim):
+        super().__init__()
+        hidden = int(2 * mlp_dim / 3)
+        self.gate = nn.Linear(dim, hidden)
+        self.up = nn.Linear(dim, hidden)
+        self.down = nn.Linear(hidden, dim)
+
+    def forward(self, x):
+        gate, up = self.gate(x), self.up(x)
+        return self.down(F.silu(gate) * up)
+
+
+class GatedBySigmoid(nn.Module):
+    """SiLU by hand, without names for what is between."""
+
+    def __init__(self, dim, mlp_dim):
+        super().__init__()
+        width = math.floor(mlp_dim * 2 / 3)
+        self.up, self.gate = nn.Linear(dim, width), nn.Linear(dim, width)
+        self.down = nn.Linear(width, dim)
+
+    def forward(self, x):
+        u = self.gate(x)
+        u = u * torch.sigmoid(u)
+        return self.down(u.mul(self.up(x)))
+
+
+class GatedWithCount(nn.Module):
+    """The width by counting, the layers as matrices, tokens one by one."""
+
+    def __init__(self, dim, mlp_dim):
+        super().__init__()
+        hidden = max(h for h in range(1, mlp_dim) if 3 * dim * h <= 2 * dim * mlp_dim)
+        self.act = nn.SiLU()
+        self.gate = nn.Linear(dim, hidden)
+        self.up = nn.Linear(dim, hidden)
+        self.down = nn.Linear(hidden, dim)
+
+    def forward(self, x):
+        tokens = [
+            self.down(self.act(self.gate(token)) * self.up(token))
+            for token in x.unbind(1)
+        ]
+        return torch.stack(tokens, 1)
+
+
+class GatedMatrices(nn.Module):
+    def __init__(self, dim, mlp_dim):
+        super().__init__()
+        hidden = mlp_dim - -(-mlp_dim // 3)
+        for name, size in (
+            ("gate", (dim, hidden)), ("up", (dim, hidden)), ("down", (hidden, dim)),
+        ):  # fmt: skip
+            self.register_parameter(name, nn.Parameter(torch.randn(size)))
+            bias = nn.Parameter(torch.zeros(size[1]))
+            self.register_parameter(f"{name}_bias", bias)
+
+    def forward(self, x):
+        gate = F.silu(x @ self.gate + self.gate_bias)
+        return gate * (x @ self.up + self.up_bias) @ self.down + self.down_bias
+
+
+def wrong_gated(*changes):
+    """Gated with other text in some places."""
+    return variants(Gated, *changes)
+
+
+PRODUCT = "F.silu(gate) * up"
+WRONG_SWIGLU = {
+    "silu-on-the-other": wrong_gated(
+        {PRODUCT: "gate * F.silu(up)"},
+        {"self.gate(x), self.up(x)": "self.up(x), self.gate(x)"},
+    ),
+    "silu-of-the-product": wrong_gated({PRODUCT: "F.silu(gate * up)"}),
+    "sigmoid-for-silu": wrong_gated({PRODUCT: "F.glu(torch.cat([up, gate], -1))"}),
+    "gelu-for-silu": wrong_gated({PRODUCT: "vit_encoder.gelu(gate) * up"}),
+    "up-left-out": wrong_gated({"F.silu(gate) * up": "F.silu(gate)"}),
+    "gate-on-itself": wrong_gated({"self.up(x)": "self.gate(x)"}),
+    "input-added": wrong_gated({"return self": "return x + self"}),
+    "another-width": wrong_gated(
+        {"int(2 * mlp_dim / 3)": "2 * mlp_dim"},
+        {"int(2 * mlp_dim / 3)": "4 * dim"},
+        {"int(2 * mlp_dim / 3)": "(int(2 * mlp_dim / 3) + 7) // 8 * 8"},
+        {"int(2 * mlp_dim / 3)": "int(2 * mlp_dim / 3) - 1"},
+    ),
+    "width-not-reduced": wrong_gated({"int(2 * mlp_dim / 3)": "mlp_dim"}),
+    "width-rounded-up": wrong_gated(
+        {"int(2 * mlp_dim / 3)": "-(-2 * mlp_dim // 3)"},
+        {"int(2 * mlp_dim / 3)": "int(2 * mlp_dim / 3 + 0.99)"},
+    ),
+    "not-only-the-bias": wrong_gated(
+        {"self.down(": "1.1 * self.down("},
+        {"return self": "return F.layer_norm(x, x.shape[-1:]) * 0.1 + self"},
+        {PRODUCT: "F.silu(gate) * (1 + up)"},
+        {PRODUCT: "torch.where(gate > 0, gate, up)"},
+    ),
+    "up-bent": wrong_gated(
+        {PRODUCT: "F.silu(gate) * up.tanh()"},
+        {PRODUCT: "F.silu(gate) * F.relu(up)"},
+    ),
+    "another-activation": wrong_gated(
+        {"F.silu(gate)": "F.relu(gate)"},
+        {"F.silu(gate)": "gate.tanh()"},
+        {"F.silu(gate)": "gate.softmax(-1)"},
+        {"F.silu(gate)": "gate * torch.sigmoid(1.702 * gate)"},
+    ),
+    "tokens-mixed": wrong_gated({"self.up(x)": "self.up(x.mean(1, keepdim=True))"}),
+    "no-bias": wrong_gated(
+        {"gate = nn.Linear(dim, hidden)": "gate = nn.Linear(dim, hidden, bias=False)"},
+        {
+            "gate = nn.Linear(dim, hidden)": "gate = nn.Linear(dim, hidden, False)",
+            "up = nn.Linear(dim, hidden)": "up = nn.Linear(dim, hidden, False)",
+            "nn.Linear(hidden, dim)": "nn.Linear(hidden, dim, False)",
+        },
+    ),
+    "extra-parameters": [with_one_more(Gated)],
+    "missing-parameters": wrong_gated(
+        {
+            "self.gate = nn.Linear(dim, hidden)": "self.w1 = nn.Linear(dim, hidden)",
+            "self.gate(x)": "self.w1(x)",
+        }
+    ),
+    "shared-parameters": wrong_gated(
+        {"self.up = nn.Linear(dim, hidden)": "self.up = self.gate"}
+    ),
+    "unasked-dropout": wrong_gated(
+        {PRODUCT: f"F.dropout({PRODUCT}, 0.1, self.training)"}
+    ),
+    "gradient-differs": wrong_gated({"F.silu(gate)": "F.silu(gate.detach())"}),
+}
+NAMELESS_SWIGLU = wrong_gated(
+    {"self.up(x)": "self.up(x.abs())"},
+    {"self.up(x)": "self.up(x.roll(1, -1))"},
+    {"self.up(x)": "self.up(F.silu(x))"},
+)
+
 # Tests that a student may write.
 
 
@@ -1623,9 +1765,15 @@ RIGHT = {
     "dropout": RIGHT_DROPOUT,
     "MLP": RIGHT_MLP,
     "find_the_bug": RIGHT_MLP,
+    "SwiGLU": [Gated, GatedBySigmoid, GatedWithCount, GatedMatrices],
 }
-WRONG = {"gelu": WRONG_GELU, "dropout": WRONG_DROPOUT, "MLP": WRONG_MLP}
-NAMELESS = {"MLP": NAMELESS_MLP}
+WRONG = {
+    "gelu": WRONG_GELU,
+    "dropout": WRONG_DROPOUT,
+    "MLP": WRONG_MLP,
+    "SwiGLU": WRONG_SWIGLU,
+}
+NAMELESS = {"MLP": NAMELESS_MLP, "SwiGLU": NAMELESS_SWIGLU}
 GOOD_TESTS = {"alone_and_bent": [good_test, against_torch, with_asserts]}
 WEAK_TESTS = {
     "alone_and_bent": [

@@ -1,8 +1,10 @@
 """The MLP: what people get wrong, what must hold, and the tasks."""
 
+import math
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vit_encoder.check.hearing.data import Form, Question
@@ -27,6 +29,7 @@ from vit_encoder.check.judging.properties import (
     KEEPS_NO_STATE,
     PASSES_NAN_ON,
     REPEATS,
+    SAME_IN_TRAINING,
     agrees,
     each,
     has_parameters,
@@ -455,10 +458,132 @@ OWN = edits(
         GITHUB + "isaaccorley/mlp-mixer-pytorch/issues/2",
     ),
 )
+# An MLP with a learned gate, and what people get wrong about it.
+
+
+class SwiGLU(nn.Module):
+    """Tokens (B, N, D) become (B, N, D), with about as many weights as MLP."""
+
+    def __init__(self, dim: int, mlp_dim: int):
+        super().__init__()
+        hidden = 2 * mlp_dim // 3
+        self.gate = nn.Linear(dim, hidden)
+        self.up = nn.Linear(dim, hidden)
+        self.down = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
+GATED, HALVES = "F.silu(self.gate(x)) * self.up(x)", "F.silu(self.gate(x))"
+COUNT = "How many weights do three matrices have, and how many do two?"
+WHICH = "Which of the two layers makes the gate, and which is let through by it?"
+SWIGLU = edits(
+    SwiGLU,
+    edit(
+        "silu-on-the-other",
+        {GATED: "self.gate(x) * F.silu(self.up(x))"},
+        "SiLU is taken of what `up` gives, not of what `gate` gives.",
+        WHICH,
+        GITHUB + "ml-explore/mlx-lm/pull/767",
+    ),
+    edit(
+        "silu-of-the-product",
+        {GATED: "F.silu(self.gate(x) * self.up(x))"},
+        "SiLU is taken of the product.",
+        "If `up` gave twice as much, how much more should reach `down`?",
+        GITHUB + "Nijikadesu/breakdown-minimind/issues/3",
+    ),
+    edit(
+        "silu-on-both",
+        {GATED: f"{HALVES} * F.silu(self.up(x))"},
+        "SiLU is taken of both.",
+        WHICH,
+    ),
+    edit(
+        "no-activation",
+        {HALVES: "self.gate(x)"},
+        "The two are multiplied as they are; nothing is taken of the gate.",
+        "Which function stands between `gate` and the product?",
+    ),
+    edit(
+        "sigmoid-for-silu",
+        {"F.silu(": "torch.sigmoid("},
+        "The gate is the sigmoid alone: it lies between 0 and 1.",
+        "What is the sigmoid multiplied by to make SiLU?",
+    ),
+    edit(
+        "gelu-for-silu",
+        {"F.silu(": "F.gelu("},
+        "The gate is GELU of what the layer gives.",
+        "Which function of the gate does the task name?",
+    ),
+    edit(
+        "added-for-multiplied",
+        {f"{HALVES} *": f"{HALVES} +"},
+        "The gate is added to what `up` gives.",
+        "What should reach `down` where the gate is 0?",
+    ),
+    edit(
+        "up-left-out",
+        {GATED: HALVES},
+        "What `up` gives is not used: this is an MLP with SiLU.",
+        "How many layers does a token go through before `down`?",
+        GITHUB + "google-research/timesfm/issues/493",
+    ),
+    edit(
+        "gate-on-itself",
+        {"self.up(x)": "self.gate(x)"},
+        "The gate is multiplied by what made it; `up` is never called.",
+        WHICH,
+    ),
+    edit(
+        "input-added",
+        {"return ": "return x + "},
+        "The input is added to the output. So does the block: it counts twice.",
+        "Who adds the input back: the MLP, or the block around it?",
+    ),
+    edit(
+        "width-not-reduced",
+        {"2 * mlp_dim // 3": "mlp_dim"},
+        "It has mlp_dim hidden units, and so half as many weights again as the MLP.",
+        COUNT,
+    ),
+    edit(
+        "width-halved",
+        {"2 * mlp_dim // 3": "mlp_dim // 2"},
+        "It has half of mlp_dim hidden units, and so fewer weights than it may have.",
+        COUNT,
+    ),
+    edit(
+        "width-rounded-up",
+        {"2 * mlp_dim // 3": "math.ceil(2 * mlp_dim / 3)"},
+        "Its width is rounded up, so it can have more weights than the MLP.",
+        "Which whole number comes next to two thirds of 11, and on which side of it?",
+    ),
+    edit(
+        "width-rounded",
+        {"2 * mlp_dim // 3": "round(2 * mlp_dim / 3)"},
+        "Its width is rounded to the nearest whole number, and so sometimes too large.",
+        "To which side may you round if there must not be more weights?",
+    ),
+    edit(
+        "third-rounded-first",
+        {"2 * mlp_dim // 3": "2 * (mlp_dim // 3)"},
+        "A third is rounded down and then doubled, so the width can be too small.",
+        "What is two thirds of 11, rounded down at the end, and what if at once?",
+    ),
+)
+
 # Those of dropout that have a counterpart above, or that nobody sees from outside.
 ELSEWHERE = ("always-on", "never-on", "in-place", "normal-for-uniform")
 INSIDE = inside(MLP, (m for m in (*GELU, *DROPOUT) if m.name not in ELSEWHERE))
-MISCONCEPTIONS = {"gelu": GELU, "dropout": DROPOUT, "MLP": (*OWN, *INSIDE)}
+MISCONCEPTIONS = {
+    "gelu": GELU,
+    "dropout": DROPOUT,
+    "MLP": (*OWN, *INSIDE),
+    "SwiGLU": SWIGLU,
+}
 
 # The oracles.
 
@@ -505,6 +630,12 @@ def settled_mlp(question: Question, outputs: tuple[Tensor, ...]) -> tuple[Tensor
         return outputs
     ones = torch.ones_like(question.inputs[0])
     return (settled(ones, outputs[0], columns=True),)
+
+
+def gated_mlp(x: Tensor, get: Get, **_built: int) -> Tensor:
+    """SwiGLU."""
+    u, v = (oracle.linear(x, get, name) for name in ("gate", "up"))
+    return oracle.linear(u * v / (1 + torch.exp(-u)), get, "down")
 
 
 # The questions.
@@ -649,6 +780,64 @@ def mlp_parameters(normal: Normal, dim: int, mlp_dim: int) -> dict[str, Tensor]:
         **linear_parameters(normal, "fc1", mlp_dim, dim),
         **linear_parameters(normal, "fc2", dim, mlp_dim),
     }
+
+
+SMALL_GATED = {
+    "gate.weight": small([1, 0], [1, -1], [0, 2]),
+    "gate.bias": small([0, 1, -1])[0],
+    "up.weight": small([0, 1], [2, 0], [1, 1]),
+    "up.bias": small([1, 0, 0])[0],
+    "down.weight": small([1, 2, 0], [-1, 0, 1]),
+    "down.bias": small([1, -2])[0],
+}
+
+
+def swiglu_questions(seed: int) -> list[Question]:
+    """Small fixed ones for messages, random ones for the verdict.
+
+    Those with `between` get layers that hand numbers on, where `up` gives ones.
+    """
+    normal = Normal(seed)
+
+    def random(dim: int, mlp_dim: int, hidden: int) -> dict:
+        parameters = {
+            **linear_parameters(normal, "gate", hidden, dim),
+            **linear_parameters(normal, "up", hidden, dim),
+            **linear_parameters(normal, "down", dim, hidden),
+        }
+        return {"arguments": built(dim, mlp_dim), "parameters": parameters}
+
+    x, wide, narrow = normal(2, 5, 6), random(6, 11, 7), random(7, 4, 2)
+    parameters, token = wide["parameters"], x.clone()
+    token[0, 1] += normal(6)
+
+    def with_up(factor: float) -> dict:
+        changes = {n: factor * parameters[n] for n in ("up.weight", "up.bias")}
+        return wide | {"parameters": parameters | changes}
+
+    eye = torch.eye(7, 6, device="cpu")
+    zeros = {name: 0 * value for name, value in parameters.items()}
+    ones = {"gate.weight": eye, "up.bias": zeros["up.bias"] + 1, "down.weight": eye.T}
+    between = wide | {"parameters": zeros | ones}
+    tiny = {"arguments": built(2, 5), "parameters": SMALL_GATED}
+    return [
+        Question("small numbers", (SMALL_X,), **tiny),
+        Question("two small images", (batch(SMALL_X[0]),), **tiny),
+        Question("a wide hidden layer", (x,), **wide),
+        Question("one token changed", (token,), **wide),
+        Question("up silent", (x,), **with_up(0)),
+        Question("up turned round", (x,), **with_up(-2)),
+        Question("between the layers", (2 * x,), **between),
+        Question("a narrow hidden layer", (normal(3, 5, 7),), **narrow),
+        Question("one token", (normal(3, 1, 7),), **narrow),
+        Question("in training", (x,), **wide, training=True),
+        Question("called again", (x,), **wide, rehearsals=(False,), secondary=True),
+        Question("a nan", (with_nan(x),), **wide, secondary=True),
+        Question("float32", (x.float(),), **wide),
+        Question("float32 again", (x.float(),), **wide),
+        Question("gradients", (x,), **wide, cotangent=normal(2, 5, 6)),
+        Question("another device", (x,), **wide, device="meta"),
+    ]
 
 
 # The properties of gelu.
@@ -1136,6 +1325,95 @@ MLP_PROPERTIES = (
     *EDGES,
 )
 
+
+@each(
+    "it has the width that was asked for",
+    ("small numbers", "a wide hidden layer", "a narrow hidden layer"),
+    COUNT,
+    core=True,
+)
+def has_width(trial: Trial) -> None:
+    """The three matrices have as many weights as the MLP may have, or fewer by few."""
+    problem = trial.reply.problem
+    if not problem or problem.name != "wrong-parameter-shape":
+        return
+    dim, mlp_dim = trial.question.arguments.values()
+    shapes = trial.reply.parameters.values()
+    learned = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
+    text = f"With dim {dim} and mlp_dim {mlp_dim} its matrices have {learned} weights. "
+    raise Fails(
+        f"{text}The MLP has {2 * dim * mlp_dim}, and it should be as wide as this "
+        "allows.",
+        "another-width",
+    )
+
+
+@each(
+    "where `up` gives 0, the bias of `down` is left", ("up silent",), WHICH, core=True
+)
+def multiplies(trial: Trial) -> None:
+    """A product is 0 where one of the two is."""
+    text = "`up` gives 0, and yet something else than the bias of `down` comes out."
+    trial.require_right(text, "not-only-the-bias")
+
+
+@holds("it is linear in what `up` gives", WHICH, core=True, example=True)
+def is_linear_in_up(trials: Trials) -> None:
+    """-2 times what `up` gives makes -2 times the step from the bias of `down`."""
+    names = ("up silent", "a wide hidden layer", "up turned round")
+    zero, once, turned = (trials[name].output.double() for name in names)
+    if not close(turned - zero, -2 * (once - zero)):
+        text = "With -2 times what `up` gives, not -2 times as much reaches `down`."
+        raise Fails(text, "up-bent")
+
+
+def bends_as_silu(trial: Trial) -> None:
+    """Layers that hand numbers on show what is taken of the gate."""
+    if not trial.right():
+        trial.require_no_rounding()
+        text = f"The layers were set to hand each number on. {worst(trial)}"
+        raise Fails(text, "another-activation")
+
+
+SWIGLU_PROPERTIES = (
+    REPEATS,
+    has_width,
+    has_parameters(
+        "`gate`, `up` and `down` are there",
+        "small numbers",
+        ask="Which three layers are learned, and what are they called?",
+        optional=(".bias",),
+    ),
+    returns_right_shapes(
+        "the shape of x comes back",
+        *("small numbers", "a narrow hidden layer"),
+        ask=SHAPE,
+    ),
+    keeps_tokens_apart,
+    multiplies,
+    is_linear_in_up,
+    each(
+        "the gate is SiLU",
+        ("between the layers",),
+        "What should come out of SiLU for 0, and what for a large number?",
+        core=True,
+        example=True,
+    )(bends_as_silu),
+    agrees(
+        "the numbers agree with the definition in float64",
+        *("small numbers", "a wide hidden layer", "a narrow hidden layer"),
+        *("one token",),
+        ask="Which two layers read the token, and what is done with the two results?",
+        core=True,
+    ),
+    has_biases,
+    learns_no_more("a wide hidden layer"),
+    SAME_IN_TRAINING,
+    KEEPS_NO_STATE,
+    PASSES_NAN_ON,
+    *EDGES,
+)
+
 # The tasks.
 
 AXES = {"output": ("token", "feature")}
@@ -1191,6 +1469,21 @@ WRITE_MLP = Implement(
     without_chance=settled_mlp,
 )
 
+WRITE_SWIGLU = Implement(
+    form=Form(outputs=("output",), is_class=True, reference=(SwiGLU,)),
+    ask_about=swiglu_questions,
+    oracle=oracle_of(gated_mlp),
+    properties=SWIGLU_PROPERTIES,
+    misconceptions=SWIGLU,
+    show=Show(
+        ("small numbers", "two small images"),
+        ("x",),
+        {"output": 0},
+        AXES,
+        parameters=tuple(SMALL_GATED),
+    ),
+)
+
 
 class InOneRow(nn.Sequential):
     """The MLP from PyTorch's parts."""
@@ -1218,4 +1511,5 @@ TASKS = {
     "MLP": WRITE_MLP,
     "alone_and_bent": TEST_TOKENS,
     "find_the_bug": replace(WRITE_MLP, bug=BUG),
+    "SwiGLU": WRITE_SWIGLU,
 }
