@@ -1712,6 +1712,7 @@ def folding(*changes):
 
 
 WRONG_FOLDED = {
+    "wrong-kind": [InSteps],  # what earned the points of task 5
     "same-as-the-bug": folding({"F.gelu(b1)": "b1"}),
     "nothing-taken-over": folding({" + (w2 * idle) @ F.gelu(b1)": ""}),
     "all-units": folding({"w2 * idle": "w2"}),
