@@ -1484,13 +1484,13 @@ NAMELESS_PARALLEL = [
 
 
 def image_by_image(drop_path):
-    x = torch.randn(500, 4, 3).abs() + 1
+    x = torch.randn(100, 4, 3).abs() + 1
     y = drop_path(x, 0.5, True)
     dropped = [bool((image == 0).all()) for image in y]
     for before, after, gone in zip(x, y, dropped, strict=True):
         if not gone and not torch.allclose(after, 2 * before):
             return False
-    return 100 < sum(dropped) < 400
+    return 15 < sum(dropped) < 85
 
 
 def with_asserts_on_ratios(drop_path):
@@ -1506,7 +1506,7 @@ def with_asserts_on_ratios(drop_path):
 def many_small_batches(drop_path):
     """Whole images, some of them in one batch, of the right size."""
     values, mixed = set(), False
-    for _ in range(50):
+    for _ in range(15):
         y = drop_path(torch.ones(8, 3, 2), 0.5, True)
         if any(image.min() != image.max() for image in y):
             return False
