@@ -1298,10 +1298,257 @@ def built_wrong(part):
 
 # What tests/test_exercises.py runs: task → answers.
 
+# Answers of the block whose branches stand side by side.
+
+
+class Fused(nn.Module):
+    """As in timm: views, then torch's attention."""
+
+    def __init__(self, dim, num_heads, mlp_dim):
+        super().__init__()
+        if dim % num_heads != 0:
+            raise ValueError("dim must be divisible by num_heads")
+        self.dim, self.h, self.d = dim, num_heads, dim // num_heads
+        self.norm = LayerNorm(dim)
+        self.enter = nn.Linear(dim, 3 * dim + mlp_dim)
+        self.leave = nn.Linear(dim + mlp_dim, dim)
+
+    def forward(self, x):
+        B, N, D = x.shape
+        y = self.enter(self.norm(x))
+        q, k, v, hidden = torch.split(y, [D, D, D, y.shape[-1] - 3 * D], dim=-1)
+        q = q.view(B, N, self.h, self.d).transpose(1, 2)
+        k = k.view(B, N, self.h, self.d).transpose(1, 2)
+        v = v.view(B, N, self.h, self.d).transpose(1, 2)
+        heads = F.scaled_dot_product_attention(q, k, v)
+        heads = heads.transpose(1, 2).reshape(B, N, D)
+        return x + self.leave(torch.cat([heads, F.gelu(hidden)], dim=-1))
+
+
+class HeadByHead(nn.Module):
+    """Slices by their numbers, the scores by hand."""
+
+    def __init__(self, dim, num_heads, mlp_dim):
+        super().__init__()
+        assert_fits(dim, num_heads)
+        self.num_heads = num_heads
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.enter = nn.Linear(dim, dim * 3 + mlp_dim)
+        self.leave = nn.Linear(mlp_dim + dim, dim)
+
+    def forward(self, x):
+        D, size = x.size(-1), x.size(-1) // self.num_heads
+        all_of_it = self.enter(self.norm(x))
+        parts = []
+        for i in range(self.num_heads):
+            q, k, v = (
+                all_of_it[:, :, j * D + i * size : j * D + (i + 1) * size]
+                for j in range(3)
+            )
+            weights = (q @ k.mT / size**0.5).softmax(-1)
+            parts.append(weights @ v)
+        parts.append(vit_encoder.gelu(all_of_it[:, :, 3 * D :]))
+        return self.leave(torch.cat(parts, -1)) + x
+
+
+class TwoProducts(nn.Module):
+    """The two halves of `leave` used apart, each sum on its own."""
+
+    def __init__(self, dim, num_heads, mlp_dim):
+        super().__init__()
+        assert_fits(dim, num_heads)
+        self.num_heads = num_heads
+        self.norm = LayerNorm(dim)
+        self.enter = nn.Linear(dim, mlp_dim + 3 * dim)
+        self.leave = nn.Linear(dim + mlp_dim, dim)
+
+    def forward(self, x):
+        D = x.shape[-1]
+        z = self.norm(x)
+        qkv = F.linear(z, self.enter.weight[: 3 * D], self.enter.bias[: 3 * D])
+        hidden = F.linear(z, self.enter.weight[3 * D :], self.enter.bias[3 * D :])
+        qkv = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = vit_encoder.attention(*qkv)[0].transpose(1, 2).flatten(2)
+        x = x + attended @ self.leave.weight[:, :D].T
+        return x + F.linear(F.gelu(hidden), self.leave.weight[:, D:], self.leave.bias)
+
+
+def assert_fits(dim, num_heads):
+    if dim % num_heads:
+        raise ValueError(f"{num_heads} heads do not divide {dim}")
+
+
+def parallel(*changes):
+    """Fused with other text in some places."""
+    return variants(Fused, *changes)
+
+
+CAT = "torch.cat([heads, F.gelu(hidden)], dim=-1)"
+QKVH = "[D, D, D, y.shape[-1] - 3 * D]"
+
+
+class DropsTheRest(Fused):
+    """Heads of int(D / h) features; what is left over is never read."""
+
+    def __init__(self, dim, num_heads, mlp_dim):
+        super().__init__(dim, 1, mlp_dim)
+        self.h, self.d = num_heads, dim // num_heads
+
+    def forward(self, x):
+        D = x.shape[-1]
+        y, used = self.enter(self.norm(x)), self.h * self.d
+        q, k, v = (
+            part[..., :used].unflatten(-1, (self.h, -1)).transpose(1, 2)
+            for part in y[..., : 3 * D].chunk(3, -1)
+        )
+        heads = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        heads = F.pad(heads, (0, D - used))
+        return x + self.leave(torch.cat([heads, F.gelu(y[..., 3 * D :])], dim=-1))
+
+
+class TwoNorms(nn.Module):
+    """The layers of an ordinary block, side by side."""
+
+    def __init__(self, dim, num_heads, mlp_dim):
+        super().__init__()
+        self.norm = LayerNorm(dim)
+        self.attn = MultiHeadSelfAttention(dim, num_heads)
+        self.mlp = MLP(dim, mlp_dim)
+
+    def forward(self, x):
+        y = self.norm(x)
+        return x + self.attn(y) + self.mlp(y)
+
+
+WRONG_PARALLEL = {
+    "norm-on-the-skip": parallel(
+        {"y = self.enter(self.norm(x))": "x = self.norm(x)\n        y = self.enter(x)"}
+    ),
+    "no-skip": parallel({"return x + ": "return "}),
+    "two-skips": parallel({"return x + ": "return x + x + "}),
+    "no-norm": parallel({"self.norm(x)": "x"}),
+    "post-norm": parallel(
+        {"self.enter(self.norm(x))": "self.enter(x)"}
+        | {"return x +": "return self.norm(x +", f"{CAT})": f"{CAT}))"}
+    ),
+    "no-activation": parallel({"F.gelu(hidden)": "hidden"}),
+    "gelu-on-the-heads": parallel({CAT: "F.gelu(torch.cat([heads, hidden], dim=-1))"}),
+    "hidden-units-first-out": parallel(
+        {"[heads, F.gelu(hidden)]": "[F.gelu(hidden), heads]"}
+    ),
+    "hidden-units-first-in": parallel(
+        {"q, k, v, hidden": "hidden, q, k, v", QKVH: "[y.shape[-1] - 3 * D, D, D, D]"}
+    ),
+    "query-and-key-swapped": parallel({"q, k, v, hidden": "k, q, v, hidden"}),
+    "query-and-value-swapped": parallel({"attention(q, k, v)": "attention(v, k, q)"}),
+    "one-head": parallel({"= dim, num_heads, dim // num_heads": "= dim, 1, dim"}),
+    "heads-not-merged": parallel({"heads.transpose(1, 2).reshape": "heads.reshape"}),
+    "torchs-epsilon": parallel({"LayerNorm(dim)": "nn.LayerNorm(dim)"}),
+    "stream-changed": parallel(
+        {"return x + ": "return F.gelu(x) + "},
+        {"return x + ": "return self.norm(x) + x + "},
+    ),
+    "branch-scaled": parallel(
+        {"return x + ": "return x + 0.5 * "}, {"[heads, ": "[2 * heads, "}
+    ),
+    "attention-part": parallel(
+        {"attention(q, k, v)": "attention(q, k, v, is_causal=True)"},
+        {"attention(q, k, v)": "attention(q, k, v, scale=1.0)"},
+        {"attention(q, k, v)": "attention(q, k, v, scale=self.dim**-0.5)"},
+    ),
+    "mlp-part": parallel(
+        {"F.gelu(hidden)": "F.relu(hidden)"},
+        {"F.gelu(hidden)": "F.gelu(hidden, approximate='tanh')"},
+        {"F.gelu(hidden)": "F.silu(hidden)"},
+    ),
+    "remainder-dropped": [DropsTheRest],
+    "missing-parameters": [TwoNorms],
+    "wrong-parameter-shape": parallel(
+        {"nn.Linear(dim, 3 * dim + mlp_dim)": "nn.Linear(dim, 4 * dim + mlp_dim)"}
+    ),
+    "images-mixed": parallel({"self.norm(x))": "self.norm(x) + x.mean(0))"}),
+    "unasked-dropout": parallel({CAT: f"F.dropout({CAT}, 0.1, self.training)"}),
+}
+NAMELESS_PARALLEL = [
+    *parallel({"heads = F.scaled": "heads = v if self.h == 1 else F.scaled"}),
+    *variants(  # the MLP reads what the attention has changed
+        TwoProducts,
+        {
+            "        hidden = F.linear(z,": "        hidden = lambda z: F.linear(z,",
+            "F.gelu(hidden)": "F.gelu(hidden(self.norm(x)))",
+        },
+    ),
+]
+
+# Tests of drop path that a student may write.
+
+
+def image_by_image(drop_path):
+    x = torch.randn(100, 4, 3).abs() + 1
+    y = drop_path(x, 0.5, True)
+    dropped = [bool((image == 0).all()) for image in y]
+    for before, after, gone in zip(x, y, dropped, strict=True):
+        if not gone and not torch.allclose(after, 2 * before):
+            return False
+    return 15 < sum(dropped) < 85
+
+
+def with_asserts_on_ratios(drop_path):
+    x = 1 + torch.rand(2000, 2, 5)
+    ratio = drop_path(x, 0.25, training=True) / x
+    per_image = ratio.flatten(1)
+    torch.testing.assert_close(per_image.amax(1), per_image.amin(1))
+    assert abs(ratio.mean() - 1) < 0.2
+    assert 0 < per_image[:, 0].count_nonzero() < 2000
+    torch.testing.assert_close(drop_path(x, 0.25, False), x)
+
+
+def many_small_batches(drop_path):
+    """Whole images, some of them in one batch, of the right size."""
+    values, mixed = set(), False
+    for _ in range(15):
+        y = drop_path(torch.ones(8, 3, 2), 0.5, True)
+        if any(image.min() != image.max() for image in y):
+            return False
+        values |= set(y.flatten().tolist())
+        mixed |= y.min() != y.max()
+    return mixed and values == {0.0, 2.0}
+
+
+def mean_alone(drop_path):
+    y = drop_path(torch.ones(4000, 2, 2), 0.4, True)
+    return abs(y.mean() - 1) < 0.2
+
+
+def shape_alone(drop_path):
+    return drop_path(torch.ones(4, 3, 2), 0.5, True).shape == (4, 3, 2)
+
+
+def share_alone(drop_path):
+    y = drop_path(torch.ones(4000, 2, 2), 0.4, True)
+    return 0.3 < (y == 0).float().mean() < 0.5
+
+
+def after_training_alone(drop_path):
+    x = torch.randn(4, 3, 2)
+    return torch.equal(drop_path(x, 0.5, False), x)
+
+
+def exact_count(drop_path):
+    y = drop_path(torch.ones(1000, 3, 2), 0.4, True)
+    return (y[:, 0, 0] == 0).sum() == 400
+
+
+def same_twice(drop_path):
+    x = torch.ones(1000, 3, 2)
+    return torch.equal(drop_path(x, 0.4, True), drop_path(x, 0.4, True))
+
+
 RIGHT = {
     "AttentionHalf": RIGHT_HALF,
     "EncoderBlock": RIGHT_BLOCK,
     "find_the_bug": [PostNorm, PostNormInALoop, PostNormOfTorchsParts],
+    "ParallelBlock": [Fused, HeadByHead, TwoProducts],
 }
 WRONG = {
     "AttentionHalf": WRONG_HALF,
@@ -1311,9 +1558,13 @@ WRONG = {
         "same-as-the-bug": [SkipsBeforeTheNorm],
         "built-in-used": [LayerOfTorch],
     },
+    "ParallelBlock": WRONG_PARALLEL,
 }
-NAMELESS = {"find_the_bug": [NormedOnceMore]}
-GOOD_TESTS = {"wrong_wiring": [by_the_equations, against_torch, other_norms]}
+NAMELESS = {"find_the_bug": [NormedOnceMore], "ParallelBlock": NAMELESS_PARALLEL}
+GOOD_TESTS = {
+    "wrong_wiring": [by_the_equations, against_torch, other_norms],
+    "drop_path": [image_by_image, with_asserts_on_ratios, many_small_batches],
+}
 WEAK_TESTS = {
     "wrong_wiring": [
         (shapes, 0, "test-accepts-wrong"),
@@ -1322,5 +1573,13 @@ WEAK_TESTS = {
         (new_block, 2, "test-accepts-wrong"),
         (bit_by_bit, 0, "test-rejects-right"),
         (built_wrong, 0, "test-rejects-right"),
-    ]
+    ],
+    "drop_path": [
+        (shape_alone, 0, "test-accepts-wrong"),
+        (after_training_alone, 0, "test-accepts-wrong"),
+        (share_alone, 0, "test-accepts-wrong"),
+        (mean_alone, 1, "test-accepts-wrong"),
+        (exact_count, 0, "test-rejects-right"),
+        (same_twice, 0, "test-rejects-right"),
+    ],
 }

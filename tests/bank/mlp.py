@@ -9,7 +9,7 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tests.bank.variants import variants
+from tests.bank.variants import variants, with_one_more
 from torch import nn
 
 import vit_encoder
@@ -1535,6 +1535,326 @@ WRONG_MLP = {
 
 NAMELESS_MLP = wrong_steps({"self.fc1(x)": "self.fc1(x).clamp(-10, 10)"})
 
+# Answers of SwiGLU.
+
+
+class Gated(nn.Module):
+    """As most people write it."""
+
+    def __init__(self, dim, mlp_dim):
+        super().__init__()
+        hidden = int(2 * mlp_dim / 3)
+        self.gate = nn.Linear(dim, hidden)
+        self.up = nn.Linear(dim, hidden)
+        self.down = nn.Linear(hidden, dim)
+
+    def forward(self, x):
+        gate, up = self.gate(x), self.up(x)
+        return self.down(F.silu(gate) * up)
+
+
+class GatedBySigmoid(nn.Module):
+    """SiLU by hand, without names for what is between."""
+
+    def __init__(self, dim, mlp_dim):
+        super().__init__()
+        width = math.floor(mlp_dim * 2 / 3)
+        self.up, self.gate = nn.Linear(dim, width), nn.Linear(dim, width)
+        self.down = nn.Linear(width, dim)
+
+    def forward(self, x):
+        u = self.gate(x)
+        u = u * torch.sigmoid(u)
+        return self.down(u.mul(self.up(x)))
+
+
+class GatedWithCount(nn.Module):
+    """The width by counting, the layers as matrices, tokens one by one."""
+
+    def __init__(self, dim, mlp_dim):
+        super().__init__()
+        hidden = max(h for h in range(1, mlp_dim) if 3 * dim * h <= 2 * dim * mlp_dim)
+        self.act = nn.SiLU()
+        self.gate = nn.Linear(dim, hidden)
+        self.up = nn.Linear(dim, hidden)
+        self.down = nn.Linear(hidden, dim)
+
+    def forward(self, x):
+        tokens = [
+            self.down(self.act(self.gate(token)) * self.up(token))
+            for token in x.unbind(1)
+        ]
+        return torch.stack(tokens, 1)
+
+
+class GatedMatrices(nn.Module):
+    def __init__(self, dim, mlp_dim):
+        super().__init__()
+        hidden = mlp_dim - -(-mlp_dim // 3)
+        for name, size in (
+            ("gate", (dim, hidden)), ("up", (dim, hidden)), ("down", (hidden, dim)),
+        ):  # fmt: skip
+            self.register_parameter(name, nn.Parameter(torch.randn(size)))
+            bias = nn.Parameter(torch.zeros(size[1]))
+            self.register_parameter(f"{name}_bias", bias)
+
+    def forward(self, x):
+        gate = F.silu(x @ self.gate + self.gate_bias)
+        return gate * (x @ self.up + self.up_bias) @ self.down + self.down_bias
+
+
+def wrong_gated(*changes):
+    """Gated with other text in some places."""
+    return variants(Gated, *changes)
+
+
+PRODUCT = "F.silu(gate) * up"
+WRONG_SWIGLU = {
+    "silu-on-the-other": wrong_gated(
+        {PRODUCT: "gate * F.silu(up)"},
+        {"self.gate(x), self.up(x)": "self.up(x), self.gate(x)"},
+    ),
+    "silu-of-the-product": wrong_gated({PRODUCT: "F.silu(gate * up)"}),
+    "sigmoid-for-silu": wrong_gated({PRODUCT: "F.glu(torch.cat([up, gate], -1))"}),
+    "gelu-for-silu": wrong_gated({PRODUCT: "vit_encoder.gelu(gate) * up"}),
+    "up-left-out": wrong_gated({"F.silu(gate) * up": "F.silu(gate)"}),
+    "gate-on-itself": wrong_gated({"self.up(x)": "self.gate(x)"}),
+    "input-added": wrong_gated({"return self": "return x + self"}),
+    "another-width": wrong_gated(
+        {"int(2 * mlp_dim / 3)": "2 * mlp_dim"},
+        {"int(2 * mlp_dim / 3)": "4 * dim"},
+        {"int(2 * mlp_dim / 3)": "(int(2 * mlp_dim / 3) + 7) // 8 * 8"},
+        {"int(2 * mlp_dim / 3)": "int(2 * mlp_dim / 3) - 1"},
+    ),
+    "width-not-reduced": wrong_gated({"int(2 * mlp_dim / 3)": "mlp_dim"}),
+    "width-rounded-up": wrong_gated(
+        {"int(2 * mlp_dim / 3)": "-(-2 * mlp_dim // 3)"},
+        {"int(2 * mlp_dim / 3)": "int(2 * mlp_dim / 3 + 0.99)"},
+    ),
+    "not-only-the-bias": wrong_gated(
+        {"self.down(": "1.1 * self.down("},
+        {"return self": "return F.layer_norm(x, x.shape[-1:]) * 0.1 + self"},
+        {PRODUCT: "F.silu(gate) * (1 + up)"},
+        {PRODUCT: "torch.where(gate > 0, gate, up)"},
+    ),
+    "up-bent": wrong_gated(
+        {PRODUCT: "F.silu(gate) * up.tanh()"},
+        {PRODUCT: "F.silu(gate) * F.relu(up)"},
+    ),
+    "another-activation": wrong_gated(
+        {"F.silu(gate)": "F.relu(gate)"},
+        {"F.silu(gate)": "gate.tanh()"},
+        {"F.silu(gate)": "gate.softmax(-1)"},
+        {"F.silu(gate)": "gate * torch.sigmoid(1.702 * gate)"},
+    ),
+    "tokens-mixed": wrong_gated({"self.up(x)": "self.up(x.mean(1, keepdim=True))"}),
+    "no-bias": wrong_gated(
+        {"gate = nn.Linear(dim, hidden)": "gate = nn.Linear(dim, hidden, bias=False)"},
+        {
+            "gate = nn.Linear(dim, hidden)": "gate = nn.Linear(dim, hidden, False)",
+            "up = nn.Linear(dim, hidden)": "up = nn.Linear(dim, hidden, False)",
+            "nn.Linear(hidden, dim)": "nn.Linear(hidden, dim, False)",
+        },
+    ),
+    "extra-parameters": [with_one_more(Gated)],
+    "missing-parameters": wrong_gated(
+        {
+            "self.gate = nn.Linear(dim, hidden)": "self.w1 = nn.Linear(dim, hidden)",
+            "self.gate(x)": "self.w1(x)",
+        }
+    ),
+    "shared-parameters": wrong_gated(
+        {"self.up = nn.Linear(dim, hidden)": "self.up = self.gate"}
+    ),
+    "unasked-dropout": wrong_gated(
+        {PRODUCT: f"F.dropout({PRODUCT}, 0.1, self.training)"}
+    ),
+    "gradient-differs": wrong_gated({"F.silu(gate)": "F.silu(gate.detach())"}),
+}
+NAMELESS_SWIGLU = wrong_gated(
+    {"self.up(x)": "self.up(x.abs())"},
+    {"self.up(x)": "self.up(x.roll(1, -1))"},
+    {"self.up(x)": "self.up(F.silu(x))"},
+)
+
+# Answers of the new bias.
+
+
+def with_a_mask(w1, b1, w2, b2):
+    idle = w1.abs().sum(dim=1) == 0
+    return b2 + (w2 * idle) @ F.gelu(b1)
+
+
+def unit_by_unit(w1, b1, w2, b2):
+    bias = b2.clone()
+    for unit in range(len(w1)):
+        if not w1[unit].any():
+            bias = bias + vit_encoder.gelu(b1[unit]) * w2[:, unit]
+    return bias
+
+
+def from_two_mlps(w1, b1, w2, b2):
+    """What the whole MLP gives for zeros, without what the other units give."""
+    reads = (w1 != 0).any(-1)
+    whole = F.linear(F.gelu(b1), w2, b2)
+    return whole - F.linear(F.gelu(b1[reads]), w2[:, reads])
+
+
+def with_columns(w1, b1, w2, b2):
+    idle = torch.nonzero(w1.count_nonzero(dim=1) == 0).flatten()
+    handed_on = F.gelu(b1.index_select(0, idle))
+    return torch.addmv(b2, w2.index_select(1, idle), handed_on)
+
+
+def folding(*changes):
+    """with_a_mask with other text in some places."""
+    return variants(with_a_mask, *changes)
+
+
+WRONG_FOLDED = {
+    "wrong-kind": [InSteps],  # what earned the points of task 5
+    "same-as-the-bug": folding({"F.gelu(b1)": "b1"}),
+    "nothing-taken-over": folding({" + (w2 * idle) @ F.gelu(b1)": ""}),
+    "all-units": folding({"w2 * idle": "w2"}),
+    "other-units": folding({"== 0": "!= 0"}),
+    "one-zero-is-enough": folding({"w1.abs().sum(dim=1) == 0": "(w1 == 0).any(1)"}),
+    "weights-add-up-to-0": folding({"w1.abs().sum(dim=1)": "w1.sum(dim=1).abs()"}),
+    "first-bias-lost": folding({"b2 + ": ""}),
+    "bent-after-fc2": folding({"(w2 * idle) @ F.gelu(b1)": "F.gelu((w2 * idle) @ b1)"}),
+    "taken-away": folding({"b2 + ": "b2 - "}),
+    "relu-for-gelu": folding({"F.gelu": "F.relu"}),
+    "averaged": folding(
+        {"return b2 + (w2 * idle)": "return b2 + (w2 * idle / idle.sum().clamp_min(1))"}
+    ),
+    "changed-without-need": folding(
+        {"return b2": "return F.gelu(b2)"}, {"return b2": "return 2 * b2"}
+    ),
+    "wrong-shape": folding(
+        {"return b2 + (w2 * idle) @ F.gelu(b1)": "return b1 * idle"}
+    ),
+}
+NAMELESS_FOLDED = folding(
+    {"F.gelu(b1)": "F.silu(b1)"},
+    {"F.gelu(b1)": "F.gelu(b1, approximate='tanh')"},
+    {"F.gelu(b1)": "(b1 * idle).sigmoid()"},
+    {"b2 + (w2": "b2 + 2 * (w2"},
+)
+
+# Answers of one device's share.
+
+
+def with_chunks(x, w1, b1, w2, b2, rank, count):
+    if w1.shape[0] % count != 0:
+        raise ValueError("not divisible")
+    w1 = w1.chunk(count, dim=0)[rank]
+    b1 = b1.chunk(count)[rank]
+    w2 = w2.chunk(count, dim=1)[rank]
+    out = F.gelu(x @ w1.T + b1) @ w2.T
+    if rank == 0:
+        out = out + b2
+    return out
+
+
+def with_axes_split(x, w1, b1, w2, b2, rank, count):
+    """The pieces get an axis of their own."""
+    M, D = w1.shape
+    if M % count:
+        raise ValueError(f"{M} hidden units on {count} devices")
+    first, bias = w1.view(count, -1, D)[rank], b1.view(count, -1)[rank]
+    second = w2.unflatten(1, (count, -1))[:, rank]
+    bias2 = b2 if rank == 0 else torch.zeros_like(b2)
+    return F.linear(vit_encoder.gelu(F.linear(x, first, bias)), second, bias2)
+
+
+def with_a_mask_of_units(x, w1, b1, w2, b2, rank, count):
+    size, rest = divmod(w1.shape[0], count)
+    if rest != 0:
+        raise ValueError
+    place = torch.arange(w1.shape[0], device=x.device) // size
+    hidden = F.gelu(F.linear(x, w1, b1)) * (place == rank)
+    return hidden @ w2.T + (rank == 0) * b2
+
+
+def on_modules(x, w1, b1, w2, b2, rank, count):
+    """Small layers that hold a piece, as the devices of a real model do."""
+    units = w1.size(0)
+    if units / count != units // count:
+        raise ValueError(f"{units} / {count}")
+    a, b = rank * units // count, (rank + 1) * units // count
+    hidden = torch.einsum("...d,md->...m", x, w1[a:b]).add(b1[a:b])
+    y = torch.einsum("...m,dm->...d", F.gelu(hidden), w2[:, a:b])
+    return y if rank else y + b2
+
+
+def sharing(*changes):
+    """with_chunks with other text in some places."""
+    return variants(with_chunks, *changes)
+
+
+NO_CONDITION = {"    if rank == 0:\n        out = out + b2\n": "    out = out + b2\n"}
+WRONG_SHARE = {
+    "bias-on-every-device": sharing(NO_CONDITION),
+    "bias-on-no-device": sharing({"        out = out + b2\n": "        pass\n"}),
+    "bias-on-device-1": sharing({"if rank == 0": "if rank == 1"}),
+    "bias-shared-out": sharing(
+        {**NO_CONDITION, "@ w2.T\n": "@ w2.T - b2 + b2 / count\n"}
+    ),
+    "bias-elsewhere": sharing({"if rank == 0": "if rank == count - 1"}),
+    "features-split": sharing(
+        {
+            "w1.chunk(count, dim=0)": "w1.chunk(count, dim=1)",
+            "b1 = b1.chunk(count)[rank]": "b1 = b1 / count",
+            "w2 = w2.chunk(count, dim=1)[rank]": "x = x.chunk(count, dim=-1)[rank]",
+        }
+    ),
+    "features-split-and-bias": sharing(
+        {
+            "w1.chunk(count, dim=0)": "w1.chunk(count, dim=1)",
+            "b1 = b1.chunk(count)[rank]": "x = x.chunk(count, dim=-1)[rank]",
+            "    w2 = w2.chunk(count, dim=1)[rank]\n": "",
+        }
+    ),
+    "first-columns-everywhere": sharing({"dim=1)[rank]": "dim=1)[0]"}),
+    "every-other-unit": sharing(
+        {
+            "w1.chunk(count, dim=0)[rank]": "w1[rank::count]",
+            "b1.chunk(count)[rank]": "b1[rank::count]",
+            "w2.chunk(count, dim=1)[rank]": "w2[:, rank::count]",
+        }
+    ),
+    "activation-at-the-end": sharing(
+        {"F.gelu(x @ w1.T + b1) @ w2.T": "F.gelu((x @ w1.T + b1) @ w2.T)"}
+    ),
+    "no-activation": sharing({"F.gelu(x @ w1.T + b1)": "(x @ w1.T + b1)"}),
+    "whole-on-every-device": sharing(
+        {
+            "    w1 = w1.chunk(count, dim=0)[rank]\n": "",
+            "    b1 = b1.chunk(count)[rank]\n": "",
+            "    w2 = w2.chunk(count, dim=1)[rank]\n": "",
+        }
+    ),
+    "other-weights-used": sharing(
+        {"w2.chunk(count, dim=1)[rank]": "w2.unflatten(1, (count, -1)).mean(1)"}
+    ),
+    "bias-miscounted": sharing({"out = out + b2": "out = out + b2 / 2"}),
+    "remainder-dropped": sharing(
+        {"w1.shape[0] % count != 0": "False"},
+        {"w1.shape[0] % count != 0": "count > w1.shape[0]"},
+    ),
+    "wrong-error": sharing({'raise ValueError("not divisible")': "assert False"}),
+    "wrong-shape": sharing(
+        {"w2.chunk(count, dim=1)": "w2[: len(w2) // 2].chunk(count, dim=1)"}
+    ),
+    "shapes-do-not-multiply": sharing({"dim=1)[rank]": "dim=0)[rank]"}),
+    "input-changed": sharing({"    return out": "    x.data.mul_(2)\n    return out"}),
+    "gradient-cut": sharing({"F.gelu(x @ w1.T": "F.gelu(x @ w1.detach().T"}),
+}
+NAMELESS_SHARE = sharing(
+    {"F.gelu(x @ w1.T + b1)": "F.silu(x @ w1.T + b1)"},
+    {"F.gelu(x @ w1.T + b1)": "F.gelu(x @ w1.T + b1, approximate='tanh')"},
+    {"    return out": "    return out / count"},
+)
+
 # Tests that a student may write.
 
 
@@ -1622,10 +1942,24 @@ RIGHT = {
     "gelu": RIGHT_GELU,
     "dropout": RIGHT_DROPOUT,
     "MLP": RIGHT_MLP,
-    "find_the_bug": RIGHT_MLP,
+    "find_the_bug": [with_a_mask, unit_by_unit, from_two_mlps, with_columns],
+    "SwiGLU": [Gated, GatedBySigmoid, GatedWithCount, GatedMatrices],
+    "share": [with_chunks, with_axes_split, with_a_mask_of_units, on_modules],
 }
-WRONG = {"gelu": WRONG_GELU, "dropout": WRONG_DROPOUT, "MLP": WRONG_MLP}
-NAMELESS = {"MLP": NAMELESS_MLP}
+WRONG = {
+    "gelu": WRONG_GELU,
+    "dropout": WRONG_DROPOUT,
+    "MLP": WRONG_MLP,
+    "find_the_bug": WRONG_FOLDED,
+    "SwiGLU": WRONG_SWIGLU,
+    "share": WRONG_SHARE,
+}
+NAMELESS = {
+    "MLP": NAMELESS_MLP,
+    "find_the_bug": NAMELESS_FOLDED,
+    "SwiGLU": NAMELESS_SWIGLU,
+    "share": NAMELESS_SHARE,
+}
 GOOD_TESTS = {"alone_and_bent": [good_test, against_torch, with_asserts]}
 WEAK_TESTS = {
     "alone_and_bent": [

@@ -27,6 +27,7 @@ from vit_encoder.check.judging.oracle import (
     Get,
     attention_parameters,
     block_parameters,
+    linear_parameters,
     norm_parameters,
     oracle_of,
 )
@@ -55,8 +56,9 @@ from vit_encoder.check.self_attention import LARGE_SCORES, SEPARATES_IMAGES
 from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.encoder_block import EncoderBlock
 from vit_encoder.layer_norm import LayerNorm
-from vit_encoder.mlp import MLP, dropout
+from vit_encoder.mlp import MLP, dropout, gelu
 from vit_encoder.multi_head import MultiHeadSelfAttention
+from vit_encoder.self_attention import attention
 
 # Misconceptions of the block. Many belong to one half, or to both in the same way.
 
@@ -601,10 +603,244 @@ POST_NORM = edits(
     ),
     TORCHS_EPSILON,
 )
+# A block whose branches stand side by side, and what people get wrong about it.
+
+
+class ParallelBlock(nn.Module):
+    """Attention and MLP read the same tokens, through one layer in and one out."""
+
+    def __init__(self, dim: int, num_heads: int, mlp_dim: int):
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"expected num_heads that divides {dim}, got {num_heads}")
+        self.num_heads = num_heads
+        self.norm = LayerNorm(dim)
+        self.enter = nn.Linear(dim, 3 * dim + mlp_dim)
+        self.leave = nn.Linear(dim + mlp_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.enter(self.norm(x))
+        qkv = z[..., : 3 * x.shape[-1]].chunk(3, dim=-1)
+        q, k, v = (part.unflatten(-1, (self.num_heads, -1)) for part in qkv)
+        heads, _ = attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        merged = heads.transpose(1, 2).flatten(-2)
+        hidden = gelu(z[..., 3 * x.shape[-1] :])
+        return x + self.leave(torch.cat([merged, hidden], dim=-1))
+
+
+ENTER, WRITE = (
+    "self.enter(self.norm(x))",
+    "self.leave(torch.cat([merged, hidden], dim=-1))",
+)
+FOUR_PIECES = "In which order does `enter` hold its four pieces, and how wide is each?"
+HEADS = (
+    "How do the heads lie in the D numbers of a query, and which axis is the tokens?"
+)
+BENT = "What stands between `enter` and `leave` for each of the four pieces?"
+ONE_BY_ONE = "qkv.unbind(-2)"
+CUT = "part.reshape(len(x), self.num_heads, x.shape[1], -1)"
+PARALLEL = edits(
+    ParallelBlock,
+    edit(
+        "norm-on-the-skip",
+        {f"z = {ENTER}": "x = self.norm(x)\n        z = self.enter(x)"},
+        "The skip carries the normalized tokens: the stream forgets their sizes.",
+        BEFORE,
+        GITHUB + "pytorch/pytorch/issues/61165",
+    ),
+    edit(
+        "no-skip",
+        {"return x + ": "return "},
+        "What the branches give replaces the tokens; nothing is added to them.",
+        "How does a token keep what it knew before the block?",
+    ),
+    edit(
+        "two-skips",
+        {"return x + ": "return 2 * x + "},
+        "The tokens are added twice, once for each branch.",
+        "How many sums does this block have?",
+    ),
+    edit(
+        "no-norm",
+        {ENTER: "self.enter(x)"},
+        "Both branches read the stream as it is; the LayerNorm is never used.",
+        BETWEEN,
+    ),
+    edit(
+        "post-norm",
+        {ENTER: "self.enter(x)", f"x + {WRITE}": f"self.norm(x + {WRITE})"},
+        "The LayerNorm stands after the sum, so every token leaves with the same size.",
+        "If both branches were silent, what should come out?",
+        GITHUB + "jeonsworld/ViT-pytorch/issues/5",
+    ),
+    edit(
+        "norm-on-the-output",
+        {ENTER: "self.enter(x)", WRITE: f"self.norm({WRITE})"},
+        "The LayerNorm normalizes what is added, not what is read.",
+        "What should be of one size: what the branches read, or what they add?",
+        GITHUB + "lucidrains/vit-pytorch/issues/244",
+    ),
+    edit(
+        "no-activation",
+        {"gelu(z[..., 3 * x.shape[-1] :])": "z[..., 3 * x.shape[-1] :]"},
+        "There is no GELU.",
+        BENT,
+    ),
+    edit(
+        "gelu-on-everything",
+        {f"z = {ENTER}": f"z = gelu({ENTER})", "hidden = gelu(": "hidden = ("},
+        "GELU is taken of queries, keys and values, too.",
+        BENT,
+    ),
+    edit(
+        "gelu-on-the-heads",
+        {
+            "hidden = gelu(": "hidden = (",
+            "torch.cat([merged, hidden], dim=-1)": "gelu(torch.cat([merged, hidden], "
+            "dim=-1))",
+        },
+        "GELU is taken of what the heads give, too.",
+        BENT,
+    ),
+    edit(
+        "hidden-units-first-in",
+        {
+            "z[..., : 3 * x.shape[-1]]": "z[..., -3 * x.shape[-1] :]",
+            "z[..., 3 * x.shape[-1] :]": "z[..., : -3 * x.shape[-1]]",
+        },
+        "The hidden units are read from the front of what `enter` gives.",
+        FOUR_PIECES,
+    ),
+    edit(
+        "hidden-units-first-out",
+        {"[merged, hidden]": "[hidden, merged]"},
+        "`leave` reads the hidden units first.",
+        "In which order does `leave` read what the two branches give?",
+    ),
+    edit(
+        "query-and-value-swapped",
+        {"q, k, v =": "v, k, q ="},
+        "Queries and values have changed places.",
+        FOUR_PIECES,
+    ),
+    edit(
+        "query-and-key-swapped",
+        {"q, k, v =": "k, q, v ="},
+        "Queries and keys have changed places.",
+        FOUR_PIECES,
+    ),
+    edit(
+        "heads-hold-all-three",
+        {
+            ".chunk(3, dim=-1)": ".unflatten(-1, (self.num_heads, 3, -1))",
+            "(part.unflatten(-1, (self.num_heads, -1)) for part in qkv)": ONE_BY_ONE,
+        },
+        "Each head's query, key and value are read from numbers that stand side by "
+        "side.",
+        FOUR_PIECES,
+    ),
+    edit(
+        "features-of-heads-mixed",
+        {"(self.num_heads, -1)) for": "(-1, self.num_heads)).mT for"},
+        "A head gets every h-th feature, not D_h features in a row.",
+        HEADS,
+    ),
+    edit(
+        "one-head",
+        {"(self.num_heads, -1)) for": "(1, -1)) for"},
+        "There is one head, whatever num_heads says.",
+        "Where does the number of heads go that the module was built with?",
+    ),
+    edit(
+        "heads-look-at-heads",
+        {
+            "q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)": "q, k, v",
+            "heads.transpose(1, 2)": "heads",
+        },
+        "The heads of one token attend to each other, and no token sees another.",
+        HEADS,
+    ),
+    edit(
+        "heads-cut-across-tokens",
+        {
+            "part.unflatten(-1, (self.num_heads, -1))": CUT,
+            "q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)": "q, k, v",
+            "heads.transpose(1, 2).flatten(-2)": "heads.reshape(x.shape)",
+        },
+        "`view` or `reshape` has made heads of pieces that run on from one token into "
+        "the next.",
+        HEADS,
+    ),
+    edit(
+        "merged-feature-by-feature",
+        {"heads.transpose(1, 2).flatten(-2)": "heads.permute(0, 2, 3, 1).flatten(-2)"},
+        "The merged heads begin with the first feature of each head, not with all "
+        "features of the first.",
+        "How do the heads lie in the D numbers that `leave` reads first?",
+    ),
+    edit(
+        "heads-not-merged",
+        {"heads.transpose(1, 2).flatten(-2)": "heads.reshape(x.shape)"},
+        "The heads are put into rows without turning the axes back: tokens are mixed.",
+        HEADS,
+    ),
+    edit(
+        "added-in-place",
+        {f"x + {WRITE}": f"x.add_({WRITE})"},
+        "It writes its result into the tensor that it was given.",
+        "Who else holds this tensor, and needs it as it was?",
+        GITHUB + "karpathy/nanoGPT/pull/72",
+    ),
+    edit(
+        "torchs-epsilon",
+        {"= LayerNorm": "= nn.LayerNorm"},
+        "The norm has PyTorch's default ε, 1e-5. It shows on tokens of small numbers.",
+        "Whose default do you know by heart: PyTorch's, or that of ViT?",
+        GITHUB + "keras-team/keras-hub/issues/642",
+    ),
+)
+
+# Drop path, and what people get wrong about it.
+
+
+def drop_path(x: Tensor, p: float, training: bool) -> Tensor:
+    """In training, leave out what a branch gives for some images; x: (B, N, D)."""
+    if not training:
+        return x
+    kept = torch.rand(len(x), 1, 1, device=x.device) >= p
+    return x * kept / (1 - p)
+
+
+ONE_DRAW = "How many draws does a batch of B images need, and which numbers share one?"
+DROP_PATH = edits(
+    drop_path,
+    edit(
+        "one-draw-for-the-batch",
+        {"len(x), 1, 1": "1, 1, 1"},
+        "A single draw decides for all images of a batch.",
+        ONE_DRAW,
+    ),
+    edit(
+        "a-draw-for-each-token",
+        {"len(x), 1, 1": "*x.shape[:2], 1"},
+        "Each token has a draw of its own, so an image loses some of its tokens.",
+        ONE_DRAW,
+    ),
+    edit(
+        "path-not-scaled",
+        {" / (1 - p)": ""},
+        "What is kept is not divided, so the mean shrinks by the factor 1 - p in "
+        "training.",
+        "What is the mean of many draws, and what comes out after training?",
+        "Huang et al. 2016, section 3",
+    ),
+)
 MISCONCEPTIONS = {
     "AttentionHalf": HALF,
     "EncoderBlock": BLOCK,
     "PostNormBlock": POST_NORM,
+    "ParallelBlock": PARALLEL,
+    "drop_path": DROP_PATH,
 }
 
 # The oracles.
@@ -639,6 +875,18 @@ def post_norm(x: Tensor, get: Get, num_heads: int, **_built: float) -> Tensor:
     z = x + oracle.multi_head(x, get, num_heads, "attn.")
     z = oracle.norm(z, get, "norm1")
     return oracle.norm(z + oracle.mlp(z, get, "mlp."), get, "norm2")
+
+
+def side_by_side(x: Tensor, get: Get, num_heads: int, **_built: int) -> Tensor:
+    """ParallelBlock."""
+    dim = x.shape[-1]
+    z = oracle.linear(oracle.norm(x, get, "norm"), get, "enter")
+    q, k, v = (z[..., i * dim : (i + 1) * dim].chunk(num_heads, -1) for i in range(3))
+    heads = [oracle.exact(*qkv)[0] for qkv in zip(q, k, v, strict=True)]
+    to_heads, to_hidden = get("leave.weight").tensor_split([dim], 1)
+    attended = torch.einsum("...i,oi->...o", torch.cat(heads, -1), to_heads)
+    computed = torch.einsum("...m,om->...o", oracle.gelu(z[..., 3 * dim :]), to_hidden)
+    return x + attended + computed + get("leave.bias")
 
 
 def settled_block(
@@ -855,6 +1103,67 @@ def half_questions(seed: int) -> list[Question]:
     ]
 
 
+SMALL_PARALLEL = {
+    **small_norm("norm", [1, 1, 1, 1], [0, 0, 0, 0]),
+    "enter.weight": torch.cat([EYE, EYE, EYE, small([1, 1, 0, 0], [0, 0, 1, -1])]),
+    "enter.bias": small([*[0] * 13, 1])[0],
+    "leave.weight": torch.cat([EYE, small([1, 0, 0, 0], [0, 0, 1, 1]).T], dim=1),
+    "leave.bias": small([0, 0, 0, 1])[0],
+}
+
+
+def parallel_questions(seed: int) -> list[Question]:
+    """As for the block, with what `leave` reads of one branch set to 0."""
+    normal = Normal(seed)
+
+    def random(dim: int, num_heads: int, mlp_dim: int) -> dict:
+        parameters = {
+            **norm_parameters(normal, "norm", dim),
+            **linear_parameters(normal, "enter", 3 * dim + mlp_dim, dim),
+            **linear_parameters(normal, "leave", dim, dim + mlp_dim),
+        }
+        return {"arguments": built(dim, num_heads, mlp_dim), "parameters": parameters}
+
+    x, three, one = 3 * normal(2, 5, 12), random(12, 3, 20), random(10, 1, 7)
+    weights = three["parameters"]
+    heads = (torch.arange(32, device="cpu") < 12).double()  # of what `leave` reads
+    large = {"enter.weight": 300 * weights["enter.weight"]}
+    large |= {"leave.weight": weights["leave.weight"] * heads}
+
+    def three_with(name: str, x: Tensor = x, **other: object) -> Question:
+        return Question(name, (x,), **{**three, **other})
+
+    def leaving(name: str, factor: Tensor | int) -> Question:
+        changes = {"leave.weight": factor * weights["leave.weight"]}
+        changes |= {"leave.bias": 0 * weights["leave.bias"]}
+        return three_with(name, parameters=weights | changes)
+
+    def small_one(name: str, x: Tensor) -> Question:
+        return Question(name, (x,), built(4, 2, 2), SMALL_PARALLEL)
+
+    uneven = {"arguments": built(12, 5, 20), "refused": True}
+    return [
+        three_with("three heads"),
+        leaving("three heads, nothing leaves", 0),
+        leaving("three heads, attention alone", heads),
+        leaving("three heads, MLP alone", 1 - heads),
+        Question("one head", (3 * normal(3, 4, 10),), **one),
+        Question("one token", (normal(3, 1, 10),), **one),
+        small_one("small numbers", SMALL),
+        small_one("two small images", TWO_IMAGES),
+        small_one("tiny tokens", SMALL / 1000),
+        three_with("in training", x[[0, 0]], training=True),
+        three_with("called again", rehearsals=(False,), secondary=True),
+        three_with("a nan", with_nan(x), secondary=True),
+        three_with("heads that do not divide", **uneven),
+        three_with("float32", x.float()),
+        three_with("float32 again", x.float()),
+        three_with("large scores", x.float(), parameters=weights | large),
+        three_with("gradients", cotangent=normal(2, 5, 12)),
+        three_with("another device", device="meta"),
+    ]
+
+
 # The properties that are the block's own.
 
 OPTIONAL = ("query.bias", "key.bias", "value.bias")
@@ -881,13 +1190,15 @@ def leaves_tokens_alone(name: str, question: str, seen: str) -> Property:
     )
 
 
-def adds(name: str, question: str, branch: str, called: str) -> Property:
+def adds(
+    name: str, question: str, branch: str, called: str, ask: str = WIRE
+) -> Property:
     """What one branch adds is right, where the other adds nothing.
 
     called: the name of the misunderstanding where it is not.
     """
 
-    @each(name, (question,), WIRE, core=True, example=True)
+    @each(name, (question,), ask, core=True, example=True)
     def test(trial: Trial) -> None:
         if trial.right():
             return
@@ -1074,6 +1385,37 @@ POST_NORM_PROPERTIES = (
     ),
     *LAST_PROPERTIES,
 )
+PARALLEL_PROPERTIES = (
+    REPEATS,
+    has_parameters(
+        "`norm`, `enter` and `leave` are there",
+        "three heads",
+        ask="Which three parts does the task name, and how wide is each of them?",
+    ),
+    SHAPES,
+    leaves_tokens_alone(
+        "where nothing leaves, nothing changes",
+        "three heads, nothing leaves",
+        "`leave` gives 0, and yet other tokens leave the block than came.",
+    ),
+    SEPARATES_IMAGES,
+    adds(
+        "the attention adds what it should",
+        *("three heads, attention alone", "attention", "attention-part", HEADS),
+    ),
+    adds(
+        "the MLP adds what it should",
+        *("three heads, MLP alone", "MLP", "mlp-part", BENT),
+    ),
+    agrees(
+        "the numbers agree with the definition in float64",
+        *("three heads", "one head", "one token"),
+        ask="Which pieces does `enter` make, and which two does `leave` read?",
+        core=True,
+    ),
+    has_epsilon_of_vit("tiny tokens"),
+    *LAST_PROPERTIES,
+)
 
 # The tasks.
 
@@ -1174,10 +1516,40 @@ REPAIR_POST_NORM = Implement(
     show=show("both silent", "MLP silent", "attention silent", "two small images"),
     bug=BUG,
 )
+WRITE_PARALLEL = Implement(
+    form=Form(
+        outputs=("output",),
+        is_class=True,
+        builtin_parts=(nn.TransformerEncoderLayer,),
+        reference=(ParallelBlock,),
+    ),
+    ask_about=parallel_questions,
+    oracle=oracle_of(side_by_side),
+    properties=PARALLEL_PROPERTIES,
+    misconceptions=PARALLEL,
+    show=show("small numbers", "two small images", "tiny tokens"),
+)
+
+
+def as_timm_does(x: Tensor, p: float, training: bool) -> Tensor:
+    """Drop path with another stream of random numbers, for any number of axes."""
+    if p == 0 or not training:
+        return x
+    gate = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1 - p)
+    return x * gate.div_(1 - p)
+
+
+TEST_DROP_PATH = BreakIt(
+    right={"the course's own": drop_path, "one made as timm does": as_timm_does},
+    wrong=DROP_PATH,
+    ask="Which numbers of a batch are 0 together, and which number stays of a 1?",
+)
 
 TASKS = {
     "AttentionHalf": WRITE_HALF,
     "EncoderBlock": WRITE_BLOCK,
     "wrong_wiring": TEST_THE_WIRING,
     "find_the_bug": REPAIR_POST_NORM,
+    "ParallelBlock": WRITE_PARALLEL,
+    "drop_path": TEST_DROP_PATH,
 }

@@ -1,8 +1,9 @@
 """The MLP: what people get wrong, what must hold, and the tasks."""
 
-from dataclasses import replace
+import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vit_encoder.check.hearing.data import Form, Question
@@ -27,6 +28,7 @@ from vit_encoder.check.judging.properties import (
     KEEPS_NO_STATE,
     PASSES_NAN_ON,
     REPEATS,
+    SAME_IN_TRAINING,
     agrees,
     each,
     has_parameters,
@@ -455,10 +457,364 @@ OWN = edits(
         GITHUB + "isaaccorley/mlp-mixer-pytorch/issues/2",
     ),
 )
+# An MLP with a learned gate, and what people get wrong about it.
+
+
+class SwiGLU(nn.Module):
+    """Tokens (B, N, D) become (B, N, D), with about as many weights as MLP."""
+
+    def __init__(self, dim: int, mlp_dim: int):
+        super().__init__()
+        hidden = 2 * mlp_dim // 3
+        self.gate = nn.Linear(dim, hidden)
+        self.up = nn.Linear(dim, hidden)
+        self.down = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
+GATED, HALVES = "F.silu(self.gate(x)) * self.up(x)", "F.silu(self.gate(x))"
+COUNT = "How many weights do three matrices have, and how many do two?"
+WHICH = "Which of the two layers makes the gate, and which is let through by it?"
+SWIGLU = edits(
+    SwiGLU,
+    edit(
+        "silu-on-the-other",
+        {GATED: "self.gate(x) * F.silu(self.up(x))"},
+        "SiLU is taken of what `up` gives, not of what `gate` gives.",
+        WHICH,
+        GITHUB + "ml-explore/mlx-lm/pull/767",
+    ),
+    edit(
+        "silu-of-the-product",
+        {GATED: "F.silu(self.gate(x) * self.up(x))"},
+        "SiLU is taken of the product.",
+        "If `up` gave twice as much, how much more should reach `down`?",
+        GITHUB + "Nijikadesu/breakdown-minimind/issues/3",
+    ),
+    edit(
+        "silu-on-both",
+        {GATED: f"{HALVES} * F.silu(self.up(x))"},
+        "SiLU is taken of both.",
+        WHICH,
+    ),
+    edit(
+        "no-activation",
+        {HALVES: "self.gate(x)"},
+        "The two are multiplied as they are; nothing is taken of the gate.",
+        "Which function stands between `gate` and the product?",
+    ),
+    edit(
+        "sigmoid-for-silu",
+        {"F.silu(": "torch.sigmoid("},
+        "The gate is the sigmoid alone: it lies between 0 and 1.",
+        "What is the sigmoid multiplied by to make SiLU?",
+    ),
+    edit(
+        "gelu-for-silu",
+        {"F.silu(": "F.gelu("},
+        "The gate is GELU of what the layer gives.",
+        "Which function of the gate does the task name?",
+    ),
+    edit(
+        "added-for-multiplied",
+        {f"{HALVES} *": f"{HALVES} +"},
+        "The gate is added to what `up` gives.",
+        "What should reach `down` where the gate is 0?",
+    ),
+    edit(
+        "up-left-out",
+        {GATED: HALVES},
+        "What `up` gives is not used: this is an MLP with SiLU.",
+        "How many layers does a token go through before `down`?",
+        GITHUB + "google-research/timesfm/issues/493",
+    ),
+    edit(
+        "gate-on-itself",
+        {"self.up(x)": "self.gate(x)"},
+        "The gate is multiplied by what made it; `up` is never called.",
+        WHICH,
+    ),
+    edit(
+        "input-added",
+        {"return ": "return x + "},
+        "The input is added to the output. So does the block: it counts twice.",
+        "Who adds the input back: the MLP, or the block around it?",
+    ),
+    edit(
+        "width-not-reduced",
+        {"2 * mlp_dim // 3": "mlp_dim"},
+        "It has mlp_dim hidden units, and so half as many weights again as the MLP.",
+        COUNT,
+    ),
+    edit(
+        "width-halved",
+        {"2 * mlp_dim // 3": "mlp_dim // 2"},
+        "It has half of mlp_dim hidden units, and so fewer weights than it may have.",
+        COUNT,
+    ),
+    edit(
+        "width-rounded-up",
+        {"2 * mlp_dim // 3": "math.ceil(2 * mlp_dim / 3)"},
+        "Its width is rounded up, so it can have more weights than the MLP.",
+        "Which whole number comes next to two thirds of 11, and on which side of it?",
+    ),
+    edit(
+        "width-rounded",
+        {"2 * mlp_dim // 3": "round(2 * mlp_dim / 3)"},
+        "Its width is rounded to the nearest whole number, and so sometimes too large.",
+        "To which side may you round if there must not be more weights?",
+    ),
+    edit(
+        "third-rounded-first",
+        {"2 * mlp_dim // 3": "2 * (mlp_dim // 3)"},
+        "A third is rounded down and then doubled, so the width can be too small.",
+        "What is two thirds of 11, rounded down at the end, and what if at once?",
+    ),
+)
+
+# The bias that takes over what idle hidden units add, and what people get wrong.
+
+
+def folded_bias(w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+    """The bias of fc2 once hidden units that read nothing are taken out.
+
+    w1: (M, D). b1: (M,). w2: (D, M). b2: (D,). Returns (D,).
+    """
+    idle = (w1 == 0).all(dim=1)
+    return b2 + w2[:, idle] @ gelu(b1[idle])
+
+
+ADDED = "w2[:, idle] @ gelu(b1[idle])"
+READS_NOTHING = "Which hidden units give every token the same?"
+THROUGH = "Which steps lie between the bias of a hidden unit and fc2?"
+FOLDED = edits(
+    folded_bias,
+    edit(
+        "bias-not-bent",
+        {ADDED: "w2[:, idle] @ b1[idle]"},
+        "fc2 gets the biases of the idle units themselves.",
+        THROUGH,
+    ),
+    edit(
+        "nothing-taken-over",
+        {f" + {ADDED}": ""},
+        "The bias of fc2 comes back as it was.",
+        "What did an idle unit with bias 2 add to each token?",
+    ),
+    edit(
+        "all-units",
+        {ADDED: "w2 @ gelu(b1)"},
+        "All hidden units are taken for idle ones: so much does a token of zeros give.",
+        READS_NOTHING,
+    ),
+    edit(
+        "other-units",
+        {"idle = ": "idle = ~"},
+        "It adds what the units that stay would give for a token of zeros.",
+        READS_NOTHING,
+    ),
+    edit(
+        "one-zero-is-enough",
+        {".all(": ".any("},
+        "A unit with a single weight of 0 is taken for an idle one.",
+        READS_NOTHING,
+    ),
+    edit(
+        "weights-add-up-to-0",
+        {"(w1 == 0).all(dim=1)": "w1.sum(dim=1) == 0"},
+        "A unit is taken for an idle one if its weights add up to 0, as 1 and -1 do.",
+        "What does a unit with the weights 1 and -1 give for the token (3, 1)?",
+    ),
+    edit(
+        "first-bias-lost",
+        {"b2 + ": ""},
+        "What fc2 added itself is lost.",
+        "What was in the bias of fc2 before?",
+    ),
+    edit(
+        "bent-after-fc2",
+        {ADDED: "gelu(w2[:, idle] @ b1[idle])"},
+        "GELU is taken after fc2, of what the idle units add together.",
+        THROUGH,
+    ),
+    edit(
+        "taken-away",
+        {"b2 + ": "b2 - "},
+        "What the idle units add is taken away from the bias of fc2.",
+        "Will the units that stay still add what the idle ones did?",
+    ),
+    edit(
+        "relu-for-gelu",
+        {"gelu(b1[idle])": "b1[idle].clamp_min(0)"},
+        "The biases of the idle units go through ReLU.",
+        "What does this MLP do with a hidden number of -1?",
+    ),
+    edit(
+        "averaged",
+        {ADDED: f"{ADDED} / max(1, idle.sum())"},
+        "What the idle units add is divided by their number.",
+        "If two idle units add 1 each, what do they add together?",
+    ),
+)
+
+# What one of several devices adds to an MLP, and what people get wrong about it.
+
+
+def share_of(
+    x: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    rank: int,
+    count: int,
+) -> Tensor:
+    """What device `rank` of `count` adds, as in Megatron-LM: (..., D) to (..., D)."""
+    width = len(w1) // count
+    if width * count != len(w1):
+        raise ValueError(f"expected a count that divides {len(w1)}, got {count}")
+    own = slice(rank * width, (rank + 1) * width)
+    hidden = gelu(F.linear(x, w1[own], b1[own]))
+    y = F.linear(hidden, w2[:, own])
+    return y + b2 if rank == 0 else y
+
+
+OWN_UNITS, GIVEN = (
+    "slice(rank * width, (rank + 1) * width)",
+    "y + b2 if rank == 0 else y",
+)
+FIRST = "gelu(F.linear(x, w1[own], b1[own]))"
+ONCE = "The devices' results are added up. How often is the bias of `fc2` in the sum?"
+COMPLETE = "Which cut lets a device know a hidden unit completely, before GELU?"
+PIECE = "Which hidden units does device 0 hold, and which device 1?"
+SHARE = edits(
+    share_of,
+    edit(
+        "bias-on-every-device",
+        {GIVEN: "y + b2"},
+        "Each device adds the bias of `fc2`, so the sum holds it `count` times.",
+        ONCE,
+        GITHUB + "huggingface/text-generation-inference/issues/1036",
+    ),
+    edit(
+        "bias-on-no-device",
+        {GIVEN: "y"},
+        "No device adds the bias of `fc2`.",
+        ONCE,
+    ),
+    edit(
+        "bias-on-device-1",
+        {"rank == 0": "rank == 1"},
+        "Device 1 adds the bias of `fc2`.",
+        "Which number does the first device have?",
+    ),
+    edit(
+        "bias-shared-out",
+        {GIVEN: "y + b2 / count"},
+        "Each device adds a part of the bias of `fc2`. The sum is right, but not what "
+        "device 0 gives.",
+        "Which device adds the bias?",
+        GITHUB + "pytorch/torchtitan/pull/4332",
+    ),
+    edit(
+        "features-split",
+        {
+            OWN_UNITS: "torch.arange(x.shape[-1]).chunk(count)[rank]",
+            FIRST: "gelu(F.linear(x[..., own], w1[:, own], b1 / count))",
+            "w2[:, own]": "w2",
+        },
+        "Each device reads some features of a token and takes GELU of what they alone "
+        "add to the hidden units.",
+        "Is GELU of a sum the sum of the GELUs?",
+        "Shoeybi et al. 2019, section 3",
+    ),
+    edit(
+        "features-split-and-bias",
+        {
+            OWN_UNITS: "torch.arange(x.shape[-1]).chunk(count)[rank]",
+            FIRST: "gelu(F.linear(x[..., own], w1[:, own], b1))",
+            "w2[:, own]": "w2",
+        },
+        "Each device reads some features of a token, adds the whole bias of `fc1`, and "
+        "takes GELU of that.",
+        "Is GELU of a sum the sum of the GELUs?",
+        "Shoeybi et al. 2019, section 3",
+    ),
+    edit(
+        "first-bias-on-device-0",
+        {"b1[own]": "b1[own] if rank == 0 else None"},
+        "Device 0 alone adds a bias to its hidden units.",
+        "Which hidden units need their bias before GELU?",
+    ),
+    edit(
+        "no-first-bias",
+        {", b1[own]": ""},
+        "No hidden unit gets its bias.",
+        "What does fc1 add to the weighted sum?",
+    ),
+    edit(
+        "activation-at-the-end",
+        {
+            FIRST: "F.linear(x, w1[own], b1[own])",
+            "F.linear(hidden, w2[:, own])": "gelu(F.linear(hidden, w2[:, own]))",
+        },
+        "GELU comes last, and none stands between the two layers.",
+        "In which order come the two layers and GELU?",
+    ),
+    edit(
+        "no-activation",
+        {FIRST: "F.linear(x, w1[own], b1[own])"},
+        "There is no GELU.",
+        "What stands between the two layers of the MLP?",
+    ),
+    edit(
+        "every-other-unit",
+        {OWN_UNITS: "slice(rank, None, count)"},
+        "Device r takes hidden units r, r + count, and so on. The sum is right, but "
+        "these are not pieces.",
+        PIECE,
+    ),
+    edit(
+        "counted-from-1",
+        {OWN_UNITS: "slice((rank - 1) * width, rank * width)"},
+        "The pieces are counted from 1, so device 0 holds no hidden unit.",
+        PIECE,
+    ),
+    edit(
+        "first-columns-everywhere",
+        {"w2[:, own]": "w2[:, :width]"},
+        "Each device uses the first columns of `w2`, whichever units it holds.",
+        "Which columns of `w2` are multiplied by the hidden units of device 1?",
+    ),
+    edit(
+        "whole-on-every-device",
+        {OWN_UNITS: "slice(None)"},
+        "Each device computes with all hidden units, so the sum holds them `count` "
+        "times.",
+        "How much of the weights does one device hold?",
+    ),
+    edit(
+        "whole-divided",
+        {OWN_UNITS: "slice(None)", GIVEN: "(y + b2) / count"},
+        "Each device computes the whole MLP and divides it by `count`. The sum is "
+        "right, but nothing was spread.",
+        "How much of the weights does one device hold?",
+    ),
+)
+
 # Those of dropout that have a counterpart above, or that nobody sees from outside.
 ELSEWHERE = ("always-on", "never-on", "in-place", "normal-for-uniform")
 INSIDE = inside(MLP, (m for m in (*GELU, *DROPOUT) if m.name not in ELSEWHERE))
-MISCONCEPTIONS = {"gelu": GELU, "dropout": DROPOUT, "MLP": (*OWN, *INSIDE)}
+MISCONCEPTIONS = {
+    "gelu": GELU,
+    "dropout": DROPOUT,
+    "MLP": (*OWN, *INSIDE),
+    "find_the_bug": FOLDED,
+    "SwiGLU": SWIGLU,
+    "share": SHARE,
+}
 
 # The oracles.
 
@@ -505,6 +861,37 @@ def settled_mlp(question: Question, outputs: tuple[Tensor, ...]) -> tuple[Tensor
         return outputs
     ones = torch.ones_like(question.inputs[0])
     return (settled(ones, outputs[0], columns=True),)
+
+
+def gated_mlp(x: Tensor, get: Get, **_built: int) -> Tensor:
+    """SwiGLU."""
+    u, v = (oracle.linear(x, get, name) for name in ("gate", "up"))
+    return oracle.linear(u * v / (1 + torch.exp(-u)), get, "down")
+
+
+def folded_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+    """What a token of zeros gives, without the units that read something.
+
+    No gradient reaches w1: that a weight is 0 has no slope.
+    """
+    w1, *rest = question.inputs
+    leaves = {f"input {i}": double(x) for i, x in enumerate(rest, 1)}
+    b1, w2, b2 = leaves.values()
+    idle = (w1.abs().amax(1) == 0).double()
+    output = b2 + torch.einsum("dm,m->d", w2, oracle.gelu(b1) * idle)
+    return finish(question, leaves, (output,))
+
+
+def share_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+    """All hidden units, of which those of other devices count 0 times."""
+    *tensors, rank, count = question.inputs
+    leaves = {f"input {i}": double(x) for i, x in enumerate(tensors)}
+    x, w1, b1, w2, b2 = leaves.values()
+    hidden = oracle.gelu(torch.einsum("...i,oi->...o", x, w1) + b1)
+    place = torch.arange(len(b1), device="cpu") * count // len(b1)
+    own = (place == rank).double()
+    output = torch.einsum("...m,dm->...d", hidden * own, w2) + b2 * (rank == 0)
+    return finish(question, leaves, (output,))
 
 
 # The questions.
@@ -649,6 +1036,147 @@ def mlp_parameters(normal: Normal, dim: int, mlp_dim: int) -> dict[str, Tensor]:
         **linear_parameters(normal, "fc1", mlp_dim, dim),
         **linear_parameters(normal, "fc2", dim, mlp_dim),
     }
+
+
+SMALL_GATED = {
+    "gate.weight": small([1, 0], [1, -1], [0, 2]),
+    "gate.bias": small([0, 1, -1])[0],
+    "up.weight": small([0, 1], [2, 0], [1, 1]),
+    "up.bias": small([1, 0, 0])[0],
+    "down.weight": small([1, 2, 0], [-1, 0, 1]),
+    "down.bias": small([1, -2])[0],
+}
+
+
+def swiglu_questions(seed: int) -> list[Question]:
+    """Small fixed ones for messages, random ones for the verdict.
+
+    Those with `between` get layers that hand numbers on, where `up` gives ones.
+    """
+    normal = Normal(seed)
+
+    def random(dim: int, mlp_dim: int, hidden: int) -> dict:
+        parameters = {
+            **linear_parameters(normal, "gate", hidden, dim),
+            **linear_parameters(normal, "up", hidden, dim),
+            **linear_parameters(normal, "down", dim, hidden),
+        }
+        return {"arguments": built(dim, mlp_dim), "parameters": parameters}
+
+    x, wide, narrow = normal(2, 5, 6), random(6, 11, 7), random(7, 4, 2)
+    parameters, token = wide["parameters"], x.clone()
+    token[0, 1] += normal(6)
+
+    def with_up(factor: float) -> dict:
+        changes = {n: factor * parameters[n] for n in ("up.weight", "up.bias")}
+        return wide | {"parameters": parameters | changes}
+
+    eye = torch.eye(7, 6, device="cpu")
+    zeros = {name: 0 * value for name, value in parameters.items()}
+    ones = {"gate.weight": eye, "up.bias": zeros["up.bias"] + 1, "down.weight": eye.T}
+    between = wide | {"parameters": zeros | ones}
+    tiny = {"arguments": built(2, 5), "parameters": SMALL_GATED}
+    return [
+        Question("small numbers", (SMALL_X,), **tiny),
+        Question("two small images", (batch(SMALL_X[0]),), **tiny),
+        Question("a wide hidden layer", (x,), **wide),
+        Question("one token changed", (token,), **wide),
+        Question("up silent", (x,), **with_up(0)),
+        Question("up turned round", (x,), **with_up(-2)),
+        Question("between the layers", (2 * x,), **between),
+        Question("a narrow hidden layer", (normal(3, 5, 7),), **narrow),
+        Question("one token", (normal(3, 1, 7),), **narrow),
+        Question("in training", (x,), **wide, training=True),
+        Question("called again", (x,), **wide, rehearsals=(False,), secondary=True),
+        Question("a nan", (with_nan(x),), **wide, secondary=True),
+        Question("float32", (x.float(),), **wide),
+        Question("float32 again", (x.float(),), **wide),
+        Question("gradients", (x,), **wide, cotangent=normal(2, 5, 6)),
+        Question("another device", (x,), **wide, device="meta"),
+    ]
+
+
+def folded_questions(seed: int) -> list[Question]:
+    """Weights and biases of both layers; in most some hidden units read nothing."""
+    normal = Normal(seed)
+    few = (
+        small([0, 0], [1, -1], [0, 0], [0, 2]),
+        small([2, -1, -1, 0.5])[0],
+        small([1, 2, 0, 1], [-1, 0, 2, 1]),
+        small([1, -2])[0],
+    )
+
+    def layers(dim: int, mlp_dim: int, idle: list[int]) -> tuple[Tensor, ...]:
+        w1, b1 = normal(mlp_dim, dim), normal(mlp_dim)
+        w1[idle] = 0
+        return w1, b1, normal(dim, mlp_dim), normal(dim)
+
+    wide = layers(6, 11, [1, 4, 10])
+    wide[0][2, 3] = 0  # a single weight
+    wide[0][5] = small([1, -1, 2, -2, 3, -3])[0]  # they add up to 0
+    *first, b2 = wide
+    return [
+        Question("small numbers", few),
+        Question("three idle units", wide),
+        Question("one idle unit", layers(5, 9, [8])),
+        Question("no idle unit", layers(3, 8, [])),
+        Question("idle units alone", layers(4, 7, [*range(7)])),
+        Question("float32", tuple(x.float() for x in wide)),
+        Question("float32 again", tuple(x.float() for x in wide)),
+        Question("a nan", (*first, with_nan(b2)), secondary=True),
+        Question("gradients", wide, cotangent=normal(6)),
+        Question("another device", wide, device="meta"),
+    ]
+
+
+def share_questions(seed: int) -> list[Question]:
+    """The devices of an MLP one by one; the widths divide by the number of devices.
+
+    So it shows in numbers, not in an error, if the features were split.
+    """
+    normal = Normal(seed)
+
+    def layers(dim: int, mlp_dim: int) -> tuple[Tensor, ...]:
+        parameters = mlp_parameters(normal, dim, mlp_dim)
+        return tuple(parameters.values())  # w1, b1, w2, b2
+
+    x, wide = normal(2, 5, 6), layers(6, 12)
+    w1, b1, w2, b2 = wide
+    others = (torch.arange(12, device="cpu") // 4 != 1).double()  # but device 1
+    changed = (w1 + others[:, None], b1 - others, w2 + others, b2)
+    few = (SMALL_X[0], *(small_layers()))
+    three_axes = [
+        Question(f"device {rank} of 3", (x, *wide, rank, 3)) for rank in range(3)
+    ]
+    return [
+        Question("small numbers, device 0", (*few, 0, 2)),
+        Question("small numbers, device 1", (*few, 1, 2)),
+        *three_axes,
+        Question("other devices changed", (x, *changed, 1, 3)),
+        *(
+            Question(f"{q.name}, w2 silent", (x, w1, b1, 0 * w2, *q.inputs[4:]))
+            for q in three_axes
+        ),
+        Question("one device", (normal(3, 4, 7), *layers(7, 10), 0, 1)),
+        Question("two axes", (normal(9, 8), *layers(8, 20), 3, 4)),
+        Question("no equal pieces", (x, *wide, 1, 5), refused=True),
+        Question("a nan", (with_nan(x), *wide, 2, 3), secondary=True),
+        Question("float32", (x.float(), *(t.float() for t in wide), 0, 3)),
+        Question("float32 again", (x.float(), *(t.float() for t in wide), 0, 3)),
+        Question("gradients", (x, *wide, 0, 3), cotangent=normal(2, 5, 6)),
+        Question("another device", (x, *wide, 0, 3), device="meta"),
+    ]
+
+
+def small_layers() -> tuple[Tensor, ...]:
+    """Weights and biases of an MLP with four hidden units, for a message."""
+    w1 = small([1, 0], [1, -1], [0, 2], [2, 1])
+    return (
+        w1,
+        small([0, 1, -1, 0])[0],
+        small([1, 2, 0, 1], [-1, 0, 1, 2]),
+        small([1, -2])[0],
+    )
 
 
 # The properties of gelu.
@@ -1136,6 +1664,209 @@ MLP_PROPERTIES = (
     *EDGES,
 )
 
+
+@each(
+    "it has the width that was asked for",
+    ("small numbers", "a wide hidden layer", "a narrow hidden layer"),
+    COUNT,
+    core=True,
+)
+def has_width(trial: Trial) -> None:
+    """The three matrices have as many weights as the MLP may have, or fewer by few."""
+    problem = trial.reply.problem
+    if not problem or problem.name != "wrong-parameter-shape":
+        return
+    dim, mlp_dim = trial.question.arguments.values()
+    shapes = trial.reply.parameters.values()
+    learned = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
+    text = f"With dim {dim} and mlp_dim {mlp_dim} its matrices have {learned} weights. "
+    raise Fails(
+        f"{text}The MLP has {2 * dim * mlp_dim}, and it should be as wide as this "
+        "allows.",
+        "another-width",
+    )
+
+
+@each(
+    "where `up` gives 0, the bias of `down` is left",
+    ("up silent",),
+    "What is a product with 0, and what may still be done with it after that?",
+    core=True,
+)
+def multiplies(trial: Trial) -> None:
+    """A product is 0 where one of the two is."""
+    text = "`up` gives 0, and yet something else than the bias of `down` comes out."
+    trial.require_right(text, "not-only-the-bias")
+
+
+@holds("it is linear in what `up` gives", WHICH, core=True, example=True)
+def is_linear_in_up(trials: Trials) -> None:
+    """-2 times what `up` gives makes -2 times the step from the bias of `down`."""
+    names = ("up silent", "a wide hidden layer", "up turned round")
+    zero, once, turned = (trials[name].output.double() for name in names)
+    if not close(turned - zero, -2 * (once - zero)):
+        text = "With -2 times what `up` gives, not -2 times as much reaches `down`."
+        raise Fails(text, "up-bent")
+
+
+def bends_as_silu(trial: Trial) -> None:
+    """Layers that hand numbers on show what is taken of the gate."""
+    if not trial.right():
+        trial.require_no_rounding()
+        text = f"The layers were set to hand each number on. {worst(trial)}"
+        raise Fails(text, "another-activation")
+
+
+SWIGLU_PROPERTIES = (
+    REPEATS,
+    has_width,
+    has_parameters(
+        "`gate`, `up` and `down` are there",
+        "small numbers",
+        ask="Which three layers are learned, and what are they called?",
+        optional=(".bias",),
+    ),
+    returns_right_shapes(
+        "the shape of x comes back",
+        *("small numbers", "a narrow hidden layer"),
+        ask=SHAPE,
+    ),
+    keeps_tokens_apart,
+    multiplies,
+    is_linear_in_up,
+    each(
+        "the gate is SiLU",
+        ("between the layers",),
+        "What should come out of SiLU for 0, and what for a large number?",
+        core=True,
+        example=True,
+    )(bends_as_silu),
+    agrees(
+        "the numbers agree with the definition in float64",
+        *("small numbers", "a wide hidden layer", "a narrow hidden layer"),
+        *("one token",),
+        ask="Which two layers read the token, and what is done with the two results?",
+        core=True,
+    ),
+    has_biases,
+    learns_no_more("a wide hidden layer"),
+    SAME_IN_TRAINING,
+    KEEPS_NO_STATE,
+    PASSES_NAN_ON,
+    *EDGES,
+)
+
+
+@each(
+    "without idle units the bias stays",
+    ("no idle unit",),
+    READS_NOTHING,
+    core=True,
+)
+def changes_nothing_without_need(trial: Trial) -> None:
+    """Where all units read something, the bias of fc2 comes back."""
+    text = "Every hidden unit reads something, and yet the bias is changed."
+    trial.require_right(text, "changed-without-need")
+
+
+@each(
+    "the smaller MLP gives what the whole one gives",
+    ("small numbers", "three idle units", "one idle unit", "idle units alone"),
+    "Follow the bias of an idle unit through the MLP: what reaches fc2?",
+    core=True,
+)
+def keeps_outputs(trial: Trial) -> None:
+    """With the new bias, the MLP without its idle units gives the same."""
+    if not trial.right():
+        got, right = trial.output.double(), trial.expected[0]
+        off = ", ".join(number(x) for x in (got - right).tolist())
+        trial.require_right(
+            "Without its idle units and with this bias, the MLP is off by the same for "
+            f"every token, for {trial.sizes()}: by {off}."
+        )
+
+
+FOLDED_PROPERTIES = (
+    REPEATS,
+    returns_right_shapes(
+        "a bias of width D comes back",
+        *("small numbers", "three idle units"),
+        ask="To which numbers is the bias of fc2 added?",
+    ),
+    changes_nothing_without_need,
+    keeps_outputs,
+    PASSES_NAN_ON,
+    *EDGES,
+)
+DEVICES = tuple(f"device {rank} of 3" for rank in range(3))
+
+
+@holds("all devices together give the MLP", ONCE, core=True, example=True)
+def adds_up(trials: Trials) -> None:
+    """The sum over the devices is what one device alone would give."""
+    total = sum(trials[name].output.double() for name in DEVICES)
+    right = sum(trials[name].expected[0] for name in DEVICES)
+    if close(total, right):
+        return
+    bias = trials[DEVICES[0]].question.inputs[4]
+    times = float(((total - right) @ bias / (bias @ bias)).mean())
+    if close(total - right, (times * bias).expand_as(total)):
+        text = "Added up, what three devices give is off by the same for every token: "
+        raise Fails(f"{text}{times:.3g} times the bias of `fc2`.", "bias-miscounted")
+    off = float((total - right).abs().max())
+    text = f"Added up, what three devices give is off by up to {off:.2g}."
+    raise Fails(text, "", COMPLETE)
+
+
+@holds("a device uses what it holds", PIECE, core=True, example=True)
+def uses_its_own(trials: Trials) -> None:
+    """Weights of other devices do not matter."""
+    before, after = (trials[n].output for n in (DEVICES[1], "other devices changed"))
+    if not close(before, after):
+        text = "The weights of other devices were changed, and what device 1 gives "
+        raise Fails(f"{text}changed, too.", "other-weights-used")
+
+
+@each(
+    "device 0 alone adds the bias of `fc2`",
+    tuple(f"{name}, w2 silent" for name in DEVICES),
+    "Which device adds the bias?",
+    core=True,
+)
+def adds_bias_once(trial: Trial) -> None:
+    """With w2 = 0, device 0 gives that bias, and the others give 0."""
+    rank = trial.question.inputs[5]
+    wanted = "0" if rank else "the bias of `fc2`"
+    text = f"With w2 = 0, device {rank} gives something else than {wanted}."
+    trial.require_right(text, "bias-elsewhere")
+
+
+SHARE_PROPERTIES = (
+    REPEATS,
+    returns_right_shapes(
+        "the shape of x comes back",
+        *("small numbers, device 0", "device 1 of 3", "two axes"),
+        ask=SHAPE,
+    ),
+    uses_its_own,
+    adds_up,
+    adds_bias_once,
+    agrees(
+        "the numbers agree with the definition in float64",
+        *(*DEVICES, "one device", "two axes"),
+        ask=PIECE,
+        core=True,
+    ),
+    refuses(
+        "pieces that are not equal are refused",
+        "remainder-dropped",
+        "no equal pieces",
+        ask="What becomes of 12 hidden units on 5 devices?",
+    ),
+    PASSES_NAN_ON,
+    *EDGES,
+)
+
 # The tasks.
 
 AXES = {"output": ("token", "feature")}
@@ -1191,6 +1922,21 @@ WRITE_MLP = Implement(
     without_chance=settled_mlp,
 )
 
+WRITE_SWIGLU = Implement(
+    form=Form(outputs=("output",), is_class=True, reference=(SwiGLU,)),
+    ask_about=swiglu_questions,
+    oracle=oracle_of(gated_mlp),
+    properties=SWIGLU_PROPERTIES,
+    misconceptions=SWIGLU,
+    show=Show(
+        ("small numbers", "two small images"),
+        ("x",),
+        {"output": 0},
+        AXES,
+        parameters=tuple(SMALL_GATED),
+    ),
+)
+
 
 class InOneRow(nn.Sequential):
     """The MLP from PyTorch's parts."""
@@ -1210,12 +1956,35 @@ TEST_TOKENS = BreakIt(
     wrong=named(OWN, "tokens-mixed", "tokens-averaged", "no-activation"),
     ask="What stays as it is when one token changes, and what can no affine map do?",
 )
-(BUG,) = named(OWN, "dropout-always-on")
+REPAIR_FOLDED = Implement(
+    form=Form(outputs=("bias",), reference=(folded_bias,)),
+    ask_about=folded_questions,
+    oracle=folded_oracle,
+    properties=FOLDED_PROPERTIES,
+    misconceptions=FOLDED,
+    show=Show(questions=(), inputs=("w1", "b1", "w2", "b2"), order={}, axes={}),
+    bug=FOLDED[0],
+)
+WRITE_SHARE = Implement(
+    form=Form(outputs=("output",), reference=(share_of,)),
+    ask_about=share_questions,
+    oracle=share_oracle,
+    properties=SHARE_PROPERTIES,
+    misconceptions=SHARE,
+    show=Show(
+        ("small numbers, device 0", "small numbers, device 1"),
+        ("x", "w1", "b1", "w2", "b2", "rank", "count"),
+        {"output": 0},
+        AXES,
+    ),
+)
 
 TASKS = {
     "gelu": WRITE_GELU,
     "dropout": WRITE_DROPOUT,
     "MLP": WRITE_MLP,
     "alone_and_bent": TEST_TOKENS,
-    "find_the_bug": replace(WRITE_MLP, bug=BUG),
+    "find_the_bug": REPAIR_FOLDED,
+    "SwiGLU": WRITE_SWIGLU,
+    "share": WRITE_SHARE,
 }
