@@ -30,6 +30,8 @@ TASKS = [
     "self_attention.SelfAttention",
     "self_attention.wrong_axis",
     "self_attention.find_the_bug",
+    "self_attention.CrossAttention",
+    "self_attention.masked_attention",
 ]
 
 

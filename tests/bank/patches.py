@@ -1486,7 +1486,7 @@ RIGHT_SINCOS = [as_in_mae, on_the_grid, filled_in_a_loop, padded]
 
 
 def grid_as_in_moco_v3(x, rows, columns):
-    """Columns first, and "ij": right for square grids alone, as they say."""
+    """Columns first, and "ij": a square grid has its halves exchanged, others more."""
     divided_by_four(x)
     quarter = x.shape[-1] // 4
     grid_w, grid_h = torch.arange(columns), torch.arange(rows)
