@@ -622,11 +622,11 @@ def test_score_card_adds_up_and_says_what_to_read():
     check(AXIS, bank.batch_only)
     check(BUG, bank.mean_of_weights)
     card = score_card("02_self_attention")
-    assert (card.points, card.out_of) == (7, 12)
+    assert (card.points, card.out_of) == (7, 17)
     text = repr(card)
     assert "Entropy without the scale            0 of 1  not answered yet\n" in text
     assert text.count('; read again: "') == 2
-    assert "Total: 7 of 12 points." in text
+    assert "Total: 7 of 17 points." in text
     page = card._repr_html_()
     assert '<th scope="col"' in page
     region = '<div role="region" aria-label="Score card of 02_self_attention"'

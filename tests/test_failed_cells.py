@@ -85,7 +85,7 @@ def test_what_does_not_count_is_not_kept(told):
         "Attention                            0 of 3  not checked"
         in (told["the card before"])
     )
-    assert "Total: 3 of 12 points" in told["the card at the end"]
+    assert "Total: 3 of 17 points" in told["the card at the end"]
 
 
 def test_an_answer_that_the_failed_cell_did_define_is_judged(told):

@@ -43,6 +43,7 @@ CODE = [cell for cell in EXERCISE["cells"] if cell["cell_type"] == "code"]
 TASKS = [cell["metadata"].get("exercise", {}).get("id", "") for cell in CODE]
 ATTACK_BEGINS = 1 + TASKS.index(f"self_attention.{ATTACKED}")  # with this cell
 FULL = {e["id"]: e["points"] for e in catalogue() if e["notebook"] == NAME[:-6]}
+ALL = sum(FULL.values())
 HOSTILE = [
     *messages.SENT,
     *messages.REPLACED,
@@ -123,15 +124,15 @@ FILES = {
     "missing/a.ipynb": (
         json.dumps(without_cells("attention.attention", "entropy")).encode(),
         "no cell for self_attention.attention, self_attention.entropy",
-        8,
+        ALL - 4,
     ),
     "twice/a.ipynb": (
         json.dumps(with_cells_twice()).encode(),
         "more than one cell for",
-        11,
+        ALL - 1,
     ),
-    "two_files/a.ipynb": (SOLUTION, "Same student and notebook", 12),
-    "two_files/b.ipynb": (SOLUTION, "Same student and notebook", 12),
+    "two_files/a.ipynb": (SOLUTION, "Same student and notebook", ALL),
+    "two_files/b.ipynb": (SOLUTION, "Same student and notebook", ALL),
 }
 
 
@@ -302,7 +303,7 @@ class Neighbours:
         """An honest notebook gets what it deserves, here and now."""
         honest = self.mark(SOLUTION)
         assert (honest.status, honest.note) == ("marked", "")
-        assert honest.points == honest.out_of == sum(FULL.values())
+        assert honest.points == honest.out_of == ALL
 
 
 @pytest.fixture(scope="module")
@@ -325,7 +326,7 @@ def test_honest_submissions_get_their_marks(run):
 
 def test_untouched_notebooks_get_nothing(run):
     idle = [o for path, o in run.outcomes.items() if "Idle" in path]
-    said = "Not answered: 6 of 6 tasks."
+    said = f"Not answered: {len(FULL)} of {len(FULL)} tasks."
     assert {(o.status, o.points, o.note) for o in idle} == {("marked", 0, said)}
 
 
@@ -355,13 +356,13 @@ def test_what_is_no_file_gets_a_row(run, name, says):
 
 
 def test_odd_names_are_marked_and_lead_nowhere(run):
-    assert run.outcomes["\\xff\\xfe\\x0a.ipynb"].points == 12
-    assert run.outcomes["zipped/a.zip/left.ipynb"].points == 12
+    assert run.outcomes["\\xff\\xfe\\x0a.ipynb"].points == ALL
+    assert run.outcomes["zipped/a.zip/left.ipynb"].points == ALL
     assert (
         "Named zipped/a.zip/../../left.ipynb"
         in run.outcomes["zipped/a.zip/left.ipynb"].note
     )
-    assert run.outcomes["zipped/a.zip/etc/left.ipynb"].points == 12
+    assert run.outcomes["zipped/a.zip/etc/left.ipynb"].points == ALL
 
 
 def test_every_file_has_a_row_and_no_more(run):
@@ -450,6 +451,6 @@ def test_without_a_sandbox_nothing_outside_is_touched(tmp_path, monkeypatch):
     finally:
         bystander.kill()
         bystander.wait()
-    assert honest.points == 12
+    assert honest.points == ALL
     assert (folders["outside"] / "file").read_bytes() == b"stays"
     assert os.listdir(folders["tmp"]) == []

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import vit_encoder
+from vit_encoder.check import self_attention
 from vit_encoder.check.hearing.data import Question
 from vit_encoder.check.judging import oracle
 from vit_encoder.check.judging.questions import Normal
@@ -50,6 +51,43 @@ def test_multi_head(normal):
         }
     )
     torch.testing.assert_close(got, theirs(x, x, x)[0], **EXACT)
+
+
+def test_cross_attention(normal):
+    """One head of nn.MultiheadAttention, which asks with what is projected already."""
+    asked = self_attention.reading(normal, 6, 3, 4)
+    parameters, (x, context) = asked["parameters"], (normal(2, 5, 6), normal(2, 7, 3))
+    question = Question("a context", (x, context), **asked)
+    (got,), _ = self_attention.cross_attention_oracle(question, tuple(parameters))
+    theirs = nn.MultiheadAttention(4, 1, kdim=3, vdim=3, batch_first=True).double()
+    theirs.load_state_dict(
+        {
+            "q_proj_weight": torch.eye(4),
+            "k_proj_weight": parameters["key.weight"],
+            "v_proj_weight": parameters["value.weight"],
+            "in_proj_bias": torch.cat(
+                [torch.zeros(4), parameters["key.bias"], parameters["value.bias"]]
+            ),
+            "out_proj.weight": torch.eye(4),
+            "out_proj.bias": torch.zeros(4),
+        }
+    )
+    q = oracle.linear(x, values(parameters), "query")
+    torch.testing.assert_close(got, theirs(q, context, context)[0], **EXACT)
+
+
+def test_attention_with_a_mask(normal):
+    """As F.scaled_dot_product_attention, also where a query may see nothing."""
+    q, k, v = normal(2, 3, 5, 7), normal(2, 3, 4, 7), normal(2, 3, 4, 6)
+    visible = normal(2, 1, 5, 4) > 0
+    visible[0, 0, 2] = False
+    question = Question("a mask", (q, k, v, visible), cotangent=normal(2, 3, 5, 6))
+    (got, _), gradients = self_attention.masked_oracle(question, ())
+    leaves = [x.requires_grad_() for x in (q, k, v)]
+    theirs = nn.functional.scaled_dot_product_attention(*leaves, attn_mask=visible)
+    torch.testing.assert_close(got, theirs, **EXACT)
+    wanted = torch.autograd.grad(theirs, leaves, question.cotangent)
+    torch.testing.assert_close(tuple(gradients.values()), wanted, **EXACT)
 
 
 def test_layer_norm_and_gelu(normal):

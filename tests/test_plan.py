@@ -6,10 +6,16 @@ import re
 import pytest
 import torch
 
-from address import ROOT
-from course_plan import PARTS, WEEKS, reading_minutes, rows
+from address import ROOT, read_address
+from course_plan import PARTS, WEEKS, exercise_totals, reading_minutes, rows
+from sources import read_all
 
 PAGE = (ROOT / "book" / "plan.md").read_text(encoding="utf-8")
+SOURCES = [  # of the chapters' exercises
+    source
+    for source in read_all(read_address())
+    if source.path.parent.name == "solutions" and "capstone" not in source.path.stem
+]
 CATALOGUE = ROOT / "src" / "vit_encoder" / "check" / "catalogue.json"
 
 
@@ -24,6 +30,21 @@ def test_points_and_minutes_are_those_of_the_tasks():
     tasks = json.loads(CATALOGUE.read_text(encoding="utf-8"))
     assert sum(row[4] for row in rows()) == sum(t["points"] for t in tasks)
     assert sum(row[3] for row in rows()) == sum(t["minutes"] for t in tasks)
+
+
+WORDS = {6: "Six", 7: "Seven", 8: "Eight", 9: "Nine", 10: "Ten"}
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.path.stem)
+def test_a_notebook_says_how_much_it_holds(source):
+    text = source.path.read_text(encoding="utf-8")
+    count = WORDS[len(source.cells("exercise"))]
+    minutes, points = exercise_totals(source)
+    head = (
+        f"{count} tasks, from easy to hard: about {minutes} minutes, {points} points."
+    )
+    assert head in text
+    assert f"description: {count} graded exercises " in text
 
 
 def test_minutes_of_reading_are_counted():

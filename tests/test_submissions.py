@@ -30,6 +30,8 @@ TASKS = [
     "self_attention.SelfAttention",
     "self_attention.wrong_axis",
     "self_attention.find_the_bug",
+    "self_attention.CrossAttention",
+    "self_attention.masked_attention",
 ]
 
 
@@ -87,7 +89,7 @@ def test_every_cell_is_delivered_in_order(tmp_path):
     submission = read_one(tmp_path, NOTEBOOK)
     assert submission.notebook == "02_self_attention"
     assert [cell.task for cell in submission.cells if cell.task] == TASKS
-    assert len(submission.cells) == 16
+    assert len(submission.cells) == 20
     versions = {entry["id"]: entry["version"] for entry in catalogue()}
     assert submission.cells[2].version == versions[TASKS[0]]
     assert submission.cells[2].source.startswith("prediction = (")

@@ -4,6 +4,8 @@ What the package itself declares wrong (vit_encoder.check.patches) is not repeat
 stand other ways of writing the same, and other faults.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from tests.bank.variants import variants
@@ -1407,6 +1409,307 @@ def in_image_order(x, kept, cls_token, pos_embed):
     return whole_then_picked(x, sorted(kept), cls_token, pos_embed)
 
 
+# Right designs of add_sincos.
+
+
+def divided_by_four(x):
+    """What all right designs begin with."""
+    if x.shape[-1] % 4 != 0:
+        raise ValueError("the width must be a multiple of 4")
+
+
+def as_in_mae(x, rows, columns):
+    """A grid of two axes, made flat."""
+    divided_by_four(x)
+    quarter = x.shape[-1] // 4
+    grid_r, grid_c = torch.meshgrid(
+        torch.arange(rows), torch.arange(columns), indexing="ij"
+    )
+    omega = 1.0 / 10000 ** (torch.arange(quarter, dtype=torch.float64) / quarter)
+
+    def halves(grid):
+        out = torch.einsum("m,d->md", grid.reshape(-1).double(), omega)
+        return torch.cat([torch.sin(out), torch.cos(out)], dim=1)
+
+    table = torch.cat([halves(grid_c), halves(grid_r)], dim=1)
+    table = torch.cat([torch.zeros(1, x.shape[-1]), table], dim=0)
+    return x + table.to(x)
+
+
+def on_the_grid(x, rows, columns):
+    """One table for rows and one for columns, each repeated along the other axis."""
+    divided_by_four(x)
+    D = x.shape[-1]
+    wave = torch.exp(
+        torch.arange(D // 4, dtype=x.dtype, device=x.device) * -math.log(10000) * 4 / D
+    )
+
+    def table(count):
+        angles = torch.arange(count, device=x.device)[:, None] * wave[None]
+        return torch.cat([angles.sin(), angles.cos()], 1)
+
+    across = table(columns)[None].expand(rows, -1, -1)
+    down = table(rows)[:, None].expand(-1, columns, -1)
+    places = torch.cat([across, down], -1).view(1, rows * columns, D)
+    return torch.cat([x[:, :1], x[:, 1:] + places], dim=1)
+
+
+def filled_in_a_loop(x, rows, columns):
+    divided_by_four(x)
+    D = x.size(2)
+    table = torch.zeros(x.shape[1:], dtype=x.dtype, device=x.device)
+    for r in range(rows):
+        for c in range(columns):
+            for i in range(D // 4):
+                w = 10000 ** (-4 * i / D)
+                token = 1 + r * columns + c
+                table[token, i] = math.sin(w * c)
+                table[token, i + D // 4] = math.cos(w * c)
+                table[token, i + D // 2] = math.sin(w * r)
+                table[token, i + 3 * D // 4] = math.cos(w * r)
+    return x + table
+
+
+def padded(x, rows, columns):
+    divided_by_four(x)
+    D = x.shape[-1]
+    w = torch.logspace(0, -4, D // 4 + 1, dtype=torch.float64)[:-1]
+    places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))
+    angles = places.flip(1)[:, :, None] * w  # (n, 2, D/4)
+    table = torch.stack([angles.sin(), angles.cos()], 2).flatten(1)
+    return x + F.pad(table, (0, 0, 1, 0)).to(x.device, x.dtype)
+
+
+RIGHT_SINCOS = [as_in_mae, on_the_grid, filled_in_a_loop, padded]
+
+# Wrong answers of add_sincos.
+
+
+def grid_as_in_moco_v3(x, rows, columns):
+    """Columns first, and "ij": a square grid has its halves exchanged, others more."""
+    divided_by_four(x)
+    quarter = x.shape[-1] // 4
+    grid_w, grid_h = torch.arange(columns), torch.arange(rows)
+    grid_w, grid_h = torch.meshgrid(grid_w, grid_h, indexing="ij")
+    omega = 1.0 / (10000.0 ** (torch.arange(quarter) / quarter))
+    out_w = torch.einsum("m,d->md", grid_w.flatten(), omega)
+    out_h = torch.einsum("m,d->md", grid_h.flatten(), omega)
+    table = torch.cat([out_w.sin(), out_w.cos(), out_h.sin(), out_h.cos()], dim=1)
+    table = torch.cat([torch.zeros(1, x.shape[-1]), table], dim=0)
+    return x + table.to(x)
+
+
+MAE_TABLE = "[halves(grid_c), halves(grid_r)]"
+
+
+def on_one_axis(x, rows, columns):
+    """The first Transformer's, in the order of MAE."""
+    divided_by_four(x)
+    half = x.shape[-1] // 2
+    omega = 10000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
+    angles = torch.outer(torch.arange(rows * columns).double(), omega)
+    table = torch.cat([angles.sin(), angles.cos()], 1)
+    return x + F.pad(table, (0, 0, 1, 0)).to(x)
+
+
+def counted_by_rows(x, rows, columns):
+    """It divides by the wrong side of the grid."""
+    divided_by_four(x)
+    D = x.shape[-1]
+    patch = torch.arange(rows * columns, device=x.device)
+    wave = 10000.0 ** (-torch.arange(D // 4, dtype=x.dtype, device=x.device) * 4 / D)
+    across, down = (p[:, None] * wave for p in (patch % rows, patch // rows))
+    table = torch.cat([across.sin(), across.cos(), down.sin(), down.cos()], 1)
+    return x + F.pad(table, (0, 0, 1, 0))
+
+
+def writes_into_x(x, rows, columns):
+    with torch.no_grad():
+        x.copy_(padded(x, rows, columns))
+    return x * 1
+
+
+def in_float64_throughout(x, rows, columns):
+    return padded(x.double(), rows, columns)
+
+
+def table_on_the_cpu(x, rows, columns):
+    return x + padded(torch.zeros(x.shape[1:])[None], rows, columns).to(x.dtype)
+
+
+def width_not_asked(x, rows, columns):
+    D = x.shape[-1] // 4 * 4
+    return torch.cat([padded(x[..., :D], rows, columns), x[..., D:]], -1)
+
+
+def asserts_the_width(x, rows, columns):
+    assert x.shape[-1] % 4 == 0
+    return padded(x, rows, columns)
+
+
+WRONG_SINCOS = {
+    "halves-exchanged": variants(
+        as_in_mae, {MAE_TABLE: "[halves(grid_r), halves(grid_c)]"}
+    ),
+    "column-by-column": [grid_as_in_moco_v3],
+    "rows-and-columns-exchanged": [counted_by_rows],
+    "places-in-one-row": [on_one_axis],
+    "sines-and-cosines-alternate": variants(
+        as_in_mae,
+        {
+            "torch.cat([torch.sin(out), torch.cos(out)], dim=1)": (
+                "torch.stack([torch.sin(out), torch.cos(out)], 2).flatten(1)"
+            )
+        },
+    ),
+    "frequencies-of-the-half": variants(on_the_grid, {"10000) * 4": "10000) * 2"}),
+    "last-frequency-reached": variants(
+        padded, {"D // 4 + 1": "max(D // 4, 1)", ")[:-1]": ")"}
+    ),
+    "frequencies-rise": variants(as_in_mae, {"1.0 / 10000": "10000"}),
+    "class-token-last": variants(padded, {"1, 0))": "0, 1))"}),
+    "input-changed": [writes_into_x],
+    "dtype-changed": [in_float64_throughout],
+    "device-fixed": [table_on_the_cpu],
+    "width-not-refused": [width_not_asked],
+    "wrong-error": [asserts_the_width],
+}
+SINES_ALONE, BASE_1000, DEGREES = variants(
+    on_the_grid,
+    {"angles.cos()": "angles.sin()"},
+    {"log(10000)": "log(1000)"},
+    {"wave[None]": "(wave * math.pi / 180)[None]"},
+)
+
+# Right designs of random_masking.
+
+
+def ranks_by_comparison(x, noise, count):
+    restore = (noise[:, :, None] > noise[:, None, :]).sum(dim=-1)
+    order = torch.zeros_like(restore).scatter(
+        1, restore, torch.arange(x.shape[1], device=x.device).expand_as(restore)
+    )
+    rows = torch.arange(len(x), device=x.device)[:, None]
+    return x[rows, order[:, :count]], restore
+
+
+def image_by_image(x, noise, count):
+    kept, places = [], []
+    for tokens, numbers in zip(x, noise, strict=True):
+        _, order = numbers.sort()
+        kept.append(tokens[order[:count]])
+        back = torch.empty_like(order)
+        back[order] = torch.arange(len(order), device=x.device)
+        places.append(back)
+    return torch.stack(kept), torch.stack(places)
+
+
+def with_top_k(x, noise, count):
+    picks = noise.topk(count, dim=1, largest=False).indices
+    kept = torch.take_along_dim(x, picks.unsqueeze(-1), dim=1)
+    return kept, torch.argsort(torch.argsort(noise, dim=1), dim=1)
+
+
+def all_shuffled_first(x, noise, count):
+    order = torch.argsort(noise, dim=1)
+    shuffled = torch.gather(x, 1, order.unsqueeze(-1).repeat(1, 1, x.shape[-1]))
+    return shuffled[:, :count], torch.argsort(order, dim=1).to(torch.int32)
+
+
+RIGHT_MASKING = [ranks_by_comparison, image_by_image, with_top_k, all_shuffled_first]
+
+# Wrong answers of random_masking.
+
+
+def sorted_once(x, noise, count):
+    order = noise.argsort(-1)
+    return torch.take_along_dim(x, order[:, :count, None], 1), order
+
+
+def picks_places(x, noise, count):
+    restore = noise.argsort(-1).argsort(-1)
+    return torch.take_along_dim(x, restore[:, :count, None], 1), restore
+
+
+def mask_as_index(x, noise, count):
+    """A mask of truth values keeps the order of the image."""
+    restore = noise.argsort(1).argsort(1)
+    return x[restore < count].view(len(x), count, -1), restore
+
+
+def one_order(x, noise, count):
+    order = noise[0].argsort()
+    return x[:, order[:count]], order.argsort().expand(len(x), -1)
+
+
+def largest(x, noise, count):
+    order = (-noise).argsort(dim=1)
+    return torch.take_along_dim(x, order[:, :count, None], 1), order.argsort(dim=1)
+
+
+def gathers_one_feature(x, noise, count):
+    order = noise.argsort(dim=1)
+    return x.gather(1, order[:, :count].unsqueeze(2)), order.argsort(dim=1)
+
+
+def indexes_with_all(x, noise, count):
+    order = torch.argsort(noise, 1)
+    return x[:, order[:, :count]], torch.argsort(order, 1)
+
+
+def zeros_for_the_others(x, noise, count):
+    restore = noise.argsort(dim=1).argsort(dim=1)
+    return x * (restore < count).unsqueeze(-1), restore
+
+
+def noise_of_its_own(x, noise, count):
+    return with_top_k(x, torch.rand_like(noise), count)
+
+
+def tokens_detached(x, noise, count):
+    kept, restore = with_top_k(x.detach(), noise, count)
+    return kept + 0 * noise.sum(), restore
+
+
+def kept_alone(x, noise, count):
+    return with_top_k(x, noise, count)[0]
+
+
+WRONG_MASKING = {
+    "order-for-its-inverse": [sorted_once],
+    "places-for-the-order": [picks_places],
+    "kept-in-reading-order": [mask_as_index],
+    "first-image-for-all": [one_order],
+    "largest-noise-kept": [largest],
+    "one-feature-gathered": [gathers_one_feature],
+    "indexed-across-images": [indexes_with_all],
+    "left-out-as-zeros": [zeros_for_the_others],
+    "not-deterministic": [noise_of_its_own],
+    "gradient-cut": [tokens_detached],
+    "wrong-type": [kept_alone],
+}
+
+
+def last_ones_first(x, noise, count):
+    """The kept patches come with the largest of their noise first."""
+    kept, restore = with_top_k(x, noise, count)
+    return kept.flip(1), restore
+
+
+def counted_from_one(x, noise, count):
+    kept, restore = with_top_k(x, noise, count)
+    return kept, restore + 1
+
+
+def others_anywhere(x, noise, count):
+    """All that is left out is said to stand at place k."""
+    kept, restore = with_top_k(x, noise, count)
+    return kept, restore.clamp(max=count)
+
+
+NAMELESS_MASKING = [last_ones_first, counted_from_one, others_anywhere]
+
+
 # Tests that a student may write.
 
 
@@ -1495,13 +1798,22 @@ RIGHT = {
         by_index_select,
         one_by_one,
     ],
+    "add_sincos": RIGHT_SINCOS,
+    "random_masking": RIGHT_MASKING,
 }
 WRONG = {
     "patchify": WRONG_PATCHIFY,
     "PatchEmbedding": WRONG_PATCH_EMBEDDING,
     "find_the_bug": {"same-as-the-bug": [first_places]},
+    "add_sincos": WRONG_SINCOS,
+    "random_masking": WRONG_MASKING,
 }
-NAMELESS = {"PatchEmbedding": [TwoProjections], "find_the_bug": [in_image_order]}
+NAMELESS = {
+    "PatchEmbedding": [TwoProjections],
+    "find_the_bug": [in_image_order],
+    "add_sincos": [SINES_ALONE, BASE_1000, DEGREES],
+    "random_masking": NAMELESS_MASKING,
+}
 GOOD_TESTS = {
     "lit_pixel": [
         every_pixel,

@@ -620,6 +620,348 @@ def softmax_of_column_sums(x, w_query, w_key):
     return with_matmul(q, k, k)[1].sum(-2).softmax(-1)
 
 
+# Right designs of CrossAttention.
+
+
+class Reads(nn.Module):
+    def __init__(self, dim, context_dim, head_dim):
+        super().__init__()
+        self.query = nn.Linear(dim, head_dim, bias=False)
+        self.key = nn.Linear(context_dim, head_dim, bias=False)
+        self.value = nn.Linear(context_dim, head_dim)
+
+    def forward(self, x, context):
+        return with_einsum(self.query(x), self.key(context), self.value(context))[0]
+
+
+class KeysAndValuesJoined(nn.Module):
+    """As in many libraries: one layer for what is made of the context."""
+
+    def __init__(self, query_dim, context_dim, inner_dim):
+        super().__init__()
+        self.scale = inner_dim**-0.5
+        self.query = nn.Linear(query_dim, inner_dim)
+        self.kv = nn.Linear(context_dim, 2 * inner_dim)
+
+    def forward(self, x, context):
+        k, v = self.kv(context).chunk(2, dim=-1)
+        weights = (self.query(x) * self.scale @ k.mT).softmax(-1)
+        return weights @ v
+
+
+class ReadsWithMatrices(nn.Module):
+    def __init__(self, dim, context_dim, head_dim):
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(dim, head_dim))
+        self.key = nn.Parameter(torch.randn(context_dim, head_dim))
+        self.value = nn.Parameter(torch.randn(context_dim, head_dim))
+
+    def forward(self, x, context):
+        q, k, v = x @ self.query, context @ self.key, context @ self.value
+        return vit_encoder.attention(q, k, v)[0]
+
+
+class ProjectsWhatWasRead(Reads):
+    """The values are projected after the average: a linear map may wait."""
+
+    def forward(self, x, context):
+        read, _ = with_matmul(self.query(x), self.key(context), context)
+        return self.value(read)
+
+
+RIGHT_CROSS = [Reads, KeysAndValuesJoined, ReadsWithMatrices, ProjectsWhatWasRead]
+
+# Wrong answers of CrossAttention.
+
+
+class ReadsItself(nn.Module):
+    def __init__(self, dim, context_dim, head_dim):
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(dim, head_dim) for _ in range(3))
+
+    def forward(self, x, context=None):
+        return with_matmul(self.query(x), self.key(x), self.value(x))[0]
+
+
+class ContextAsks(nn.Module):
+    def __init__(self, dim, context_dim, head_dim):
+        super().__init__()
+        self.query = nn.Linear(context_dim, head_dim)
+        self.key = nn.Linear(dim, head_dim)
+        self.value = nn.Linear(dim, head_dim)
+
+    def forward(self, x, context):
+        return with_matmul(self.query(context), self.key(x), self.value(x))[0]
+
+
+class AllOfWidthD(ReadsItself):
+    def forward(self, x, context):
+        return with_matmul(self.query(x), self.key(context), self.value(context))[0]
+
+
+class ValuesFirst(KeysAndValuesJoined):
+    def forward(self, x, context):
+        v, k = self.kv(context).chunk(2, dim=-1)
+        return with_matmul(self.query(x), k, v)[0]
+
+
+class KeysServeTwice(KeysAndValuesJoined):
+    def forward(self, x, context):
+        k, _ = self.kv(context).chunk(2, dim=-1)
+        return with_matmul(self.query(x), k, k)[0]
+
+
+class ScaledByTheInput(Reads):
+    def forward(self, x, context):
+        scores = self.query(x) @ self.key(context).mT * x.shape[-1] ** -0.5
+        return scores.softmax(-1) @ self.value(context)
+
+
+class SoftmaxOverTokens(Reads):
+    def forward(self, x, context):
+        scores = self.query(x) @ self.key(context).mT / self.key.out_features**0.5
+        return scores.softmax(1) @ self.value(context)
+
+
+class WithResidual(Reads):
+    def forward(self, x, context):
+        q = self.query(x)
+        return q + with_matmul(q, self.key(context), self.value(context))[0]
+
+
+class OneTextForAll(Reads):
+    def forward(self, x, context):
+        k, v = self.key(context)[0], self.value(context)[0]
+        return with_matmul(self.query(x), k, v)[0]
+
+
+class BothReturned(Reads):
+    def forward(self, x, context):
+        return with_matmul(self.query(x), self.key(context), self.value(context))
+
+
+class MapsBackAgain(Reads):
+    def __init__(self, dim, context_dim, head_dim):
+        super().__init__(dim, context_dim, head_dim)
+        self.proj = nn.Linear(head_dim, dim)
+
+    def forward(self, x, context):
+        return self.proj(super().forward(x, context))
+
+
+class NamedAsInDiffusers(nn.Module):
+    def __init__(self, dim, context_dim, head_dim):
+        super().__init__()
+        self.to_q = nn.Linear(dim, head_dim, bias=False)
+        self.to_k = nn.Linear(context_dim, head_dim, bias=False)
+        self.to_v = nn.Linear(context_dim, head_dim, bias=False)
+
+    def forward(self, x, context):
+        return with_matmul(self.to_q(x), self.to_k(context), self.to_v(context))[0]
+
+
+class BuiltInReads(Reads):
+    def forward(self, x, context):
+        k, v = self.key(context), self.value(context)
+        return F.scaled_dot_product_attention(self.query(x), k, v)
+
+
+WRONG_CROSS = {
+    "context-ignored": [ReadsItself],
+    "sequences-exchanged": [ContextAsks],
+    "one-width-for-both": [AllOfWidthD],
+    "key-and-value-swapped": [ValuesFirst],
+    "value-is-key": [KeysServeTwice],
+    "scaled-by-dim": [ScaledByTheInput],
+    "softmax-over-queries": [SoftmaxOverTokens],
+    "queries-added": [WithResidual],
+    "first-context-for-all": [OneTextForAll],
+    "pair-returned": [BothReturned],
+    "wrong-shape": [MapsBackAgain],
+    "missing-parameters": [NamedAsInDiffusers],
+    "built-in-used": [BuiltInReads],
+}
+
+
+class ReadsTheMean(Reads):
+    def forward(self, x, context):
+        v = self.value(context).mean(1, keepdim=True)
+        return v.expand(-1, x.shape[1], -1)
+
+
+class ReadsTheBest(Reads):
+    def forward(self, x, context):
+        q, k, v = self.query(x), self.key(context), self.value(context)
+        return hard_attention(q, k, v)[0]
+
+
+class PlacesCount(Reads):
+    def forward(self, x, context):
+        place = torch.arange(context.shape[1], device=x.device).to(x.dtype)
+        k = self.key(context) + place[:, None] / 10
+        return with_matmul(self.query(x), k, self.value(context))[0]
+
+
+NAMELESS_CROSS = [ReadsTheMean, ReadsTheBest, PlacesCount]
+
+# Right designs of attention with a mask.
+
+
+def where_then_zero(q, k, v, visible):
+    scores = torch.einsum("...id,...jd->...ij", q, k) * q.shape[-1] ** -0.5
+    weights = torch.where(visible, scores, -torch.inf).softmax(-1)
+    weights = torch.where(visible, weights, 0.0)
+    return weights @ v, weights
+
+
+def empty_rows_apart(q, k, v, visible):
+    """Rows that see nothing are kept away from softmax."""
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    visible = visible.expand_as(scores)
+    empty = ~visible.any(-1, keepdim=True)
+    weights = scores.masked_fill(~visible & ~empty, float("-inf")).softmax(-1)
+    weights = weights.masked_fill(empty, 0)
+    return torch.matmul(weights, v), weights
+
+
+def large_number_then_product(q, k, v, visible):
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    scores = scores.masked_fill(visible.logical_not(), torch.finfo(q.dtype).min)
+    weights = F.softmax(scores, dim=-1) * visible
+    return weights @ v, weights
+
+
+def exponentials_of_the_visible(q, k, v, visible):
+    scores = q @ k.mT / q.shape[-1] ** 0.5
+    scores = scores.masked_fill(~visible, torch.finfo(q.dtype).min)
+    powers = (scores - scores.amax(-1, keepdim=True)).exp() * visible
+    weights = powers / powers.sum(-1, keepdim=True).clamp_min(1e-30)
+    return weights @ v, weights
+
+
+def number_added(q, k, v, visible):
+    """As in BERT: 0 or a very negative number is added to the scores."""
+    scores = q @ k.mT / q.shape[-1] ** 0.5 + (~visible).to(q.dtype) * -1e30
+    weights = scores.softmax(-1) * visible.any(-1, keepdim=True)
+    return weights @ v, weights
+
+
+RIGHT_MASKED = [
+    where_then_zero,
+    empty_rows_apart,
+    large_number_then_product,
+    exponentials_of_the_visible,
+    number_added,
+]
+
+# Wrong answers of attention with a mask.
+
+
+def true_hides(q, k, v, visible):
+    """As nn.MultiheadAttention reads a mask."""
+    scores = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(visible, -torch.inf)
+    weights = scores.softmax(-1).masked_fill(visible, 0)
+    return weights @ v, weights
+
+
+def product_of_weights_and_mask(q, k, v, visible):
+    weights = with_matmul(q, k, v)[1] * visible
+    return weights @ v, weights
+
+
+def product_of_scores_and_mask(q, k, v, visible):
+    weights = (q @ k.mT * visible / q.shape[-1] ** 0.5).softmax(-1)
+    return weights @ v, weights
+
+
+def nearly_zero(q, k, v, visible):
+    scores = q @ k.mT / q.shape[-1] ** 0.5
+    weights = scores.masked_fill(visible == 0, -1e-9).softmax(dim=-1)
+    return weights @ v, weights
+
+
+def lowest_number(q, k, v, visible):
+    scores = q @ k.mT / q.shape[-1] ** 0.5
+    weights = scores.masked_fill(~visible, torch.finfo(scores.dtype).min).softmax(-1)
+    return weights @ v, weights
+
+
+def infinity_alone(q, k, v, visible):
+    bias = torch.zeros_like(visible, dtype=q.dtype).masked_fill(~visible, -torch.inf)
+    weights = (q @ k.mT / q.shape[-1] ** 0.5 + bias).softmax(-1)
+    return weights @ v, weights
+
+
+def divided_by_what_is_left(q, k, v, visible):
+    weights = with_matmul(q, k, v)[1] * visible
+    weights = weights / weights.sum(dim=-1, keepdim=True)
+    return weights @ v, weights
+
+
+def nan_made_zero(q, k, v, visible):
+    scores = q @ k.mT / q.shape[-1] ** 0.5
+    weights = scores.masked_fill(~visible, -torch.inf).softmax(-1).nan_to_num()
+    return weights @ v, weights
+
+
+def nan_cut_from_the_record(q, k, v, visible):
+    bias = torch.zeros_like(visible, dtype=q.dtype).masked_fill(~visible, -torch.inf)
+    weights = (q @ k.mT / q.shape[-1] ** 0.5 + bias).softmax(-1)
+    weights = weights.masked_fill(~visible, 0)
+    return weights @ v, weights
+
+
+def writes_into_the_mask(q, k, v, visible):
+    visible.logical_not_()
+    return true_hides(q, k, v, visible)
+
+
+def mask_given_to_the_built_in(q, k, v, visible):
+    output = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+    return output, where_then_zero(q, k, v, visible)[1]
+
+
+WRONG_MASKED = {
+    "mask-inverted": [true_hides],
+    "masked-after-softmax": [product_of_weights_and_mask],
+    "hidden-score-near-zero": [product_of_scores_and_mask, nearly_zero],
+    "all-hidden-shared-evenly": [lowest_number],
+    "all-hidden-gives-nan": [infinity_alone],
+    "shared-anew-after-softmax": [divided_by_what_is_left],
+    "nan-hidden": [nan_made_zero],
+    "gradient-differs": [nan_cut_from_the_record],
+    "input-changed": [writes_into_the_mask],
+    "built-in-used": [mask_given_to_the_built_in],
+}
+
+
+def values_hidden_alone(q, k, v, visible):
+    """The mask meets the values, not the weights."""
+    weights = with_matmul(q, k, v)[1]
+    seen = visible.to(v.dtype).expand_as(weights)
+    return (weights * seen) @ v, weights
+
+
+def mask_left_out(q, k, v, visible):
+    return with_matmul(q, k, v)
+
+
+def a_little_lower(q, k, v, visible):
+    scores = q @ k.mT / q.shape[-1] ** 0.5
+    weights = scores.masked_fill(~visible, -3.0).softmax(-1)
+    return weights @ v, weights
+
+
+def last_keys_hidden(q, k, v, visible):
+    """It counts the visible keys, and takes the first ones."""
+    count = visible.sum(-1, keepdim=True)
+    first = torch.arange(k.shape[-2], device=q.device) < count
+    return where_then_zero(q, k, v, first)
+
+
+NAMELESS_MASKED = [values_hidden_alone, mask_left_out, a_little_lower, last_keys_hidden]
+
+
 # Tests that a student may write.
 
 
@@ -670,13 +1012,22 @@ RIGHT = {
     "attention": RIGHT_ATTENTION,
     "SelfAttention": RIGHT_SELF_ATTENTION,
     "find_the_bug": RIGHT_RECEIVED,
+    "CrossAttention": RIGHT_CROSS,
+    "masked_attention": RIGHT_MASKED,
 }
 WRONG = {
     "attention": WRONG_ATTENTION,
     "SelfAttention": WRONG_SELF_ATTENTION,
     "find_the_bug": WRONG_RECEIVED,
+    "CrossAttention": WRONG_CROSS,
+    "masked_attention": WRONG_MASKED,
 }
-NAMELESS = {"attention": UNRECORDED, "find_the_bug": [softmax_of_column_sums]}
+NAMELESS = {
+    "attention": UNRECORDED,
+    "find_the_bug": [softmax_of_column_sums],
+    "CrossAttention": NAMELESS_CROSS,
+    "masked_attention": NAMELESS_MASKED,
+}
 GOOD_TESTS = {
     "wrong_axis": [row_sums, row_sums_asserted, constant_values, against_torch]
 }

@@ -15,6 +15,7 @@ from vit_encoder.check.judging.oracle import Get, linear_parameters, oracle_of
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
+    KEEPS_DTYPE,
     KEEPS_NO_STATE,
     PASSES_NAN_ON,
     REPEATS,
@@ -28,7 +29,13 @@ from vit_encoder.check.judging.properties import (
     runs,
     shows,
 )
-from vit_encoder.check.judging.questions import Normal, double, finish, with_nan
+from vit_encoder.check.judging.questions import (
+    Normal,
+    double,
+    finish,
+    small,
+    with_nan,
+)
 from vit_encoder.check.judging.trials import Fails, Trial, Trials, close
 from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.patches import PatchEmbedding, patchify
@@ -585,6 +592,255 @@ KEEP = edits(
         "In equation 1, which stands first: the class token or the patches?",
     ),
 )
+
+
+def add_sincos(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Tokens with the sines and cosines of their places in a grid, class token first.
+
+    x: (B, 1 + rows · columns, D). Returns the same shape. In the position of a patch
+    the first half of the D features says the column, the second the row; each half
+    holds D/4 sines, then D/4 cosines. The class token gets a position of zeros.
+    ValueError if D is no multiple of 4.
+    """
+    D = x.shape[-1]
+    if D % 4:
+        raise ValueError(f"expected a width that 4 divides, got {D}")
+    steps = torch.arange(D // 4, dtype=x.dtype, device=x.device) / (D // 4)
+    omega = 10000.0**-steps  # (D/4,), from 1 down
+    row = torch.arange(rows, device=x.device).repeat_interleave(columns)  # (n,)
+    column = torch.arange(columns, device=x.device).repeat(rows)  # (n,)
+    halves = []
+    for place in (column, row):
+        angles = place[:, None] * omega  # (n, D/4)
+        halves.append(torch.cat([angles.sin(), angles.cos()], dim=-1))
+    places = torch.cat(halves, dim=-1)  # (n, D)
+    nowhere = places.new_zeros(1, D)  # that of the class token
+    return x + torch.cat([nowhere, places])
+
+
+ROW = "torch.arange(rows, device=x.device).repeat_interleave(columns)"
+COLUMN = "torch.arange(columns, device=x.device).repeat(rows)"
+WAVES = "torch.cat([angles.sin(), angles.cos()], dim=-1)"
+SINCOS = edits(
+    add_sincos,
+    edit(
+        "halves-exchanged",
+        {"(column, row)": "(row, column)"},
+        "The first half of the features says the row, and the second the column.",
+        "Two patches lie side by side. In which half should their positions differ?",
+        GITHUB + "facebookresearch/mae/issues/18",
+    ),
+    edit(
+        "column-by-column",
+        {
+            ROW: "torch.arange(rows, device=x.device).repeat(columns)",
+            COLUMN: "torch.arange(columns, device=x.device).repeat_interleave(rows)",
+        },
+        "The places come column by column: the second patch is said to lie below the "
+        "first.",
+        "In which order does `patchify` list the patches?",
+        GITHUB + "huggingface/transformers/pull/41380",
+    ),
+    edit(
+        "rows-and-columns-exchanged",
+        {
+            ROW: "torch.arange(columns, device=x.device).repeat_interleave(rows)",
+            COLUMN: "torch.arange(rows, device=x.device).repeat(columns)",
+        },
+        "The grid lies on its side: it has as many rows as there should be columns. "
+        "With a square grid nothing is wrong.",
+        "After how many patches does the second row of the grid begin?",
+        GITHUB + "facebookresearch/mae/issues/151",
+    ),
+    edit(
+        "places-in-one-row",
+        {
+            "steps = torch.arange(D // 4, dtype=x.dtype, device=x.device) / (D // 4)": (
+                "steps = torch.arange(D // 2, dtype=x.dtype, device=x.device) "
+                "/ (D // 2)"
+            ),
+            "(column, row)": "(row * columns + column,)",
+        },
+        "The patches are numbered from 0 to n − 1, and the whole width says this "
+        "number, as in the first Transformer.",
+        "Which patch is nearer to patch 0 in the image: the last one of its row, or "
+        "the one below it? And in your positions?",
+        VASWANI,
+    ),
+    edit(
+        "sines-and-cosines-alternate",
+        {WAVES: "torch.stack([angles.sin(), angles.cos()], -1).flatten(-2)"},
+        "Sines and cosines alternate, as in the first Transformer.",
+        "In which order does the task list the four quarters?",
+        GITHUB + "facebookresearch/mae/issues/63",
+    ),
+    edit(
+        "sines-and-cosines-exchanged",
+        {WAVES: "torch.cat([angles.cos(), angles.sin()], dim=-1)"},
+        "The cosines stand before the sines.",
+        "In which order does the task list the four quarters?",
+    ),
+    edit(
+        "frequencies-of-the-half",
+        {"/ (D // 4)": "/ (D // 2)"},
+        "The frequencies fall too slowly: the last one lies near 1/100, where it "
+        "should come near 1/10000.",
+        "How many frequencies are there, and which one is the last?",
+    ),
+    edit(
+        "last-frequency-reached",
+        {"/ (D // 4)": "/ max(D // 4 - 1, 1)"},
+        "The frequencies fall too fast: the last one is 1/10000 itself. So it is in "
+        "big_vision; here the list ends one step earlier.",
+        "Put the last i into the formula. What does it give?",
+    ),
+    edit(
+        "frequencies-rise",
+        {"10000.0**-steps": "10000.0**steps"},
+        "The frequencies rise up to nearly 10000 where they should fall: neighbours "
+        "get positions that have nothing in common.",
+        "Should the last sine change slowly from patch to patch, or fast?",
+        GITHUB + "aharley/pips/issues/30",
+    ),
+    edit(
+        "counted-from-one",
+        {
+            ROW: ROW.replace("arange(rows", "arange(1, rows + 1"),
+            COLUMN: COLUMN.replace("arange(columns", "arange(1, columns + 1"),
+        },
+        "Rows and columns are counted from 1.",
+        "What is the sine of the place of patch 0?",
+    ),
+    edit(
+        "class-token-in-the-corner",
+        {"places.new_zeros(1, D)": "places[:1]"},
+        "The class token gets the position of patch 0, whose cosines are 1.",
+        "Where in the image does the class token lie?",
+    ),
+    edit(
+        "class-token-last",
+        {"[nowhere, places]": "[places, nowhere]"},
+        "Each token gets the position of the one after it: the row of zeros stands at "
+        "the end.",
+        "Which token of x is the class token?",
+    ),
+    edit(
+        "positions-alone",
+        {
+            "return x + torch.cat([nowhere, places])": (
+                "return torch.cat([nowhere, places]).expand_as(x)"
+            )
+        },
+        "The positions come back alone. The tokens are lost.",
+        "What does the encoder read: tokens, or places?",
+    ),
+)
+
+
+def random_masking(x: Tensor, noise: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The patches of smallest noise, and what puts them back.
+
+    x: the tokens of the patches (B, n, D). noise: (B, n). count: k, how many are kept.
+    Returns kept (B, k, D), smallest noise first, and restore (B, n): the place of each
+    patch in this order, from 0, where those that are not kept come after the others.
+    """
+    order = noise.argsort(dim=1)  # (B, n), the numbers of the patches
+    first = order[:, :count]  # (B, k)
+    kept = x.gather(1, first[..., None].expand(-1, -1, x.shape[-1]))  # (B, k, D)
+    return kept, order.argsort(dim=1)
+
+
+GATHERED = "x.gather(1, first[..., None].expand(-1, -1, x.shape[-1]))"
+BACK = "order.argsort(dim=1)"
+MASKING = edits(
+    random_masking,
+    edit(
+        "order-for-its-inverse",
+        {BACK: "order"},
+        "`restore` is the order itself: it says which patch stands at a place, not at "
+        "which place a patch stands.",
+        "Three patches come in the order 2, 0, 1. At which place stands patch 0?",
+        GITHUB + "facebookresearch/mae/issues/124",
+    ),
+    edit(
+        "mask-for-restore",
+        {BACK: f"({BACK} >= count).long()"},
+        "`restore` is a mask: it says of each patch whether it is kept, with 0 and 1, "
+        "and not at which place it stands.",
+        "Two patches of an image are kept. Does a mask say which of them came first?",
+    ),
+    edit(
+        "places-for-the-order",
+        {"order[:, :count]": f"{BACK}[:, :count]"},
+        "The numbers by which patches are picked are places in the order of the noise, "
+        "so other patches are kept.",
+        "Three patches have the noise 0.5, 0.9 and 0.1. Which number picks the first?",
+    ),
+    edit(
+        "largest-noise-kept",
+        {"noise.argsort(dim=1)": "noise.argsort(dim=1, descending=True)"},
+        "The patches of largest noise are kept.",
+        "Which end of the order should be kept?",
+    ),
+    edit(
+        "sorted-across-images",
+        {"noise.argsort(dim=1)": "noise.argsort(dim=0)"},
+        "The noise is put in order across the images, not across an image's patches.",
+        "Which axis of the noise counts the patches of an image?",
+    ),
+    edit(
+        "first-image-for-all",
+        {"noise.argsort(dim=1)": "noise[:1].argsort(dim=1).expand_as(noise)"},
+        "Every image keeps the patches that the noise of the first image picks.",
+        "Should two images of a batch keep the same patches?",
+    ),
+    edit(
+        "kept-in-reading-order",
+        {"order[:, :count]": "order[:, :count].sort(dim=1).values"},
+        "The right patches are kept, but in the order in which they lie in the image. "
+        "`restore` counts in the order of the noise.",
+        "Put the kept patches back with `restore`. Does each come to its own place?",
+    ),
+    edit(
+        "first-patches-kept",
+        {GATHERED: "x[:, :count]"},
+        "The first patches of the image are kept, whatever the noise is.",
+        "What decides which patches are kept?",
+    ),
+    edit(
+        "others-kept",
+        {"order[:, :count]": "order[:, count:]"},
+        "Returned are the patches that should be left out.",
+        "How many patches does the encoder get to see: k, or n − k?",
+    ),
+    # From here on another shape comes back.
+    edit(
+        "one-feature-gathered",
+        {GATHERED: "x.gather(1, first[..., None])"},
+        "Of each kept patch one feature comes back.",
+        "`gather` returns as many numbers as its index holds. How many do you want?",
+    ),
+    edit(
+        "indexed-across-images",
+        {GATHERED: "x[:, first]"},
+        "Each image is indexed with the picks of all images, so an axis comes in "
+        "between.",
+        "Which picks belong to image 0, and which does your index give it?",
+    ),
+    edit(
+        "left-out-as-zeros",
+        {GATHERED: f"x.masked_fill(({BACK} >= count)[..., None], 0)"},
+        "The other patches are still there, as zeros, so the encoder has as much to do "
+        "as before.",
+        "How many tokens should the encoder get?",
+    ),
+    edit(
+        "places-of-the-kept-alone",
+        {BACK: f"{BACK}[:, :count]"},
+        "`restore` has k numbers an image. With one for each patch it would have n.",
+        "The decoder fills all places of the image. How many are there?",
+    ),
+)
 # Those of patchify that show in square images, and can be projected or stop it.
 INSIDE = named(
     PATCHIFY,
@@ -605,6 +861,8 @@ MISCONCEPTIONS = {
     "patchify": PATCHIFY,
     "PatchEmbedding": (*PATCH_EMBEDDING, *inside(PatchEmbedding, INSIDE)),
     "keep_some": KEEP,
+    "add_sincos": SINCOS,
+    "random_masking": MASKING,
 }
 
 # The oracles.
@@ -633,6 +891,37 @@ def kept_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     tokens = [(first[0] + places[0, :1]).expand(len(x), -1)]  # each (B, D)
     tokens += [x[:, i] + places[:, i + 1] for i in kept]
     return finish(question, leaves, (torch.stack(tokens, 1),))
+
+
+def sincos_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+    """Number by number, from the formula."""
+    x, _rows, columns = question.inputs
+    leaves = {"input 0": double(x)}
+    N, D = x.shape[1:]
+    positions = [[0.0] * D]
+    for patch in range(N - 1):
+        row, column = divmod(patch, columns)
+        positions.append(
+            [
+                wave(place / 10000 ** (4 * i / D))
+                for place in (column, row)
+                for wave in (math.sin, math.cos)
+                for i in range(D // 4)
+            ]
+        )
+    added = torch.tensor(positions, dtype=torch.float64, device="cpu")
+    return finish(question, leaves, (leaves["input 0"] + added,))
+
+
+def masking_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+    """A patch's place is how many patches of its image have less noise."""
+    x, noise, count = question.inputs
+    leaves = {"input 0": double(x)}
+    restore = (noise[:, None] < noise[:, :, None]).sum(-1)  # (B, n)
+    places = torch.arange(count, device="cpu")
+    picks = (restore[:, None] == places[:, None]).long().argmax(-1)  # (B, k)
+    images = torch.arange(len(x), device="cpu")[:, None]
+    return finish(question, leaves, (leaves["input 0"][images, picks], restore))
 
 
 # The questions. Sizes differ, so that a wrong axis cannot hide; where some are equal,
@@ -728,6 +1017,46 @@ def kept_questions(seed: int) -> list[Question]:
     ]
 
 
+def sincos_questions(seed: int) -> list[Question]:
+    """Grids of several shapes; the small tokens are zeros, so that positions show."""
+    normal = Normal(seed)
+    x, narrow = normal(2, 16, 24), normal(2, 16, 8).float()
+    nothing = torch.zeros(1, 7, 8, dtype=torch.float64, device="cpu")
+    return [
+        Question("six patches", (nothing[..., :4], 2, 3)),
+        Question("two patches", (nothing[:, :3], 1, 2)),
+        Question("a grid", (x, 3, 5)),
+        Question("a tall grid", (normal(1, 15, 16), 7, 2)),
+        Question("a square grid", (normal(3, 17, 12), 4, 4)),
+        Question("one row", (normal(2, 8, 20), 1, 7)),
+        Question("one patch", (normal(3, 2, 4), 1, 1)),
+        Question("float32", (narrow, 3, 5)),
+        Question("float32 again", (narrow, 3, 5)),
+        Question("a nan", (with_nan(x), 3, 5)),
+        Question("gradients", (x, 3, 5), cotangent=normal(2, 16, 24)),
+        Question("another device", (x, 3, 5), device="meta"),
+        Question("a width of 10", (normal(2, 7, 10), 2, 3), refused=True),
+    ]
+
+
+def masking_questions(seed: int) -> list[Question]:
+    """Patches and noise; in the small images half of the patches are kept."""
+    normal = Normal(seed)
+    x, noise = normal(3, 7, 5), normal(3, 7)
+    return [
+        Question("small images", (SMALL_PATCHES, SMALL_NOISE, 2)),
+        Question("a batch", (x, noise, 4)),
+        Question("one patch", (normal(2, 6, 4), normal(2, 6), 1)),
+        Question("all patches", (normal(4, 5, 3), normal(4, 5), 5)),
+        Question("one image", (normal(1, 9, 2), normal(1, 9), 3)),
+        Question("float32", (x.float(), noise.float(), 4)),
+        Question("float32 again", (x.float(), noise.float(), 4)),
+        Question("a nan", (with_nan(x), noise, 4)),
+        Question("gradients", (x, noise, 4), cotangent=normal(3, 4, 5)),
+        Question("another device", (x, noise, 4), device="meta"),
+    ]
+
+
 def given(
     normal: Normal, image_size: int, patch_size: int, in_channels: int, dim: int
 ) -> dict[str, dict]:
@@ -780,6 +1109,12 @@ SMALL_COLOUR = {
         "pos_embed": tenths(2).repeat(1, 1, 3),
     },
 }
+
+# The patches come in the orders 2, 3, 1, 0 and 1, 2, 3, 0, which are not their own
+# inverses.
+SMALL_PATCHES = torch.stack([small([1, 2], [3, 4], [5, 6], [7, 8])] * 2)
+SMALL_PATCHES[1] *= 10
+SMALL_NOISE = small([0.9, 0.6, 0.1, 0.4], [0.8, 0.2, 0.3, 0.5])
 
 # The properties that are this chapter's own: those of patchify.
 
@@ -1288,6 +1623,164 @@ KEEP_PROPERTIES = (
     *EDGES,
 )
 
+# Those of add_sincos.
+
+SINCOS_FORM = Form(outputs=("tokens",), reference=(add_sincos,))
+
+
+@each(
+    "the class token gets a position of zeros",
+    ("a grid", "one row"),
+    "Which token is the class token, and where in the image does it lie?",
+    core=True,
+)
+def leaves_class_token_alone(trial: Trial) -> None:
+    """Token 0 leaves as it came."""
+    if not close(trial.output[:, 0], trial.expected[0][:, 0]):
+        raise Fails("Token 0 leaves with other numbers than it came with.")
+
+
+@each(
+    "one half of the features says the column, the other the row",
+    ("a grid", "a tall grid"),
+    "Which patches share a column, and which share a row?",
+    core=True,
+)
+def halves_say_column_and_row(trial: Trial) -> None:
+    """The first half is equal down a column, the second along a row."""
+    x, rows, columns = trial.question.inputs
+    added = (trial.output.double() - x)[0, 1:].unflatten(0, (rows, columns))
+    halves = added.chunk(2, -1)
+    for half, axis, name in zip(halves, (0, 1), ("column", "row"), strict=True):
+        first = half.narrow(axis, 0, 1)
+        if close(half, first.expand_as(half)):
+            continue
+        if close(half, half.narrow(1 - axis, 0, 1).expand_as(half)):
+            raise shows(SINCOS, "halves-exchanged")
+        patch = int((half - first).abs().amax(-1).flatten().argmax())
+        other = patch % columns if axis == 0 else patch - patch % columns
+        text = f"Patches {other} and {patch} lie in the same {name}, but in the "
+        which = "first" if axis == 0 else "second"
+        raise Fails(f"{text}{which} half of the features their positions differ.")
+
+
+SINCOS_PROPERTIES = (
+    REPEATS,
+    returns_right_shapes(
+        "tokens (B, N, D) come back",
+        *("a grid", "six patches", "one patch"),
+        ask="Which axis counts the tokens, and which the features?",
+    ),
+    leaves_class_token_alone,
+    halves_say_column_and_row,
+    agrees(
+        "the numbers agree with the formula in float64",
+        *("a grid", "a tall grid", "a square grid", "one row", "one patch"),
+        ask="Take a token of zeros in row 0, column 1. Which four quarters do you get, "
+        "and which does the formula give?",
+        core=True,
+    ),
+    PASSES_NAN_ON,
+    *EDGES,
+    refuses(
+        "a width that 4 does not divide is refused",
+        "width-not-refused",
+        "a width of 10",
+        ask="Into how many equal parts is the width cut?",
+    ),
+)
+
+# Those of random_masking.
+
+
+def call_as_it_is(answer: Callable, inputs: list, _parameters: dict) -> object:
+    """A plain call, from which whole numbers may come back."""
+    return answer(*inputs)
+
+
+MASKING_FORM = Form(
+    outputs=("kept", "restore"), reference=(random_masking,), call=call_as_it_is
+)
+
+
+@each(
+    "the patches of smallest noise are kept",
+    ("small images", "a batch"),
+    "What does the order of the noise say about each patch?",
+    core=True,
+)
+def keeps_smallest_noise(trial: Trial) -> None:
+    """Each image keeps the right patches, in any order."""
+    x, noise, count = trial.question.inputs
+    for image, (tokens, got) in enumerate(zip(x, trial.output.double(), strict=True)):
+        apart, patches = torch.cdist(got, tokens).min(-1)
+        if apart.max() > 1e-6:
+            raise Fails(f"For image {image} it returns tokens that are none of x's.")
+        found, right = patches.unique().tolist(), noise[image].argsort()[:count]
+        if found != sorted(right.tolist()):
+            text = f"Image {image} keeps the patches {found}, counted from 0. Others "
+            raise Fails(f"{text}have less noise.")
+
+
+@each(
+    "each kept patch finds its place again",
+    ("small images", "a batch", "all patches"),
+    "A row holds the kept patches, then a filler for each of the others. Which number "
+    "of this row belongs to place 0 of the image?",
+    core=True,
+)
+def finds_its_place(trial: Trial) -> None:
+    """With fillers behind the kept patches, `restore` puts all of them in place."""
+    x, _noise, count = trial.question.inputs
+    kept, restore = trial.outputs[0].double(), trial.outputs[1].long()
+    n, D = x.shape[1:]
+    if not ((restore >= 0) & (restore < n)).all():
+        raise Fails(f"`restore` should hold places from 0 to {n - 1}. It holds others.")
+    filler = torch.full((len(x), n - count, D), torch.nan, device="cpu")
+    row = torch.cat([kept, filler.double()], 1)
+    back = row.gather(1, restore[..., None].expand(-1, -1, D))
+    for image, place in (~back.isnan().any(-1)).nonzero().tolist():
+        patch = int(torch.cdist(back[image, place][None], x[image]).argmin())
+        if patch != place:
+            text = f"In image {image}, `restore` brings patch {patch} to place {place}."
+            raise Fails(text)
+
+
+@each(
+    "float32 and float64 are kept",
+    ("float32", "gradients"),
+    "Where does a number of another type enter?",
+)
+def keeps_dtype_of_tokens(trial: Trial) -> None:
+    """The tokens have the dtype that they came with; places are whole numbers."""
+    wanted = trial.question.inputs[0].dtype
+    if trial.output.dtype != wanted:
+        text = f"For {wanted} inputs it returns {trial.output.dtype}."
+        raise Fails(text, "dtype-changed")
+
+
+MASKING_PROPERTIES = (
+    REPEATS,
+    returns_right_shapes(
+        "kept (B, k, D) and restore (B, n) come back",
+        *("a batch", "small images", "one patch"),
+        ask="Which axis of each tensor counts images, patches and features?",
+        form=MASKING_FORM,
+        known=MASKING,
+    ),
+    keeps_smallest_noise,
+    finds_its_place,
+    agrees(
+        "the order is that of the noise",
+        *("a batch", "one patch", "all patches", "one image"),
+        ask="Which patch comes first among the kept, and which place has each patch?",
+        core=True,
+    ),
+    PASSES_NAN_ON,
+    keeps_dtype_of_tokens,
+    *(edge for edge in EDGES if edge is not KEEPS_DTYPE),
+)
+
 # The tasks.
 
 WRITE_PATCHIFY = Implement(
@@ -1340,10 +1833,38 @@ REPAIR_KEEP_SOME = Implement(
     ),
     bug=named(KEEP, "place-in-the-list")[0],
 )
+WRITE_SINCOS = Implement(
+    form=SINCOS_FORM,
+    ask_about=sincos_questions,
+    oracle=sincos_oracle,
+    properties=SINCOS_PROPERTIES,
+    misconceptions=SINCOS,
+    show=Show(
+        questions=("six patches", "two patches"),
+        inputs=("x", "rows", "columns"),
+        order={"tokens": 0},
+        axes={"tokens": ("token", "feature")},
+    ),
+)
+WRITE_MASKING = Implement(
+    form=MASKING_FORM,
+    ask_about=masking_questions,
+    oracle=masking_oracle,
+    properties=MASKING_PROPERTIES,
+    misconceptions=MASKING,
+    show=Show(
+        questions=("small images",),
+        inputs=("x", "noise", "count"),
+        order={"kept": 0, "restore": 1},
+        axes={"kept": ("kept patch", "feature"), "restore": ("image", "patch")},
+    ),
+)
 
 TASKS = {
     "patchify": WRITE_PATCHIFY,
     "PatchEmbedding": WRITE_PATCH_EMBEDDING,
     "lit_pixel": TEST_WITH_ONE_PIXEL,
     "find_the_bug": REPAIR_KEEP_SOME,
+    "add_sincos": WRITE_SINCOS,
+    "random_masking": WRITE_MASKING,
 }

@@ -1,14 +1,15 @@
 """Self-attention: what people get wrong, what must hold, and the tasks."""
 
+import itertools
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vit_encoder.check.hearing.data import Form, Question
 from vit_encoder.check.hearing.parameters import FUSED
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, inside, named
-from vit_encoder.check.judging.oracle import Get, exact, oracle_of, single_head
+from vit_encoder.check.judging.oracle import Get, exact, linear, oracle_of, single_head
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
@@ -19,6 +20,7 @@ from vit_encoder.check.judging.properties import (
     agrees,
     each,
     follows_order,
+    has_parameters,
     holds,
     learns_no_more,
     returns_right_shapes,
@@ -501,6 +503,257 @@ RECEIVED = edits(
         TRANSTRACK,
     ),
 )
+# Cross-attention: the right version, and wrong ones.
+
+
+class CrossAttention(nn.Module):
+    """One head of cross-attention: tokens read from those of a context.
+
+    dim: D, the width of the tokens that ask, x (B, N_q, D). context_dim: D_c, that of
+    the tokens that are asked, context (B, N_k, D_c). Returns (B, N_q, D_h).
+    """
+
+    def __init__(self, dim: int, context_dim: int, head_dim: int):
+        super().__init__()
+        self.query = nn.Linear(dim, head_dim)
+        self.key = nn.Linear(context_dim, head_dim)
+        self.value = nn.Linear(context_dim, head_dim)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Image by image: each x reads from its own context."""
+        q = self.query(x)  # (B, N_q, D_h)
+        k, v = self.key(context), self.value(context)  # each (B, N_k, D_h)
+        output, _ = attention(q, k, v)
+        return output  # (B, N_q, D_h)
+
+
+QUERY_WIDTH = "self.query = nn.Linear(dim"
+KEY_WIDTH = "self.key = nn.Linear(context_dim"
+VALUE_WIDTH = "self.value = nn.Linear(context_dim"
+KEYS_AND_VALUES = "self.key(context), self.value(context)"
+WHO_ASKS = "Which of the two sequences asks, and which one is read?"
+ONE_ROW = "How many rows should come back: one for each token of which sequence?"
+CROSS_ATTENTION = edits(
+    CrossAttention,
+    edit(
+        "context-ignored",
+        {
+            KEY_WIDTH: "self.key = nn.Linear(dim",
+            VALUE_WIDTH: "self.value = nn.Linear(dim",
+            KEYS_AND_VALUES: "self.key(x), self.value(x)",
+        },
+        "Queries, keys and values all come from x. The context is never read.",
+        WHO_ASKS,
+    ),
+    edit(
+        "sequences-exchanged",
+        {
+            QUERY_WIDTH: "self.query = nn.Linear(context_dim",
+            KEY_WIDTH: "self.key = nn.Linear(dim",
+            VALUE_WIDTH: "self.value = nn.Linear(dim",
+            "self.query(x)": "self.query(context)",
+            KEYS_AND_VALUES: "self.key(x), self.value(x)",
+        },
+        "The context asks and x is read. It should be the other way round.",
+        ONE_ROW,
+    ),
+    edit(
+        "keys-from-x",
+        {
+            KEY_WIDTH: "self.key = nn.Linear(dim",
+            "self.key(context)": "self.key(x)",
+        },
+        "The keys come from x and the values from the context, so a weight belongs to "
+        "a token of one sequence, and the value that it multiplies to the other.",
+        "A weight says how much of a token is read. Whose value must it multiply?",
+    ),
+    edit(
+        "values-from-x",
+        {
+            VALUE_WIDTH: "self.value = nn.Linear(dim",
+            "self.value(context)": "self.value(x)",
+        },
+        "The keys come from the context and the values from x. What the context has "
+        "to say is compared, and never handed on.",
+        "A weight says how much of a token is read. Whose value must it multiply?",
+    ),
+    edit(
+        "one-width-for-both",
+        {
+            KEY_WIDTH: "self.key = nn.Linear(dim",
+            VALUE_WIDTH: "self.value = nn.Linear(dim",
+        },
+        "All three projections take D numbers. It works while D_c equals D.",
+        "How many numbers does a token have that goes into the keys?",
+    ),
+    edit(
+        "widths-exchanged",
+        {
+            QUERY_WIDTH: "self.query = nn.Linear(context_dim",
+            KEY_WIDTH: "self.key = nn.Linear(dim",
+            VALUE_WIDTH: "self.value = nn.Linear(dim",
+        },
+        "The two widths have changed places. It works while D_c equals D.",
+        "How many numbers does a token have that goes into the queries?",
+    ),
+    edit(
+        "value-is-key",
+        {"self.value(context)": "self.key(context)"},
+        "Keys and values come from the same projection.",
+        "Is what a token is found by the same as what it hands on?",
+    ),
+    edit(
+        "key-and-value-swapped",
+        {KEYS_AND_VALUES: "self.value(context), self.key(context)"},
+        "Keys and values have changed places.",
+        "Which projection makes what is compared, and which what is handed on?",
+    ),
+    edit(
+        "contexts-mixed",
+        {KEYS_AND_VALUES: "(f(context).flatten(0, 1) for f in (self.key, self.value))"},
+        "The contexts of all images stand in one row, so each image reads them all.",
+        "Which context may the first image of a batch read?",
+    ),
+    edit(
+        "first-context-for-all",
+        {KEYS_AND_VALUES: "self.key(context[:1]), self.value(context[:1])"},
+        "Every image of a batch reads the context of the first one.",
+        "Which context may the second image of a batch read?",
+    ),
+    edit(
+        "queries-added",
+        {"return output": "return output + q"},
+        "The queries are added to what is read, as in a residual connection.",
+        "With one token in the context, what should every output be?",
+    ),
+    edit(
+        "scaled-by-dim",
+        {
+            "output, _ = attention(q, k, v)": "scores = q @ k.transpose(-2, -1) / "
+            "math.sqrt(x.shape[-1])",
+            "return output": "return scores.softmax(dim=-1) @ v",
+        },
+        "The scale is made from the width of the input, D, not from that of the head.",
+        "Count the products that were added up for one score: D or D_h?",
+        GITHUB + "lucidrains/vit-pytorch/issues/65",
+    ),
+    edit(
+        "pair-returned",
+        {"output, _": "output, weights", "return output": "return output, weights"},
+        "It returns a tuple (output, weights), expected the output alone.",
+        "What does the next layer take?",
+    ),
+)
+# Attention with a mask: the right version, and wrong ones.
+
+
+def masked_attention(
+    q: Tensor, k: Tensor, v: Tensor, visible: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Attention in which each query sees some of the keys.
+
+    q, k, v: as in attention. visible: truth values that broadcast to (..., N_q, N_k),
+    True where the query may see the key. Returns the output (..., N_q, D_v) and the
+    weights (..., N_q, N_k). A query that may see no key gets 0 in both.
+    """
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (..., N_q, N_k)
+    scores = scores.masked_fill(~visible, -math.inf)
+    weights = scores.softmax(dim=-1)  # nan in a row where nothing is visible
+    weights = weights.masked_fill(~visible, 0.0)
+    return weights @ v, weights
+
+
+HIDE = "scores = scores.masked_fill(~visible, -math.inf)"
+CLEAR = "weights = weights.masked_fill(~visible, 0.0)"
+EXP_OF_SCORE = "Of which score does the exponential make a weight of exactly 0?"
+MASKED = edits(
+    masked_attention,
+    edit(
+        "mask-inverted",
+        {HIDE: HIDE.replace("~", ""), CLEAR: CLEAR.replace("~", "")},
+        "What may be seen is hidden, and what should be hidden is seen.",
+        "What does True mean in this mask: see, or hide?",
+        GITHUB + "rasbt/LLMs-from-scratch/issues/1061",
+    ),
+    edit(
+        "mask-transposed",
+        {
+            HIDE: HIDE.replace("visible", "visible.mT"),
+            CLEAR: CLEAR.replace("visible", "visible.mT"),
+        },
+        "In the mask, queries and keys have changed places.",
+        "Which axis of the mask counts the queries, and which the keys?",
+        GITHUB + "hyunwoongko/transformer/pull/40",
+    ),
+    edit(
+        "masked-after-softmax",
+        {HIDE: ""},
+        "The weights of hidden keys are set to 0 after the shares were made, so those "
+        "of the visible keys add up to less than 1.",
+        "How much attention does a query have to hand out among the keys that it sees?",
+        GITHUB + "huggingface/pytorch-image-models/pull/2236",
+    ),
+    edit(
+        "hidden-score-near-zero",
+        {HIDE: HIDE.replace("-math.inf", "0.0"), CLEAR: ""},
+        "Hidden keys get a score of 0, or one near it such as −1e-9. Many keys that "
+        "may be seen have a lower one.",
+        EXP_OF_SCORE,
+        GITHUB + "awslabs/gluonts/pull/1401",
+    ),
+    edit(
+        "mask-added-as-number",
+        {HIDE: "scores = scores + visible", CLEAR: ""},
+        "The mask is added to the scores as 0 and 1: a visible key gets a score that "
+        "is larger by 1, and a hidden one is seen all the same.",
+        EXP_OF_SCORE,
+    ),
+    edit(
+        "zero-times-infinity",
+        {HIDE: "scores = scores + ~visible * -math.inf", CLEAR: ""},
+        "Minus infinity is multiplied by the mask as 0 and 1, and then added: every "
+        "visible key gets the score nan.",
+        "What is 0 times infinity?",
+    ),
+    edit(
+        "all-hidden-shared-evenly",
+        {HIDE: HIDE.replace("-math.inf", "-1e9"), CLEAR: ""},
+        "A query that may see no key gets the mean of all values, as if it saw every "
+        "key. All other queries are right.",
+        "A row holds the same number everywhere, however small it is. What does "
+        "softmax make of it?",
+        GITHUB + "lsdefine/attention-is-all-you-need-keras/issues/16",
+    ),
+    edit(
+        "all-hidden-gives-nan",
+        {CLEAR: ""},
+        "A query that may see no key gets nan. All other queries are right.",
+        "Softmax divides by a sum of exponentials. What is this sum if every score is "
+        "minus infinity?",
+        GITHUB + "pytorch/pytorch/issues/103963",
+    ),
+    edit(
+        "shared-anew-after-softmax",
+        {
+            HIDE: "",
+            CLEAR: "weights = weights * visible\n"
+            "    weights = weights / weights.sum(-1, keepdim=True)",
+        },
+        "Softmax counts hidden keys too, and what is left is divided by its sum. "
+        "Where nothing is left, 0 is divided by 0.",
+        "A hidden key has a score that is larger by 1000 than all others. What are the "
+        "other weights before the mask comes?",
+        GITHUB + "abisee/pointer-generator/issues/88",
+    ),
+    NO_SCALE,
+    edit(
+        "softmax-over-queries",
+        {"dim=-1": "dim=-2"},
+        "The weights of one query do not add up to 1; those that one key gets do.",
+        "Which index runs over the things that are averaged?",
+        ANNOTATED,
+    ),
+)
 # Those of attention that show in a module, which has three axes and as many queries as
 # keys.
 HIDDEN = (
@@ -517,10 +770,25 @@ HIDDEN = (
     "keys-and-values-exchanged",
 )
 INSIDE = inside(SelfAttention, (m for m in ATTENTION if m.name not in HIDDEN))
+INSIDE_CROSS = inside(
+    CrossAttention,
+    named(
+        ATTENTION,
+        "softmax-over-queries",
+        "softmax-over-everything",
+        "no-scale",
+        "divided-by-key-count",
+        "queries-and-keys-swapped",
+        "softmax-overflows",
+        "no-softmax",
+    ),
+)
 MISCONCEPTIONS = {
     "attention": ATTENTION,
     "SelfAttention": (*SELF_ATTENTION, *INSIDE),
     "find_the_bug": RECEIVED,
+    "CrossAttention": (*CROSS_ATTENTION, *INSIDE_CROSS),
+    "masked_attention": MASKED,
 }
 
 # The oracles.
@@ -547,6 +815,35 @@ def received_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     q, k = (torch.einsum("...ni,id->...nd", x, w) for w in (w_query, w_key))
     weights = exact(q, k, k)[1]
     return finish(question, leaves, (weights.sum(-2) / x.shape[-2],))
+
+
+def one_cross_head(x: Tensor, context: Tensor, get: Get, **_built: int) -> Tensor:
+    """CrossAttention."""
+    k, v = (linear(context, get, name) for name in ("key", "value"))
+    return exact(linear(x, get, "query"), k, v)[0]
+
+
+cross_attention_oracle = oracle_of(one_cross_head)
+
+
+def masked_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+    """Query by query: attention to the keys that it sees, as if there were no others.
+
+    The sums over no keys are 0.
+    """
+    *numbers, visible = question.inputs
+    leaves = {f"input {i}": double(x) for i, x in enumerate(numbers)}
+    q, k, v = leaves.values()
+    outputs, weights = [], []
+    shape = (*q.shape[:-1], k.shape[-2])  # (..., N_q, N_k)
+    for place in itertools.product(*map(range, shape[:-1])):
+        seen, image = visible.expand(shape)[place], place[:-1]
+        output, shares = exact(q[place][None], k[image][seen], v[image][seen])
+        outputs.append(output[0])
+        weights.append(torch.zeros_like(seen).double().masked_scatter(seen, shares))
+    output, table = (torch.stack(rows) for rows in (outputs, weights))
+    answers = (output.view(*shape[:-1], -1), table.view(shape))
+    return finish(question, leaves, answers)
 
 
 # The questions.
@@ -675,6 +972,123 @@ def received_questions(seed: int) -> list[Question]:
         Question("another device", (x, *maps), device="meta"),
     ]
 
+
+def cross_attention_questions(seed: int) -> list[Question]:
+    """Tokens and contexts; where widths and counts are equal, numbers must tell."""
+    normal = Normal(seed)
+    x, context = normal(2, 5, 6), normal(2, 7, 3)
+    common = reading(normal, 6, 3, 4)
+    equal = reading(normal, 5, 5, 8)
+    tiny = {"arguments": reads(3, 2, 4), "parameters": SMALL_READING}
+    large = (SMALL_X.float(), 300 * SMALL_CONTEXT.float())
+    two_images = (batch(SMALL_X[0]), batch(SMALL_CONTEXT[0]))
+    return [
+        Question("small numbers", (SMALL_X, SMALL_CONTEXT), **tiny),
+        Question("two small images", two_images, **tiny),
+        Question("a context", (x, context), **common),
+        Question("its tokens in another order", (x, context.flip(1)), **common),
+        Question("a context of one token", (x, context[:, 3:4]), **common),
+        Question(
+            "more tokens than context", (normal(3, 9, 6), normal(3, 2, 3)), **common
+        ),
+        Question("equal sizes", (normal(2, 4, 5), normal(2, 4, 5)), **equal),
+        Question("in training", (x, context), **common, training=True),
+        Question("float32", (x.float(), context.float()), **common),
+        Question("float32 again", (x.float(), context.float()), **common),
+        Question("large scores", large, **tiny),
+        Question("a nan", (with_nan(x), context), **common),
+        Question("gradients", (x, context), **common, cotangent=normal(2, 5, 4)),
+        Question("another device", (x, context), **common, device="meta"),
+    ]
+
+
+def reads(dim: int, context_dim: int, head_dim: int) -> dict[str, int]:
+    """What CrossAttention is built with."""
+    return {"dim": dim, "context_dim": context_dim, "head_dim": head_dim}
+
+
+def reading(normal: Normal, *widths: int) -> dict[str, dict]:
+    """What CrossAttention is built with, and random parameters for it."""
+    arguments = reads(*widths)
+    dim, context_dim, head_dim = widths
+    inputs = {"query": dim, "key": context_dim, "value": context_dim}
+    parameters = {}
+    for name, width in inputs.items():
+        parameters[f"{name}.weight"] = normal(head_dim, width)
+        parameters[f"{name}.bias"] = normal(head_dim)
+    return {"arguments": arguments, "parameters": parameters}
+
+
+SMALL_CONTEXT = small([1, 0], [0, 2], [-1, 1])[None]
+SMALL_READING = {
+    "query.weight": SMALL_PARAMETERS["query.weight"],
+    "query.bias": SMALL_PARAMETERS["query.bias"],
+    "key.weight": small([0, 1], [1, 0], [0, 0], [0, 1]),
+    "key.bias": SMALL_PARAMETERS["key.bias"],
+    "value.weight": small([1, 0], [0, 1], [2, 0], [1, 1]),
+    "value.bias": SMALL_PARAMETERS["value.bias"],
+}
+
+
+def masked_questions(seed: int) -> list[Question]:
+    """As for attention, with masks of several shapes."""
+    normal = Normal(seed)
+    q, k, v = normal(2, 5, 7), normal(2, 3, 7), normal(2, 3, 4)
+    visible = some_visible(normal, 2, 5, 3)
+    visible[-1, -1] = True  # where a nan comes in, nothing is hidden: 0 · nan is nan
+    real = truths([[[1, 1, 0]], [[1, 0, 0]]])  # (2, 1, 3): two patches, then one
+    padding = real.repeat(1, 5, 1)
+    other = (q, *(x.where(real.mT, normal(*x.shape)) for x in (k, v)))
+    all_true = torch.ones_like(visible)
+    blind = visible.clone()
+    blind[0, 1] = blind[1, 4] = False
+    large = tuple(x[None].float() for x in (300 * SMALL[0], *SMALL[1:]))
+    equal = (normal(3, 6, 5), normal(3, 6, 5), normal(3, 6, 2))
+    four = (normal(2, 3, 4, 5), normal(2, 3, 6, 5), normal(2, 3, 6, 7))
+    return [
+        Question("small numbers", (*SMALL, SMALL_VISIBLE)),
+        Question("a small row with nothing to see", (*SMALL, SMALL_BLIND)),
+        Question("three axes", (q, k, v, visible)),
+        Question("one mask for all images", (q, k, v, visible[1])),
+        Question("one mask for all queries", (q, k, v, real)),
+        Question("padding", (q, k, v, padding)),
+        Question("other padding", (*other, padding)),
+        Question("all visible", (q, k, v, all_true)),
+        Question("nothing to see", (q, k, v, blind)),
+        Question("equal counts", (*equal, some_visible(normal, 3, 6, 6))),
+        Question("two axes", (*(x[0, 0] for x in four), some_visible(normal, 4, 6))),
+        Question("four axes", (*four, some_visible(normal, 2, 3, 4, 6))),
+        Question("a hidden key far ahead", FAR_AHEAD),
+        Question("float32", (q.float(), k.float(), v.float(), visible)),
+        Question("float32 again", (q.float(), k.float(), v.float(), visible)),
+        Question("large scores", (*large, SMALL_VISIBLE[None])),
+        Question("a nan", (with_nan(q), k, v, visible)),
+        Question("gradients", (q, k, v, blind), cotangent=normal(2, 5, 4)),
+        Question("another device", (q, k, v, visible), device="meta"),
+    ]
+
+
+def truths(rows: list) -> Tensor:
+    """A mask from lists of 0 and 1."""
+    return torch.tensor(rows, dtype=torch.bool, device="cpu")
+
+
+def some_visible(normal: Normal, *shape: int) -> Tensor:
+    """A random mask (..., N_q, N_k) in which each query sees a key or more."""
+    rows, columns = shape[-2:]
+    own = torch.arange(rows, device="cpu")[:, None] % columns
+    return (normal(*shape) > 0) | (own == torch.arange(columns, device="cpu"))
+
+
+SMALL_VISIBLE = truths([[1, 1, 0], [1, 0, 1]])
+SMALL_BLIND = truths([[0, 0, 0], [1, 0, 1]])
+# The hidden key has a score of 9000, the others have scores of 3 and less.
+FAR_AHEAD = (
+    small([3, 0, 0, 0], [0, 3, 0, 0]),
+    small([2, 1, 0, 0], [6000, 6000, 0, 0], [1, 2, 0, 0]),
+    small([1, 0], [5, 5], [0, 1]),
+    truths([[1, 0, 1], [1, 0, 1]]),
+)
 
 # The properties that are self-attention's own.
 
@@ -883,6 +1297,150 @@ RECEIVED_PROPERTIES: tuple[Property, ...] = (
     *EDGES,
 )
 
+
+@each(
+    "a context of one token is read by every query",
+    ("a context of one token",),
+    "If there is one key, what is its weight? And what then is the output?",
+    core=True,
+)
+def reads_the_only_token(trial: Trial) -> None:
+    """All of x get the value of the one token that there is to read."""
+    output = trial.output
+    if not close(output, output[:, :1].expand_as(output)):
+        raise Fails(
+            "The context has a single token, so all queries read the same. Their "
+            "outputs differ."
+        )
+
+
+@holds(
+    "the order of the context does not matter",
+    "Does anything in your code depend on where a token of the context stands?",
+    core=True,
+)
+def ignores_order_of_context(trials: Trials) -> None:
+    """Keys and values change places together."""
+    before, after = trials["a context"], trials["its tokens in another order"]
+    if not close(after.output, before.output):
+        text = "When the tokens of the context change places, the outputs change."
+        raise Fails(text)
+
+
+CROSS_ATTENTION_PROPERTIES: tuple[Property, ...] = (
+    REPEATS,
+    has_parameters(
+        "three projections are there",
+        "a context",
+        ask="What is learned here, and how many of them?",
+        optional=(".bias",),
+    ),
+    returns_right_shapes(
+        "output (B, N_q, D_h) comes back",
+        *("small numbers", "a context", "more tokens than context"),
+        ask=ONE_ROW,
+    ),
+    SEPARATES_IMAGES,
+    reads_the_only_token,
+    ignores_order_of_context,
+    agrees(
+        "the numbers agree with the definition in float64",
+        *("a context", "a context of one token", "more tokens than context"),
+        "equal sizes",
+        ask="Which sequence goes into which projection?",
+        core=True,
+    ),
+    learns_no_more("a context"),
+    SAME_IN_TRAINING,
+    LARGE_SCORES,
+    PASSES_NAN_ON,
+    *EDGES,
+)
+
+
+@each(
+    "a hidden key has a weight of 0",
+    ("three axes", "padding"),
+    EXP_OF_SCORE,
+    core=True,
+)
+def hidden_weighs_nothing(trial: Trial) -> None:
+    """The weights are 0 where the mask is False."""
+    weights = trial.outputs[1].double()
+    found = weights[~trial.question.inputs[-1].expand_as(weights)].abs().max()
+    if found > 1e-9:
+        raise Fails(f"A key that is hidden has a weight of {float(found):.2g}.")
+
+
+@holds(
+    "what is hidden has no effect",
+    "Through which of the scores, weights and values can a hidden key still act?",
+    core=True,
+)
+def hidden_has_no_effect(trials: Trials) -> None:
+    """Other keys and values behind the mask give the same output."""
+    before, after = trials["padding"], trials["other padding"]
+    if not close(after.output, before.output):
+        text = "Keys and values that no query may see were changed, and so the output."
+        raise Fails(text)
+
+
+@each(
+    "a query that may see nothing gets 0",
+    ("nothing to see",),
+    "What does softmax return for a row that holds nothing but minus infinity?",
+)
+def sees_nothing(trial: Trial) -> None:
+    """Its weights and its output are 0."""
+    if trial.right():
+        return
+    for name, got in zip(("output", "weights"), trial.outputs, strict=True):
+        found = got[~trial.question.inputs[-1].any(-1)]
+        if found.any():
+            number = float(found[found != 0][0])
+            text = f"A query that may see no key has {number:.2g} in its {name}"
+            raise Fails(f"{text}, expected 0.")
+    trial.require_right()
+
+
+MASKED_PROPERTIES: tuple[Property, ...] = (
+    REPEATS,
+    returns_right_shapes(
+        "output (..., N_q, D_v) and weights (..., N_q, N_k) come back",
+        *("three axes", "small numbers"),
+        ask=INDEX,
+    ),
+    hidden_weighs_nothing,
+    rows_sum_to_one,
+    hidden_has_no_effect,
+    agrees(
+        "the numbers agree with the definition in float64",
+        *("three axes", "padding", "all visible", "equal counts"),
+        ask="A query sees three of five keys. What would it get if the other two did "
+        "not exist?",
+        core=True,
+    ),
+    agrees(
+        "two, three or four axes work",
+        *("two axes", "four axes"),
+        ask="Which axes do you name, and from which end do you count?",
+    ),
+    agrees(
+        "a mask of a shape that broadcasts works",
+        *("one mask for all images", "one mask for all queries"),
+        ask="Which line wants a mask of exactly the shape of the scores?",
+    ),
+    sees_nothing,
+    agrees(
+        "a hidden key with a far larger score has no effect",
+        "a hidden key far ahead",
+        ask="What are the weights of the others before the mask comes?",
+    ),
+    LARGE_SCORES,
+    PASSES_NAN_ON,
+    *EDGES,
+)
+
 # The tasks.
 
 BUILT_INS = ("scaled_dot_product", "multi_head_attention")
@@ -946,10 +1504,53 @@ REPAIR_RECEIVED = Implement(
     ),
     bug=named(RECEIVED, "averaged-before-softmax")[0],
 )
+WRITE_CROSS_ATTENTION = Implement(
+    form=Form(
+        outputs=("output",),
+        is_class=True,
+        fused={"kv": ("key", "value")},
+        builtins=BUILT_INS,
+        reference=(CrossAttention,),
+    ),
+    ask_about=cross_attention_questions,
+    oracle=cross_attention_oracle,
+    properties=CROSS_ATTENTION_PROPERTIES,
+    misconceptions=MISCONCEPTIONS["CrossAttention"],
+    show=Show(
+        questions=("small numbers", "two small images", "large scores"),
+        inputs=("x", "context"),
+        order={"output": 0},
+        axes={"output": ("token", "feature")},
+    ),
+)
+WRITE_MASKED_ATTENTION = Implement(
+    form=Form(
+        outputs=("output", "weights"),
+        builtins=BUILT_INS,
+        reference=(masked_attention,),
+    ),
+    ask_about=masked_questions,
+    oracle=masked_oracle,
+    properties=MASKED_PROPERTIES,
+    misconceptions=MASKED,
+    show=Show(
+        questions=(
+            "small numbers",
+            "a small row with nothing to see",
+            "a hidden key far ahead",
+            "large scores",
+        ),
+        inputs=("q", "k", "v", "visible"),
+        order={"weights": 1, "output": 0},
+        axes={"weights": ("query", "key"), "output": ("query", "feature")},
+    ),
+)
 
 TASKS = {
     "attention": WRITE_ATTENTION,
     "SelfAttention": WRITE_SELF_ATTENTION,
     "wrong_axis": TEST_THE_AXIS,
     "find_the_bug": REPAIR_RECEIVED,
+    "CrossAttention": WRITE_CROSS_ATTENTION,
+    "masked_attention": WRITE_MASKED_ATTENTION,
 }

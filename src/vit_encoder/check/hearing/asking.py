@@ -170,7 +170,8 @@ def fresh(value: object, question: Question) -> object:
     if not isinstance(value, Tensor):
         return value
     copy = value.detach().clone().to(question.device)
-    return copy.requires_grad_(question.cotangent is not None)
+    learns = question.cotangent is not None and copy.is_floating_point()
+    return copy.requires_grad_(learns)
 
 
 def build(answer: Callable, question: Question, watch: Watch | None) -> nn.Module:

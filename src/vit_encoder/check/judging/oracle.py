@@ -97,12 +97,12 @@ def patch_embedding(images: Tensor, get: Get, patch_size: int) -> Tensor:
 def oracle_of(compute: Callable) -> Callable:
     """The oracle of a module's task.
 
-    compute: x, get, and what the module is built with, by name → output.
+    compute: the inputs, get, and what the module is built with, by name → output.
     """
 
     def oracle(question: Question, taken: tuple[str, ...]) -> tuple:
-        leaves = {"input 0": double(question.inputs[0])}
-        leaves |= {name: double(question.parameters[name]) for name in taken}
+        inputs = {f"input {i}": double(x) for i, x in enumerate(question.inputs)}
+        leaves = inputs | {name: double(question.parameters[name]) for name in taken}
 
         def get(name: str) -> Tensor:
             if name in leaves:
@@ -110,7 +110,7 @@ def oracle_of(compute: Callable) -> Callable:
             value = question.parameters[name].double()
             return torch.zeros_like(value) if name.endswith("bias") else value
 
-        output = compute(leaves["input 0"], get, **question.arguments)
+        output = compute(*inputs.values(), get, **question.arguments)
         return finish(question, leaves, (output,))
 
     return oracle

@@ -52,11 +52,17 @@ def picture(trials: Trials, show: Show) -> str:
             lines = [
                 *input_lines(trial.question, show.inputs),
                 *parameter_lines(trial.question, show.parameters),
-                f"{where}, a row a {row}, a column a {column}; * marks a difference:",
+                f"{where}, a row {one(row)}, a column {one(column)}; * marks a "
+                "difference:",
                 *table(got[place], expected[place], row),
             ]
             return "\n".join(lines)
     return ""
+
+
+def one(thing: str) -> str:
+    """The word with its article."""
+    return f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}"
 
 
 def first_wrong_matrix(got: Tensor, expected: Tensor) -> tuple[int, ...] | None:

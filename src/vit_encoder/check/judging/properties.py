@@ -86,18 +86,18 @@ def returns_right_shapes(
 ) -> Property:
     """The questions have answers of the expected shapes.
 
-    known: wrong versions, called as `form` says. The first that returns the shape that
-    came gives it its name.
+    known: wrong versions, called as `form` says. The first that returns the shapes that
+    came gives them its name.
     """
 
     @each(name, questions, ask, core=core)
     def test(trial: Trial) -> None:
         problem = trial.problem()
         if problem and problem.name == "wrong-shape":
-            shape = trial.reply.outputs[0].shape
+            shapes = [x.shape for x in trial.reply.outputs]
             for wrong in known:
                 outputs = asking.ask(wrong.wrong, form, trial.question).outputs
-                if outputs and outputs[0].shape == shape:
+                if [x.shape for x in outputs] == shapes:
                     raise Fails.like(wrong, f"{problem.text} {wrong.seen}")
         if problem:
             raise Fails.because(problem)
