@@ -215,7 +215,11 @@ def write_robots(app: Sphinx, error: Exception | None) -> None:
 
 
 def add_to_page(app: Sphinx, pagename: str, template: str, context: dict, doctree):
-    """What the Colab button and the line below the text lead to."""
+    """The script of the marks; what the Colab button and the last line lead to."""
+    if doctree and any(
+        "proof" in mark["classes"] for mark in doctree.findall(nodes.inline)
+    ):
+        app.add_js_file("proof.js", loading_method="defer")
     address = read_address()
     context["repository_url"] = address.repository
     if pagename.split("/")[0] in ("chapters", "exercises"):
