@@ -305,9 +305,9 @@ def test_a_proof_opens_in_place_for_the_keyboard(visit):
     mark, panel = tab.locator(CELL).first, tab.locator("#proof-panel")
     height = mark.evaluate("mark => mark.closest('p').offsetHeight")
     mark.press("Enter")
-    panel.get_by_text("% of 1000 test images, 11%").wait_for()
+    panel.get_by_text("Proof: 91.5% of 1000 test images").wait_for()
     assert panel.evaluate("panel => panel === document.activeElement")
-    assert panel.get_by_text("def changed(change):").is_hidden()  # long code is folded
+    assert panel.get_by_text("def changed(change):").is_hidden()
     assert mark.evaluate("mark => mark.closest('p').offsetHeight") == height
     assert mark.get_attribute("aria-expanded") == "true"
     for width in WIDTHS:
