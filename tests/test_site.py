@@ -298,6 +298,9 @@ def test_marks_beside_claims_lead_to_a_cell_or_a_source():
 
 CELL, SOURCE = '.proof > a[href="#same-patch"]', '.proof > a[href*="references"]'
 FOCUSED = "document.activeElement.getAttribute('href')"
+IN_SIGHT = """(() => {
+    const { top, bottom } = document.activeElement.getBoundingClientRect();
+    return top >= 0 && bottom <= innerHeight; })()"""
 
 
 def test_a_proof_opens_in_place_for_the_keyboard(visit):
@@ -336,14 +339,13 @@ def test_a_proof_opens_by_touch_and_leads_to_its_cell_and_back(visit):
     ):
         mark = tab.locator(selector).first
         mark.tap()
-        place = tab.evaluate("scrollY")
         panel.get_by_role("link", name="Go to the").tap()
         tab.wait_for_url(url)
         tab.get_by_role("button", name="Back to the text").tap()
         tab.wait_for_url(text)
-        tab.wait_for_function(f"Math.abs(scrollY - {place}) < 2")
         tab.get_by_role("button", name="Back to the text").wait_for(state="detached")
         assert mark.evaluate("mark => mark === document.activeElement")
+        tab.wait_for_function(IN_SIGHT)
 
 
 def test_a_proof_opens_under_the_mouse_and_takes_no_focus(visit):

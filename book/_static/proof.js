@@ -185,15 +185,19 @@
     const { from, to, mark } = trip();
     if (from !== to) return history.back();
     back.remove();
-    marks[mark].scrollIntoView({ block: "center" });
-    marks[mark].focus({ preventScroll: true });
+    show(marks[mark]);
   });
+  /* The browser remembers the place; if the page has grown meanwhile, not the right one. */
+  function show(mark) {
+    mark.focus({ preventScroll: true });
+    requestAnimationFrame(() => mark.scrollIntoView({ block: "nearest" }));
+  }
   function arrive() {
     const way = trip();
     back.remove();
     if (way?.to === location.href) find(document, location)?.prepend(back);
-    else if (way?.from === location.href) {
-      marks[way.mark]?.focus({ preventScroll: true });
+    else if (way?.from === location.href && marks[way.mark]) {
+      show(marks[way.mark]);
       sessionStorage.removeItem("proof");
     }
   }
