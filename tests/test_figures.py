@@ -1,5 +1,6 @@
 """The figures: what they draw, what they refuse, and what they do not import."""
 
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -8,9 +9,11 @@ from itertools import pairwise
 import pytest
 import torch
 
+from address import ROOT
 from vit_encoder import attention, figures, patchify
 from vit_encoder.figures import (
     AttentionExplorer,
+    colours,
     encoder_map,
     show_activations,
     show_attention,
@@ -42,6 +45,62 @@ def test_importing_the_figures_brings_no_heavy_package():
     command = [sys.executable, "-c", code]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert not {"matplotlib", "anywidget", "ipywidgets"} & set(printed.split())
+
+
+CONCEPTS = {  # colour of a concept → the modules of figures that draw that concept
+    "QUERY": {"attention", "encoder_map", "multi_head", "parameters", "photo"},
+    "KEY": {"attention", "encoder_map", "multi_head", "parameters"},
+    "VALUE": {"attention", "encoder_map", "multi_head", "parameters"},
+    "WEIGHTS": {"attention", "block", "multi_head"},
+    "CLASS": {"patches"},
+    "POSITION": {"patches"},
+    "HIDDEN": {"activations", "mlp"},
+    "TOGETHER": {"layer_norm", "norm_axes", "norms"},
+}
+HEX = re.compile(r"#?\b[0-9a-f]{6}\b", re.I)
+FIGURES = ROOT / "src" / "vit_encoder" / "figures"
+
+
+def hexes(text):
+    """The colours that a text names, all in one spelling."""
+    return {found.lstrip("#").upper() for found in HEX.findall(text)}
+
+
+def of_concepts():
+    """The colours of the concepts, of wrong things too."""
+    return [getattr(colours, name)[1:].upper() for name in [*CONCEPTS, "WRONG"]]
+
+
+def test_each_concept_has_a_colour_of_its_own_and_notation_lists_them():
+    own = of_concepts()
+    assert len({*own}) == len(own)
+    assert not {*own} & hexes(" ".join(colours.SERIES))
+    page = (ROOT / "book" / "notation.md").read_text(encoding="utf-8")
+    in_ramp = {colours.WEIGHTS[1:].upper()}  # the page shows the ramp
+    assert {*own} - in_ramp <= hexes(page)
+
+
+@pytest.mark.parametrize("path", sorted(FIGURES.rglob("*.py")), ids=lambda p: p.stem)
+def test_a_figure_uses_the_colour_of_a_concept_for_this_alone(path):
+    source = path.read_text(encoding="utf-8")
+    used = set(re.findall(r"from vit_encoder\.figures\.colours import (.*)", source))
+    names = {name for line in used for name in line.split(", ")}
+    assert {c for c in CONCEPTS if c in names} == {
+        concept for concept, users in CONCEPTS.items() if path.stem in users
+    }
+    if path.stem != "colours":
+        assert not {*of_concepts()} & hexes(source)
+
+
+def test_what_stands_for_no_concept_has_no_colour_of_one():
+    style = (FIGURES / "course.mplstyle").read_text(encoding="utf-8")
+    (cycle,) = re.findall(r"prop_cycle: (.*)", style)
+    assert hexes(cycle) == hexes(" ".join(colours.SERIES))
+    for folder in ("chapters", "solutions"):
+        for path in (ROOT / folder).glob("*.md"):
+            text = path.read_text(encoding="utf-8")
+            assert not {*of_concepts()} & hexes(text), path.name
+            assert not re.findall(rf"\b(?:{'|'.join(CONCEPTS)})\b", text), path.name
 
 
 def luminance(colour):

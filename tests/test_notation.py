@@ -22,6 +22,11 @@ N_PLUS_ONE = r"\bN ?\+ ?1\b"
 SIZE = r"[\w·.²+ ]+"
 K_IN_A_SHAPE = rf"\((?:{SIZE}, )*K(?:, {SIZE})*,?\)"
 K_CLASSES = r"\bK classes|num_classes: K\b|\\ln K\b|\\mathbb\{R\}\^K|/K\b"
+# W alone is the width of an image and stands beside its height H; matrices of weights
+# have an index: W_Q, W_1.
+BARE_W = r"(?<![\w\\{])W(?!'?\w)|\\mathbf\{W\}(?!_)"
+H_BESIDE_W = r"(?<![A-Za-z\\])H(?![a-z_])"
+W_IN_A_PRODUCT = r"@ W\b|\bW @|\bW\.T\b"
 NOT_OXFORD = (
     r"\w*(?:normal|recogn|optim|initial|random|standard)is"
     r"(?:e|ed|es|er|ers|ing|ation|ations)\b"
@@ -37,6 +42,14 @@ def notation_faults(text: str) -> list[str]:
         *(shape for shape in shapes if not re.search(r"\b[QV]\b", shape)),
         *re.findall(K_CLASSES, text),
     ]
+
+
+def matrix_faults(page: str) -> list[str]:
+    """Lines of a page in which W alone seems to be a matrix of weights."""
+    lines = [line for line in prose_of(page).splitlines() if re.search(BARE_W, line)]
+    return [line for line in lines if not re.search(H_BESIDE_W, line)] + re.findall(
+        W_IN_A_PRODUCT, page
+    )
 
 
 def spelling_faults(prose: str) -> list[str]:
@@ -75,6 +88,11 @@ def test_sizes_are_written_as_the_course_writes_them(path):
     assert notation_faults(path.read_text(encoding="utf-8")) == []
 
 
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_a_matrix_of_weights_has_an_index(path):
+    assert matrix_faults(path.read_text(encoding="utf-8")) == []
+
+
 @pytest.mark.parametrize("path", [*PAGES, *MODULES], ids=named)
 def test_spelling_is_oxford(path):
     text = path.read_text(encoding="utf-8")
@@ -111,6 +129,35 @@ def test_a_planted_fault_of_notation_is_found(text, fault):
 )
 def test_right_notation_is_no_fault(text):
     assert notation_faults(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$x W + b$",
+        r"$W^\top$ as `weight`",
+        r"+ A'(X + AXW_{VO})\,W' \\",
+        r"$\mathbf{W}\mathbf{x}$",
+        "the matrix $W$",
+        "```python\ny = x @ W\n```\n",
+    ],
+)
+def test_a_planted_matrix_without_an_index_is_found(text):
+    assert len(matrix_faults(text)) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"$H \times W$ pixels",
+        r"n = \frac{H}{P} \cdot \frac{W}{P} = \frac{HW}{P^2}.",
+        "the remainders of $H$ and $W$",
+        r"$W_Q$, $W'_{VO}$, $\mathbf{W}_0$ and $\mathbf{W}_{qkv}$",
+        "```python\nx = x.unflatten(3, (W // P, P))\n```\n",
+    ],
+)
+def test_the_width_of_an_image_is_no_matrix(text):
+    assert matrix_faults(text) == []
 
 
 @pytest.mark.parametrize(

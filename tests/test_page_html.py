@@ -15,6 +15,7 @@ from page_html import (
     finish,
     join_styles,
     move_widget_state,
+    name_proofs,
     size_pictures,
     sub,
     swap,
@@ -122,3 +123,44 @@ def test_data_of_figures_is_loaded_from_a_file(site):
     (name,) = re.findall(r'src="\.\./_static/(widget-state-\w+\.js)"', html)
     assert json.dumps(state) in (site.static / name).read_text()
     assert move_widget_state(site, loader) == (loader, 0)
+
+
+def cell(label, code, *outputs):
+    """A folded cell, as MyST-NB writes it."""
+    shown = "".join(
+        '<div class="output stream highlight-myst-ansi notranslate">'
+        '<div class="highlight"><pre tabindex="0"><span></span>'
+        f"{text}\n</pre></div>\n</div>\n"
+        for text in outputs
+    )
+    return (
+        f'<div class="cell tag_hide-input docutils container" id="{label}">\n'
+        '<details class="admonition hide above-input">\n<summary>\n'
+        '<span class="collapsed admonition-title">Show the code</span>\n</summary>\n'
+        f'<div class="cell_input"><pre>{code}</pre></div>\n</details>\n'
+        f'<div class="cell_output docutils container">\n{shown}</div>\n</div>\n'
+    )
+
+
+@pytest.mark.parametrize("line", ["agrees to 1e-12", "proof: agrees to 1e-12"])
+def test_a_folded_proof_says_what_it_proves(line):
+    page = cell("id3", "assert y", "not labelled") + cell("parity", "assert x", line)
+    html, times = name_proofs(None, page)
+    assert times == 1
+    assert ">Proof: agrees to 1e-12</span>" in html
+    assert html.count("proof-line") == 1
+    assert f"<span></span>{line}\n</pre>" in html
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        cell("plot", "x = 1", "agrees"),  # asserts nothing
+        cell("table", "assert x", "two\nlines"),
+        cell("both", "assert x", "one", "another"),
+        cell("none", "assert x"),
+        cell("plot", "x = 1", "agrees") + "<p>text</p>" + cell("id3", "assert x", "y"),
+    ],
+)
+def test_other_folded_cells_stay(page):
+    assert name_proofs(None, page) == (page, 0)

@@ -37,6 +37,12 @@ def soup(page):
     return BeautifulSoup((HTML / page).read_text(encoding="utf-8"), "html.parser")
 
 
+@cache
+def by_id(page):
+    """The elements of a page that have an id, by it."""
+    return {tag["id"]: tag for tag in soup(page).find_all(id=True)}
+
+
 # In one process, for which a page is parsed once.
 parses_pages = pytest.mark.xdist_group("parses pages")
 
@@ -113,20 +119,20 @@ def test_page_with_its_code_and_formulas(page, visit):
     assert_accessible(tab, phone, "light")
 
 
-def assert_accessible(tab, width, theme):
-    """Nothing that axe-core objects to; the colour of the page."""
+def assert_accessible(tab, width, theme, inside="html"):
+    """Nothing that axe-core objects to, inside a selector; the colour of the page."""
     tab.set_viewport_size({"width": width, "height": 800})
     tab.emulate_media(color_scheme=theme)
     if not tab.evaluate("'axe' in window"):
         tab.add_script_tag(path=install_checkers() / "axe-core" / "axe.min.js")
-    assert violations(tab) == []
+    assert violations(tab, inside) == []
     return background(tab)
 
 
-def violations(tab):
-    """What axe-core finds."""
-    run = "axe.run({resultTypes: ['violations']}).then(result => result.violations)"
-    found = tab.evaluate(run)
+def violations(tab, inside="html"):
+    """What axe-core finds inside what a selector names."""
+    run = f"axe.run('{inside}', {{resultTypes: ['violations']}})"
+    found = tab.evaluate(f"{run}.then(result => result.violations)")
     return [
         f"{v['id']}: {n['html'][:200]} {n['failureSummary']}"
         for v in found
@@ -156,9 +162,6 @@ def test_html_is_valid():
 
 @parses_pages
 def test_links_within_the_book_lead_somewhere():
-    anchors = {
-        page: {tag["id"] for tag in soup(page).find_all(id=True)} for page in PAGES
-    }
     broken = []
     for page in OURS:
         for link in soup(page).find_all(href=True):
@@ -168,7 +171,7 @@ def test_links_within_the_book_lead_somewhere():
             path = path.lstrip("/") or "index.html"
             if not (HTML / path).exists():
                 broken.append(f"{page}: {link['href']}")
-            elif anchor and path in anchors and anchor not in anchors[path]:
+            elif anchor and path in PAGES and anchor not in by_id(path):
                 broken.append(f"{page}: no anchor {link['href']}")
     assert broken == []
 
@@ -300,9 +303,83 @@ def test_keyboard_reaches_the_text_first(visit):
 
 @parses_pages
 def test_marks_beside_claims_lead_to_a_cell_or_a_source():
-    for page in CHAPTERS:
-        marks = soup(page).select(".proof a")
-        assert {"shown", "source"} <= {mark.text for mark in marks}
+    kinds = {"shown": ".cell, .cell *", "source": ".citation"}
+    for page in OURS:
+        marks = soup(page).select(".proof > a")
+        for mark in marks:
+            path, label = urldefrag(urljoin(f"/{page}", mark["href"]))
+            target = by_id(path.lstrip("/"))[label]
+            assert target.css.match(kinds[mark.text]), f"{page}: {mark['href']}"
+        if page in CHAPTERS:
+            assert set(kinds) == {mark.text for mark in marks}
+
+
+CELL, SOURCE = '.proof > a[href="#same-patch"]', '.proof > a[href*="references"]'
+FOCUSED = "document.activeElement.getAttribute('href')"
+IN_SIGHT = """(() => {
+    const { top, bottom } = document.activeElement.getBoundingClientRect();
+    return top >= 0 && bottom <= innerHeight; })()"""
+
+
+def test_a_proof_opens_in_place_for_the_keyboard(visit):
+    tab = visit(CHAPTER, reduced_motion="reduce")
+    mark, panel = tab.locator(CELL).first, tab.locator("#proof-panel")
+    height = mark.evaluate("mark => mark.closest('p').offsetHeight")
+    mark.press("Enter")
+    panel.get_by_text("Proof: 91.5% of 1000 test images").wait_for()
+    assert panel.evaluate("panel => panel === document.activeElement")
+    assert panel.get_by_text("def changed(change):").is_hidden()
+    assert mark.evaluate("mark => mark.closest('p').offsetHeight") == height
+    assert mark.get_attribute("aria-expanded") == "true"
+    for width in WIDTHS:
+        for theme in ("light", "dark"):
+            assert_accessible(tab, width, theme, "#proof-panel")
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.text") == "Go to the cell"
+    tab.keyboard.press("Escape")
+    assert panel.is_hidden()
+    assert tab.evaluate(FOCUSED) == "#same-patch"
+    assert mark.get_attribute("aria-expanded") == "false"
+
+
+def test_a_proof_opens_by_touch_and_leads_to_its_cell_and_back(visit):
+    phone = {"width": WIDTHS[0], "height": 800}
+    tab = visit(CHAPTER, viewport=phone, has_touch=True, is_mobile=True)
+    panel, text = tab.locator("#proof-panel"), tab.url
+    tab.locator(SOURCE).first.tap()  # an entry of another page
+    panel.get_by_text("An image is worth 16x16 words").wait_for()
+    assert tab.evaluate("document.documentElement.scrollWidth") == WIDTHS[0]
+    tab.touchscreen.tap(2, 790)
+    panel.wait_for(state="hidden")
+    tab.wait_for_function(f"{FOCUSED}?.includes('references')")
+    for selector, url in (
+        (CELL, text + "#same-patch"),
+        (SOURCE, "**/references.html#*"),
+    ):
+        mark = tab.locator(selector).first
+        mark.tap()
+        panel.get_by_role("link", name="Go to the").tap()
+        tab.wait_for_url(url)
+        tab.get_by_role("button", name="Back to the text").tap()
+        tab.wait_for_url(text)
+        tab.get_by_role("button", name="Back to the text").wait_for(state="detached")
+        assert mark.evaluate("mark => mark === document.activeElement")
+        tab.wait_for_function(IN_SIGHT)
+
+
+def test_a_proof_opens_under_the_mouse_and_takes_no_focus(visit):
+    tab = visit("book/misreadings.html")
+    mark = tab.locator(".proof > a").first
+    panel = tab.locator("#proof-panel")
+    before = tab.evaluate("document.activeElement.tagName")
+    mark.hover()
+    panel.wait_for()
+    assert tab.evaluate("document.activeElement.tagName") == before
+    panel.hover()
+    tab.wait_for_timeout(500)  # longer than it waits to close
+    assert panel.is_visible()
+    tab.mouse.move(2, 2)
+    panel.wait_for(state="hidden")
 
 
 def test_print_leaves_the_navigation_out(visit):

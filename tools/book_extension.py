@@ -218,7 +218,11 @@ def write_robots(app: Sphinx, error: Exception | None) -> None:
 
 
 def add_to_page(app: Sphinx, pagename: str, template: str, context: dict, doctree):
-    """What the line above the text and the one below it say and lead to."""
+    """The script of the marks; what the lines around the text say and lead to."""
+    if doctree and any(
+        "proof" in mark["classes"] for mark in doctree.findall(nodes.inline)
+    ):
+        app.add_js_file("proof.js", loading_method="defer")
     address = read_address()
     context["repository_url"] = address.repository
     context["course_version"] = read_version()

@@ -89,6 +89,34 @@ def size_pictures(site: Site, html: str) -> tuple[str, int]:
     return html, len(changed)
 
 
+FOLDED_PROOF = re.compile(
+    r'(<div class="cell [^"]*tag_hide-input[^"]*" id="(?!id\d)[^"]*">\s*<details[^>]*>'
+    r'\s*<summary>\s*<span class="collapsed[^>]*>)[^<]*'
+    r'(</span>(?:(?!</details>).)*</details>\s*<div class="cell_output)'
+    r'([^>]*>\s*<div class="output stream[^>]*><div class="highlight">'
+    r"<pre[^>]*><span></span>)([^\n<]+)(\n</pre></div>\s*</div>\s*</div>\s*</div>)",
+    re.DOTALL,
+)
+
+
+def name_proofs(_: Site, html: str) -> tuple[str, int]:
+    """Where a folded cell with a label asserts, say on its fold the line it prints.
+
+    The line itself is hidden as long as the cell is folded.
+    """
+    changed = []
+
+    def named(match: re.Match) -> str:
+        start, code, middle, line, end = match.groups()
+        if "assert" not in code:
+            return match[0]
+        changed.append(line)
+        said = line.removeprefix("proof: ")
+        return f"{start}Proof: {said}{code} proof-line{middle}{line}{end}"
+
+    return FOLDED_PROOF.sub(named, html), len(changed)
+
+
 STYLE_LINK = re.compile(
     r'\s*<link rel="stylesheet"[^>]*href="([^"]*_static/)([^"?]+\.css)[^"]*"[^>]*>'
 )
@@ -201,6 +229,7 @@ RULES = [
             r'<span class="\1">\2</span>',
         ),
     ),
+    Rule("MyST-NB: what is folded does not say what it proves", name_proofs),
     Rule(
         "sphinxcontrib-katex: the wrapper of an equation has its id already",
         sub(

@@ -1,7 +1,7 @@
 """09 Real weights: what chapter 09_real_weights builds."""
 
 # Generated from chapters/09_real_weights.md by `make sync`. Do not edit.
-# Seal: b1a97f1988fc8474
+# Seal: d6ea50d635192f01
 
 import copy
 import math
@@ -52,7 +52,7 @@ def interpolate_positions(
 class LoRALinear(nn.Module):
     """A frozen nn.Linear and a learned change of low rank (Hu et al. 2022, section 4).
 
-    linear: W (out, in) and its bias, frozen from now on. rank: r, at most the smaller
+    linear: W_0 (out, in) and its bias, frozen from now on. rank: r, at most the smaller
     of in and out. alpha: the change is B A · alpha / r. `lora_A` is random, `lora_B`
     is 0, so that at the start nothing is changed.
     Maps (..., in) to (..., out). Raises ValueError or TypeError for another rank.
@@ -79,7 +79,7 @@ class LoRALinear(nn.Module):
 
     @torch.no_grad()
     def merge(self) -> nn.Linear:
-        """One nn.Linear that does the same, with W + B A · alpha / r."""
+        """One nn.Linear that does the same, with W_0 + B A · alpha / r."""
         merged = copy.deepcopy(self.linear).requires_grad_()
         merged.weight += self.scale * self.lora_B @ self.lora_A
         return merged

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 
-from vit_encoder.figures.colours import WEIGHTS
+from vit_encoder.figures.colours import SERIES
 
 
 def show_branches(shares: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> Figure:
@@ -28,9 +28,9 @@ def show_branches(shares: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> Figur
     for ax, (name, (attention, mlp)) in zip(axes[0], shares.items(), strict=True):
         number = range(1, len(attention) + 1)
         ax.semilogy(
-            number, attention.cpu().numpy(), "o-", color=WEIGHTS, label="attention"
+            number, attention.cpu().numpy(), "o-", color=SERIES[0], label="attention"
         )
-        ax.semilogy(number, mlp.cpu().numpy(), "s:", color="#1a1a1a", label="MLP")
+        ax.semilogy(number, mlp.cpu().numpy(), "s:", color=SERIES[1], label="MLP")
         ax.axhline(1, color="gray", linewidth=0.8)
         ax.set(title=name, xlabel="block", xticks=number)
         ax.set_ylim(min(0.1, low / 1.2), 1.2 * max(high, 1))

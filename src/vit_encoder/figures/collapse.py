@@ -3,8 +3,11 @@
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from vit_encoder.figures.colours import SERIES
+
 STYLES = ("o:", "s--", "^-.", "o-", "s-")
-COLOURS = ("#0072B2", "#0072B2", "#0072B2", "gray", "black")
+DARK, LIGHT, _ = SERIES
+COLOURS = (LIGHT, LIGHT, LIGHT, DARK, DARK)  # without skips, with them
 
 
 def show_collapse(curves: dict[tuple[str, str], list[float]]) -> Figure:

@@ -1,14 +1,17 @@
-"""One colour for one concept (Okabe and Ito), and a ramp for attention weights."""
+"""One colour for one concept, and greys for what stands for none.
+
+The colours are those of Okabe and Ito; to those came olive and brown.
+"""
 
 QUERY = "#0072B2"
 KEY = "#E69F00"
 VALUE = "#009E73"
 CLASS = "#56B4E9"  # the class token
-POSITION = "#CC79A7"  # position embeddings
+POSITION = "#8A8A2B"  # position embeddings
 WRONG = "#D55E00"
 HIDDEN = "#CC79A7"  # the hidden units of the MLP
-WEIGHTS = "#6a35a8"  # where a ramp is too much
-TOGETHER = "#CC79A7"  # numbers that are normalized with one mean and one variance
+WEIGHTS = "#6a35a8"  # attention weights, where a ramp is too much
+TOGETHER = "#8B5E3C"  # numbers that are normalized with one mean and one variance
 
 # From no weight to the largest. Lightness L* falls from 98 to 27 in equal steps at one
 # purple hue, so that equal differences of weight look equal, in grey too.
@@ -23,3 +26,6 @@ RAMP = (
     "#694099",
     "#522a83",
 )
+
+# What a plot compares and is no concept of its own. Markers and lines differ as well.
+SERIES = ("#1a1a1a", "#8c8c8c", "#5c5c5c")

@@ -8,8 +8,8 @@ from matplotlib.ticker import MaxNLocator
 from vit_encoder.figures.colours import WRONG
 from vit_encoder.figures.drawing import Drawing, drawing, text
 
-# Of Okabe and Ito's colours those that stand for no concept, one a token.
-TOKEN_COLOURS = ("#56B4E9", "#F0E442", "#CC79A7")
+# Light enough for dark numbers, one a token; none stands for a concept.
+TOKEN_COLOURS = ("#F0E442", "#C8C8C8", "#E3C9A8")
 INK = "#1a1a1a"  # the numbers on these colours
 LEFT, CELL = 50, 19
 

@@ -6,10 +6,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vit_encoder.figures.colours import TOGETHER
+from vit_encoder.figures.colours import SERIES, TOGETHER
 from vit_encoder.figures.inputs import fade, require_grid, require_patch, require_photo
 
-STREAM, DARK = "#767676", "#1a1a1a"
+STREAM = "#767676"
 
 
 def show_spreads(spreads: dict[str, list[torch.Tensor]], places: list[str]) -> Figure:
@@ -18,7 +18,7 @@ def show_spreads(spreads: dict[str, list[torch.Tensor]], places: list[str]) -> F
     spreads: what was measured, such as "in" → one tensor of positive numbers a place;
     at most three. places: the names of the norms. Raises ValueError for others.
     """
-    looks = ((STREAM, "o"), (TOGETHER, "s"), (DARK, "^"))
+    looks = ((STREAM, "o"), (TOGETHER, "s"), (SERIES[0], "^"))
     if not 0 < len(spreads) <= len(looks):
         raise ValueError(f"expected one to three kinds of spread, got {len(spreads)}")
     for name, values in spreads.items():
@@ -57,7 +57,7 @@ def show_growth(curves: dict[str, list[float]]) -> Figure:
         raise ValueError("expected curves of positive numbers")
     fig, ax = plt.subplots(figsize=(5.2, 3))
     for i, (name, values) in enumerate(curves.items()):
-        colour = (TOGETHER, DARK)[i % 2]
+        colour = SERIES[i % 2]
         style = ("-", "--")[i % 2]
         ax.semilogy(
             values, style, color=colour, linewidth=(1.2, 2.4)[i // 2 % 2], label=name

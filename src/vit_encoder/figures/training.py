@@ -6,7 +6,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from vit_encoder.figures.colours import WRONG
+from vit_encoder.figures.colours import SERIES, WRONG
 from vit_encoder.training_runs import Ablation
 
 
@@ -72,7 +72,7 @@ def show_ablations(rows: dict[str, Ablation], base: str) -> Figure:
     """
     fig, ax = plt.subplots(figsize=(5.2, 0.6 + 0.32 * len(rows)))
     for y, (name, measured) in enumerate(rows.items()):
-        colour = "black" if name == base else "#0072B2"
+        colour = SERIES[0] if name == base else SERIES[1]
         ax.plot(
             measured.accuracies, [y] * 3, "o", color=colour, markersize=5, alpha=0.7
         )
