@@ -147,14 +147,18 @@ def gathered(name: str, answer: object, old: Pieces) -> Pieces:
     old: what `my_encoder.py` holds, from which the notebook may have some of it.
     """
     found: Pieces = {}
-    add(name, answer, found, old)
-    if name not in found or found[name].is_import:
+    main = vars(sys.modules["__main__"])
+    add(name, answer, found, old, main)
+    if found[name].is_import:
         raise NotKeptError(f"`{name}` is imported. Its source must be in the notebook.")
     return found
 
 
-def add(name: str, value: object, found: Pieces, old: Pieces) -> None:
-    """Add the statement that gives a name its value, and those that this one needs."""
+def add(name: str, value: object, found: Pieces, old: Pieces, around: dict) -> None:
+    """Add the statement that gives a name its value, and those that this one needs.
+
+    around: the global names where it is used.
+    """
     if name in found:
         return
     if not is_of_notebook(value):
@@ -163,15 +167,16 @@ def add(name: str, value: object, found: Pieces, old: Pieces) -> None:
     bound, piece = defining(value, old)
     if bound != name:
         found[name] = Piece((name,), f"{name} = {bound}")
-        add(bound, value, found, old)
+        add(bound, value, found, old, around)
         return
     found[name] = piece
     if value.__module__ == "my_encoder":  # what it needs is there
         return
-    around = namespace_of(value)
+    if function := next(functions_of(value), None):
+        around = function.__globals__
     for needed in sorted(piece.needs - {name}):
         if needed in around and not needed.startswith("__"):
-            add(needed, around[needed], found, old)
+            add(needed, around[needed], found, old, around)
         elif not is_built_in(needed):
             raise NotKeptError(f"`{name}` uses `{needed}`, which is not defined.")
 
@@ -287,12 +292,6 @@ def end_of(node: ast.stmt, lines: list[str]) -> int:
     return end
 
 
-def namespace_of(value: type | FunctionType) -> dict:
-    """The global names around a function or a class of the notebook."""
-    function = next(functions_of(value), None)
-    return function.__globals__ if function else vars(sys.modules[value.__module__])
-
-
 def statement_of(name: str, value: object) -> Piece:
     """An import or a constant that gives a name its value. NotKeptError if none can."""
     if isinstance(value, ModuleType):
@@ -352,8 +351,8 @@ def taken_apart(text: str) -> tuple[Pieces, list[str]]:
     for number, node in enumerate(body):
         start, end = end, end_of(node, lines)
         own = without_headings(lines[start:end])
-        if number == 0 and isinstance(node, ast.Expr):
-            continue  # the docstring
+        if number == 0 and ast.get_docstring(ast.Module([node], [])) is not None:
+            continue
         if isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
                 line = ast.unparse(one_of(node, alias))
