@@ -179,7 +179,7 @@ def load_part(part: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
     wanted, given = dict(part.named_parameters()), {}
     for name, value in state.items():
         before, joined, after = name.rpartition("qkv.")
-        if joined and name not in wanted:
+        if joined and f"{before}query.{after}" in wanted:
             thirds = zip(("query", "key", "value"), value.chunk(3), strict=True)
             given |= {f"{before}{own}.{after}": third for own, third in thirds}
         elif name in wanted and wanted[name].dim() == 4:  # D (C P P) -> D C P P
