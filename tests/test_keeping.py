@@ -207,22 +207,31 @@ def test_marking_takes_the_same_call():
 
 def test_what_a_part_needs_goes_along_and_nothing_else(file):
     notebook = Notebook()
-    notebook.run("HALF, UNUSED = 0.5, 3\nfrom torch import Tensor as T, erf")
+    notebook.run(
+        "HALF, UNUSED, NO = 0.5, 3, -math.inf\nfrom torch import Tensor as T, erf"
+    )
     notebook.run("# The root\n# of two.\nroot = lambda: 2**HALF  # 1.414\nother = 3")
     notebook.run(
         "def phi(x: T) -> T:\n    return (1 + erf(x / root())) / 2\n    # done"
     )
-    said = notebook.keep("def gelu(x):\n    # Φ\n    return phi(x) * x\n")
+    said = notebook.keep(
+        "import functools",
+        "@functools.cache\ndef one(): return 1 if NO < 0 else 2\n",
+        "def gelu(x):\n    # Φ\n    return phi(x) * x * one()\n",
+    )
     assert said == "Kept: your gelu is in my_encoder.py."
     text = file.read_text()
-    body = text[text.index("from torch") :]
+    body = text[text.index("import functools") :]
     assert body == (
+        "import functools\n\n"
         "from torch import Tensor as T\nfrom torch import erf\n\n\n"
         f"# Exercise 05 {'-' * 60}\n\n\n"
+        'NO = float("-inf")\n\n\n'
+        "@functools.cache\ndef one(): return 1 if NO < 0 else 2\n\n\n"
         "HALF = 0.5\n\n\n"
         "# The root\n# of two.\nroot = lambda: 2**HALF  # 1.414\n\n\n"
         "def phi(x: T) -> T:\n    return (1 + erf(x / root())) / 2\n    # done\n\n\n"
-        "def gelu(x):\n    # Φ\n    return phi(x) * x\n"
+        "def gelu(x):\n    # Φ\n    return phi(x) * x * one()\n"
     )
     assert my_parts("gelu")(torch.zeros(3)).tolist() == [0, 0, 0]
     notebook.kept("gelu")

@@ -12,6 +12,7 @@ import builtins
 import hashlib
 import inspect
 import linecache
+import math
 import os
 import re
 import sys
@@ -183,9 +184,9 @@ def add(name: str, value: object, found: Pieces, old: Pieces, around: dict) -> N
 
 def is_of_notebook(value: object) -> bool:
     """A function or class that a cell defines, or that `my_encoder.py` gave."""
-    inner = inspect.unwrap(value) if callable(value) else None
-    is_one = isinstance(inner, type | FunctionType)
-    return is_one and value.__module__ in ("__main__", "my_encoder")
+    kinds = type | FunctionType
+    inner = value if isinstance(value, kinds) else getattr(value, "__wrapped__", None)
+    return isinstance(inner, kinds) and value.__module__ in ("__main__", "my_encoder")
 
 
 def is_built_in(name: str) -> bool:
@@ -300,6 +301,8 @@ def statement_of(name: str, value: object) -> Piece:
         text = f"from {found[0]} import {found[1]}"
         more = f" as {name}" if name != found[1] else ""
         return Piece((name,), text + more, is_import=True)
+    if isinstance(value, float) and not math.isfinite(value):
+        return Piece((name,), f'{name} = float("{value}")')
     with suppress(ValueError, SyntaxError, TypeError, RecursionError):
         if ast.literal_eval(repr(value)) == value:
             return Piece((name,), f"{name} = {value!r}")
@@ -340,7 +343,7 @@ def home_of(value: object) -> tuple[str, str] | None:
 def taken_apart(text: str) -> tuple[Pieces, list[str]]:
     """The statements of a module by the names that they bind, and all other text."""
     pieces, rest, end = {}, [], 0
-    lines = text.splitlines(keepends=True)
+    lines = [f"{line}\n" for line in text.split("\n")]
     try:
         body = ast.parse(text).body
     except SyntaxError as error:
