@@ -177,7 +177,7 @@ def test_the_exercises_make_an_encoder_that_loads_timm_s_weights(folder, address
 def needed_cells(source):
     """The code cells of a solution that keep a part, and those that they need."""
     found = []
-    for cell in source.notebook.cells:
+    for cell in (c for c in source.notebook.cells if c.cell_type == "code"):
         id = cell.metadata.get("exercise", {}).get("id", ".")
         imports = cell.source.startswith(("import ", "from ", "try:"))
         imports = imports and "def " not in cell.source
