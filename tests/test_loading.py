@@ -36,6 +36,7 @@ from vit_encoder.loading import (
     from_torchvision,
     from_transformers,
     load,
+    load_part,
     set_eps,
 )
 
@@ -620,3 +621,56 @@ def test_folding_without_a_layer_scale_changes_nothing():
     state = dict(timm_vit(SIZES).state_dict())
     folded = fold_layer_scale(state)
     torch.testing.assert_close(folded, state, rtol=0, atol=0)
+
+
+# One part, built as the exercises allow
+
+
+class Apart(nn.Module):
+    """Attention's projections one by one, in an encoder of one block."""
+
+    def __init__(self, dim):
+        super().__init__()
+        for name in ("query", "key", "value"):
+            setattr(self, name, nn.Linear(dim, dim))
+        self.proj = nn.Linear(dim, dim)
+
+
+def test_a_part_of_another_design_is_loaded():
+    weights = from_timm(randomize(timm_vit(SIZES)).state_dict())
+    embedding = nn.Module()
+    embedding.proj = nn.Conv2d(3, 30, 4, stride=4)
+    embedding.cls_token = nn.Parameter(torch.zeros(1, 1, 30))
+    embedding.pos_embed = nn.Parameter(torch.zeros(1, 37, 30))
+    load_part(embedding, weights.embedding)
+    kernel = embedding.proj.weight.flatten(1)  # (D, C·P·P)
+    assert torch.equal(kernel, weights.embedding["proj.weight"])
+
+    attention = {
+        key.removeprefix("blocks.0.attn."): value
+        for key, value in weights.encoder.items()
+        if key.startswith("blocks.0.attn.")
+    }
+    apart = Apart(30)
+    load_part(apart, attention)
+    joined = torch.cat([apart.query.bias, apart.key.bias, apart.value.bias])
+    assert torch.equal(joined, attention["qkv.bias"])
+    assert torch.equal(apart.proj.weight, attention["proj.weight"])
+
+
+def test_what_does_not_fit_a_part_is_named_and_nothing_is_loaded():
+    weights = from_timm(timm_vit(SIZES).state_dict()).encoder
+    encoder = Encoder(2, 30, 5, 80)
+    before = [p.clone() for p in encoder.parameters()]
+    with pytest.raises(ValueError, match="nothing was loaded") as caught:
+        load_part(encoder, weights)
+    message = str(caught.value)
+    assert "blocks.2.norm1.weight (30,) is left over" in message
+    assert "and 10 more" in message
+    assert all(map(torch.equal, before, encoder.parameters()))
+    conv = nn.Module()
+    conv.proj = nn.Conv2d(3, 30, 5)
+    with pytest.raises(
+        ValueError, match=r"proj.weight is \(30, 48\), expected \(30, 3"
+    ):
+        load_part(conv, {"proj.weight": torch.zeros(30, 48)})

@@ -252,14 +252,20 @@ def test_every_file_gets_a_row_in_order(tmp_path):
 
 def test_by_products_are_counted(tmp_path):
     (tmp_path / "ada.ipynb").write_bytes(NOTEBOOK)
-    for name in (".DS_Store", "Thumbs.db", "._ada.ipynb", "02.progress.jsonl"):
+    for name in (
+        ".DS_Store",
+        "Thumbs.db",
+        "._ada.ipynb",
+        "02.progress.jsonl",
+        "my_encoder.py",
+    ):
         (tmp_path / name).touch()
     for name in (".ipynb_checkpoints", "__MACOSX"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "ada.ipynb").touch()
     found = find_submissions(tmp_path)
     assert [entry.path for entry in found.entries] == ["ada.ipynb"]
-    assert found.skipped == 6
+    assert found.skipped == 7
 
 
 def test_own_output_is_left_out(tmp_path):

@@ -212,7 +212,9 @@ def generated_from(source: Source) -> str:
 def answer_name(source: Source, cell: NotebookNode) -> str:
     """The variable that holds the answer, from the cell that checks it."""
     id = cell.metadata["exercise"]["id"]
-    call = re.compile(rf'^check\("{re.escape(id)}", (\w+)\)$', re.MULTILINE)
+    call = re.compile(
+        rf'^check\("{re.escape(id)}", (\w+)(?:, keep=True)?\)$', re.MULTILINE
+    )
     calls = [m[1] for c in source.notebook.cells for m in call.finditer(c.source)]
     if len(calls) != 1:
         raise SourceError(

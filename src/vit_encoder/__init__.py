@@ -28,6 +28,7 @@ _HOMES = {
     "interpolate_positions": "real_weights",
     "logit_lens": "looking_inside",
     "merge_heads": "multi_head",
+    "my_parts": "own_parts",
     "parameter_groups": "training",
     "patchify": "patches",
     "residual_stream": "looking_inside",

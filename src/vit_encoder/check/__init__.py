@@ -4,10 +4,11 @@
 """
 
 import json
+from dataclasses import replace
 from functools import cache
 from importlib import import_module, resources
 
-from vit_encoder.check import kernel, progress
+from vit_encoder.check import keeping, kernel, progress
 from vit_encoder.check.hearing.guard import plain_torch
 from vit_encoder.check.hearing.students_tests import Bug, anonymous
 from vit_encoder.check.judging.misconceptions import Misconception
@@ -19,21 +20,37 @@ __all__ = ["Report", "bug", "catalogue", "check", "misconception", "score_card"]
 CHANGED = "the task has changed since: run its check again"
 
 
-def check(id: str, answer: object, seed: int = 0) -> Report:
+def check(id: str, answer: object, seed: int = 0, *, keep: bool = False) -> Report:
     """Check an answer; whatever it is, a Report comes back.
 
     id: an exercise, such as self_attention.attention. answer: what it asks for.
-    seed: chooses the random inputs. Raises ValueError if there is no such exercise.
+    seed: chooses the random inputs. keep: if the answer passes, write its source into
+    `my_encoder.py`; `vit_encoder.my_parts` gives it back. Raises ValueError if there is
+    no such exercise, or nothing to keep of it.
 
     The best report of a task is kept for the score card. In a notebook, a report is not
     kept if the cell that defines the answer has failed since: its first line says so.
     """
+    if keep:
+        keeping.part_of(id)
+    report = judged(id, answer, seed)
+    if report.warning:
+        return report
+    progress.remember(_entry(id)["notebook"], report)
+    if not keep or not report.passed:
+        return report
+    said = keeping.keep(id, answer, lambda *part: judged(*part, seed).passed)
+    return replace(report, kept=said)
+
+
+def judged(id: str, answer: object, seed: int) -> Report:
+    """The report of an answer; nothing is remembered of it."""
     entry, asked = _entry(id), task(id)
     with plain_torch():
         questions = asked.questions(seed)
         hearing = asked.listener(questions)(answer)
         verdict = asked.judge(questions, hearing, entry["points"])
-    report = Report(
+    return Report(
         id,
         verdict.points,
         entry["points"],
@@ -45,9 +62,6 @@ def check(id: str, answer: object, seed: int = 0) -> Report:
         entry["version"],
         kernel.warning_of(entry["answer"], answer),
     )
-    if not report.warning:
-        progress.remember(entry["notebook"], report)
-    return report
 
 
 def catalogue() -> list[dict]:

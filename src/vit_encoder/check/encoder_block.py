@@ -1166,7 +1166,8 @@ def parallel_questions(seed: int) -> list[Question]:
 
 # The properties that are the block's own.
 
-OPTIONAL = ("query.bias", "key.bias", "value.bias")
+# Attention may do without biases.
+OPTIONAL = ("query.bias", "key.bias", "value.bias", "attn.proj.bias")
 
 
 @each(

@@ -19,6 +19,7 @@ class Report:
     misconceptions: short names of what was recognized.
     message: what was seen, and the question that leads on. title: the exercise's.
     version: of the task, as in the catalogue. warning: why it does not count, or "".
+    kept: what became of an answer that was to be kept, or "".
     """
 
     id: str
@@ -31,6 +32,7 @@ class Report:
     title: str = ""
     version: str = ""
     warning: str = ""
+    kept: str = ""
 
     @property
     def state(self) -> str:
@@ -52,7 +54,7 @@ class Report:
         )
 
     def __repr__(self) -> str:
-        parts = (self.warning, self.heading, self.message)
+        parts = (self.warning, self.heading, self.message, self.kept)
         return "\n\n".join(filter(None, parts))
 
     def _repr_html_(self) -> str:
@@ -61,11 +63,12 @@ class Report:
         first = (
             f"<p><strong>{escape(self.warning)}</strong></p>" if self.warning else ""
         )
+        last = f"<p>{escape(self.kept)}</p>" if self.kept else ""
         return (
             f'<div style="border-left: 4px solid {colour}; padding: 0 1em">{first}'
             f"<p><strong>{escape(self.heading)}</strong></p>"
             '<pre style="white-space: pre-wrap; background: none; color: inherit">'
-            f"{escape(self.message)}</pre></div>"
+            f"{escape(self.message)}</pre>{last}</div>"
         )
 
 

@@ -49,8 +49,10 @@ def begin_cell() -> None:
     _calls.clear()
 
 
-def check(id: str, answer: object, seed: int = 0) -> Heard:
-    """Hear an answer; the seed is that of the run. ValueError as in the checks.
+def check(id: str, answer: object, seed: int = 0, *, keep: bool = False) -> Heard:
+    """Hear an answer; the seed is that of the run, and nothing is kept.
+
+    ValueError as in the checks.
 
     RuntimeError where it is called again and again, as by a loop that waits for points.
     """

@@ -22,7 +22,7 @@ MOST_IN_STUDENT_ZIP = 50  # files; a notebook may run for a minute
 BY_PRODUCT = re.compile(
     r"\.ipynb_checkpoints|__MACOSX|\.git|__pycache__|\.vscode|\.idea"
     r"|\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.gitignore|\.gitattributes|\.gitkeep"
-    r"|.*\.progress\.jsonl|submission_metadata\.yml"
+    r"|.*\.progress\.jsonl|.*my_encoder\.py(\.edited-\d+)?|submission_metadata\.yml"
     r"|\..+\.csv\.\d+\.new",  # a table that was being written
     re.IGNORECASE | re.DOTALL,
 )

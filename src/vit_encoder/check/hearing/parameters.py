@@ -13,11 +13,12 @@ Pairs = tuple[tuple[str, tuple[str, ...]], ...]
 # How answers may hold parameters: joined, or in torch's own modules.
 FUSED = {"qkv": ("query", "key", "value"), "in_proj": ("query", "key", "value")}
 ALIASES = {
-    # nn.MultiheadAttention, by itself and in nn.TransformerEncoderLayer
+    # nn.MultiheadAttention, by itself and in nn.TransformerEncoderLayer; a projection
+    # with dropout behind it
     "attn.query": ("self_attn.query",),
     "attn.key": ("self_attn.key",),
     "attn.value": ("self_attn.value",),
-    "attn.proj": ("attn.out_proj", "self_attn.out_proj"),
+    "attn.proj": ("attn.out_proj", "self_attn.out_proj", "attn.proj.0"),
     # nn.Sequential, with or without dropout, and nn.TransformerEncoderLayer
     "mlp.fc1": ("mlp.0", "linear1"),
     "mlp.fc2": ("mlp.2", "mlp.3", "linear2"),
