@@ -13,7 +13,7 @@ from torch import nn
 
 import vit_encoder
 from vit_encoder.check.judging.oracle import multi_head
-from vit_encoder.check.multi_head import windowed
+from vit_encoder.check.multi_head import rotated, windowed
 
 
 def need_no_remainder(num_heads, dim):
@@ -1631,6 +1631,126 @@ NAMELESS_WINDOWED = [
 ]
 
 
+# Rotary positions.
+
+
+def as_a_complex_number(x, positions, base):
+    pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2))
+    width = x.shape[-1]
+    freqs = 1.0 / base ** (torch.arange(0, width, 2, device=x.device).to(x) / width)
+    angles = torch.outer(positions.to(x), freqs)
+    turned = pairs * torch.polar(torch.ones_like(angles), angles)
+    return torch.view_as_real(turned).flatten(3)
+
+
+def as_in_gpt_j(x, positions, base):
+    width = x.shape[-1]
+    inv_freq = 1.0 / (base ** (torch.arange(0, width, 2, device=x.device) / width))
+    angles = torch.einsum("i,j->ij", positions.float(), inv_freq)
+    sin = torch.repeat_interleave(angles.sin(), 2, dim=-1)
+    cos = torch.repeat_interleave(angles.cos(), 2, dim=-1)
+    rotated_half = torch.stack((-x[..., 1::2], x[..., ::2]), dim=-1).flatten(-2)
+    return (x * cos + rotated_half * sin).to(x.dtype)
+
+
+def with_matrices(x, positions, base):
+    out = []
+    width = x.shape[-1]
+    for j in range(width // 2):
+        angle = positions.to(x.dtype) * base ** (-2 * j / width)
+        c, s = torch.cos(angle), torch.sin(angle)
+        matrix = torch.stack([torch.stack([c, -s], -1), torch.stack([s, c], -1)], -2)
+        pair = x[..., 2 * j : 2 * j + 2]
+        out.append((matrix @ pair.unsqueeze(-1)).squeeze(-1))
+    return torch.cat(out, dim=-1)
+
+
+def into_a_new_tensor(x, positions, base):
+    N, D_h = x.shape[2:]
+    j = torch.arange(D_h // 2, device=x.device)
+    theta = base ** (-2 * j / D_h)
+    angle = positions.view(N, 1) * theta
+    y = torch.empty_like(x)
+    y[..., 0::2] = x[..., 0::2] * angle.cos() - x[..., 1::2] * angle.sin()
+    y[..., 1::2] = x[..., 0::2] * angle.sin() + x[..., 1::2] * angle.cos()
+    return y
+
+
+RIGHT_ROTATED = [
+    as_a_complex_number,
+    as_in_gpt_j,
+    with_matrices,
+    into_a_new_tensor,
+]
+
+
+def as_in_llama(x, positions, base):
+    width = x.shape[-1]
+    inv_freq = 1.0 / (base ** (torch.arange(0, width, 2, device=x.device) / width))
+    freqs = positions[:, None].float() * inv_freq
+    emb = torch.cat((freqs, freqs), dim=-1)
+    x1, x2 = x[..., : width // 2], x[..., width // 2 :]
+    return x * emb.cos().to(x) + torch.cat((-x2, x1), dim=-1) * emb.sin().to(x)
+
+
+def into_the_same_tensor(x, positions, base):
+    width = x.shape[-1]
+    angle = positions[:, None] * base ** (-torch.arange(0, width, 2).to(x) / width)
+    y = x.clone()
+    y[..., 0::2] = y[..., 0::2] * angle.cos() - y[..., 1::2] * angle.sin()
+    y[..., 1::2] = y[..., 0::2] * angle.sin() + y[..., 1::2] * angle.cos()
+    return y
+
+
+def into_the_input(x, positions, base):
+    x[:] = as_in_gpt_j(x, positions, base)
+    return x
+
+
+THETA = "base ** (-2 * j / D_h)"
+WRONG_ROTATED = {
+    "halves-paired": [as_in_llama],
+    "one-half-already-turned": [into_the_same_tensor],
+    ("input-changed", "in-place-on-leaf"): [into_the_input],
+    "device-fixed": variants(into_a_new_tensor, {", device=x.device": ""}),
+    "turned-backwards": variants(
+        as_a_complex_number, {"torch.outer(positions": "torch.outer(-positions"}
+    ),
+    "pairs-not-put-back": variants(
+        into_a_new_tensor,
+        {
+            "y[..., 0::2] = x": "y[..., : D_h // 2] = x",
+            "y[..., 1::2] = x": "y[..., D_h // 2 :] = x",
+        },
+    ),
+    "angles-grow-along-the-pairs": variants(
+        into_a_new_tensor, {THETA: "base ** (2 * j / D_h)"}
+    ),
+    "pairs-numbered-by-one": variants(into_a_new_tensor, {THETA: "base ** (-j / D_h)"}),
+    "one-angle-for-all-pairs": variants(into_a_new_tensor, {THETA: "base ** (0 * j)"}),
+    "positions-counted-anew": variants(
+        into_a_new_tensor,
+        {"positions.view(N, 1)": "torch.arange(N, device=x.device).view(N, 1)"},
+    ),
+    "sizes-do-not-broadcast": variants(
+        into_a_new_tensor, {"positions.view(N, 1)": "positions"}
+    ),
+    "reference-used": [rotated],
+}
+
+
+def in_degrees(x, positions, base):
+    return as_a_complex_number(x, positions * torch.pi / 180, base)
+
+
+def every_second_pair(x, positions, base):
+    y = as_in_gpt_j(x, positions, base)
+    return torch.cat([y[..., :2], x[..., 2:]], dim=-1)
+
+
+NAMELESS_ROTATED = [in_degrees, every_second_pair]
+
+
 # Tests that a student may write.
 
 
@@ -1702,6 +1822,7 @@ RIGHT = {
     "MultiHeadSelfAttention": RIGHT_LAYER,
     "find_the_bug": RIGHT_ADDED,
     "windowed": RIGHT_WINDOWED,
+    "rotated": RIGHT_ROTATED,
 }
 WRONG = {
     "split_heads": WRONG_SPLIT,
@@ -1709,6 +1830,7 @@ WRONG = {
     "MultiHeadSelfAttention": WRONG_LAYER,
     "find_the_bug": WRONG_ADDED,
     "windowed": WRONG_WINDOWED,
+    "rotated": WRONG_ROTATED,
 }
 NAMELESS = {
     "split_heads": [features_reversed],
@@ -1719,6 +1841,7 @@ NAMELESS = {
     ],
     "find_the_bug": [turned_within_the_head],
     "windowed": NAMELESS_WINDOWED,
+    "rotated": NAMELESS_ROTATED,
 }
 GOOD_TESTS = {"bare_reshape": [shuffled, equal_values, against_torch, one_token_moved]}
 WEAK_TESTS = {

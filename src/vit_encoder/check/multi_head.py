@@ -51,7 +51,7 @@ from vit_encoder.check.judging.questions import (
     small,
     with_nan,
 )
-from vit_encoder.check.judging.trials import Fails, Trial, Trials, tolerance_of
+from vit_encoder.check.judging.trials import Fails, Trial, Trials, close, tolerance_of
 from vit_encoder.check.self_attention import (
     ATTENTION,
     HIDDEN,
@@ -722,12 +722,125 @@ WINDOWS = edits(
     ),
 )
 WINDOWED = (*WINDOWS, *inside(windowed, named(ATTENTION, "no-scale")))
+# Rotary positions: the right version, and wrong ones.
+
+
+def rotated(x: Tensor, positions: Tensor, base: float) -> Tensor:
+    """Turn each pair of features by an angle that grows with the position (RoPE).
+
+    x: queries or keys (B, h, N, D_h), D_h even. positions: N whole numbers.
+    Features 2j and 2j + 1 of a token at position p turn by p · base^(−2j / D_h).
+    Returns (B, h, N, D_h). Source: Su et al. 2024.
+    """
+    D_h = x.shape[-1]
+    exponents = torch.arange(0, D_h, 2, dtype=x.dtype, device=x.device) / D_h
+    angles = positions[:, None] * base**-exponents  # (N, D_h / 2)
+    cos, sin = angles.cos(), angles.sin()
+    first, second = x[..., 0::2], x[..., 1::2]  # each (B, h, N, D_h / 2)
+    turned = first * cos - second * sin, first * sin + second * cos
+    return torch.stack(turned, dim=-1).flatten(-2)
+
+
+PAIRS, JOINING = "x[..., 0::2], x[..., 1::2]", "torch.stack(turned, dim=-1).flatten(-2)"
+TURNED = "first * cos - second * sin, first * sin + second * cos"
+WHICH_PAIR = "Which feature makes a pair with feature 0?"
+TURN_ONE = "Turn the pair (1, 0) by a quarter of a full turn. What comes out?"
+WHICH_ANGLE = (
+    "Token 1 stands at position 1. By which angle does each of its pairs turn?"
+)
+ROTATED = edits(
+    rotated,
+    edit(
+        "halves-paired",
+        {PAIRS: "x.chunk(2, dim=-1)", JOINING: "torch.cat(turned, dim=-1)"},
+        "Feature j makes a pair with feature j + D_h / 2. The scores depend on "
+        "distances then, too, but weights that were trained with neighbours do not "
+        "fit.",
+        WHICH_PAIR,
+        "the Llama of huggingface/transformers, which pairs them so on purpose",
+    ),
+    edit(
+        "pairs-not-put-back",
+        {JOINING: "torch.cat(turned, dim=-1)"},
+        "The pairs turn rightly, but then all first features stand before all second "
+        "ones.",
+        "Where was the second feature of the first pair, and where is it now?",
+    ),
+    edit(
+        "turned-backwards",
+        {TURNED: "first * cos + second * sin, second * cos - first * sin"},
+        "The pairs turn the other way round: from the second axis to the first.",
+        TURN_ONE,
+    ),
+    edit(
+        "mirrored",
+        {TURNED: "first * cos - second * sin, first * sin - second * cos"},
+        "The pairs are mirrored, not turned: at position 0 the second feature of each "
+        "pair changes its sign.",
+        TURN_ONE,
+    ),
+    edit(
+        "sine-and-cosine-exchanged",
+        {"cos, sin =": "sin, cos ="},
+        "Sine and cosine have changed places, so a token at position 0 turns, too.",
+        "What are the sine and the cosine of 0?",
+    ),
+    edit(
+        "one-half-already-turned",
+        {
+            "    turned = ": "    first = first * cos - second * sin\n    turned = ",
+            TURNED: "first, first * sin + second * cos",
+        },
+        "The second feature of a pair is made from the first one as it is after the "
+        "turn, so lengths change.",
+        "At which moment does your code still know the pair as it was?",
+    ),
+    edit(
+        "one-angle-for-all-pairs",
+        {"base**-exponents": "torch.ones_like(exponents)"},
+        "All pairs turn by the position itself, whatever j is.",
+        WHICH_ANGLE,
+    ),
+    edit(
+        "angles-grow-along-the-pairs",
+        {"base**-exponents": "base**exponents"},
+        "Later pairs turn faster than the first one, not slower.",
+        "Is base^(−2j / D_h) larger or smaller than 1?",
+    ),
+    edit(
+        "pairs-numbered-by-one",
+        {"torch.arange(0, D_h, 2, ": "torch.arange(D_h // 2, "},
+        "Pair j turns by p · base^(−j / D_h): the 2 in the exponent is missing.",
+        "Which exponent has the last of the D_h / 2 pairs?",
+    ),
+    edit(
+        "divided-by-pairs",
+        {" / D_h\n": " / (D_h // 2)\n"},
+        "The exponent is divided by the number of pairs, not by D_h.",
+        "Which exponent has the last of the D_h / 2 pairs?",
+    ),
+    edit(
+        "positions-counted-anew",
+        {"positions[:, None]": "torch.arange(len(positions)).to(positions)[:, None]"},
+        "The angles are made from the places in the list, 0 to N − 1; the positions "
+        "that were given are never read.",
+        "What comes out for a single token at position 7?",
+    ),
+    edit(
+        "added-instead-of-turned",
+        {TURNED: "first + cos, second + sin"},
+        "Sines and cosines are added to the features. That is how positions get to the "
+        "tokens in chapter 01; here nothing is turned.",
+        "Does a turn change the length of a vector? And a sum?",
+    ),
+)
 MISCONCEPTIONS = {
     "split_heads": SPLIT,
     "merge_heads": MERGE,
     "MultiHeadSelfAttention": LAYER,
     "find_the_bug": ADDED,
     "windowed": WINDOWED,
+    "rotated": ROTATED,
 }
 
 # The oracles.
@@ -769,6 +882,17 @@ def windowed_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     scores = scores.masked_fill(apart, -torch.inf)
     weights = (scores - scores.logsumexp(-1, keepdim=True)).exp()
     return finish(question, leaves, (torch.einsum("bhnm,bhmd->bhnd", weights, v),))
+
+
+def rotated_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+    """Each pair as a complex number, multiplied by one of length 1."""
+    x, (positions, base) = double(question.inputs[0]), question.inputs[1:]
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))  # (B, h, N, D_h / 2)
+    count = pairs.shape[-1]
+    speeds = base ** (-torch.arange(count).double() / count)
+    angles = torch.outer(positions.double(), speeds)
+    output = torch.view_as_real(pairs * torch.exp(1j * angles)).flatten(-2)
+    return finish(question, {"input 0": x}, (output,))
 
 
 def layer(x: Tensor, get: Get, dim: int, num_heads: int) -> Tensor:
@@ -886,6 +1010,34 @@ def windowed_questions(seed: int) -> list[Question]:
 
 
 CHANGED = 24  # in row 2, column 4 of ten
+
+
+# Three tokens with two pairs each: (1, 0) and (0, 1).
+PAIRED = small([1, 0, 0, 1], [1, 0, 0, 1], [1, 0, 0, 1])[None, None]
+
+
+def rotated_questions(seed: int) -> list[Question]:
+    """Small pairs for messages, random tokens for the verdict."""
+    normal = Normal(seed)
+    x, base = normal(2, 3, 5, 8), 10.0
+    row, apart = torch.arange(5), torch.tensor([4, 0, 7, 2, 6])
+    single = x.float(), apart, base
+    return [
+        Question("small numbers", (PAIRED, row[:3], 100.0)),
+        Question("in a row", (x, row, base)),
+        Question("in a row, further on", (x, row + 6, base)),
+        Question("at other positions", (x, apart, base)),
+        Question("all at position 0", (x, 0 * apart, base)),
+        Question("equal sizes", (normal(4, 4, 4, 4), row[:4], base)),
+        Question("another base", (normal(3, 2, 4, 6), row[:4], 50.0)),
+        Question("one pair", (normal(2, 3, 5, 2), row, base)),
+        Question("one token", (normal(2, 3, 1, 8), apart[:1], base)),
+        Question("float32", single),
+        Question("float32 again", single),
+        Question("a nan", (with_nan(x), apart, base)),
+        Question("gradients", (x, apart, base), cotangent=normal(2, 3, 5, 8)),
+        Question("another device", (x, apart, base), device="meta"),
+    ]
 
 
 def layer_questions(seed: int) -> list[Question]:
@@ -1172,6 +1324,51 @@ def stays_in_its_window(trials: Trials) -> None:
         )
 
 
+@each(
+    "at position 0 nothing turns",
+    ("all at position 0",),
+    "By which angle does a token at position 0 turn?",
+    core=True,
+)
+def rests_at_zero(trial: Trial) -> None:
+    """The angle is 0 there, whatever the pair."""
+    if not close(trial.output, trial.expected[0]):
+        raise Fails("All tokens stand at position 0, and yet their features change.")
+
+
+@each(
+    "lengths stay as they are",
+    ("at other positions",),
+    "Does a turn make a vector longer?",
+    core=True,
+)
+def keeps_lengths(trial: Trial) -> None:
+    """The vector of each token and head is as long as before."""
+    lengths = trial.output.double().norm(dim=-1)
+    before = trial.question.inputs[0].double().norm(dim=-1)
+    if not close(lengths, before):
+        place = int((lengths - before)[0, 0].abs().argmax())
+        text = f"Token {place} of head 0 had the length {before[0, 0, place]:.4g}, and "
+        raise Fails(f"{text}now it has {lengths[0, 0, place]:.4g}.")
+
+
+@holds(
+    "a score depends on the distance of two tokens alone",
+    "A query turns by pα and a key by rα. What is the angle between the two then?",
+    core=True,
+)
+def scores_by_distance(trials: Trials) -> None:
+    """If all tokens move on by as much, no score changes."""
+    here, there = (
+        trials[name].output.double() for name in ("in a row", "in a row, further on")
+    )
+    scores, moved = here @ here.mT, there @ there.mT
+    if not close(scores, moved):
+        most = float((scores - moved).abs().max())
+        text = "All tokens moved on by 6 positions, so their distances are as before. "
+        raise Fails(f"{text}Yet scores between them changed, by up to {most:.2g}.")
+
+
 EQUAL_SIZES = ("as many heads as tokens", "heads as wide as there are tokens")
 NARROW = "Does an axis of length 1 vanish on the way?"
 TOKEN_0 = "Follow the numbers of token 0."
@@ -1280,6 +1477,31 @@ WINDOWED_PROPERTIES = (
         *("rows that are left over", "columns that are left over"),
         ask="What becomes of the tokens that are left over?",
     ),
+    PASSES_NAN_ON,
+    *EDGES,
+)
+ROTATED_PROPERTIES = (
+    REPEATS,
+    returns_right_shapes(
+        "the shape (B, h, N, D_h) comes back",
+        *("in a row", "small numbers", "another base"),
+        ask="What is done to a pair, and how many numbers are a pair afterwards?",
+    ),
+    rests_at_zero,
+    keeps_lengths,
+    scores_by_distance,
+    agrees(
+        "the numbers agree with the definition in float64",
+        *("small numbers", "in a row", "at other positions", "equal sizes"),
+        ask="Which features make a pair, by which angle does it turn, and which way?",
+        core=True,
+    ),
+    agrees(
+        "any base will do",
+        "another base",
+        ask="Where does `base` enter into your angles?",
+    ),
+    agrees("one pair, and one token, work", "one pair", "one token", ask=NARROW),
     PASSES_NAN_ON,
     *EDGES,
 )
@@ -1421,6 +1643,19 @@ WRITE_WINDOWED = Implement(
         axes={"output": ("token", "feature")},
     ),
 )
+WRITE_ROTATED = Implement(
+    form=Form(outputs=("turned",), reference=(rotated,)),
+    ask_about=rotated_questions,
+    oracle=rotated_oracle,
+    properties=ROTATED_PROPERTIES,
+    misconceptions=ROTATED,
+    show=Show(
+        questions=("small numbers",),
+        inputs=("x", "positions", "base"),
+        order={"turned": 0},
+        axes={"turned": ("token", "feature")},
+    ),
+)
 
 TASKS = {
     "split_heads": WRITE_SPLIT,
@@ -1429,4 +1664,5 @@ TASKS = {
     "bare_reshape": TEST_THE_RESHAPE,
     "find_the_bug": REPAIR_ADDED,
     "windowed": WRITE_WINDOWED,
+    "rotated": WRITE_ROTATED,
 }

@@ -170,7 +170,8 @@ def fresh(value: object, question: Question) -> object:
     if not isinstance(value, Tensor):
         return value
     copy = value.detach().clone().to(question.device)
-    return copy.requires_grad_(question.cotangent is not None)
+    wanted = question.cotangent is not None
+    return copy.requires_grad_(wanted and copy.is_floating_point())
 
 
 def build(answer: Callable, question: Question, watch: Watch | None) -> nn.Module:
