@@ -777,7 +777,7 @@ ROTATED = edits(
         {TURNED: "first * cos - second * sin, first * sin - second * cos"},
         "The pairs are mirrored, not turned: at position 0 the second feature of each "
         "pair changes its sign.",
-        TURN_ONE,
+        "By which angle does (0, 1) turn at position 0, and what should come out?",
     ),
     edit(
         "sine-and-cosine-exchanged",
@@ -875,7 +875,7 @@ def windowed_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     *tensors, rows, columns, window = question.inputs
     leaves = {f"input {i}": double(x) for i, x in enumerate(tensors)}
     q, k, v = leaves.values()
-    place = torch.arange(rows * columns)
+    place = torch.arange(rows * columns, device="cpu")
     place = torch.stack([place // columns, place % columns]) // window  # (2, N)
     apart = (place[:, :, None] != place[:, None]).any(0)  # (N, N)
     scores = torch.einsum("bhnd,bhmd->bhnm", q, k) * q.shape[-1] ** -0.5
@@ -889,7 +889,7 @@ def rotated_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     x, (positions, base) = double(question.inputs[0]), question.inputs[1:]
     pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))  # (B, h, N, D_h / 2)
     count = pairs.shape[-1]
-    speeds = base ** (-torch.arange(count).double() / count)
+    speeds = base ** (-torch.arange(count, device="cpu").double() / count)
     angles = torch.outer(positions.double(), speeds)
     output = torch.view_as_real(pairs * torch.exp(1j * angles)).flatten(-2)
     return finish(question, {"input 0": x}, (output,))
@@ -977,8 +977,8 @@ def added_questions(seed: int) -> list[Question]:
 
 # Two rows of four tokens. With queries of 0 all keys of a window count the same, and a
 # token gets the mean of its window: 2.5 or 4.5.
-GRID = torch.zeros(1, 1, 8, 1).double()
-NUMBERED_GRID = torch.arange(8.0).double().view(1, 1, 8, 1)
+NUMBERED_GRID = small(*([i] for i in range(8)))[None, None]  # (1, 1, 8, 1)
+GRID = 0 * NUMBERED_GRID
 
 
 def windowed_questions(seed: int) -> list[Question]:
@@ -1020,7 +1020,8 @@ def rotated_questions(seed: int) -> list[Question]:
     """Small pairs for messages, random tokens for the verdict."""
     normal = Normal(seed)
     x, base = normal(2, 3, 5, 8), 10.0
-    row, apart = torch.arange(5), torch.tensor([4, 0, 7, 2, 6])
+    row = torch.arange(5, device="cpu")
+    apart = torch.tensor([4, 0, 7, 2, 6], device="cpu")
     single = x.float(), apart, base
     return [
         Question("small numbers", (PAIRED, row[:3], 100.0)),
