@@ -11,8 +11,9 @@ from torch import nn
 
 import vit_encoder
 from vit_encoder.check.judging import oracle
-from vit_encoder.check.layer_norm import BUILT_WRONG
+from vit_encoder.check.layer_norm import BUILT_WRONG, folded, normed_attention
 from vit_encoder.layer_norm import layer_norm as course_layer_norm
+from vit_encoder.self_attention import attention as course_attention
 
 # Right designs of layer_norm.
 
@@ -1215,12 +1216,156 @@ def forgotten_on_the_way_back(x, weight, bias, eps):
     return step_by_step(x.movedim(1, -1), weight, bias, eps)
 
 
+# Gain and bias folded into the next layer.
+
+
+def with_a_diagonal_matrix(weight, bias, gain, shift):
+    return weight @ torch.diag(gain), F.linear(shift, weight, bias)
+
+
+def as_in_transformer_lens(weight, bias, gain, shift):
+    new_bias = bias + (weight * shift[None, :]).sum(-1)
+    new_weight = weight * gain[None, :]
+    return new_weight, new_bias
+
+
+def row_by_row(weight, bias, gain, shift):
+    rows, numbers = [], []
+    for row, number in zip(weight, bias, strict=True):
+        rows.append(row * gain)
+        numbers.append(torch.dot(row, shift) + number)
+    return torch.stack(rows), torch.stack(numbers)
+
+
+def through_the_new_weight(weight, bias, gain, shift):
+    weight = weight * gain
+    bias = bias + weight @ shift
+    return weight, bias
+
+
+def into_the_weight(weight, bias, gain, shift):
+    bias = bias + weight @ shift
+    weight *= gain
+    return weight, bias
+
+
+def through_columns(weight, bias, gain, shift):
+    return (weight.T * gain).T, bias + weight @ shift
+
+
+def returns_the_weight(weight, bias, gain, shift):
+    return weight * gain
+
+
+RIGHT_FOLDED = [with_a_diagonal_matrix, as_in_transformer_lens, row_by_row]
+NEW_BIAS = "bias + (weight * shift[None, :]).sum(-1)"
+WRONG_FOLDED = {
+    "shift-stretched": [through_the_new_weight],
+    "sizes-do-not-broadcast": [through_columns],
+    ("input-changed", "in-place-on-leaf"): [into_the_weight],
+    "bias-left-as-it-was": variants(as_in_transformer_lens, {NEW_BIAS: "bias"}),
+    "old-bias-lost": variants(
+        with_a_diagonal_matrix,
+        {"F.linear(shift, weight, bias)": "F.linear(shift, weight)"},
+    ),
+    "shift-not-multiplied": variants(
+        as_in_transformer_lens, {NEW_BIAS: "bias + shift"}
+    ),
+    "gain-divided-out": variants(
+        with_a_diagonal_matrix, {"torch.diag(gain)": "torch.diag(1 / gain)"}
+    ),
+    "reference-used": [folded],
+}
+
+
+def shift_subtracted(weight, bias, gain, shift):
+    return weight * gain, bias - weight @ shift
+
+
+def bias_stretched(weight, bias, gain, shift):
+    return weight * gain, bias * gain.mean() + weight @ shift
+
+
+# Norms inside attention.
+
+
+def rms_norm(x, gain, eps):
+    return gain * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)
+
+
+def with_rms_norm(q, k, v, q_gain, k_gain, eps):
+    q, k = rms_norm(q, q_gain, eps), rms_norm(k, k_gain, eps)
+    return course_attention(q, k, v)[0]
+
+
+def with_torchs_own(q, k, v, q_gain, k_gain, eps):
+    q = F.rms_norm(q, q.shape[-1:], q_gain, eps)
+    k = F.rms_norm(k, k.shape[-1:], k_gain, eps)
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+def by_lengths(q, k, v, q_gain, k_gain, eps):
+    D_h = q.shape[-1]
+    q_rms = (q.norm(dim=-1, keepdim=True) ** 2 / D_h + eps) ** 0.5
+    k_rms = ((k * k).sum(-1, keepdim=True) / D_h + eps) ** 0.5
+    scores = (q / q_rms * q_gain) @ (k / k_rms * k_gain).transpose(-2, -1)
+    return (scores / D_h**0.5).softmax(dim=-1) @ v
+
+
+def with_layer_norm(q, k, v, q_gain, k_gain, eps):
+    q = F.layer_norm(q, q.shape[-1:], q_gain, eps=eps)
+    k = F.layer_norm(k, k.shape[-1:], k_gain, eps=eps)
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+def before_the_split(q, k, v, q_gain, k_gain, eps):
+    def norm(x, gain):
+        x = x.transpose(1, 2).flatten(2)
+        x = F.rms_norm(x, x.shape[-1:], eps=eps)
+        return x.unflatten(2, (-1, len(gain))).transpose(1, 2) * gain
+
+    return F.scaled_dot_product_attention(norm(q, q_gain), norm(k, k_gain), v)
+
+
+NORMED = "q, k = rms_norm(q, q_gain, eps), rms_norm(k, k_gain, eps)"
+WRONG_NORMED = {
+    "mean-subtracted": [with_layer_norm],
+    "norm-over-all-heads": [before_the_split],
+    "keys-left-as-they-are": variants(
+        with_rms_norm, {NORMED: "q = rms_norm(q, q_gain, eps)"}
+    ),
+    "one-gain-for-both": variants(
+        with_rms_norm, {"rms_norm(k, k_gain, eps)": "rms_norm(k, q_gain, eps)"}
+    ),
+    "no-norm": variants(with_rms_norm, {NORMED: "q, k = q_gain * q, k_gain * k"}),
+    "no-scale": variants(by_lengths, {"(scores / D_h**0.5)": "scores"}),
+    "length-one": variants(
+        by_lengths,
+        {"** 2 / D_h + eps": "** 2 + eps", "True) / D_h + eps": "True) + eps"},
+    ),
+    "wrong-type": variants(with_rms_norm, {"(q, k, v)[0]": "(q, k, v)"}),
+    "reference-used": [normed_attention],
+}
+
+
+def cosines(q, k, v, q_gain, k_gain, eps):
+    scores = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT
+    return scores.softmax(dim=-1) @ v
+
+
+def norm_of_the_scores(q, k, v, q_gain, k_gain, eps):
+    scores = (q * q_gain) @ (k * k_gain).mT
+    return F.rms_norm(scores, scores.shape[-1:], eps=eps).softmax(-1) @ v
+
+
 # What tests/test_exercises.py runs: task → answers.
 
 RIGHT = {
     "layer_norm": RIGHT_FUNCTION,
     "LayerNorm": RIGHT_MODULE,
     "find_the_bug": [on_axis_one, moved_and_back, in_columns, place_by_place],
+    "folded": RIGHT_FOLDED,
+    "normed_attention": [with_rms_norm, with_torchs_own, by_lengths],
 }
 WRONG = {
     "layer_norm": WRONG_FUNCTION,
@@ -1232,6 +1377,8 @@ WRONG = {
         "wrong-shape": [forgotten_on_the_way_back],
         "sizes-do-not-broadcast": [step_by_step],  # the answer to the second task
     },
+    "folded": WRONG_FOLDED,
+    "normed_attention": WRONG_NORMED,
 }
 NAMELESS = {
     "layer_norm": [
@@ -1239,6 +1386,8 @@ NAMELESS = {
         *steps({OUTPUT: f"({OUTPUT}).clamp(-3, 3)"}, {OUTPUT: f"{OUTPUT} + x"}),
     ],
     "LayerNorm": layers({f"return {CALL}": f"return x + {CALL}"}),
+    "folded": [shift_subtracted, bias_stretched],
+    "normed_attention": [cosines, norm_of_the_scores],
 }
 GOOD_TESTS = {"epsilon": [epsilon_of_three, tiny_tokens, two_epsilons]}
 WEAK_TESTS = {

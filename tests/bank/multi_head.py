@@ -13,6 +13,7 @@ from torch import nn
 
 import vit_encoder
 from vit_encoder.check.judging.oracle import multi_head
+from vit_encoder.check.multi_head import rotated, windowed
 
 
 def need_no_remainder(num_heads, dim):
@@ -1475,6 +1476,281 @@ def turned_within_the_head(heads, w_out):
     return by_einsum(heads.flip(-1), w_out)
 
 
+# Attention in windows.
+
+
+def need_full_windows(rows, columns, window):
+    if rows % window != 0 or columns % window != 0:
+        raise ValueError("the windows do not fill the grid")
+
+
+def as_in_swin(q, k, v, rows, columns, window):
+    need_full_windows(rows, columns, window)
+    B, h, N, D_h = q.shape
+
+    def window_partition(x):
+        x = x.view(B, h, rows // window, window, columns // window, window, D_h)
+        x = x.permute(0, 2, 4, 1, 3, 5, 6).contiguous()
+        return x.view(-1, h, window * window, D_h)
+
+    q, k, v = window_partition(q), window_partition(k), window_partition(v)
+    scores = (q * D_h**-0.5) @ k.transpose(-2, -1)
+    out = scores.softmax(dim=-1) @ v
+    out = out.view(B, rows // window, columns // window, h, window, window, D_h)
+    return out.permute(0, 3, 1, 4, 2, 5, 6).reshape(B, h, N, D_h)
+
+
+def window_by_window(q, k, v, rows, columns, window):
+    need_full_windows(rows, columns, window)
+    q, k, v = (t.reshape(*t.shape[:2], rows, columns, -1) for t in (q, k, v))
+    out = torch.zeros_like(v)
+    for top in range(0, rows, window):
+        for left in range(0, columns, window):
+            part = (
+                ...,
+                slice(top, top + window),
+                slice(left, left + window),
+                slice(None),
+            )
+            here = [t[part].flatten(2, 3) for t in (q, k, v)]
+            y, _ = vit_encoder.attention(*here)
+            out[part] = y.unflatten(2, (window, window))
+    return out.flatten(2, 3)
+
+
+def same_window(rows, columns, window, like):
+    """(N, N), True where two tokens share a window."""
+    need_full_windows(rows, columns, window)
+    tokens = torch.arange(rows * columns, device=like.device)
+    row, column = tokens // columns // window, tokens % columns // window
+    return (row[:, None] == row) & (column[:, None] == column)
+
+
+def with_a_mask(q, k, v, rows, columns, window):
+    mask = same_window(rows, columns, window, q)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def with_sorted_tokens(q, k, v, rows, columns, window):
+    need_full_windows(rows, columns, window)
+    tokens = torch.arange(rows * columns, device=q.device).view(rows, columns)
+    parts = [s for r in tokens.split(window) for s in r.split(window, dim=1)]
+    order = torch.cat([part.flatten() for part in parts])
+    size = window * window
+    q, k, v = (t[:, :, order].unflatten(2, (-1, size)) for t in (q, k, v))
+    output = vit_encoder.attention(q, k, v)[0].flatten(2, 3)
+    return output[:, :, order.argsort()]
+
+
+BACK_IN_SWIN = "out.permute(0, 3, 1, 4, 2, 5, 6)"
+RIGHT_WINDOWED = [as_in_swin, window_by_window, with_a_mask, with_sorted_tokens]
+
+
+def one_after_another(q, k, v, rows, columns, window):
+    need_full_windows(rows, columns, window)
+    B, h, N, D_h = q.shape
+    q, k, v = (t.reshape(B, h, -1, window**2, D_h) for t in (q, k, v))
+    return vit_encoder.attention(q, k, v)[0].reshape(B, h, N, D_h)
+
+
+def without_windows(q, k, v, rows, columns, window):
+    need_full_windows(rows, columns, window)
+    return vit_encoder.attention(q, k, v)[0]
+
+
+def windows_cut_short(q, k, v, rows, columns, window):
+    tokens = torch.arange(rows * columns, device=q.device)
+    across = -(-columns // window)
+    window_of = tokens // columns // window * across + tokens % columns // window
+    mask = window_of[:, None] == window_of
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def asserted(q, k, v, rows, columns, window):
+    assert rows % window == columns % window == 0
+    return as_in_swin(q, k, v, rows, columns, window)
+
+
+def windows_as_they_come(q, k, v, rows, columns, window):
+    need_full_windows(rows, columns, window)
+    B, h, _, D_h = q.shape
+    q, k, v = (
+        t.reshape(B, h, rows // window, window, columns // window, window, D_h)
+        .transpose(3, 4)
+        .reshape(B, h, -1, window * window, D_h)
+        for t in (q, k, v)
+    )
+    return vit_encoder.attention(q, k, v)[0]
+
+
+WRONG_WINDOWED = {
+    "windows-by-reshape": [one_after_another],
+    "order-of-windows-kept": [
+        *variants(as_in_swin, {BACK_IN_SWIN: "out.permute(0, 3, 1, 2, 4, 5, 6)"}),
+        *variants(with_sorted_tokens, {"output[:, :, order.argsort()]": "output"}),
+    ],
+    "windows-and-images-mixed": variants(
+        as_in_swin,
+        {
+            "x.permute(0, 2, 4, 1, 3, 5, 6)": "x.permute(2, 4, 0, 1, 3, 5, 6)",
+        },
+    ),
+    "no-windows": [without_windows],
+    "no-scale": variants(as_in_swin, {"(q * D_h**-0.5)": "q"}),
+    "windows-of-other-sizes": [windows_cut_short],
+    "wrong-error": [asserted],
+    "wrong-shape": [windows_as_they_come],
+    "reference-used": [windowed],
+}
+
+
+def other_windows_score_zero(q, k, v, rows, columns, window):
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    scores = scores * same_window(rows, columns, window, q)
+    return scores.softmax(-1) @ v
+
+
+def cut_after_softmax(q, k, v, rows, columns, window):
+    weights = (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1)
+    return weights * same_window(rows, columns, window, q) @ v
+
+
+def a_neighbourhood_for_each(q, k, v, rows, columns, window):
+    tokens = torch.arange(rows * columns, device=q.device)
+    row, column = tokens // columns, tokens % columns
+    need_full_windows(rows, columns, window)
+    near = (row[:, None] - row).abs() < window
+    near = near & ((column[:, None] - column).abs() < window)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=near)
+
+
+NAMELESS_WINDOWED = [
+    other_windows_score_zero,
+    cut_after_softmax,
+    a_neighbourhood_for_each,
+]
+
+
+# Rotary positions.
+
+
+def as_a_complex_number(x, positions, base):
+    pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2))
+    width = x.shape[-1]
+    freqs = 1.0 / base ** (torch.arange(0, width, 2, device=x.device).to(x) / width)
+    angles = torch.outer(positions.to(x), freqs)
+    turned = pairs * torch.polar(torch.ones_like(angles), angles)
+    return torch.view_as_real(turned).flatten(3)
+
+
+def as_in_gpt_j(x, positions, base):
+    width = x.shape[-1]
+    inv_freq = 1.0 / (base ** (torch.arange(0, width, 2, device=x.device) / width))
+    angles = torch.einsum("i,j->ij", positions.float(), inv_freq)
+    sin = torch.repeat_interleave(angles.sin(), 2, dim=-1)
+    cos = torch.repeat_interleave(angles.cos(), 2, dim=-1)
+    rotated_half = torch.stack((-x[..., 1::2], x[..., ::2]), dim=-1).flatten(-2)
+    return (x * cos + rotated_half * sin).to(x.dtype)
+
+
+def with_matrices(x, positions, base):
+    out = []
+    width = x.shape[-1]
+    for j in range(width // 2):
+        angle = positions.to(x.dtype) * base ** (-2 * j / width)
+        c, s = torch.cos(angle), torch.sin(angle)
+        matrix = torch.stack([torch.stack([c, -s], -1), torch.stack([s, c], -1)], -2)
+        pair = x[..., 2 * j : 2 * j + 2]
+        out.append((matrix @ pair.unsqueeze(-1)).squeeze(-1))
+    return torch.cat(out, dim=-1)
+
+
+def into_a_new_tensor(x, positions, base):
+    N, D_h = x.shape[2:]
+    j = torch.arange(D_h // 2, device=x.device)
+    theta = base ** (-2 * j / D_h)
+    angle = positions.view(N, 1) * theta
+    y = torch.empty_like(x)
+    y[..., 0::2] = x[..., 0::2] * angle.cos() - x[..., 1::2] * angle.sin()
+    y[..., 1::2] = x[..., 0::2] * angle.sin() + x[..., 1::2] * angle.cos()
+    return y
+
+
+RIGHT_ROTATED = [
+    as_a_complex_number,
+    as_in_gpt_j,
+    with_matrices,
+    into_a_new_tensor,
+]
+
+
+def as_in_llama(x, positions, base):
+    width = x.shape[-1]
+    inv_freq = 1.0 / (base ** (torch.arange(0, width, 2, device=x.device) / width))
+    freqs = positions[:, None].float() * inv_freq
+    emb = torch.cat((freqs, freqs), dim=-1)
+    x1, x2 = x[..., : width // 2], x[..., width // 2 :]
+    return x * emb.cos().to(x) + torch.cat((-x2, x1), dim=-1) * emb.sin().to(x)
+
+
+def into_the_same_tensor(x, positions, base):
+    width = x.shape[-1]
+    angle = positions[:, None] * base ** (-torch.arange(0, width, 2).to(x) / width)
+    y = x.clone()
+    y[..., 0::2] = y[..., 0::2] * angle.cos() - y[..., 1::2] * angle.sin()
+    y[..., 1::2] = y[..., 0::2] * angle.sin() + y[..., 1::2] * angle.cos()
+    return y
+
+
+def into_the_input(x, positions, base):
+    x[:] = as_in_gpt_j(x, positions, base)
+    return x
+
+
+THETA = "base ** (-2 * j / D_h)"
+WRONG_ROTATED = {
+    "halves-paired": [as_in_llama],
+    "one-half-already-turned": [into_the_same_tensor],
+    ("input-changed", "in-place-on-leaf"): [into_the_input],
+    "device-fixed": variants(into_a_new_tensor, {", device=x.device": ""}),
+    "turned-backwards": variants(
+        as_a_complex_number, {"torch.outer(positions": "torch.outer(-positions"}
+    ),
+    "pairs-not-put-back": variants(
+        into_a_new_tensor,
+        {
+            "y[..., 0::2] = x": "y[..., : D_h // 2] = x",
+            "y[..., 1::2] = x": "y[..., D_h // 2 :] = x",
+        },
+    ),
+    "angles-grow-along-the-pairs": variants(
+        into_a_new_tensor, {THETA: "base ** (2 * j / D_h)"}
+    ),
+    "pairs-numbered-by-one": variants(into_a_new_tensor, {THETA: "base ** (-j / D_h)"}),
+    "one-angle-for-all-pairs": variants(into_a_new_tensor, {THETA: "base ** (0 * j)"}),
+    "positions-counted-anew": variants(
+        into_a_new_tensor,
+        {"positions.view(N, 1)": "torch.arange(N, device=x.device).view(N, 1)"},
+    ),
+    "sizes-do-not-broadcast": variants(
+        into_a_new_tensor, {"positions.view(N, 1)": "positions"}
+    ),
+    "reference-used": [rotated],
+}
+
+
+def in_degrees(x, positions, base):
+    return as_a_complex_number(x, positions * torch.pi / 180, base)
+
+
+def every_second_pair(x, positions, base):
+    y = as_in_gpt_j(x, positions, base)
+    return torch.cat([y[..., :2], x[..., 2:]], dim=-1)
+
+
+NAMELESS_ROTATED = [in_degrees, every_second_pair]
+
+
 # Tests that a student may write.
 
 
@@ -1545,12 +1821,16 @@ RIGHT = {
     "merge_heads": RIGHT_MERGE,
     "MultiHeadSelfAttention": RIGHT_LAYER,
     "find_the_bug": RIGHT_ADDED,
+    "windowed": RIGHT_WINDOWED,
+    "rotated": RIGHT_ROTATED,
 }
 WRONG = {
     "split_heads": WRONG_SPLIT,
     "merge_heads": WRONG_MERGE,
     "MultiHeadSelfAttention": WRONG_LAYER,
     "find_the_bug": WRONG_ADDED,
+    "windowed": WRONG_WINDOWED,
+    "rotated": WRONG_ROTATED,
 }
 NAMELESS = {
     "split_heads": [features_reversed],
@@ -1560,6 +1840,8 @@ NAMELESS = {
         HeadsScaledApart,
     ],
     "find_the_bug": [turned_within_the_head],
+    "windowed": NAMELESS_WINDOWED,
+    "rotated": NAMELESS_ROTATED,
 }
 GOOD_TESTS = {"bare_reshape": [shuffled, equal_values, against_torch, one_token_moved]}
 WEAK_TESTS = {

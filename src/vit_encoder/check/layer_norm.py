@@ -9,7 +9,7 @@ from vit_encoder.check.hearing.data import Form, Question
 from vit_encoder.check.judging import oracle
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, inside, named
 from vit_encoder.check.judging.oracle import Get, oracle_of
-from vit_encoder.check.judging.pictures import Show
+from vit_encoder.check.judging.pictures import Show, as_python
 from vit_encoder.check.judging.properties import (
     EDGES,
     KEEPS_DEVICE,
@@ -38,8 +38,10 @@ from vit_encoder.check.judging.questions import (
     with_nan,
 )
 from vit_encoder.check.judging.trials import Fails, Trial, Trials, close, tolerance_of
+from vit_encoder.check.self_attention import ATTENTION
 from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.layer_norm import LayerNorm, layer_norm
+from vit_encoder.self_attention import attention
 
 ARTICLE = "the Japanese article that this course grew out of"
 ANNOTATED = GITHUB + "harvardnlp/annotated-transformer/issues/122"
@@ -613,10 +615,226 @@ ELSEWHERE = ("no-gain-and-bias", "gain-forgotten", "epsilon-ignored")
 LIFTED = inside(LayerNorm, FUNCTION)
 INSIDE = tuple(m for m in LIFTED if m.name not in ELSEWHERE)
 MODULE = (*BEHAVIOUR, *BUILT_WRONG, *LIFTED)
+# Gain and bias folded into the linear layer that follows: the right version, and wrong
+# ones.
+
+
+def folded(
+    weight: Tensor, bias: Tensor, gain: Tensor, shift: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a linear layer that does what γ and β in front of it did, too.
+
+    weight: (D_out, D). bias: (D_out,). gain: γ (D,). shift: β (D,).
+    Returns the new weight (D_out, D) and the new bias (D_out,).
+    """
+    return weight * gain, bias + weight @ shift
+
+
+WHAT_REACHES_THE_BIAS = "Let x̂ be 0. What comes out of the old layers?"
+FOLDED = edits(
+    folded,
+    edit(
+        "bias-left-as-it-was",
+        {"bias + weight @ shift": "bias"},
+        "The new bias is the old one: β is lost.",
+        WHAT_REACHES_THE_BIAS,
+    ),
+    edit(
+        "old-bias-lost",
+        {"bias + weight @ shift": "weight @ shift"},
+        "The bias that the linear layer had is lost.",
+        WHAT_REACHES_THE_BIAS,
+    ),
+    edit(
+        "shift-stretched",
+        {"weight @ shift": "(weight * gain) @ shift"},
+        "β is multiplied by γ on its way into the bias, as if the new weight met it.",
+        "Which comes first in a LayerNorm, to stretch or to shift? Does γ reach β?",
+        "a fold that overwrites the weight before it makes the bias",
+    ),
+    edit(
+        "shift-not-multiplied",
+        {"weight @ shift": "shift"},
+        "β is added to the bias as it is; the linear layer never multiplies it.",
+        "How long is β, and how long is the bias that it should become a part of?",
+    ),
+    edit(
+        "gain-on-outputs",
+        {"weight * gain": "weight * gain[:, None]"},
+        "γ multiplies the rows of the weight, and a row makes one output.",
+        "Which entries of the weight meet feature 0 of the token?",
+    ),
+    edit(
+        "gain-divided-out",
+        {"weight * gain": "weight / gain"},
+        "The weight is divided by γ: that undoes the gain, and does not take it over.",
+        "If γ doubles a feature, what must the weight do once γ is 1?",
+    ),
+    edit(
+        "weight-left-as-it-was",
+        {"weight * gain": "weight"},
+        "The new weight is the old one: γ is lost.",
+        "If γ doubles a feature, what must the weight do once γ is 1?",
+    ),
+    edit(
+        "gain-added",
+        {"weight * gain": "weight + gain"},
+        "γ is added to the weight where it should multiply.",
+        "Which of gain and bias stretches, and which shifts?",
+    ),
+    edit(
+        "shift-through-the-transpose",
+        {"weight @ shift": "weight.T @ shift"},
+        "β is multiplied by the columns of the weight, not by its rows.",
+        "nn.Linear computes x Wᵀ + b. What does it make of β in place of x?",
+    ),
+    edit(
+        "gain-and-shift-exchanged",
+        {"weight * gain": "weight * shift", "weight @ shift": "weight @ gain"},
+        "γ and β have changed places.",
+        "Which of gain and bias stretches, and which shifts?",
+    ),
+    edit(
+        "pair-swapped",
+        {
+            "weight * gain": "bias + weight @ shift",
+            "bias + weight @ shift": "weight * gain",
+        },
+        "The bias comes first and the weight second.",
+        "In which order does the task ask for the two?",
+    ),
+)
+
+# Attention with normalized queries and keys: the right version, and wrong ones.
+
+
+def normed_attention(
+    q: Tensor, k: Tensor, v: Tensor, q_gain: Tensor, k_gain: Tensor, eps: float
+) -> Tensor:
+    """Attention whose queries and keys go through an RMSNorm each (qk-norm).
+
+    q, k, v: (B, h, N, D_h). q_gain, k_gain: γ (D_h,), shared by all heads.
+    Returns (B, h, N, D_h). Source: Dehghani et al. 2023.
+    """
+    q = q_gain * q / torch.sqrt(q.square().mean(dim=-1, keepdim=True) + eps)
+    k = k_gain * k / torch.sqrt(k.square().mean(dim=-1, keepdim=True) + eps)
+    output, _ = attention(q, k, v)
+    return output
+
+
+def both(old: str, new: str) -> dict[str, str]:
+    """The edit of the line of the queries and of that of the keys."""
+    return {old.format(t): new.format(t) for t in "qk"}
+
+
+ATTENDED = "output, _ = attention(q, k, v)"
+ONE_VECTOR = "How many numbers are in one query of one head, and which axis holds them?"
+WHICH_GAIN = "How many gains come in, and what is each for?"
+NORMED = (
+    *edits(
+        normed_attention,
+        edit(
+            "norm-over-tokens",
+            both("{}.square().mean(dim=-1", "{}.square().mean(dim=-2"),
+            "The mean of the squares runs over the tokens, feature by feature.",
+            ONE_VECTOR,
+        ),
+        edit(
+            "norm-over-all-heads",
+            both("{}.square().mean(dim=-1", "{}.square().mean(dim=(1, 3)"),
+            "One mean is taken for all heads of a token, as if the norm stood before "
+            "the split: a head with large queries makes those of the others small.",
+            ONE_VECTOR,
+            "OLMo 2 (2025), on purpose",
+        ),
+        edit(
+            "keys-left-as-they-are",
+            {
+                "    k = k_gain * k / torch.sqrt("
+                "k.square().mean(dim=-1, keepdim=True) + eps)\n": ""
+            },
+            "Only the queries are normalized: large keys still make large scores.",
+            "Which two vectors make a score?",
+        ),
+        edit(
+            "values-normalized-too",
+            {
+                ATTENDED: "v = v / torch.sqrt(v.square().mean(-1, keepdim=True) + eps)"
+                f"\n    {ATTENDED}"
+            },
+            "The values are normalized as well.",
+            "Which two vectors make a score?",
+        ),
+        edit(
+            "mean-subtracted",
+            {
+                "    q = q_gain": "    q, k = (t - t.mean(-1, keepdim=True) "
+                "for t in (q, k))\n    q = q_gain"
+            },
+            "The mean is subtracted first: that is LayerNorm, and the task asks for "
+            "RMSNorm.",
+            "Which of its two invariances does RMSNorm give up?",
+            "timm's qk_norm, whose default is LayerNorm",
+        ),
+        edit(
+            "length-one",
+            both("{}.square().mean(", "{}.square().sum("),
+            "Queries and keys get the length 1: the squares are added up, not "
+            "averaged. So the scores are too small by the factor D_h.",
+            "By how many is a sum divided to become a mean?",
+            "the cosine attention of Swin Transformer V2 (Liu et al. 2022), on purpose",
+        ),
+        edit(
+            "root-forgotten",
+            both(
+                "torch.sqrt({}.square().mean(dim=-1, keepdim=True) + eps)",
+                "({}.square().mean(dim=-1, keepdim=True) + eps)",
+            ),
+            "They are divided by the mean square, not by its root: a large query comes "
+            "out small.",
+            "If q is a length in metres, what is the unit of its mean square?",
+        ),
+        edit(
+            "epsilon-outside-root",
+            both(
+                "torch.sqrt({}.square().mean(dim=-1, keepdim=True) + eps)",
+                "(torch.sqrt({}.square().mean(dim=-1, keepdim=True)) + eps)",
+            ),
+            "Epsilon stands outside the root.",
+            "To what is epsilon added in an RMSNorm?",
+        ),
+        edit(
+            "one-gain-for-both",
+            {"k_gain * k": "q_gain * k"},
+            "Queries and keys share the gain of the queries.",
+            WHICH_GAIN,
+        ),
+        edit(
+            "gains-left-out",
+            {"q_gain * q": "q", "k_gain * k": "k"},
+            "No gain is applied.",
+            WHICH_GAIN,
+        ),
+        edit(
+            "no-norm",
+            {
+                "q = q_gain * q / torch.sqrt("
+                "q.square().mean(dim=-1, keepdim=True) + eps)": "q = q_gain * q",
+                "k = k_gain * k / torch.sqrt("
+                "k.square().mean(dim=-1, keepdim=True) + eps)": "k = k_gain * k",
+            },
+            "The gains are applied, and nothing is normalized.",
+            ONE_VECTOR,
+        ),
+    ),
+    *inside(normed_attention, named(ATTENTION, "no-scale")),
+)
 MISCONCEPTIONS = {
     "layer_norm": (*FUNCTION, *HALF),
     "LayerNorm": MODULE,
     "map_norm": MAPS,
+    "folded": FOLDED,
+    "normed_attention": NORMED,
 }
 
 # The oracles.
@@ -714,6 +932,102 @@ def function_questions(seed: int) -> list[Question]:
         Question("gradients at a constant token", constant, cotangent=normal(2, 4)),
         Question("another device", three, device="meta"),
     ]
+
+
+def folded_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+    """What the old layers make of 0, and of each unit vector, tells the new layer."""
+    weight, bias, gain, shift = map(double, question.inputs)
+
+    def layers(normalized: Tensor) -> Tensor:
+        return torch.einsum("oi,...i->...o", weight, gain * normalized + shift) + bias
+
+    new_bias = layers(torch.zeros_like(gain))  # (D_out,)
+    unit = torch.eye(len(gain), device="cpu").double()
+    new_weight = (layers(unit) - new_bias).T  # (D_out, D)
+    leaves = {"input 0": weight, "input 2": gain}
+    return finish(question, leaves, (new_weight, new_bias))
+
+
+def normed_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+    """Directions of length √D_h where ε is nothing, stretched by the gains."""
+    *tensors, eps = question.inputs
+    leaves = {f"input {i}": double(x) for i, x in enumerate(tensors)}
+    q, k, v, *gains = leaves.values()
+    q, k = (
+        torch.einsum(
+            "...d,...->...d", t, (t.pow(2).sum(-1) / t.shape[-1] + eps).rsqrt()
+        )
+        * gain
+        for t, gain in zip((q, k), gains, strict=True)
+    )
+    return finish(question, leaves, (oracle.exact(q, k, v)[0],))
+
+
+def folded_questions(seed: int) -> list[Question]:
+    """A small layer for messages, random ones for the verdict."""
+    normal = Normal(seed)
+    wide, square = layer_of(normal, 4, 7), layer_of(normal, 5, 5)
+    single = tuple(t.float() for t in wide)
+    return [
+        Question("small numbers", SMALL_LAYER),
+        Question("more features than outputs", wide),
+        Question("more outputs than features", layer_of(normal, 6, 3)),
+        Question("as many outputs as features", square),
+        Question("one output", layer_of(normal, 1, 3)),
+        Question("one feature", layer_of(normal, 3, 1)),
+        Question("float32", single),
+        Question("float32 again", single),
+        Question("gradients", wide, cotangent=normal(4, 7)),
+        Question("another device", wide, device="meta"),
+    ]
+
+
+def layer_of(normal: Normal, outputs: int, dim: int) -> tuple[Tensor, ...]:
+    """Weight and bias of a linear layer, gain and bias of the LayerNorm before it."""
+    return normal(outputs, dim), normal(outputs), 1 + normal(dim) / 2, normal(dim)
+
+
+SMALL_LAYER = (
+    small([1, 2, 0], [0, 1, 3]),
+    small([1, 0])[0],
+    small([2, 1, -1])[0],
+    small([0, 1, 2])[0],
+)
+
+
+def normed_questions(seed: int) -> list[Question]:
+    """Two small tokens for messages, random ones for the verdict."""
+    normal = Normal(seed)
+    # Lengths that differ from token to token, so that they cannot be exchanged.
+    q, k, v = (normal(2, 3, 5, 4) * (0.5 + normal(2, 3, 5, 1).abs()) for _ in range(3))
+    gains, eps = (1 + normal(4) / 2, 1 + normal(4) / 2), oracle.EPS
+    zeros = q.clone()
+    zeros[1, 2, 3] = 0
+    single = tuple(t.float() for t in (q, k, v, *gains))
+    equal = tuple(normal(4, 4, 4, 4) for _ in range(3))
+    return [
+        Question("small numbers", (*SMALL_HEAD, eps)),
+        Question("tokens", (q, k, v, *gains, eps)),
+        Question("all a hundredfold", (100 * q, 100 * k, v, *gains, eps)),
+        Question("equal sizes", (*equal, *gains, eps)),
+        Question("one token", (*(t[:, :, :1] for t in (q, k, v)), *gains, eps)),
+        Question("a large epsilon", (q, k, v, *gains, 0.5)),
+        Question("a query of zeros", (zeros, k, v, *gains, eps)),
+        Question("float32", (*single, eps)),
+        Question("float32 again", (*single, eps)),
+        Question("a nan", (with_nan(q), k, v, *gains, eps)),
+        Question("gradients", (q, k, v, *gains, eps), cotangent=normal(2, 3, 5, 4)),
+        Question("another device", (q, k, v, *gains, eps), device="meta"),
+    ]
+
+
+SMALL_HEAD = (
+    small([30, 40], [50, 0])[None, None],
+    small([2, 0], [1, 3])[None, None],
+    small([1, 0], [0, 1])[None, None],
+    small([1, 1])[0],
+    small([1, 1])[0],
+)
 
 
 def map_questions(seed: int) -> list[Question]:
@@ -1099,6 +1413,119 @@ MODULE_PROPERTIES = (
     *OWN_EDGES,
 )
 
+
+def given(trial: Trial) -> str:
+    """The small layer, for a message; '' where it is another."""
+    if trial.question.name != "small numbers":
+        return ""
+    names = ("weight", "bias", "gain", "shift")
+    pairs = zip(names, trial.question.inputs, strict=True)
+    return f"With {', '.join(f'{n} = {as_python(x)}' for n, x in pairs)}:\n"
+
+
+@each(
+    "a normalized token of zeros comes out the same",
+    ("small numbers", "more features than outputs"),
+    "Let x̂ be 0. What comes out of the old layers, and what of the new ones?",
+    core=True,
+)
+def zeros_come_out_the_same(trial: Trial) -> None:
+    """There nothing but the bias is left."""
+    bias, expected = trial.outputs[1].double(), trial.expected[1]
+    if not close(bias, expected):
+        place = int((bias - expected).abs().argmax())
+        raise Fails(
+            f"{given(trial)}Where x̂ is 0, output {place} was {shown(expected[place])}. "
+            f"With the new layers it is {shown(bias[place])}."
+        )
+
+
+@each(
+    "every feature has the effect that it had",
+    ("small numbers", "more features than outputs"),
+    "If feature i of x̂ grows by 1, by how much does output o grow before and after?",
+    core=True,
+)
+def features_act_as_before(trial: Trial) -> None:
+    """An output grows with a feature by one entry of the weight."""
+    weight, expected = trial.output.double(), trial.expected[0]
+    if not close(weight, expected):
+        place = int((weight - expected).abs().argmax())
+        output, feature = divmod(place, weight.shape[1])
+        raise Fails(
+            f"{given(trial)}If feature {feature} of x̂ grew by 1, output {output} grew "
+            f"by {shown(expected[output, feature])}. With the new layers it grows by "
+            f"{shown(weight[output, feature])}."
+        )
+
+
+FOLDED_PROPERTIES = (
+    REPEATS,
+    returns_right_shapes(
+        "a weight (D_out, D) and a bias (D_out,) come back",
+        *("small numbers", "more features than outputs", "more outputs than features"),
+        ask="Which of your lines changes a shape?",
+    ),
+    zeros_come_out_the_same,
+    features_act_as_before,
+    agrees(
+        "old and new layers agree",
+        *("more features than outputs", "more outputs than features"),
+        *("as many outputs as features", "one output", "one feature"),
+        ask="Write γx̂ + β in place of x in the equation of the linear layer. Which "
+        "terms hold x̂, and which do not?",
+        core=True,
+    ),
+    *EDGES,
+)
+
+
+@holds(
+    "large queries and keys make no larger scores",
+    "What is left of the length of a query after an RMSNorm?",
+    core=True,
+)
+def scores_stay_small(trials: Trials) -> None:
+    """Queries and keys that are a hundred times as large change nothing."""
+    before, after = (
+        trials[name].output.double() for name in ("tokens", "all a hundredfold")
+    )
+    if not close(after, before):
+        most = float((after - before).abs().max())
+        text = (
+            "Queries and keys became a hundred times as large, and the output changes"
+        )
+        raise Fails(f"{text} by up to {most:.2g}.")
+
+
+NORMED_PROPERTIES = (
+    REPEATS,
+    returns_right_shapes(
+        "output (B, h, N, D_h) comes back",
+        *("tokens", "small numbers"),
+        ask="Which of your lines changes the shape?",
+    ),
+    scores_stay_small,
+    agrees(
+        "the numbers agree with the definition in float64",
+        *("small numbers", "tokens", "equal sizes", "one token"),
+        ask="What is normalized, over which numbers, and what comes after it?",
+        core=True,
+    ),
+    agrees(
+        "epsilon is added to the mean square",
+        "a large epsilon",
+        ask="To what is epsilon added, and from where does it come?",
+    ),
+    stays_finite(
+        "a query of zeros does no harm",
+        "a query of zeros",
+        "By what do you divide if all features of a query are 0?",
+    ),
+    PASSES_NAN_ON,
+    *EDGES,
+)
+
 MAP_PROPERTIES = (
     REPEATS,
     returns_right_shapes(
@@ -1207,10 +1634,38 @@ REPAIR_MAPS = Implement(
     show=Show(questions=(), inputs=("x", "weight", "bias", "eps"), order={}, axes={}),
     bug=named(MAPS, "variance-over-image")[0],
 )
+FOLD = Implement(
+    form=Form(outputs=("weight", "bias"), reference=(folded,)),
+    ask_about=folded_questions,
+    oracle=folded_oracle,
+    properties=FOLDED_PROPERTIES,
+    misconceptions=FOLDED,
+    show=Show(
+        questions=("small numbers",),
+        inputs=("weight", "bias", "gain", "shift"),
+        order={"weight": 0},
+        axes={"weight": ("output", "feature")},
+    ),
+)
+NORM_QUERIES_AND_KEYS = Implement(
+    form=Form(outputs=("output",), reference=(normed_attention,)),
+    ask_about=normed_questions,
+    oracle=normed_oracle,
+    properties=NORMED_PROPERTIES,
+    misconceptions=NORMED,
+    show=Show(
+        questions=("small numbers",),
+        inputs=("q", "k", "v", "q_gain", "k_gain", "eps"),
+        order={"output": 0},
+        axes={"output": ("token", "feature")},
+    ),
+)
 
 TASKS = {
     "layer_norm": WRITE_FUNCTION,
     "LayerNorm": WRITE_MODULE,
     "epsilon": TEST_EPSILON,
     "find_the_bug": REPAIR_MAPS,
+    "folded": FOLD,
+    "normed_attention": NORM_QUERIES_AND_KEYS,
 }

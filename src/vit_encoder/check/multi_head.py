@@ -40,6 +40,7 @@ from vit_encoder.check.judging.properties import (
     listed,
     one_and_the_same,
     refuses,
+    returns_right_shapes,
     shows,
 )
 from vit_encoder.check.judging.questions import (
@@ -50,7 +51,7 @@ from vit_encoder.check.judging.questions import (
     small,
     with_nan,
 )
-from vit_encoder.check.judging.trials import Fails, Trial, Trials, tolerance_of
+from vit_encoder.check.judging.trials import Fails, Trial, Trials, close, tolerance_of
 from vit_encoder.check.self_attention import (
     ATTENTION,
     HIDDEN,
@@ -60,6 +61,7 @@ from vit_encoder.check.self_attention import (
 )
 from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.multi_head import MultiHeadSelfAttention, merge_heads, split_heads
+from vit_encoder.self_attention import attention
 
 # Misconceptions of split_heads.
 
@@ -603,11 +605,242 @@ ADDED = edits(
         "Do the parts of the heads add up to the output, or is it their mean?",
     ),
 )
+# Attention in windows: the right version, and wrong ones.
+
+
+def windowed(
+    q: Tensor, k: Tensor, v: Tensor, rows: int, columns: int, window: int
+) -> Tensor:
+    """Attention inside square windows that do not overlap, as in Swin without shifts.
+
+    q, k, v: (B, h, N, D_h), a grid of tokens row by row, N = rows · columns.
+    Returns (B, h, N, D_h), row by row. Raises ValueError if the windows do not fill
+    the grid.
+    """
+    if rows % window or columns % window:
+        raise ValueError(f"windows of {window} do not fill {rows} × {columns} tokens")
+    down, across = rows // window, columns // window
+    q, k, v = (
+        t.unflatten(2, (down, window, across, window)).transpose(3, 4).flatten(4, 5)
+        for t in (q, k, v)
+    )  # each (B, h, down, across, window², D_h)
+    output, _ = attention(q, k, v)
+    output = output.unflatten(4, (window, window)).transpose(3, 4)
+    return output.flatten(2, 5)  # (B, h, N, D_h)
+
+
+CUTTING = "(down, window, across, window)).transpose(3, 4).flatten(4, 5)"
+PUTTING_BACK = "unflatten(4, (window, window)).transpose(3, 4)"
+SAME_WINDOW = "Draw two rows of four tokens and number them. Which share a window of 2?"
+WINDOWS = edits(
+    windowed,
+    edit(
+        "windows-by-reshape",
+        {CUTTING: "(down, across, -1))", f"{PUTTING_BACK}\n": "flatten(2, 4)\n"}
+        | {"output.flatten(2, 5)": "output"},
+        "The tokens are cut in reading order: each window² tokens that follow one "
+        "another attend to one another. Those of a window lie in several rows.",
+        SAME_WINDOW,
+    ),
+    edit(
+        "order-of-windows-kept",
+        {f".{PUTTING_BACK}": ""} | {"flatten(2, 5)": "flatten(2, 4)"},
+        "The windows are right, but what comes back stands window after window, not "
+        "row by row.",
+        "Token 1 stands beside token 0. What stands there after the first window?",
+        GITHUB + "microsoft/Swin-Transformer, whose window_reverse does that step",
+    ),
+    edit(
+        "rows-and-columns-exchanged",
+        {"rows // window, columns // window": "columns // window, rows // window"},
+        "The grid is read with as many rows as it has columns.",
+        "How many tokens stand in the first row?",
+    ),
+    edit(
+        "count-and-size-exchanged",
+        {
+            "(down, window, across, window)": "(window, down, window, across)",
+            "(window, window)": "(down, across)",
+        },
+        "There are window × window windows, not windows of window × window tokens.",
+        "Does `window` say how many windows there are, or how long a side is?",
+    ),
+    edit(
+        "tokens-far-apart",
+        {
+            CUTTING: "(window, down, window, across))"
+            ".permute(0, 1, 3, 5, 2, 4, 6).flatten(4, 5)",
+            PUTTING_BACK: "unflatten(4, (window, window)).permute(0, 1, 4, 2, 5, 3, 6)",
+        },
+        "As many tokens as a window has attend to one another, but they lie far apart: "
+        "every second or third one of the grid, not neighbours.",
+        SAME_WINDOW,
+        "the grid attention of MaxViT (Tu et al. 2022), on purpose",
+    ),
+    edit(
+        "windows-attend-to-windows",
+        {
+            CUTTING: "(down, window, across, window))"
+            ".permute(0, 1, 3, 5, 2, 4, 6).flatten(4, 5)",
+            PUTTING_BACK: "unflatten(4, (down, across)).permute(0, 1, 4, 2, 5, 3, 6)",
+        },
+        "A token attends to those that have the same place in other windows, and to "
+        "none of its own.",
+        "Which axis stands last but one when attention is called?",
+    ),
+    edit(
+        "strips-for-windows",
+        {CUTTING: "(down, -1))", f"{PUTTING_BACK}\n": "flatten(2, 3)\n"}
+        | {"output.flatten(2, 5)": "output"},
+        "The grid is cut into strips of whole rows: what is left of a window and what "
+        "is right of it belong to it, too.",
+        "How many tokens has a window of 2, and how many attend to one another here?",
+    ),
+    edit(
+        "no-windows",
+        {f".unflatten(2, {CUTTING}": "", f"output = output.{PUTTING_BACK}": ""}
+        | {"output.flatten(2, 5)": "output"},
+        "Every token attends to the whole grid.",
+        "Which keys may token 0 meet?",
+    ),
+    edit(
+        "windows-and-images-mixed",
+        {
+            f"output.{PUTTING_BACK}": "output.permute(2, 3, 0, 1, 4, 5).reshape(\n"
+            "        len(q), down, across, -1, window**2, v.shape[-1]\n"
+            f"    )\n    output = output.movedim(3, 1).{PUTTING_BACK}"
+        },
+        "The joined axis is made with the windows outside and read with the images "
+        "outside, so an image gets windows of other images.",
+        "Does your joined axis count windows or images faster?",
+    ),
+    edit(
+        "values-not-averaged",
+        {"output, _ = attention(q, k, v)": "output = v"},
+        "Each token keeps its own value: no token sees another.",
+        "What are the weights for, once they are computed?",
+    ),
+)
+WINDOWED = (*WINDOWS, *inside(windowed, named(ATTENTION, "no-scale")))
+# Rotary positions: the right version, and wrong ones.
+
+
+def rotated(x: Tensor, positions: Tensor, base: float) -> Tensor:
+    """Turn each pair of features by an angle that grows with the position (RoPE).
+
+    x: queries or keys (B, h, N, D_h), D_h even. positions: N whole numbers.
+    Features 2j and 2j + 1 of a token at position p turn by p · base^(−2j / D_h).
+    Returns (B, h, N, D_h). Source: Su et al. 2024.
+    """
+    D_h = x.shape[-1]
+    exponents = torch.arange(0, D_h, 2, dtype=x.dtype, device=x.device) / D_h
+    angles = positions[:, None] * base**-exponents  # (N, D_h / 2)
+    cos, sin = angles.cos(), angles.sin()
+    first, second = x[..., 0::2], x[..., 1::2]  # each (B, h, N, D_h / 2)
+    turned = first * cos - second * sin, first * sin + second * cos
+    return torch.stack(turned, dim=-1).flatten(-2)
+
+
+PAIRS, JOINING = "x[..., 0::2], x[..., 1::2]", "torch.stack(turned, dim=-1).flatten(-2)"
+TURNED = "first * cos - second * sin, first * sin + second * cos"
+WHICH_PAIR = "Which feature makes a pair with feature 0?"
+TURN_ONE = "Turn the pair (1, 0) by a quarter of a full turn. What comes out?"
+WHICH_ANGLE = (
+    "Token 1 stands at position 1. By which angle does each of its pairs turn?"
+)
+ROTATED = edits(
+    rotated,
+    edit(
+        "halves-paired",
+        {PAIRS: "x.chunk(2, dim=-1)", JOINING: "torch.cat(turned, dim=-1)"},
+        "Feature j makes a pair with feature j + D_h / 2. The scores depend on "
+        "distances then, too, but weights that were trained with neighbours do not "
+        "fit.",
+        WHICH_PAIR,
+        "the Llama of huggingface/transformers, which pairs them so on purpose",
+    ),
+    edit(
+        "pairs-not-put-back",
+        {JOINING: "torch.cat(turned, dim=-1)"},
+        "The pairs turn rightly, but then all first features stand before all second "
+        "ones.",
+        "Where was the second feature of the first pair, and where is it now?",
+    ),
+    edit(
+        "turned-backwards",
+        {TURNED: "first * cos + second * sin, second * cos - first * sin"},
+        "The pairs turn the other way round: from the second axis to the first.",
+        TURN_ONE,
+    ),
+    edit(
+        "mirrored",
+        {TURNED: "first * cos - second * sin, first * sin - second * cos"},
+        "The pairs are mirrored, not turned: at position 0 the second feature of each "
+        "pair changes its sign.",
+        "By which angle does (0, 1) turn at position 0, and what should come out?",
+    ),
+    edit(
+        "sine-and-cosine-exchanged",
+        {"cos, sin =": "sin, cos ="},
+        "Sine and cosine have changed places, so a token at position 0 turns, too.",
+        "What are the sine and the cosine of 0?",
+    ),
+    edit(
+        "one-half-already-turned",
+        {
+            "    turned = ": "    first = first * cos - second * sin\n    turned = ",
+            TURNED: "first, first * sin + second * cos",
+        },
+        "The second feature of a pair is made from the first one as it is after the "
+        "turn, so lengths change.",
+        "At which moment does your code still know the pair as it was?",
+    ),
+    edit(
+        "one-angle-for-all-pairs",
+        {"base**-exponents": "torch.ones_like(exponents)"},
+        "All pairs turn by the position itself, whatever j is.",
+        WHICH_ANGLE,
+    ),
+    edit(
+        "angles-grow-along-the-pairs",
+        {"base**-exponents": "base**exponents"},
+        "Later pairs turn faster than the first one, not slower.",
+        "Is base^(−2j / D_h) larger or smaller than 1?",
+    ),
+    edit(
+        "pairs-numbered-by-one",
+        {"torch.arange(0, D_h, 2, ": "torch.arange(D_h // 2, "},
+        "Pair j turns by p · base^(−j / D_h): the 2 in the exponent is missing.",
+        "Which exponent has the last of the D_h / 2 pairs?",
+    ),
+    edit(
+        "divided-by-pairs",
+        {" / D_h\n": " / (D_h // 2)\n"},
+        "The exponent is divided by the number of pairs, not by D_h.",
+        "Which exponent has the last of the D_h / 2 pairs?",
+    ),
+    edit(
+        "positions-counted-anew",
+        {"positions[:, None]": "torch.arange(len(positions)).to(positions)[:, None]"},
+        "The angles are made from the places in the list, 0 to N − 1; the positions "
+        "that were given are never read.",
+        "What comes out for a single token at position 7?",
+    ),
+    edit(
+        "added-instead-of-turned",
+        {TURNED: "first + cos, second + sin"},
+        "Sines and cosines are added to the features. That is how positions get to the "
+        "tokens in chapter 01; here nothing is turned.",
+        "Does a turn change the length of a vector? And a sum?",
+    ),
+)
 MISCONCEPTIONS = {
     "split_heads": SPLIT,
     "merge_heads": MERGE,
     "MultiHeadSelfAttention": LAYER,
     "find_the_bug": ADDED,
+    "windowed": WINDOWED,
+    "rotated": ROTATED,
 }
 
 # The oracles.
@@ -635,6 +868,31 @@ def added_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     ]
     leaves = {"input 0": heads, "input 1": w_out}
     return finish(question, leaves, (torch.stack(parts, 1),))
+
+
+def windowed_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+    """Attention over the whole grid, with no weight for keys of other windows."""
+    *tensors, rows, columns, window = question.inputs
+    leaves = {f"input {i}": double(x) for i, x in enumerate(tensors)}
+    q, k, v = leaves.values()
+    place = torch.arange(rows * columns, device="cpu")
+    place = torch.stack([place // columns, place % columns]) // window  # (2, N)
+    apart = (place[:, :, None] != place[:, None]).any(0)  # (N, N)
+    scores = torch.einsum("bhnd,bhmd->bhnm", q, k) * q.shape[-1] ** -0.5
+    scores = scores.masked_fill(apart, -torch.inf)
+    weights = (scores - scores.logsumexp(-1, keepdim=True)).exp()
+    return finish(question, leaves, (torch.einsum("bhnm,bhmd->bhnd", weights, v),))
+
+
+def rotated_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+    """Each pair as a complex number, multiplied by one of length 1."""
+    x, (positions, base) = double(question.inputs[0]), question.inputs[1:]
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))  # (B, h, N, D_h / 2)
+    count = pairs.shape[-1]
+    speeds = base ** (-torch.arange(count, device="cpu").double() / count)
+    angles = torch.outer(positions.double(), speeds)
+    output = torch.view_as_real(pairs * torch.exp(1j * angles)).flatten(-2)
+    return finish(question, {"input 0": x}, (output,))
 
 
 def layer(x: Tensor, get: Get, dim: int, num_heads: int) -> Tensor:
@@ -714,6 +972,72 @@ def added_questions(seed: int) -> list[Question]:
         Question("a nan", (with_nan(heads), w_out)),
         Question("gradients", (heads, w_out), cotangent=normal(2, 4, 5, 12)),
         Question("another device", (heads, w_out), device="meta"),
+    ]
+
+
+# Two rows of four tokens. With queries of 0 all keys of a window count the same, and a
+# token gets the mean of its window: 2.5 or 4.5.
+NUMBERED_GRID = small(*([i] for i in range(8)))[None, None]  # (1, 1, 8, 1)
+GRID = 0 * NUMBERED_GRID
+
+
+def windowed_questions(seed: int) -> list[Question]:
+    """A small numbered grid for messages, random ones for the verdict."""
+    normal = Normal(seed)
+    q, k, v = (normal(2, 4, 60, 7) for _ in range(3))
+    grid = (6, 10, 2)  # rows, columns, window: 3 · 5 windows
+    changed = k.clone(), v.clone()
+    for t in changed:
+        t[0, :, CHANGED] += 3
+    single = tuple(t.float() for t in (q, k, v))
+    narrow = tuple(normal(3, 2, 18, 1) for _ in range(3))
+    return [
+        Question("small numbers", (GRID, GRID, NUMBERED_GRID, 2, 4, 2)),
+        Question("a grid", (q, k, v, *grid)),
+        Question("one token changed", (q, *changed, *grid)),
+        Question("windows of three", (*narrow, 3, 6, 3)),
+        Question("a square grid", (*(t[:, :, :36] for t in (q, k, v)), 6, 6, 2)),
+        Question("one window", (*(t[:, :, :16] for t in (q, k, v)), 4, 4, 4)),
+        Question("windows of one token", (q, k, v, 6, 10, 1)),
+        Question("float32", (*single, *grid)),
+        Question("float32 again", (*single, *grid)),
+        Question("a nan", (with_nan(q), k, v, *grid)),
+        Question("gradients", (q, k, v, *grid), cotangent=normal(2, 4, 60, 7)),
+        Question("another device", (q, k, v, *grid), device="meta"),
+        Question("rows that are left over", (q, k, v, 15, 4, 2), refused=True),
+        Question("columns that are left over", (q, k, v, 4, 15, 2), refused=True),
+    ]
+
+
+CHANGED = 24  # in row 2, column 4 of ten
+
+
+# Three tokens with two pairs each: (1, 0) and (0, 1).
+PAIRED = small([1, 0, 0, 1], [1, 0, 0, 1], [1, 0, 0, 1])[None, None]
+
+
+def rotated_questions(seed: int) -> list[Question]:
+    """Small pairs for messages, random tokens for the verdict."""
+    normal = Normal(seed)
+    x, base = normal(2, 3, 5, 8), 10.0
+    row = torch.arange(5, device="cpu")
+    apart = torch.tensor([4, 0, 7, 2, 6], device="cpu")
+    single = x.float(), apart, base
+    return [
+        Question("small numbers", (PAIRED, row[:3], 100.0)),
+        Question("in a row", (x, row, base)),
+        Question("in a row, further on", (x, row + 6, base)),
+        Question("at other positions", (x, apart, base)),
+        Question("all at position 0", (x, 0 * apart, base)),
+        Question("equal sizes", (normal(4, 4, 4, 4), row[:4], base)),
+        Question("another base", (normal(3, 2, 4, 6), row[:4], 50.0)),
+        Question("one pair", (normal(2, 3, 5, 2), row, base)),
+        Question("one token", (normal(2, 3, 1, 8), apart[:1], base)),
+        Question("float32", single),
+        Question("float32 again", single),
+        Question("a nan", (with_nan(x), apart, base)),
+        Question("gradients", (x, apart, base), cotangent=normal(2, 3, 5, 8)),
+        Question("another device", (x, apart, base), device="meta"),
     ]
 
 
@@ -969,6 +1293,83 @@ def parts_add_up(trial: Trial) -> None:
         raise Fails(f"{text}by up to {apart:.3g}.")
 
 
+@holds(
+    "a token hears its own window, and nothing else",
+    "Which tokens may see that one of them changed?",
+    core=True,
+)
+def stays_in_its_window(trials: Trials) -> None:
+    """Where one token's key and value change, the outputs of its window do."""
+    before, after = (trials[n].output.double() for n in ("a grid", "one token changed"))
+    moved = (before - after).abs().amax((1, 3)) > 1e-4  # (B, N)
+    *_, columns, window = trials["a grid"].question.inputs
+    row, column = divmod(CHANGED, columns)
+    places = {
+        columns * r + c
+        for r in range(row // window * window, row // window * window + window)
+        for c in range(column // window * window, column // window * window + window)
+    }
+    text = f"In a grid of {columns} columns with windows of {window}, key and value of "
+    text += f"token {CHANGED} changed, which is in row {row} and column {column}. "
+    if moved[1:].any():
+        raise Fails(f"{text}Tokens of another image changed, too.", "images-mixed")
+    heard = set(moved[0].nonzero().flatten().tolist())
+    if heard != places:
+        some = ", ".join(map(str, sorted(heard)[:8])) + (
+            ", …" if len(heard) > 8 else ""
+        )
+        wanted = ", ".join(map(str, sorted(places)))
+        raise Fails(
+            f"{text}Of its image, {some or 'no token'} changed in the output, "
+            f"expected {wanted}."
+        )
+
+
+@each(
+    "at position 0 nothing turns",
+    ("all at position 0",),
+    "By which angle does a token at position 0 turn?",
+    core=True,
+)
+def rests_at_zero(trial: Trial) -> None:
+    """The angle is 0 there, whatever the pair."""
+    if not close(trial.output, trial.expected[0]):
+        raise Fails("All tokens stand at position 0, and yet their features change.")
+
+
+@each(
+    "lengths stay as they are",
+    ("at other positions",),
+    "Does a turn make a vector longer?",
+    core=True,
+)
+def keeps_lengths(trial: Trial) -> None:
+    """The vector of each token and head is as long as before."""
+    lengths = trial.output.double().norm(dim=-1)
+    before = trial.question.inputs[0].double().norm(dim=-1)
+    if not close(lengths, before):
+        place = int((lengths - before)[0, 0].abs().argmax())
+        text = f"Token {place} of head 0 had the length {before[0, 0, place]:.4g}, and "
+        raise Fails(f"{text}now it has {lengths[0, 0, place]:.4g}.")
+
+
+@holds(
+    "a score depends on the distance of two tokens alone",
+    "A query turns by pα and a key by rα. What is the angle between the two then?",
+    core=True,
+)
+def scores_by_distance(trials: Trials) -> None:
+    """If all tokens move on by as much, no score changes."""
+    here, there = (
+        trials[name].output.double() for name in ("in a row", "in a row, further on")
+    )
+    scores, moved = here @ here.mT, there @ there.mT
+    if not close(scores, moved):
+        most = float((scores - moved).abs().max())
+        text = "All tokens moved on by 6 positions, so their distances are as before. "
+        raise Fails(f"{text}Yet scores between them changed, by up to {most:.2g}.")
+
+
 EQUAL_SIZES = ("as many heads as tokens", "heads as wide as there are tokens")
 NARROW = "Does an axis of length 1 vanish on the way?"
 TOKEN_0 = "Follow the numbers of token 0."
@@ -1049,6 +1450,59 @@ ADDED_PROPERTIES = (
         core=True,
     ),
     EXTREMES,
+    PASSES_NAN_ON,
+    *EDGES,
+)
+WINDOWED_PROPERTIES = (
+    REPEATS,
+    returns_right_shapes(
+        "output (B, h, N, D_h) comes back",
+        *("a grid", "small numbers", "windows of three"),
+        ask="Which axes did you make for the windows, and which are joined in the end?",
+    ),
+    stays_in_its_window,
+    agrees(
+        "the numbers agree with the definition in float64",
+        *("small numbers", "a grid", "windows of three", "a square grid"),
+        ask="Which keys does each query meet, and where does its output belong?",
+        core=True,
+    ),
+    agrees(
+        "one window, and windows of one token, work",
+        *("one window", "windows of one token"),
+        ask="What is left of attention with one key? And with one window?",
+    ),
+    refuses(
+        "windows that do not fill the grid are refused",
+        "windows-of-other-sizes",
+        *("rows that are left over", "columns that are left over"),
+        ask="What becomes of the tokens that are left over?",
+    ),
+    PASSES_NAN_ON,
+    *EDGES,
+)
+ROTATED_PROPERTIES = (
+    REPEATS,
+    returns_right_shapes(
+        "the shape (B, h, N, D_h) comes back",
+        *("in a row", "small numbers", "another base"),
+        ask="What is done to a pair, and how many numbers are a pair afterwards?",
+    ),
+    rests_at_zero,
+    keeps_lengths,
+    scores_by_distance,
+    agrees(
+        "the numbers agree with the definition in float64",
+        *("small numbers", "in a row", "at other positions", "equal sizes"),
+        ask="Which features make a pair, by which angle does it turn, and which way?",
+        core=True,
+    ),
+    agrees(
+        "any base will do",
+        "another base",
+        ask="Where does `base` enter into your angles?",
+    ),
+    agrees("one pair, and one token, work", "one pair", "one token", ask=NARROW),
     PASSES_NAN_ON,
     *EDGES,
 )
@@ -1177,6 +1631,32 @@ REPAIR_ADDED = Implement(
     ),
     bug=named(ADDED, "weight-not-transposed")[0],
 )
+WRITE_WINDOWED = Implement(
+    form=Form(outputs=("output",), reference=(windowed,)),
+    ask_about=windowed_questions,
+    oracle=windowed_oracle,
+    properties=WINDOWED_PROPERTIES,
+    misconceptions=WINDOWED,
+    show=Show(
+        questions=("small numbers",),
+        inputs=("q", "k", "v", "rows", "columns", "window"),
+        order={"output": 0},
+        axes={"output": ("token", "feature")},
+    ),
+)
+WRITE_ROTATED = Implement(
+    form=Form(outputs=("turned",), reference=(rotated,)),
+    ask_about=rotated_questions,
+    oracle=rotated_oracle,
+    properties=ROTATED_PROPERTIES,
+    misconceptions=ROTATED,
+    show=Show(
+        questions=("small numbers",),
+        inputs=("x", "positions", "base"),
+        order={"turned": 0},
+        axes={"turned": ("token", "feature")},
+    ),
+)
 
 TASKS = {
     "split_heads": WRITE_SPLIT,
@@ -1184,4 +1664,6 @@ TASKS = {
     "MultiHeadSelfAttention": WRITE_LAYER,
     "bare_reshape": TEST_THE_RESHAPE,
     "find_the_bug": REPAIR_ADDED,
+    "windowed": WRITE_WINDOWED,
+    "rotated": WRITE_ROTATED,
 }
