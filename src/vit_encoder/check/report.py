@@ -151,9 +151,7 @@ class ScoreCard:
         lines = [f"Score card of {self.notebook}", ""]
         for row in self.rows:
             again = f'; read again: "{row.again}"' if row.again else ""
-            lines.append(
-                f"{row.title:{width}}  {row.earned}  {row.state}{again}"
-            )
+            lines.append(f"{row.title:{width}}  {row.earned}  {row.state}{again}")
         return "\n".join([*lines, "", self.last_line])
 
     def _repr_html_(self) -> str:
