@@ -134,6 +134,11 @@ def load(model: VisionTransformer, weights: Weights, *, head: bool = True) -> No
         for name, value in state.items()
         if head or part not in ("pre_logits", "head")
     }
+    _copy(given, wanted)
+
+
+def _copy(given: Mapping, wanted: Mapping) -> None:
+    """Copy what is given into the parameters; ValueError if there is a difference."""
     faults = [
         f"{name} is missing, expected {tuple(wanted[name].shape)}"
         for name in wanted
@@ -160,6 +165,29 @@ def load(model: VisionTransformer, weights: Weights, *, head: bool = True) -> No
     with torch.no_grad():
         for name, parameter in wanted.items():
             parameter.copy_(given[name])
+
+
+def load_part(part: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Copy weights into one part: all of them, or none if anything does not fit.
+
+    part: an embedding or an encoder. It may differ from the course's as the exercises
+    allow: with `query`, `key` and `value` for `qkv`, or a convolution for the linear
+    layer on patches. It keeps its device and dtype. state: such as Weights.encoder.
+    Raises ValueError that names every key that is missing, left over or of a wrong
+    shape; the part is then as it was.
+    """
+    wanted, given = dict(part.named_parameters()), {}
+    for name, value in state.items():
+        before, joined, after = name.rpartition("qkv.")
+        if joined and f"{before}query.{after}" in wanted:
+            thirds = zip(("query", "key", "value"), value.chunk(3), strict=True)
+            given |= {f"{before}{own}.{after}": third for own, third in thirds}
+        elif name in wanted and wanted[name].dim() == 4:  # D (C P P) -> D C P P
+            fits = wanted[name][0].numel() == value[0].numel()
+            given[name] = value.view_as(wanted[name]) if fits else value
+        else:
+            given[name] = value
+    _copy(given, wanted)
 
 
 MOST_FAULTS = 8  # that a message lists

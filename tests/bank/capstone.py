@@ -5,6 +5,7 @@ here stand other ways of writing the same, and other faults.
 """
 
 import math
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -746,66 +747,57 @@ WRONG_LOADS = {
 # Tests that a student may write.
 
 
+@cache
 def few():
-    """Images and labels to test with."""
+    """Images to test with, their labels, and the logits of the trained model."""
     test = fashion_mnist().test[:20]
-    return test.normalized(), test.labels
+    with torch.no_grad():
+        return test.normalized(), test.labels, fashion_vit()(test.normalized())
 
 
 def near_the_course(model):
-    images, _ = few()
-    with torch.no_grad():
-        return (model(images) - fashion_vit()(images)).abs().max() < 2e-4
+    images, _, expected = few()
+    return (model(images) - expected).abs().max() < 2e-4
 
 
 def asserted(model):
-    images, _ = few()
-    with torch.no_grad():
-        expected = fashion_vit()(images)
+    images, _, expected = few()
     torch.testing.assert_close(model(images), expected, rtol=0, atol=1e-4)
 
 
-def in_float64(model):
-    images, _ = few()
-    with torch.no_grad():
-        expected = fashion_vit().double()(images.double())
-    return torch.allclose(model(images).double(), expected, rtol=0, atol=2e-4)
+def on_one_image(model):
+    images, _, expected = few()
+    return torch.allclose(model(images[:1]), expected[:1], rtol=0, atol=2e-4)
 
 
 def guesses_well(model):
-    images, labels = few()
+    images, labels, _ = few()
     return (model(images).argmax(-1) == labels).double().mean() > 0.8
 
 
 def equal_guesses(model):
-    images, _ = few()
-    with torch.no_grad():
-        return (model(images).argmax(-1) == fashion_vit()(images).argmax(-1)).all()
+    images, _, expected = few()
+    return (model(images).argmax(-1) == expected.argmax(-1)).all()
 
 
 def roughly(model):
-    images, _ = few()
-    with torch.no_grad():
-        return (model(images) - fashion_vit()(images)).abs().max() < 0.1
+    images, _, expected = few()
+    return (model(images) - expected).abs().max() < 0.1
 
 
 def sum_of_differences(model):
-    images, _ = few()
-    with torch.no_grad():
-        return (model(images) - fashion_vit()(images)).sum().abs() < 1e-3
+    images, _, expected = few()
+    return (model(images) - expected).sum().abs() < 1e-3
 
 
 def without_nan(model):
-    images, _ = few()
-    with torch.no_grad():
-        off = model(images) - fashion_vit()(images)
-    return off.nan_to_num().abs().max() < 2e-4
+    images, _, expected = few()
+    return (model(images) - expected).nan_to_num().abs().max() < 2e-4
 
 
 def to_the_last_digit(model):
-    images, _ = few()
-    with torch.no_grad():
-        return torch.equal(model(images), fashion_vit()(images))
+    images, _, expected = few()
+    return torch.equal(model(images), expected)
 
 
 def tenfold(layer_norm):
@@ -925,7 +917,7 @@ NAMELESS = {
     "find_the_bug": [turned_twice, nothing_loaded],
 }
 GOOD_TESTS = {
-    "right_model": [near_the_course, asserted, in_float64],
+    "right_model": [near_the_course, asserted, on_one_image],
     "divisor": [tenfold, unit_variance],
     "projections": [counted, scored],
     "what_leaves": [normalized, variances],
@@ -935,7 +927,7 @@ WEAK_TESTS = {
         (guesses_well, 0, "test-accepts-wrong"),
         (equal_guesses, 0, "test-accepts-wrong"),
         (roughly, 1, "test-accepts-wrong"),
-        (sum_of_differences, 2, "test-accepts-wrong"),
+        (sum_of_differences, 1, "test-accepts-wrong"),
         (without_nan, 2, "test-accepts-wrong"),
         (to_the_last_digit, 0, "test-rejects-right"),
     ],

@@ -1007,6 +1007,14 @@ def inputs_of_blocks(encoder, x, blocks):
     return [encoder.norm(stream[i]) for i in blocks]
 
 
+def these_blocks_alone(encoder, x, blocks):
+    found = {}
+    for i in sorted(blocks):
+        x = encoder.blocks[i](x)
+        found[i] = encoder.norm(x)
+    return [found[i] for i in blocks]
+
+
 def stacked(encoder, x, blocks):
     return torch.stack(one_by_one(encoder, x, blocks))
 
@@ -1072,6 +1080,7 @@ WRONG = {
         "extra-parameters": [WithPositions],
     },
     "intermediate": {
+        "chosen-blocks-alone": [these_blocks_alone],
         "stream-not-normalized": [bare],
         "in-the-order-of-the-stack": [sorted_by_depth],
         "norm-put-into-the-stream": [norm_stays],

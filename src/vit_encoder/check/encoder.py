@@ -764,6 +764,17 @@ INTERMEDIATE = edits(
         "What should the last block read: does it depend on which others you ask for?",
     ),
     edit(
+        "chosen-blocks-alone",
+        {
+            STEP: """        if i in blocks:
+            x = block(x)
+            found[i] = encoder.norm(x)
+"""
+        },
+        "Only the chosen blocks run, and those between them are left out.",
+        "What has block 2 read in training?",
+    ),
+    edit(
         "what-enters-the-block",
         {
             STEP: """        if i in blocks:
@@ -1029,7 +1040,6 @@ def register_questions(seed: int) -> list[Question]:
         Question("four registers", (x,), **three),
         Question("one image", (x[:1],), **three),
         Question("no registers", (10 * normal(2, 5, 8),), **none),
-        Question("a class token alone", (10 * normal(3, 1, 12),), **three),
         Question("in training", (x,), **three, training=True),
         Question("float32", (x.float(),), **three),
         Question("float32 again", (x.float(),), **three),
@@ -1051,6 +1061,9 @@ FOUR_TOKENS = small([1, 1, 5, 5], [0, 4, 0, 0], [2, 0, 1, 0], [0, 0, 3, 1])[None
 TWO_REGISTERS = with_registers(Normal(8), 2, depth=2, dim=4, num_heads=1, mlp_dim=3)
 
 
+THREE_LAYERS = about(Normal(9), depth=3, dim=4, num_heads=1, mlp_dim=3)["parameters"]
+
+
 def intermediate_questions(seed: int) -> list[Question]:
     """Chosen blocks in any order: small and the same for every seed, random, edges."""
     normal = Normal(seed)
@@ -1058,7 +1071,7 @@ def intermediate_questions(seed: int) -> list[Question]:
     stack = about(normal, depth=4, dim=12, num_heads=6, mlp_dim=7)["parameters"]
     chosen = (x, 6, (3, 0, 2))
     return [
-        Question("blocks 1 and 0", (SMALL_X, 1, (1, 0)), parameters=LOUD["parameters"]),
+        Question("blocks 2 and 0", (SMALL_X, 1, (2, 0)), parameters=THREE_LAYERS),
         Question("blocks 3, 0 and 2", chosen, parameters=stack),
         Question("block 1 alone", (x, 6, (1,)), parameters=stack),
         Question("the last block", (10 * normal(1, 3, 12), 6, (3,)), parameters=stack),
@@ -1414,14 +1427,14 @@ WRITE_REGISTERS = Implement(
         ),
         returns_right_shapes(
             "as many tokens leave as entered",
-            *("four registers", "one image", "no registers", "a class token alone"),
+            *("four registers", "one image", "no registers"),
             ask="Which tokens are there inside, and which of them leave?",
             form=Form(outputs=("output",), is_class=True, fused=FUSED, aliases=ALIASES),
             known=REGISTERS,
         ),
         agrees(
             "the numbers agree with the definition in float64",
-            *("four registers", "one image", "a class token alone"),
+            *("four registers", "one image"),
             ask="Which tokens do the blocks see, and which of them leave, in which "
             "order?",
             core=True,
@@ -1472,7 +1485,7 @@ WRITE_INTERMEDIATE = Implement(
     ),
     misconceptions=INTERMEDIATE,
     show=Show(
-        questions=("blocks 1 and 0",),
+        questions=("blocks 2 and 0",),
         inputs=("x", "num_heads", "blocks"),
         order={"layers": 0},
         axes={"layers": ("token", "feature")},

@@ -1,4 +1,4 @@
-"""A student's model with trained weights, as the capstone's cells want it.
+"""A student's encoder with trained weights, as a cell of the capstone wants it.
 
 Nothing here tells what is right: marking shows this module to the code of students.
 """
@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from vit_encoder.check.hearing.data import Form, ProblemError
+from vit_encoder.check.hearing.data import Form
 from vit_encoder.check.hearing.parameters import ALIASES, FUSED, find_places
 from vit_encoder.data import text_encoder_weights, text_line
 
@@ -28,29 +28,6 @@ def split(state: dict[str, Tensor]) -> dict[str, Tensor]:
         else:
             parts[name] = value
     return parts
-
-
-def fill(model: nn.Module, state: dict[str, Tensor]) -> None:
-    """Copy each tensor of a state dict to the parameter of its name.
-
-    As `load_state_dict` does, but query, key and value may also stand apart. Raises
-    ValueError that names what has no place in the model, or another shape; the model is
-    then as it was.
-    """
-    values = split(state)
-    try:
-        places = find_places(model, values, FORM, turn=False)
-    except ProblemError as error:
-        raise ValueError(error.problem.text) from None
-    lost = [name for name in values if name not in places]
-    if lost:
-        has = ", ".join(name for name, _ in model.named_parameters()) or "none"
-        raise ValueError(
-            f"expected a parameter for each of {len(values)} keys; for {len(lost)} "
-            f"there is none, such as {lost[0]}. The model's parameters are: {has:.400}"
-        )
-    for name, place in places.items():
-        place.put(values[name])
 
 
 def trained(answer: type[nn.Module]) -> nn.Module:
