@@ -92,6 +92,7 @@ def test_two_mistakes_are_both_named():
         (False, 1, 1, 0),  # of a single point, none is left
         (True, 0, 3, 0),
         (True, 2, 3, 0),
+        (False, 1, 0, 0),  # an optional task has none to lose
     ],
 )
 def test_points_of_what_fails(core, edges, out_of, points):

@@ -26,6 +26,7 @@ from library_models import (
     transformers_vit,
 )
 from vit_encoder import Encoder, VisionTransformer
+from vit_encoder.check.encoder import RegisterEncoder, intermediate
 from vit_encoder.loading import (
     Weights,
     fold_layer_scale,
@@ -615,6 +616,27 @@ def test_blocks_of_timm_whatever_stands_around_them(options):
     images = CASES["torchvision"].images()
     tokens = theirs._pos_embed(theirs.patch_embed(images))
     close(ours(tokens), theirs.forward_features(images))
+
+
+def test_registers_and_chosen_blocks_are_those_of_timm():
+    options = {"reg_tokens": 4, "no_embed_class": True}
+    theirs = randomize(timm_vit(SIZES, **options).double())
+    sizes = (SIZES.depth, SIZES.dim, SIZES.num_heads, SIZES.mlp_dim)
+    ours = RegisterEncoder(*sizes, 4).double()
+    ours.encoder.load_state_dict(from_timm_blocks(theirs.state_dict()).encoder)
+    ours.registers.data = theirs.reg_token.data
+    images = CASES["torchvision"].images()
+    inside = theirs._pos_embed(theirs.patch_embed(images))  # class token, registers, …
+
+    def without(tokens):
+        return torch.cat([tokens[:, :1], tokens[:, 5:]], dim=1)
+
+    close(ours(without(inside)), without(theirs.forward_features(images)))
+    chosen = {"n": [0, 2], "norm": True, "return_prefix_tokens": True}
+    layers = theirs.get_intermediate_layers(images, **chosen)
+    found = intermediate(ours.encoder, inside, (0, 2))
+    for got, (patches, first) in zip(found, layers, strict=True):
+        close(got, torch.cat([first, patches], dim=1))
 
 
 def test_folding_without_a_layer_scale_changes_nothing():

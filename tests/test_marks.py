@@ -22,7 +22,8 @@ from vit_encoder.grade.feedback import (
     write_feedback,
 )
 from vit_encoder.grade.journal import Journal, JournalError
-from vit_encoder.grade.outcome import Mark, Outcome
+from vit_encoder.grade.mark import Marker
+from vit_encoder.grade.outcome import Mark, Outcome, Submission
 from vit_encoder.grade.table import note_repeats, summary, write_table
 
 TASKS = [e["id"] for e in catalogue() if e["notebook"] == "02_self_attention"]
@@ -84,6 +85,30 @@ def test_a_submission_that_failed_has_no_points_rather_than_zero(tmp_path):
     failed = outcome(status="failed", marks=marks)
     (row,) = table(tmp_path / "marks.csv", [failed])
     assert (row["points"], row["out_of"]) == ("", "1")
+
+
+OPTIONAL = "capstone.verdicts"
+
+
+def test_an_optional_task_is_part_of_no_total(tmp_path):
+    own = [e for e in catalogue() if e["notebook"] == "08_capstone"]
+    marks = {e["id"]: Mark(e["id"], 0, e["points"], "not passed yet") for e in own}
+    submission = Submission("ada/08.ipynb", "ada", "d1", "08_capstone")
+    for state, points in (("passed", 0), ("not passed yet", 0), ("lost", None)):
+        marks[OPTIONAL] = Mark(OPTIONAL, points, 0, state)
+        found = Marker(0, None).outcome(submission, marks, [])
+        assert (found.status, found.out_of) == ("marked", 21)
+        (row,) = table(tmp_path / f"{state}.csv", [found])
+        assert "capstone.TextEncoder" in row
+        assert OPTIONAL not in row
+        (test,) = (
+            t for t in gradescope_results(found)["tests"] if t["name"] == "The audit"
+        )
+        status = {"passed": "passed", "not passed yet": "failed"}.get(state)
+        assert (test["max_score"], test.get("status")) == (0, status)
+        assert f"<p>optional: {state}</p>" in page(found)
+    marks["capstone.TextEncoder"] = Mark("capstone.TextEncoder", None, 5, "lost")
+    assert Marker(0, None).outcome(submission, marks, []).status == "partly"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ def test_every_page_of_the_contents_is_planned_once():
 def test_points_and_minutes_are_those_of_the_tasks():
     tasks = json.loads(CATALOGUE.read_text(encoding="utf-8"))
     assert sum(row[4] for row in rows()) == sum(t["points"] for t in tasks)
-    assert sum(row[3] for row in rows()) == sum(t["minutes"] for t in tasks)
+    counted = sum(t["minutes"] for t in tasks if t["points"])
+    assert sum(row[3] for row in rows()) == counted
 
 
 WORDS = {6: "Six", 7: "Seven", 8: "Eight", 9: "Nine", 10: "Ten"}

@@ -36,8 +36,9 @@ def reading_minutes(text: str) -> int:
 
 
 def exercise_totals(source: Source) -> tuple[int, int]:
-    """Minutes and points of all tasks of an exercise notebook."""
+    """Minutes and points of an exercise notebook; optional tasks do not count."""
     tasks = [cell.metadata["exercise"] for cell in source.cells("exercise")]
+    tasks = [task for task in tasks if task["points"]]
     return sum(t["minutes"] for t in tasks), sum(t["points"] for t in tasks)
 
 

@@ -241,9 +241,11 @@ def check_exercises(source: Source) -> None:
                 f"{where} is of kind {exercise['kind']!r}; "
                 f"known are {', '.join(sorted(KINDS))}."
             )
-        for key in ("points", "minutes"):
-            if type(exercise[key]) is not int or exercise[key] < 1:
-                raise SourceError(f"{where}: `{key}` must be a whole number from 1.")
+        for key, least in (("points", 0), ("minutes", 1)):  # 0 points: it is optional
+            if type(exercise[key]) is not int or exercise[key] < least:
+                raise SourceError(
+                    f"{where}: `{key}` must be a whole number from {least}."
+                )
         if marks[0] != marks[1] or not marks[0]:
             raise SourceError(
                 f"{where} needs a `# BEGIN SOLUTION` and an `# END SOLUTION` around "

@@ -5,6 +5,7 @@ here stand other ways of writing the same, and other faults.
 """
 
 import math
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,176 @@ from torch import nn
 
 import vit_encoder
 from vit_encoder.check import capstone, misconception
-from vit_encoder.data import read_line, text_encoder, text_line
+from vit_encoder.data import fashion_vit, text_encoder
+from vit_encoder.datasets import fashion_mnist
+
+# Right designs of VisionTransformer.
+
+
+class ThreeParts(nn.Module):
+    def __init__(
+        self,
+        image_size,
+        patch_size,
+        in_channels,
+        num_classes,
+        depth,
+        dim,
+        num_heads,
+        mlp_dim,
+    ):
+        super().__init__()
+        self.embedding = vit_encoder.PatchEmbedding(
+            image_size, patch_size, in_channels, dim
+        )
+        self.encoder = vit_encoder.Encoder(depth, dim, num_heads, mlp_dim)
+        self.head = nn.Linear(dim, num_classes)
+
+    def forward(self, images):
+        tokens = self.encoder(self.embedding(images))
+        return self.head(tokens[:, 0, :])
+
+
+class HeadFirst(ThreeParts):
+    """The head on all tokens, then the class token's logits."""
+
+    def forward(self, images):
+        return self.head(self.encoder(self.embedding(images)))[:, 0]
+
+
+class ByConvolution(nn.Module):
+    """A convolution for the patches, torch's layers for the blocks."""
+
+    def __init__(self, image_size, patch_size, channels, classes, L, D, h, M):
+        super().__init__()
+        self.embedding = nn.Module()
+        self.embedding.proj = nn.Conv2d(channels, D, patch_size, patch_size)
+        self.embedding.cls_token = nn.Parameter(torch.randn(1, 1, D))
+        N = (image_size // patch_size) ** 2 + 1
+        self.embedding.pos_embed = nn.Parameter(torch.randn(1, N, D))
+        self.encoder = nn.Module()
+        self.encoder.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                D,
+                h,
+                M,
+                dropout=0,
+                activation=F.gelu,
+                layer_norm_eps=1e-6,
+                batch_first=True,
+                norm_first=True,
+            )
+            for _ in range(L)
+        )
+        self.encoder.norm = nn.LayerNorm(D, eps=1e-6)
+        self.head = nn.Linear(D, classes)
+
+    def forward(self, images):
+        x = self.embedding.proj(images).flatten(2).transpose(1, 2)
+        first = self.embedding.cls_token.repeat(len(images), 1, 1)
+        x = torch.cat((first, x), 1) + self.embedding.pos_embed
+        for block in self.encoder.blocks:
+            x = block(x)
+        return self.head(self.encoder.norm(x)[:, 0])
+
+
+RIGHT_MODELS = [ThreeParts, HeadFirst, ByConvolution]
+
+# Wrong answers of VisionTransformer.
+
+
+class PooledByHand(ThreeParts):
+    def forward(self, images):
+        x = self.encoder(self.embedding(images))
+        return self.head(x[:, 1:].sum(1) / (x.shape[1] - 1))
+
+
+class NegativeIndex(ThreeParts):
+    def forward(self, images):
+        *_, last = self.encoder(self.embedding(images)).unbind(1)
+        return self.head(last)
+
+
+class WithoutBlocks(ThreeParts):
+    def forward(self, images):
+        return self.head(self.embedding(images)[:, 0])
+
+
+class Probabilities(ThreeParts):
+    def forward(self, images):
+        return F.softmax(super().forward(images), -1)
+
+
+class NormedAgain(ThreeParts):
+    def forward(self, images):
+        x = self.encoder.norm(self.encoder(self.embedding(images)))
+        return self.head(x[:, 0])
+
+
+class AllTokens(ThreeParts):
+    def forward(self, images):
+        return self.head(self.encoder(self.embedding(images)))
+
+
+class OtherName(ThreeParts):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.classifier = self.head
+        del self.head
+
+    def forward(self, images):
+        return self.classifier(self.encoder(self.embedding(images))[:, 0])
+
+
+class HeadsForDepth(ThreeParts):
+    """One block fewer than `depth` says."""
+
+    def __init__(self, a, b, c, d, depth, *sizes):
+        super().__init__(a, b, c, d, depth - 1, *sizes)
+
+
+class CoursesOwn(nn.Module):
+    def __init__(self, *sizes):
+        super().__init__()
+        names = ("depth", "dim", "num_heads", "mlp_dim")
+        parts = dict(zip(names, sizes[4:], strict=True))
+        self.model = vit_encoder.VisionTransformer(*sizes[:4], **parts)
+
+    def forward(self, images):
+        return self.model(images)
+
+
+WRONG_MODELS = {
+    "mean-of-patches-read": [PooledByHand],
+    "last-token-read": [NegativeIndex],
+    "encoder-left-out": [WithoutBlocks],
+    "softmax-at-the-end": [Probabilities],
+    "norm-once-more": [NormedAgain],
+    "every-token-read": [AllTokens],
+    "missing-parameters": [OtherName, HeadsForDepth],
+    "reference-used": [CoursesOwn],
+}
+
+
+class Doubled(ThreeParts):
+    def forward(self, images):
+        return 2 * super().forward(images)
+
+
+class ClassTokenAgain(ThreeParts):
+    """The class token as it entered, added to what leaves."""
+
+    def forward(self, images):
+        x = self.embedding(images)
+        return self.head(self.encoder(x)[:, 0] + x[:, 0])
+
+
+class Mirrored(ThreeParts):
+    def forward(self, images):
+        return super().forward(images.flip(-1))
+
+
+UNRECORDED_MODELS = [Doubled, ClassTokenAgain, Mirrored]
 
 # Right designs of first_difference.
 
@@ -577,50 +747,57 @@ WRONG_LOADS = {
 # Tests that a student may write.
 
 
-def near_the_record(encoder):
-    line = text_line()
-    return (encoder(line["tokens"]) - line["encoder"]).abs().max() < 2e-4
-
-
-def asserted(encoder):
-    line = text_line()
-    torch.testing.assert_close(
-        encoder(line["tokens"]), line["encoder"], rtol=0, atol=1e-4
-    )
-
-
-def near_the_course(encoder):
-    tokens = text_line()["tokens"].double()
+@cache
+def few():
+    """Images to test with, their labels, and the logits of the trained model."""
+    test = fashion_mnist().test[:20]
     with torch.no_grad():
-        expected = text_encoder().double()(tokens)
-    return torch.allclose(encoder(tokens).double(), expected, rtol=0, atol=1e-4)
+        return test.normalized(), test.labels, fashion_vit()(test.normalized())
 
 
-def reads_right(encoder):
-    line = text_line()
-    text = read_line(encoder(line["tokens"]) + line["skip"])
-    return text == "An image is worth 16x16 words"
+def near_the_course(model):
+    images, _, expected = few()
+    return (model(images) - expected).abs().max() < 2e-4
 
 
-def roughly(encoder):
-    line = text_line()
-    return (encoder(line["tokens"]) - line["encoder"]).abs().max() < 0.1
+def asserted(model):
+    images, _, expected = few()
+    torch.testing.assert_close(model(images), expected, rtol=0, atol=1e-4)
 
 
-def sum_of_differences(encoder):
-    line = text_line()
-    return (encoder(line["tokens"]) - line["encoder"]).sum().abs() < 1e-2
+def on_one_image(model):
+    images, _, expected = few()
+    return torch.allclose(model(images[:1]), expected[:1], rtol=0, atol=2e-4)
 
 
-def without_nan(encoder):
-    line = text_line()
-    off = (encoder(line["tokens"]) - line["encoder"]).nan_to_num()
-    return off.abs().max() < 2e-4
+def guesses_well(model):
+    images, labels, _ = few()
+    return (model(images).argmax(-1) == labels).double().mean() > 0.8
 
 
-def to_the_last_digit(encoder):
-    line = text_line()
-    return torch.equal(encoder(line["tokens"]), line["encoder"])
+def equal_guesses(model):
+    images, _, expected = few()
+    return (model(images).argmax(-1) == expected.argmax(-1)).all()
+
+
+def roughly(model):
+    images, _, expected = few()
+    return (model(images) - expected).abs().max() < 0.1
+
+
+def sum_of_differences(model):
+    images, _, expected = few()
+    return (model(images) - expected).sum().abs() < 1e-3
+
+
+def without_nan(model):
+    images, _, expected = few()
+    return (model(images) - expected).nan_to_num().abs().max() < 2e-4
+
+
+def to_the_last_digit(model):
+    images, _, expected = few()
+    return torch.equal(model(images), expected)
 
 
 def tenfold(layer_norm):
@@ -722,31 +899,35 @@ def mean_of_what_leaves(encoder_class):
 # What tests/test_exercises.py runs: task → answers.
 
 RIGHT = {
+    "VisionTransformer": RIGHT_MODELS,
     "first_difference": RIGHT_DIFFERENCE,
     "TextEncoder": RIGHT_ENCODERS,
     "find_the_bug": RIGHT_LOADS,
 }
 WRONG = {
+    "VisionTransformer": WRONG_MODELS,
     "first_difference": WRONG_DIFFERENCE,
     "TextEncoder": WRONG_ENCODERS,
     "find_the_bug": WRONG_LOADS,
 }
 NAMELESS = {
+    "VisionTransformer": UNRECORDED_MODELS,
     "first_difference": UNRECORDED_DIFFERENCE,
     "TextEncoder": UNRECORDED_ENCODERS,
     "find_the_bug": [turned_twice, nothing_loaded],
 }
 GOOD_TESTS = {
-    "right_reading": [near_the_record, asserted, near_the_course],
+    "right_model": [near_the_course, asserted, on_one_image],
     "divisor": [tenfold, unit_variance],
     "projections": [counted, scored],
     "what_leaves": [normalized, variances],
 }
 WEAK_TESTS = {
-    "right_reading": [
-        (reads_right, 0, "test-accepts-wrong"),
+    "right_model": [
+        (guesses_well, 0, "test-accepts-wrong"),
+        (equal_guesses, 0, "test-accepts-wrong"),
         (roughly, 1, "test-accepts-wrong"),
-        (sum_of_differences, 2, "test-accepts-wrong"),
+        (sum_of_differences, 1, "test-accepts-wrong"),
         (without_nan, 2, "test-accepts-wrong"),
         (to_the_last_digit, 0, "test-rejects-right"),
     ],

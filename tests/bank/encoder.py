@@ -825,12 +825,226 @@ def final_norm_forgotten_in_the_count(make):
     return sum(p.numel() for p in make(3, 8, 2, 12).parameters()) == 3 * of_block
 
 
+# Registers.
+
+
+class AtTheEnd(nn.Module):
+    """Where the registers stand among the tokens makes no difference."""
+
+    def __init__(self, depth, dim, num_heads, mlp_dim, num_registers):
+        super().__init__()
+        self.registers = nn.Parameter(torch.zeros(1, num_registers, dim))
+        nn.init.normal_(self.registers, std=0.02)
+        self.encoder = vit_encoder.Encoder(depth, dim, num_heads, mlp_dim)
+
+    def forward(self, x):
+        N = x.shape[1]
+        inside = torch.cat((x, self.registers.repeat(len(x), 1, 1)), 1)
+        return self.encoder(inside)[:, :N]
+
+
+class BehindTheClassToken(AtTheEnd):
+    def forward(self, x):
+        first, patches = x[:, :1], x[:, 1:]
+        more = self.registers.expand(x.shape[0], -1, -1)
+        y = self.encoder(torch.cat([first, more, patches], 1))
+        sizes = [1, more.shape[1], patches.shape[1]]
+        first, _, patches = y.split(sizes, dim=1)
+        return torch.cat([first, patches], 1)
+
+
+class InFrontOfAll(AtTheEnd):
+    def forward(self, x):
+        count = self.registers.size(1)
+        for_each_image = self.registers.expand(x.size(0), count, x.size(2))
+        return self.encoder(torch.cat([for_each_image, x], 1))[:, count:]
+
+
+class KeptByIndex(AtTheEnd):
+    def forward(self, x):
+        B, N, _ = x.shape
+        y = torch.cat([self.registers.expand(B, -1, -1), x], 1)
+        for block in self.encoder.blocks:
+            y = block(y)
+        where = torch.arange(y.shape[1] - N, y.shape[1], device=x.device)
+        return self.encoder.norm(y.index_select(1, where))
+
+
+class LeftIn(AtTheEnd):
+    def forward(self, x):
+        return self.encoder(torch.cat([x, self.registers.expand(len(x), -1, -1)], 1))
+
+
+class WrongEndCut(AtTheEnd):
+    def forward(self, x):
+        more = self.registers.expand(len(x), -1, -1)
+        return self.encoder(torch.cat([x[:, :1], more, x[:, 1:]], 1))[:, : x.shape[1]]
+
+
+class NeverUsed(AtTheEnd):
+    def forward(self, x):
+        return self.encoder(x)
+
+
+class MinusCount(AtTheEnd):
+    def forward(self, x):
+        y = self.encoder(torch.cat([x, self.registers.expand(len(x), -1, -1)], 1))
+        return y[:, : -self.registers.shape[1]]
+
+
+class NotLearned(AtTheEnd):
+    def __init__(self, depth, dim, num_heads, mlp_dim, num_registers):
+        super().__init__(depth, dim, num_heads, mlp_dim, num_registers)
+        values = self.registers.detach()
+        del self.registers
+        self.register_buffer("registers", values)
+
+
+class AfterTheBlocks(AtTheEnd):
+    """Put in where nothing reads them any more."""
+
+    def forward(self, x):
+        y = self.encoder(x)
+        y = torch.cat([y, self.registers.expand(len(x), -1, -1)], 1)
+        return y[:, : x.shape[1]]
+
+
+class WithPositions(AtTheEnd):
+    def __init__(self, depth, dim, num_heads, mlp_dim, num_registers):
+        super().__init__(depth, dim, num_heads, mlp_dim, num_registers)
+        self.register_pos = nn.Parameter(torch.zeros(1, num_registers, dim))
+
+
+class OneForAll(AtTheEnd):
+    """One register, repeated."""
+
+    def forward(self, x):
+        R = self.registers.shape[1]
+        more = self.registers[:, :1].expand(len(x), R, -1)
+        return self.encoder(torch.cat([x, more], 1))[:, : x.shape[1]]
+
+
+class InTheLastBlockAlone(AtTheEnd):
+    def forward(self, x):
+        *blocks, last = self.encoder.blocks
+        for block in blocks:
+            x = block(x)
+        y = last(torch.cat([x, self.registers.expand(len(x), -1, -1)], 1))
+        return self.encoder.norm(y[:, : x.shape[1]])
+
+
+class NormalizedRegisters(AtTheEnd):
+    def forward(self, x):
+        more = F.normalize(self.registers, dim=-1).expand(len(x), -1, -1)
+        return self.encoder(torch.cat([x, more], 1))[:, : x.shape[1]]
+
+
+# The outputs of chosen blocks.
+
+
+def one_by_one(encoder, x, blocks):
+    outputs = []
+    for index in blocks:
+        y = x
+        for block in encoder.blocks[: index + 1]:
+            y = block(y)
+        outputs.append(encoder.norm(y))
+    return outputs
+
+
+def all_then_chosen(encoder, x, blocks):
+    stream = []
+    for block in encoder.blocks:
+        x = block(x)
+        stream.append(x)
+    return tuple(encoder.norm(stream[i]) for i in blocks)
+
+
+def with_hooks(encoder, x, blocks):
+    found = {}
+
+    def keep(index):
+        return lambda module, inputs, output: found.update({index: output})
+
+    hooks = [encoder.blocks[i].register_forward_hook(keep(i)) for i in blocks]
+    encoder(x)
+    for hook in hooks:
+        hook.remove()
+    return [encoder.norm(found[i]) for i in blocks]
+
+
+def bare(encoder, x, blocks):
+    stream = []
+    for block in encoder.blocks:
+        x = block(x)
+        stream.append(x)
+    return [stream[i] for i in blocks]
+
+
+def sorted_by_depth(encoder, x, blocks):
+    outputs = []
+    for i, block in enumerate(encoder.blocks):
+        x = block(x)
+        if i in blocks:
+            outputs.append(encoder.norm(x))
+    return outputs
+
+
+def norm_stays(encoder, x, blocks):
+    found = {}
+    for i, block in enumerate(encoder.blocks):
+        x = block(x)
+        if i in blocks:
+            x = encoder.norm(x)
+            found[i] = x
+    return [found[i] for i in blocks]
+
+
+def inputs_of_blocks(encoder, x, blocks):
+    stream = [x]
+    for block in encoder.blocks:
+        stream.append(block(stream[-1]))
+    return [encoder.norm(stream[i]) for i in blocks]
+
+
+def these_blocks_alone(encoder, x, blocks):
+    found = {}
+    for i in sorted(blocks):
+        x = encoder.blocks[i](x)
+        found[i] = encoder.norm(x)
+    return [found[i] for i in blocks]
+
+
+def stacked(encoder, x, blocks):
+    return torch.stack(one_by_one(encoder, x, blocks))
+
+
+def gradients_off(encoder, x, blocks):
+    with torch.no_grad():
+        return one_by_one(encoder, x, blocks)
+
+
+def normed_twice(encoder, x, blocks):
+    return [encoder.norm(y) for y in one_by_one(encoder, x, blocks)]
+
+
+def only_the_last(encoder, x, blocks):
+    return [encoder(x) for _ in blocks]
+
+
+def from_the_back(encoder, x, blocks):
+    depth = len(encoder.blocks)
+    return one_by_one(encoder, x, [depth - 1 - i for i in blocks])
+
+
 # What tests/test_exercises.py runs: task → answers.
 
 RIGHT = {
     "Encoder": RIGHT_ENCODER,
     "image_vector": [with_dictionary, with_split, from_the_whole_sum, with_loop],
     "find_the_bug": [in_a_loop, upper_triangle, from_the_sum],
+    "RegisterEncoder": [AtTheEnd, BehindTheClassToken, InFrontOfAll, KeptByIndex],
+    "intermediate": [one_by_one, all_then_chosen, with_hooks],
 }
 WRONG_ENCODER |= {"relu-in-the-mlp": [ReluBlocks]}
 WRONG = {
@@ -857,11 +1071,30 @@ WRONG = {
         "one-number-for-the-batch": [of_the_batch],
         "signs-lost": [without_signs],
     },
+    "RegisterEncoder": {
+        "registers-left-in": [LeftIn],
+        "patches-cut-off": [WrongEndCut],
+        "registers-never-enter": [NeverUsed, AfterTheBlocks],
+        "nothing-left-without-registers": [MinusCount],
+        "missing-parameters": [NotLearned],
+        "extra-parameters": [WithPositions],
+    },
+    "intermediate": {
+        "chosen-blocks-alone": [these_blocks_alone],
+        "stream-not-normalized": [bare],
+        "in-the-order-of-the-stack": [sorted_by_depth],
+        "norm-put-into-the-stream": [norm_stays],
+        "what-enters-the-block": [inputs_of_blocks],
+        "wrong-type": [stacked],
+        "gradient-cut": [gradients_off],
+    },
 }
 NAMELESS = {
     "Encoder": UNRECORDED_ENCODER,
     "image_vector": [normalized_again],
     "find_the_bug": [neighbours_alone],
+    "RegisterEncoder": [OneForAll, InTheLastBlockAlone, NormalizedRegisters],
+    "intermediate": [normed_twice, only_the_last, from_the_back],
 }
 GOOD_TESTS = {
     "wrong_stack": [count_and_gradients, against_the_course, objects_rows_and_gradients]

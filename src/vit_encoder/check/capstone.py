@@ -1,4 +1,4 @@
-"""The capstone: an encoder with trained weights, how it goes wrong, and the audit."""
+"""The capstone: models with trained weights, how they go wrong, and the audit."""
 
 import operator
 from collections.abc import Callable
@@ -13,10 +13,16 @@ from vit_encoder.check import encoder as encoders
 from vit_encoder.check import encoder_block as blocks
 from vit_encoder.check import layer_norm as norms
 from vit_encoder.check import multi_head as heads
+from vit_encoder.check import patches
 from vit_encoder.check import self_attention as single
-from vit_encoder.check.hearing.data import Form, ProblemError, Question
+from vit_encoder.check.hearing.data import (
+    Form,
+    ProblemError,
+    Question,
+    content_of,
+)
 from vit_encoder.check.hearing.parameters import ALIASES, FUSED
-from vit_encoder.check.hearing.trained import TRAINED, line, split, trained, weights
+from vit_encoder.check.hearing.trained import TRAINED, line, split, weights
 from vit_encoder.check.judging import oracle
 from vit_encoder.check.judging.misconceptions import edit, edits, inside, named
 from vit_encoder.check.judging.oracle import Get, oracle_of
@@ -38,17 +44,194 @@ from vit_encoder.check.judging.properties import (
 from vit_encoder.check.judging.questions import Normal, finish, small
 from vit_encoder.check.judging.trials import ROUNDED, Trial, Trials
 from vit_encoder.check.tasks import BreakIt, Implement
-from vit_encoder.data import read_line, text_encoder
+from vit_encoder.data import fashion_vit, read_line, text_encoder
+from vit_encoder.datasets import fashion_mnist
 from vit_encoder.encoder import Encoder
 from vit_encoder.layer_norm import layer_norm
 from vit_encoder.loading import first_difference
 from vit_encoder.mlp import MLP
+from vit_encoder.patches import PatchEmbedding
 from vit_encoder.self_attention import SelfAttention, attention
+from vit_encoder.training import VisionTransformer as CoursesModel
 
 PADDLE = (
     "https://www.paddlepaddle.org.cn/documentation/docs/en/api/paddle/nn/Linear_en.html"
 )
 EPS_IN_BLOCKS, EPS_AT_THE_END = 1e-5, 1e-6
+
+# A Vision Transformer from two parts and a head, and wrong ways to join them.
+
+
+class VisionTransformer(nn.Module):
+    """What the task asks for."""
+
+    def __init__(
+        self,
+        image_size,
+        patch_size,
+        in_channels,
+        num_classes,
+        depth,
+        dim,
+        num_heads,
+        mlp_dim,
+    ):
+        super().__init__()
+        self.embedding = PatchEmbedding(image_size, patch_size, in_channels, dim)
+        self.encoder = Encoder(depth, dim, num_heads, mlp_dim)
+        self.head = nn.Linear(dim, num_classes)
+
+    def forward(self, images):
+        x = self.embedding(images)
+        x = self.encoder(x)
+        return self.head(x[:, 0])
+
+
+WHICH_TOKEN = "Which of the N tokens did the head meet in training?"
+ONCE = "What stands between the encoder and the head, in the paper's equation 4?"
+JOINED = edits(
+    VisionTransformer,
+    edit(
+        "encoder-left-out",
+        {"        x = self.encoder(x)\n": ""},
+        "What the encoder returns is not used: the head reads the class token as the "
+        "embedding makes it, so that all images get the same logits.",
+        "Which of your parts does `forward` call, and what is done with the results?",
+    ),
+    edit(
+        "last-token-read",
+        {"x[:, 0]": "x[:, -1]"},
+        "The head reads the last token, which belongs to a patch.",
+        WHICH_TOKEN,
+    ),
+    edit(
+        "first-patch-read",
+        {"x[:, 0]": "x[:, 1]"},
+        "The head reads token 1, which belongs to the first patch.",
+        "From which number does Python count, and what stands at this place?",
+    ),
+    edit(
+        "mean-of-patches-read",
+        {"x[:, 0]": "x[:, 1:].mean(dim=1)"},
+        "The head reads the mean of the patch tokens. Some ViTs are trained so; this "
+        "head read the class token.",
+        WHICH_TOKEN,
+    ),
+    edit(
+        "mean-of-all-read",
+        {"x[:, 0]": "x.mean(dim=1)"},
+        "The head reads the mean of all tokens.",
+        WHICH_TOKEN,
+    ),
+    edit(
+        "first-image-read",
+        {"x[:, 0]": "x[0]"},
+        "The head reads all tokens of the first image, and no other image.",
+        "Which axis counts the images, and which the tokens?",
+    ),
+    edit(
+        "every-token-read",
+        {"x[:, 0]": "x"},
+        "Logits come back for every token, where an image should have one row.",
+        "How many vectors of an image does the head take?",
+    ),
+    edit(
+        "token-axis-kept",
+        {"x[:, 0]": "x[:, :1]"},
+        "An axis of length 1 is left between the images and the classes.",
+        "What is the difference between an index and a slice of length 1?",
+    ),
+    edit(
+        "softmax-at-the-end",
+        {"self.head(x[:, 0])": "self.head(x[:, 0]).softmax(dim=-1)"},
+        "Shares come back that add up to 1, where the task asks for logits.",
+        "What does the loss expect, and who takes the softmax?",
+    ),
+    edit(
+        "norm-once-more",
+        {"self.head(x[:, 0])": "self.head(self.encoder.norm(x[:, 0]))"},
+        "The class token is normalized once more before the head.",
+        "Which part ends with a norm already?",
+    ),
+    edit(
+        "activation-before-the-head",
+        {"self.head(x[:, 0])": "self.head(torch.tanh(x[:, 0]))"},
+        "A nonlinearity stands between the encoder and the head.",
+        ONCE,
+    ),
+    edit(
+        "encoder-run-twice",
+        {"self.encoder(x)": "self.encoder(self.encoder(x))"},
+        "The tokens go through the encoder twice.",
+        "How many blocks does a token meet on its way?",
+    ),
+    edit(
+        "positions-added-again",
+        {"self.encoder(x)": "self.encoder(x + self.embedding.pos_embed)"},
+        "The position embeddings are added a second time, before the encoder.",
+        "What has the embedding added to its tokens before it returns them?",
+    ),
+)
+JOINED_INSIDE = inside(
+    VisionTransformer,
+    (
+        *named(
+            patches.MISCONCEPTIONS["PatchEmbedding"],
+            *("class-token-last", "no-positions", "positions-before-class-token"),
+        ),
+        *named(
+            encoders.MISCONCEPTIONS["Encoder"],
+            *("no-final-norm", "one-block-repeated", "every-block-fed-the-input"),
+            *("return-inside-the-loop", "post-norm-blocks", "one-norm-twice"),
+        ),
+    ),
+)
+VIT = {
+    "image_size": 28,
+    "patch_size": 4,
+    "in_channels": 1,
+    "num_classes": 10,
+    "depth": 6,
+    "dim": 64,
+    "num_heads": 4,
+    "mlp_dim": 128,
+}
+IMAGES = "40 test images, with trained weights"
+shown = cache(lambda: fashion_mnist().test[:40])
+trained_vit = cache(lambda: fashion_vit().state_dict())
+
+
+def compute_logits(
+    images: Tensor,
+    get: Get,
+    image_size: int,
+    patch_size: int,
+    in_channels: int,
+    num_classes: int,
+    depth: int,
+    dim: int,
+    num_heads: int,
+    mlp_dim: int,
+) -> Tensor:
+    """The Vision Transformer, written apart from the course's parts."""
+    x = oracle.patch_embedding(images, lambda n: get(f"embedding.{n}"), patch_size)
+    x = oracle.encoder(x, lambda n: get(f"encoder.{n}"), depth, num_heads)
+    return oracle.linear(x[:, 0], get, "head")
+
+
+def vit_parameters(normal: Normal, **sizes: int) -> dict:
+    """What a Vision Transformer of these sizes is built with, random parameters."""
+    dim, values = sizes["dim"], sizes["in_channels"] * sizes["patch_size"] ** 2
+    count = (sizes["image_size"] // sizes["patch_size"]) ** 2 + 1
+    parameters = oracle.linear_parameters(normal, "embedding.proj", dim, values)
+    parameters["embedding.cls_token"] = normal(1, 1, dim)
+    parameters["embedding.pos_embed"] = normal(1, count, dim)
+    parts = ("depth", "dim", "num_heads", "mlp_dim")
+    encoder = random_parameters(normal, **{name: sizes[name] for name in parts})
+    parameters |= {f"encoder.{name}": value for name, value in encoder.items()}
+    parameters |= oracle.linear_parameters(normal, "head", sizes["num_classes"], dim)
+    return {"arguments": sizes, "parameters": parameters}
+
 
 # A tool that says which layer differs first, and wrong versions of it.
 
@@ -472,6 +655,7 @@ BRANCHES = {
     "the MLP of block 1": "blocks.1.mlp.fc2.",
 }
 LAYERS = ("the skips and the final norm", *BRANCHES)
+VIT_LAYERS = ("the embedding, the final norm and the head", *BRANCHES)
 SMALL_TOKENS = small([1, 0, 2, -1], [0, 3, 1, 0], [2, 1, 0, 0])[None]
 SMALL = {"depth": 2, "dim": 4, "num_heads": 4, "mlp_dim": 5}
 LINE = {  # question → what onnxruntime recorded before the final norm
@@ -482,24 +666,12 @@ LINE = {  # question → what onnxruntime recorded before the final norm
 WHOLE_LINE = "block 1, with trained weights"
 
 
-def silent(parameters: dict[str, Tensor], speaking: int) -> dict[str, Tensor]:
+def silent(
+    parameters: dict[str, Tensor], speaking: int, prefix: str = ""
+) -> dict[str, Tensor]:
     """The parameters with 0 for all that branches write, but the first `speaking`."""
-    ends = tuple(list(BRANCHES.values())[speaking:])
+    ends = tuple(f"{prefix}{name}" for name in list(BRANCHES.values())[speaking:])
     return {n: v * 0 if n.startswith(ends) else v for n, v in parameters.items()}
-
-
-def joined(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of the course's Encoder from what `split` makes."""
-    state = {}
-    for name, value in parameters.items():
-        if "query" in name:
-            names = [name.replace("query", p) for p in ("query", "key", "value")]
-            state[name.replace("query", "qkv")] = torch.cat(
-                [parameters[n] for n in names]
-            )
-        elif "key" not in name and "value" not in name:
-            state[name] = value
-    return state
 
 
 def random_parameters(
@@ -592,27 +764,33 @@ def first_wrong(
     return next(wrong, None)
 
 
-@holds(
-    "every layer agrees, one after the other",
-    "What does this layer read, what does it compute, and what is that added to?",
-    core=True,
-)
-def layers_agree(trials: Trials) -> None:
+def all_agree(layers: tuple[str, ...]) -> Property:
     """Every branch adds what it should; those after it are silent meanwhile."""
-    trial = first_wrong(trials, LAYERS)
-    if trial:
-        trial.require_right(place_of(trial))
+
+    @holds(
+        "every layer agrees, one after the other",
+        "What does this layer read, what does it compute, and what is that added to?",
+        core=True,
+    )
+    def test(trials: Trials) -> None:
+        trial = first_wrong(trials, layers)
+        if trial:
+            trial.require_right(place_of(trial))
+
+    return test
 
 
 def where(trials: Trials) -> str:
     """The first layer that differs, in whatever digit."""
-    trial = first_wrong(trials, LAYERS, at_least=0)
+    layers = VIT_LAYERS if VIT_LAYERS[0] in trials else LAYERS
+    trial = first_wrong(trials, layers, at_least=0)
     return place_of(trial) if trial and not trial.problem() else ""
 
 
 def place_of(trial: Trial) -> str:
     """A layer that differs."""
-    behind = ", with all branches silent" if trial.question.name == LAYERS[0] else ""
+    first = (LAYERS[0], VIT_LAYERS[0])
+    behind = ", with all branches silent" if trial.question.name in first else ""
     return f"The first layer that differs: {trial.question.name}{behind}."
 
 
@@ -647,6 +825,116 @@ def it_reads(trials: Trials) -> str:
     )
 
 
+def vit_questions(seed: int) -> list[Question]:
+    """One branch after the other, the same for every seed; random sizes; images."""
+    normal = Normal(seed)
+    small = vit_parameters(Normal(11), **SMALL_VIT)
+    images, parameters = Normal(12)(2, 1, 4, 4).round().abs(), small["parameters"]
+    layers = [
+        Question(
+            name,
+            (images,),
+            small["arguments"],
+            silent(parameters, count, "encoder."),
+        )
+        for count, name in enumerate(VIT_LAYERS)
+    ]
+    sizes = {**SMALL_VIT, "image_size": 6, "patch_size": 3, "in_channels": 2}
+    sizes |= {"num_classes": 5, "depth": 3, "dim": 8, "num_heads": 2, "mlp_dim": 7}
+    common = vit_parameters(normal, **sizes)
+    x = normal(4, 2, 6, 6)
+    return [
+        *layers,
+        Question("three blocks", (x,), **common),
+        Question("one image", (x[:1],), **common),
+        Question("in training", (x,), **common, training=True),
+        Question(IMAGES, (shown().normalized(),), VIT, split(trained_vit())),
+        Question("float32", (x.float(),), **common),
+        Question("float32 again", (x.float(),), **common),
+        Question("gradients", (x,), **common, cotangent=normal(4, 5)),
+        Question("another device", (x,), **common, device="meta"),
+    ]
+
+
+SMALL_VIT = {"image_size": 4, "patch_size": 2, "in_channels": 1, "num_classes": 3}
+SMALL_VIT |= SMALL
+
+
+@holds(
+    "on images, with trained weights, the logits agree",
+    "What do trained weights have that random ones do not?",
+    core=True,
+)
+def images_agree(trials: Trials) -> None:
+    """On real images the logits are those of the definition."""
+    trial = trials[IMAGES]
+    if not trial.right() and trial.outputs:  # none of a right shape: that is told
+        trial.require_right(
+            f"On {IMAGES}, the logits are off{trial.by()}.{guessing(trials)}"
+        )
+
+
+def guessing(trials: Trials) -> str:
+    """How many images are guessed right, beside a right model."""
+    trial = trials[IMAGES]
+    if trial.problem():
+        return ""
+    guesses = (trial.outputs[0], trial.expected[0])
+    labels = shown().labels
+    mine, right = ((g.argmax(-1).cpu() == labels).sum().item() for g in guesses)
+    return f" It guesses {mine} of 40 right; a right model guesses {right}."
+
+
+def seen_on_images(trials: Trials) -> str:
+    """Where a mistake begins, and what it does to guesses."""
+    return f"{where(trials)}{guessing(trials)}".strip()
+
+
+def it_sees(trials: Trials) -> str:
+    """The remark on a right model."""
+    right = (trials[IMAGES].output.argmax(-1).cpu() == shown().labels).sum().item()
+    return f"With the trained weights it guesses {right} of 40 test images right."
+
+
+WRITE_VISION_TRANSFORMER = Implement(
+    form=Form(
+        outputs=("logits",),
+        is_class=True,
+        fused=FUSED,
+        aliases=ALIASES,
+        reference=(CoursesModel, fashion_vit),
+    ),
+    ask_about=vit_questions,
+    oracle=oracle_of(compute_logits),
+    properties=(
+        REPEATS,
+        has_parameters(
+            "all parameters are there, under the names that the weights ask for",
+            "three blocks",
+            ask="What are the parts of your module called?",
+        ),
+        returns_right_shapes(
+            "logits (B, J) come back",
+            *("three blocks", "one image"),
+            ask="What does the head get of an image, and what does it give?",
+        ),
+        all_agree(VIT_LAYERS),
+        agrees(
+            "the numbers agree with the definition in float64",
+            *("three blocks", "one image"),
+            ask="Which of your numbers depends on sizes that it should not know?",
+            core=True,
+        ),
+        images_agree,
+        learns_no_more("three blocks"),
+        SAME_IN_TRAINING,
+        *EDGES,
+    ),
+    misconceptions=(*JOINED, *JOINED_INSIDE),
+    show=Show(VIT_LAYERS, ("images",), {"logits": 0}, {"logits": ("picture", "class")}),
+    remarks=(it_sees,),
+    locate=seen_on_images,
+)
 AXES = {"output": ("token", "feature")}
 WRITE_TEXT_ENCODER = Implement(
     form=Form(
@@ -671,7 +959,7 @@ WRITE_TEXT_ENCODER = Implement(
             *("three blocks", "one token"),
             ask="Which tokens leave the encoder?",
         ),
-        layers_agree,
+        all_agree(LAYERS),
         agrees(
             "the numbers agree with the definition in float64",
             *("three blocks", "one token"),
@@ -776,7 +1064,7 @@ def as_stored(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def call_with_encoder(answer: Callable, inputs: list, parameters: dict) -> Tensor:
     """Let the answer load the weights into a new encoder, and run it."""
     tokens, num_heads = inputs
-    state = joined(parameters)
+    state = encoders.joined(parameters)
     depth = sum(name.endswith("norm1.bias") for name in state)
     mlp_dim = len(state["blocks.0.mlp.fc1.bias"])
     with torch.random.fork_rng(devices=[]):
@@ -816,7 +1104,7 @@ REPAIR_LOAD = Implement(
     oracle=load_oracle,
     properties=(
         replace(
-            layers_agree,
+            all_agree(LAYERS),
             name="every layer of the encoder agrees",
             ask="Which parameters does this layer read?",
         ),
@@ -833,94 +1121,118 @@ REPAIR_LOAD = Implement(
     locate=where,
 )
 
-# Encoders that read the line, right and wrong.
+# Models that guess well, right and wrong.
 
 
-def as_encoder(build: Callable[[], nn.Module]) -> Callable[[Tensor], Tensor]:
-    """A function from tokens to what a trained encoder gives."""
-    kept = cache(build)
+def as_model(build: Callable[[], nn.Module]) -> Callable[[Tensor], Tensor]:
+    """A function from images to the logits of a trained model.
 
-    def encoder(tokens):
-        with torch.no_grad():
-            return kept().to(tokens)(tokens)
+    A test is run several times, with the same images: they are computed once.
+    """
+    kept, known = cache(build), {}
 
-    return encoder
+    def model(images):
+        key = images.device, content_of(images.cpu())
+        if key not in known:
+            with torch.no_grad():
+                known[key] = kept().to(images)(images)
+        return known[key].clone()
+
+    return model
 
 
-def with_weights(wrong: type[nn.Module]) -> Callable[[Tensor], Tensor]:
-    """A wrong text encoder with the trained weights."""
-    return as_encoder(lambda: trained(wrong))
+def with_encoder(wrong: type[nn.Module]) -> Callable[[Tensor], Tensor]:
+    """The trained ViT with a wrong encoder in it, which has its weights."""
+
+    def build() -> nn.Module:
+        model = fashion_vit()
+        parts = ("depth", "dim", "num_heads", "mlp_dim")
+        encoder = wrong(*(VIT[name] for name in parts))
+        encoder.load_state_dict(model.encoder.state_dict())
+        model.encoder = encoder
+        return model.eval()
+
+    return as_model(build)
 
 
 def misloaded(wrong: Callable) -> Callable[[Tensor], Tensor]:
-    """The text encoder, with weights that were loaded in a wrong way."""
+    """The trained ViT, its encoder filled in a wrong way."""
 
     def build() -> nn.Module:
-        encoder = text_encoder()
-        wrong(encoder, as_stored(weights()))
-        return encoder
+        model = fashion_vit()
+        wrong(model.encoder, as_stored(model.encoder.state_dict()))
+        return model
 
-    return as_encoder(build)
+    return as_model(build)
 
 
 def without_key_bias() -> nn.Module:
     """A right one: what is added to all keys adds the same to all scores of a query."""
-    encoder = text_encoder()
+    model = fashion_vit()
     with torch.no_grad():
-        for block in encoder.blocks:
+        for block in model.encoder.blocks:
             block.attn.qkv.bias.chunk(3)[1].zero_()
-    return encoder
+    return model
 
 
-def in_float64(tokens: Tensor) -> Tensor:
+def in_float64(images: Tensor) -> Tensor:
     """A right one that rounds in another way."""
-    values = {name: value.double() for name, value in split(weights()).items()}
-    return compute(tokens.double(), values.__getitem__, **TRAINED).to(tokens)
+    values = {name: value.double() for name, value in split(trained_vit()).items()}
+    return compute_logits(images.double(), values.__getitem__, **VIT).to(images)
+
+
+def spoilt(wrong: Callable) -> Callable[[Tensor], Tensor]:
+    """The trained ViT, with something done to its logits."""
+    right = as_model(fashion_vit)
+    return lambda images: wrong(right(images))
+
+
+def unchanged(logits: Tensor) -> Tensor:
+    """The logits as they are."""
+    return logits.clone()
 
 
 LOST = edits(
-    TextEncoder,
+    unchanged,
     edit(
-        "a-nan-for-one-token",
+        "a-nan-for-one-class",
         {
-            "1e-5": """1e-5
-
-    def forward(self, x):
-        return super().forward(x).index_fill(1, torch.tensor([0]), torch.nan)"""
+            "logits.clone()": "logits.where(torch.arange(logits.shape[1], "
+            "device=logits.device) != 4, torch.nan)"
         },
-        "What leaves for token 0 is nan.",
+        "The logits of one class are nan.",
         "What does a comparison say that meets nan?",
     ),
     edit(
-        "two-features-of-one-token-off",
+        "errors-that-cancel",
         {
-            "1e-5": """1e-5
-
-    def forward(self, x):
-        off = torch.zeros_like(x)
-        off[:, 3, 0], off[:, 3, 1] = 0.01, -0.01
-        return super().forward(x) + off"""
+            "logits.clone()": "logits + 0.01 * "
+            "torch.tensor([1.0, -1.0], device=logits.device).repeat(5)"
         },
-        "One number is too large and another too small by the same amount.",
+        "Half of the logits are too large, and half too small by the same amount.",
         "What is left of 0.01 and -0.01 in a sum?",
     ),
 )
-TEST_THE_READING = BreakIt(
+TEST_THE_MODEL = BreakIt(
     right={
-        "the course's own": as_encoder(text_encoder),
-        "one without the bias of the keys, which changes no weight": as_encoder(
+        "the course's own": as_model(fashion_vit),
+        "one without the bias of the keys, which changes no weight": as_model(
             without_key_bias
         ),
         "one that computes in float64": in_float64,
     },
     wrong=(
-        *(replace(m, given_as=misloaded) for m in LOAD[:2]),
+        replace(named(LOAD, "key-and-value-bias-swapped")[0], given_as=misloaded),
         *(
-            replace(m, given_as=with_weights)
-            for m in (*named(OWN, "epsilon-of-vit"), *LOST)
+            replace(m, given_as=with_encoder)
+            for m in named(
+                encoders.MISCONCEPTIONS["Encoder"],
+                *("one-norm-twice", "tanh-gelu", "blocks-with-torchs-eps"),
+            )
         ),
+        *(replace(m, given_as=spoilt) for m in LOST),
     ),
-    ask="What was recorded beside the text, and how close do two right programs come?",
+    ask="What do you have beside guesses, and how close do two right programs come?",
 )
 
 # The audit.
@@ -1007,15 +1319,17 @@ TEST_WHAT_LEAVES = BreakIt(
 )
 
 MISCONCEPTIONS = {
+    "VisionTransformer": (*JOINED, *JOINED_INSIDE),
     "first_difference": FIRST_DIFFERENCE,
     "TextEncoder": (*OWN, *INHERITED),
     "load": LOAD,
 }
 TASKS = {
+    "VisionTransformer": WRITE_VISION_TRANSFORMER,
     "first_difference": WRITE_FIRST_DIFFERENCE,
-    "TextEncoder": WRITE_TEXT_ENCODER,
     "find_the_bug": REPAIR_LOAD,
-    "right_reading": TEST_THE_READING,
+    "right_model": TEST_THE_MODEL,
+    "TextEncoder": WRITE_TEXT_ENCODER,
     "divisor": TEST_THE_DIVISOR,
     "projections": TEST_THE_PROJECTIONS,
     "what_leaves": TEST_WHAT_LEAVES,

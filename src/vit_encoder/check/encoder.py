@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vit_encoder.check import encoder_block
-from vit_encoder.check.hearing.data import Form, Question
+from vit_encoder.check.hearing.data import Form, ProblemError, Question
 from vit_encoder.check.hearing.parameters import ALIASES, FUSED
 from vit_encoder.check.judging import oracle
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, inside, named
@@ -620,10 +621,232 @@ LIKENESS = edits(
         "What is the cosine of the angle between (1, 0) and (-1, 0)?",
     ),
 )
+
+# Registers, and what people get wrong about them.
+
+
+class RegisterEncoder(nn.Module):
+    """An encoder with R more tokens inside (Darcet et al. 2024), which do not leave."""
+
+    def __init__(self, depth, dim, num_heads, mlp_dim, num_registers):
+        super().__init__()
+        self.encoder = Encoder(depth, dim, num_heads, mlp_dim)
+        self.registers = nn.Parameter(0.02 * torch.randn(1, num_registers, dim))
+
+    def forward(self, x):
+        registers = self.registers.expand(len(x), -1, -1)
+        x = torch.cat([x[:, :1], registers, x[:, 1:]], dim=1)
+        x = self.encoder(x)
+        R = registers.shape[1]
+        return torch.cat([x[:, :1], x[:, 1 + R :]], dim=1)
+
+
+PUT_IN = """        x = torch.cat([x[:, :1], registers, x[:, 1:]], dim=1)
+"""
+RUN = """        x = self.encoder(x)
+        R = registers.shape[1]
+"""
+TAKEN_OUT = "torch.cat([x[:, :1], x[:, 1 + R :]], dim=1)"
+WHICH_LEAVE = "Number the tokens inside from 0: which are registers, and which leave?"
+REGISTERS = edits(
+    RegisterEncoder,
+    edit(
+        "registers-left-in",
+        {TAKEN_OUT: "x"},
+        "The registers leave with the other tokens: N + R come back, not N.",
+        "What will the part behind take token 1 for?",
+    ),
+    edit(
+        "patches-cut-off",
+        {TAKEN_OUT: "x[:, : x.shape[1] - R]"},
+        "The last R patches are cut off, and the registers leave in their place.",
+        WHICH_LEAVE,
+    ),
+    edit(
+        "class-token-cut-off",
+        {TAKEN_OUT: "x[:, R:]"},
+        "The class token is cut off, and a register leaves in its place.",
+        WHICH_LEAVE,
+    ),
+    edit(
+        "registers-never-enter",
+        {PUT_IN: "", TAKEN_OUT: "x"},
+        "The registers have no effect: the blocks do not see them.",
+        "Which tokens can the patches attend to?",
+    ),
+    edit(
+        "registers-replace-patches",
+        {"registers, x[:, 1:]": "registers, x[:, 1 + registers.shape[1] :]"}
+        | {TAKEN_OUT: "x"},
+        "The registers stand in the places of the first R patches, which are lost.",
+        "How many tokens do the blocks get?",
+    ),
+    edit(
+        "registers-added",
+        {
+            PUT_IN: "        x = x + registers.sum(dim=1, keepdim=True)\n",
+            TAKEN_OUT: "x",
+        },
+        "The registers are added to the tokens. No token is their own.",
+        "How many tokens do the blocks get?",
+    ),
+    edit(
+        "registers-new-in-every-block",
+        {
+            PUT_IN: "",
+            RUN: """        R = registers.shape[1]
+        for block in self.encoder.blocks:
+            x = block(torch.cat([x[:, :1], registers, x[:, 1:]], dim=1))
+            x = torch.cat([x[:, :1], x[:, 1 + R :]], dim=1)
+""",
+            TAKEN_OUT: "self.encoder.norm(x)",
+        },
+        "Each block gets the registers as they were learned: what a block has written "
+        "into them is gone.",
+        "Who reads what block 0 has put into a register?",
+        "prompts of visual prompt tuning, VPT-deep, on purpose",
+    ),
+    edit(
+        "class-token-last",
+        {TAKEN_OUT: "torch.cat([x[:, 1 + R :], x[:, :1]], dim=1)"},
+        "The class token leaves behind the patches.",
+        "Which token will the head read?",
+    ),
+    edit(
+        "patches-before-class-token",
+        {"[x[:, :1], registers, x[:, 1:]]": "[registers, x]"},
+        "The registers were put in front of all tokens, and taken out behind the "
+        "first: what leaves first is a register.",
+        WHICH_LEAVE,
+    ),
+    edit(
+        "nothing-left-without-registers",
+        {
+            "[x[:, :1], registers, x[:, 1:]]": "[x, registers]",
+            TAKEN_OUT: "x[:, :-R]",
+        },
+        "Without registers no token is left: the slice ends at -0.",
+        "What is `[1, 2, 3][:-0]` in Python?",
+    ),
+)
+
+# The outputs of chosen blocks, and what people get wrong about them.
+
+
+def intermediate(encoder, x, blocks):
+    """What leaves the chosen blocks, normalized: a list of (B, N, D), as asked for."""
+    found = {}
+    for i, block in enumerate(encoder.blocks):
+        x = block(x)
+        if i in blocks:
+            found[i] = encoder.norm(x)
+    return [found[i] for i in blocks]
+
+
+NORMED = "found[i] = encoder.norm(x)"
+STEP = """        x = block(x)
+        if i in blocks:
+            found[i] = encoder.norm(x)
+"""
+INTERMEDIATE = edits(
+    intermediate,
+    edit(
+        "stream-not-normalized",
+        {NORMED: "found[i] = x"},
+        "The stream comes back as it leaves the blocks, not normalized.",
+        "On which scale does the head read, and who brings the stream to it?",
+    ),
+    edit(
+        "norm-put-into-the-stream",
+        {NORMED: "x = found[i] = encoder.norm(x)"},
+        "Behind a chosen block the normalized tokens go on: later blocks no longer "
+        "read the stream.",
+        "What should the last block read: does it depend on which others you ask for?",
+    ),
+    edit(
+        "chosen-blocks-alone",
+        {
+            STEP: """        if i in blocks:
+            x = block(x)
+            found[i] = encoder.norm(x)
+"""
+        },
+        "Only the chosen blocks run, and those between them are left out.",
+        "What has block 2 read in training?",
+    ),
+    edit(
+        "what-enters-the-block",
+        {
+            STEP: """        if i in blocks:
+            found[i] = encoder.norm(x)
+        x = block(x)
+"""
+        },
+        "It gives what enters the chosen blocks, not what leaves them.",
+        "In which line does the name `x` begin to stand for the block's output?",
+    ),
+    edit(
+        "blocks-counted-from-one",
+        {"enumerate(encoder.blocks)": "enumerate(encoder.blocks, 1)"},
+        "The blocks are counted from 1.",
+        "Which number has the first block in `encoder.blocks`?",
+    ),
+    edit(
+        "in-the-order-of-the-stack",
+        {"[found[i] for i in blocks]": "list(found.values())"},
+        "The tensors come in the order of the stack, not in that of `blocks`.",
+        "For `blocks = (2, 0)`: which of the two comes first?",
+        "DINOv2's get_intermediate_layers, on purpose",
+    ),
+    edit(
+        "every-block-fed-the-input",
+        {"x = block(x)": "y = block(x)", NORMED: "found[i] = encoder.norm(y)"},
+        "Every block reads what enters the encoder.",
+        "What does block 1 read, and who wrote it?",
+    ),
+    edit(
+        "a-blocks-own-norm",
+        {NORMED: "found[i] = block.norm1(x)"},
+        "A norm from inside the block is used.",
+        "Which norm stands on the stream itself, and prepares it for what follows?",
+    ),
+    edit(
+        "norm-without-parameters",
+        {NORMED: "found[i] = F.layer_norm(x, x.shape[-1:], eps=1e-6)"},
+        "Mean and spread are right, gain and bias are missing.",
+        "What did the final norm learn?",
+    ),
+    edit(
+        "last-blocks-given",
+        {
+            "[found[i] for i in blocks]": "list(found.values())[-len(blocks) :]",
+            "if i in blocks": "if True",
+        },
+        "The last blocks are given, as many as were asked for.",
+        "Does `blocks` say how many, or which?",
+    ),
+    edit(
+        "what-the-block-adds",
+        {
+            "x = block(x)": "before, x = x, block(x)",
+            NORMED: "found[i] = encoder.norm(x - before)",
+        },
+        "It gives what each block has added to the stream.",
+        "Is what leaves a block its two branches, or the stream with them?",
+    ),
+    edit(
+        "class-token-alone",
+        {NORMED: "found[i] = encoder.norm(x)[:, 0]"},
+        "Of each block it gives the class token alone.",
+        "Whoever wants to segment an image: which tokens do they need?",
+    ),
+)
 MISCONCEPTIONS = {
     "Encoder": (*ENCODER, *COPIES, *INHERITED),
     "image_vector": VECTOR,
     "likeness": LIKENESS,
+    "RegisterEncoder": REGISTERS,
+    "intermediate": INTERMEDIATE,
 }
 
 # The oracles.
@@ -666,6 +889,64 @@ def likeness_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
         for i, j in itertools.combinations(range(tokens.shape[1]), 2)
     ]
     return finish(question, {"input 0": tokens}, (torch.stack(pairs).mean(0),))
+
+
+def compute_with_registers(
+    x: Tensor, get: Get, depth: int, num_heads: int, **_built: int
+) -> Tensor:
+    """The encoder with R more tokens at the end. Where they stand is no matter."""
+    registers = get("registers").expand(len(x), -1, -1)
+    inside = torch.cat([x, registers], 1)
+    output = oracle.encoder(inside, lambda n: get(f"encoder.{n}"), depth, num_heads)
+    return output[:, : x.shape[1]]
+
+
+def intermediate_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+    """Encoders that end after each of the chosen blocks, one by one."""
+    x, num_heads, blocks = question.inputs
+    tokens = double(x)
+    values = {name: value.double() for name, value in question.parameters.items()}
+    found = [
+        oracle.encoder(tokens, values.__getitem__, i + 1, num_heads) for i in blocks
+    ]
+    return finish(question, {"input 0": tokens}, (torch.stack(found),))
+
+
+def call_with_stack(answer: Callable, inputs: list, parameters: dict) -> Tensor:
+    """Call an answer with an encoder that has the parameters; stack what it gives."""
+    x, num_heads, blocks = inputs
+    depth = sum(name.endswith("norm1.bias") for name in parameters)
+    mlp_dim = len(parameters["blocks.0.mlp.fc1.bias"])
+    with torch.random.fork_rng(devices=[]):
+        encoder = Encoder(depth, x.shape[-1], num_heads, mlp_dim)
+    encoder.to(x.dtype).load_state_dict(joined(parameters))
+    found = answer(encoder.to(x.device).eval(), x, blocks)
+    if found is Ellipsis:
+        return found
+    given = list(found) if isinstance(found, list | tuple) else None
+    if not given or not all(isinstance(y, Tensor) for y in given):
+        wanted = "a list of tensors, one for each chosen block"
+        raise ProblemError(
+            "wrong-type", f"It returned {type(found).__name__}, expected {wanted}."
+        )
+    if len({y.shape for y in given}) > 1:
+        shapes = ", ".join(str(tuple(y.shape)) for y in given)
+        raise ProblemError("wrong-shape", f"Its tensors have the shapes {shapes}.")
+    return torch.stack(given)
+
+
+def joined(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of the course's Encoder, from query, key and value apart."""
+    state = {}
+    for name, value in parameters.items():
+        if "query" in name:
+            names = [name.replace("query", p) for p in ("query", "key", "value")]
+            state[name.replace("query", "qkv")] = torch.cat(
+                [parameters[n] for n in names]
+            )
+        elif "key" not in name and "value" not in name:
+            state[name] = value
+    return state
 
 
 # The questions.
@@ -746,6 +1027,60 @@ def silenced(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
 SMALL_X = small([1, 1, 5, 5], [0, 4, 0, 0])[None]
 LOUD = about(Normal(7), depth=2, dim=4, num_heads=1, mlp_dim=3)
 SILENT = {**LOUD, "parameters": silenced(LOUD["parameters"])}
+
+
+def register_questions(seed: int) -> list[Question]:
+    """Small and the same for every seed; random; without registers; and the edges."""
+    normal = Normal(seed)
+    x, y = 10 * normal(2, 6, 12), 10 * normal(3, 1, 8)
+    three = with_registers(normal, 4, depth=3, dim=12, num_heads=6, mlp_dim=7)
+    none = with_registers(normal, 0, depth=1, dim=8, num_heads=4, mlp_dim=3)
+    return [
+        Question("small numbers", (FOUR_TOKENS,), **TWO_REGISTERS),
+        Question("four registers", (x,), **three),
+        Question("one image", (x[:1],), **three),
+        Question("no registers", (10 * normal(2, 5, 8),), **none),
+        Question("in training", (x,), **three, training=True),
+        Question("float32", (x.float(),), **three),
+        Question("float32 again", (x.float(),), **three),
+        Question("a nan", (with_nan(x),), **three),
+        Question("gradients", (x,), **three, cotangent=normal(2, 6, 12)),
+        Question("another device", (y,), **none, device="meta"),
+    ]
+
+
+def with_registers(normal: Normal, count: int, **sizes: int) -> dict:
+    """What an encoder with registers is built with, and random parameters."""
+    inside = about(normal, **sizes)["parameters"]
+    parameters = {f"encoder.{name}": value for name, value in inside.items()}
+    parameters["registers"] = 5 * normal(1, count, sizes["dim"])
+    return {"arguments": {**sizes, "num_registers": count}, "parameters": parameters}
+
+
+FOUR_TOKENS = small([1, 1, 5, 5], [0, 4, 0, 0], [2, 0, 1, 0], [0, 0, 3, 1])[None]
+TWO_REGISTERS = with_registers(Normal(8), 2, depth=2, dim=4, num_heads=1, mlp_dim=3)
+
+
+THREE_LAYERS = about(Normal(9), depth=3, dim=4, num_heads=1, mlp_dim=3)["parameters"]
+
+
+def intermediate_questions(seed: int) -> list[Question]:
+    """Chosen blocks in any order: small and the same for every seed, random, edges."""
+    normal = Normal(seed)
+    x = 10 * normal(2, 5, 12)
+    stack = about(normal, depth=4, dim=12, num_heads=6, mlp_dim=7)["parameters"]
+    chosen = (x, 6, (3, 0, 2))
+    return [
+        Question("blocks 2 and 0", (SMALL_X, 1, (2, 0)), parameters=THREE_LAYERS),
+        Question("blocks 3, 0 and 2", chosen, parameters=stack),
+        Question("block 1 alone", (x, 6, (1,)), parameters=stack),
+        Question("the last block", (10 * normal(1, 3, 12), 6, (3,)), parameters=stack),
+        Question("float32", (x.float(), 6, (3, 0, 2)), parameters=stack),
+        Question("float32 again", (x.float(), 6, (3, 0, 2)), parameters=stack),
+        Question("a nan", (with_nan(x), 6, (3, 0, 2)), parameters=stack),
+        Question("gradients", chosen, parameters=stack, cotangent=normal(3, 2, 5, 12)),
+        Question("another device", chosen, parameters=stack, device="meta"),
+    ]
 
 
 def vector_questions(seed: int) -> list[Question]:
@@ -1073,9 +1408,95 @@ REPAIR_LIKENESS = Implement(
     bug=LIKENESS[0],
 )
 
+WRITE_REGISTERS = Implement(
+    form=Form(
+        outputs=("output",),
+        is_class=True,
+        fused=FUSED,
+        aliases=ALIASES,
+        reference=(RegisterEncoder,),
+    ),
+    ask_about=register_questions,
+    oracle=oracle_of(compute_with_registers),
+    properties=(
+        REPEATS,
+        has_parameters(
+            "the encoder and the registers are learned",
+            "four registers",
+            ask="What are the two parts called, and which module knows of them?",
+        ),
+        returns_right_shapes(
+            "as many tokens leave as entered",
+            *("four registers", "one image", "no registers"),
+            ask="Which tokens are there inside, and which of them leave?",
+            form=Form(outputs=("output",), is_class=True, fused=FUSED, aliases=ALIASES),
+            known=REGISTERS,
+        ),
+        agrees(
+            "the numbers agree with the definition in float64",
+            *("four registers", "one image"),
+            ask="Which tokens do the blocks see, and which of them leave, in which "
+            "order?",
+            core=True,
+        ),
+        agrees(
+            "without registers it is the encoder",
+            "no registers",
+            ask="What does your slice do where there is nothing to take out?",
+        ),
+        learns_no_more("four registers"),
+        SAME_IN_TRAINING,
+        PASSES_NAN_ON,
+        *EDGES,
+    ),
+    misconceptions=REGISTERS,
+    show=Show(
+        questions=("small numbers",),
+        inputs=("x",),
+        order={"output": 0},
+        axes={"output": ("token", "feature")},
+    ),
+)
+WRITE_INTERMEDIATE = Implement(
+    form=Form(outputs=("layers",), reference=(intermediate,), call=call_with_stack),
+    ask_about=intermediate_questions,
+    oracle=intermediate_oracle,
+    properties=(
+        REPEATS,
+        returns_right_shapes(
+            "one tensor (B, N, D) for each chosen block comes back",
+            *("blocks 3, 0 and 2", "block 1 alone"),
+            ask="How many blocks were chosen, and how many tokens leave each?",
+        ),
+        agrees(
+            "the last block gives what the encoder gives",
+            "the last block",
+            ask="What does the encoder do behind its last block?",
+            core=True,
+        ),
+        agrees(
+            "the numbers agree with the definition in float64",
+            *("blocks 3, 0 and 2", "block 1 alone"),
+            ask="What would an encoder give that ended after this block?",
+            core=True,
+        ),
+        PASSES_NAN_ON,
+        *EDGES,
+    ),
+    misconceptions=INTERMEDIATE,
+    show=Show(
+        questions=("blocks 2 and 0",),
+        inputs=("x", "num_heads", "blocks"),
+        order={"layers": 0},
+        axes={"layers": ("token", "feature")},
+    ),
+)
+
 TASKS = {
     "image_vector": WRITE_IMAGE_VECTOR,
     "Encoder": WRITE_ENCODER,
     "wrong_stack": TEST_THE_STACK,
     "find_the_bug": REPAIR_LIKENESS,
+    "RegisterEncoder": WRITE_REGISTERS,
+    "intermediate": WRITE_INTERMEDIATE,
 }

@@ -8,13 +8,15 @@ from html import escape
 from pathlib import Path
 
 GREEN, VERMILION, GREY = "#009E73", "#D55E00", "#767676"
+OPTIONAL = "optional"  # stands where a task that gives points has its points
 
 
 @dataclass(frozen=True)
 class Report:
     """The result of one check; it shows itself in a notebook and in a terminal.
 
-    id: the exercise. points, out_of: whole numbers, points ≤ out_of.
+    id: the exercise. points, out_of: whole numbers, points ≤ out_of. An optional task
+    has 0 of 0.
     passed: every property holds. answered: it is no untouched stub.
     misconceptions: short names of what was recognized.
     message: what was seen, and the question that leads on. title: the exercise's.
@@ -76,6 +78,7 @@ class Report:
 class Row:
     """A task on a score card.
 
+    out_of: the points that it gives; 0 if it is optional.
     again: the section to read again if an answer is not right yet, else "".
     """
 
@@ -85,6 +88,11 @@ class Row:
     out_of: int
     state: str
     again: str
+
+    @property
+    def earned(self) -> str:
+        """Such as "1 of 3"."""
+        return f"{self.points} of {self.out_of}" if self.out_of else OPTIONAL
 
 
 @dataclass(frozen=True)
@@ -146,9 +154,7 @@ class ScoreCard:
         lines = [f"Score card of {self.notebook}", ""]
         for row in self.rows:
             again = f'; read again: "{row.again}"' if row.again else ""
-            lines.append(
-                f"{row.title:{width}}  {row.points} of {row.out_of}  {row.state}{again}"
-            )
+            lines.append(f"{row.title:{width}}  {row.earned}  {row.state}{again}")
         return "\n".join([*lines, "", self.last_line])
 
     def _repr_html_(self) -> str:
@@ -162,7 +168,7 @@ class ScoreCard:
         head = "".join(f'<th scope="col" {look}>{title}</th>' for title in titles)
         body = "".join(
             f'<tr><th scope="row" {look}>{escape(row.title)}</th>'
-            f"<td {look}>{row.points} of {row.out_of}</td>"
+            f"<td {look}>{row.earned}</td>"
             f"<td {look}>{escape(row.state)}</td>"
             f"<td {look}>{escape(row.again)}</td></tr>"
             for row in self.rows
@@ -178,5 +184,7 @@ class ScoreCard:
 
 
 def count(points: int, out_of: int) -> str:
-    """Such as "1 of 3 points"."""
+    """Such as "1 of 3 points", or that the task is optional."""
+    if not out_of:
+        return OPTIONAL
     return f"{points} of {out_of} point{'' if out_of == 1 else 's'}"

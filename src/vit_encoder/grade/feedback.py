@@ -109,7 +109,7 @@ def gradescope_results(outcome: Outcome) -> dict:
 
 def _status(mark: Mark) -> str:
     """As Gradescope names it."""
-    return "passed" if mark.points == mark.out_of else "failed"
+    return "passed" if mark.passed else "failed"
 
 
 def page(outcome: Outcome) -> str:
@@ -153,8 +153,8 @@ def page(outcome: Outcome) -> str:
 
 def _task(mark: Mark, title: str) -> str:
     """A task on the page: points and state in words, so that no colour is needed."""
-    kind = {None: "open", mark.out_of: "right"}.get(mark.points, "wrong")
-    if mark.state == NOT_ANSWERED:
+    kind = "right" if mark.passed else "wrong"
+    if mark.points is None or mark.state == NOT_ANSWERED:
         kind = "open"
     lines = [
         f'<section class="{kind}">',
@@ -182,7 +182,7 @@ def _is_indented(line: str) -> bool:
 
 def _points(mark: Mark) -> str:
     """The points of a task, in words."""
-    if mark.points is None:
+    if mark.points is None and mark.out_of:
         return f"Not marked ({mark.out_of} point{'' if mark.out_of == 1 else 's'})"
     return count(mark.points, mark.out_of)
 

@@ -106,7 +106,10 @@ class Marker:
     def outcome(
         self, submission: Submission, marks: dict[str, Mark], notes: list[str]
     ) -> Outcome:
-        """The marks of all tasks of the notebook; a task without one has no points."""
+        """The marks of all tasks of the notebook; a task without one has no points.
+
+        Optional tasks are marked too; whether all is marked does not hang on them.
+        """
         own = [e for e in catalogue() if e["notebook"] == submission.notebook]
         row = tuple(marks.get(e["id"], unmarked(e)) for e in own)
         strange = {cell.task for cell in submission.cells} - {
@@ -114,10 +117,11 @@ class Marker:
             *(e["id"] for e in own),
         }
         old = self.old_tasks(submission)
-        lost = [m.id for m in row if m.id in old and m.points != m.out_of]
+        asked = tuple(mark for mark in row if mark.out_of)
+        lost = [m.id for m in asked if m.id in old and not m.passed]
         if lost:
             notes = [*notes, f"{OUT_OF_DATE}: {some(lost)}."]
-        notes = [*notes, *reasons(row), *still_open(row)]
+        notes = [*notes, *reasons(asked), *still_open(asked)]
         recognized = dict.fromkeys(n for mark in row for n in mark.misconceptions)
         if recognized:
             notes = [*notes, f"Recognized: {', '.join(recognized)}"]
@@ -126,7 +130,7 @@ class Marker:
             submission.student,
             submission.digest,
             submission.notebook,
-            status_of(row, complete=not strange and not lost),
+            status_of(asked, complete=not strange and not lost),
             row,
             sentences(notes),
         )
@@ -264,7 +268,7 @@ class Visit:
 
         said: what the answer or its cell said.
         """
-        if mark.points == mark.out_of:
+        if mark.passed:
             return mark
         for package in dict.fromkeys(NO_MODULE.findall(said)):
             if self.imports(package) and not is_here(package):
@@ -302,11 +306,7 @@ def unmarked(entry: dict) -> Mark:
 
 def without_fault(mark: Mark) -> Mark:
     """A mark where the machine was short of something, twice: no zero."""
-    return (
-        mark
-        if mark.points == mark.out_of
-        else replace(mark, points=None, state=MACHINE)
-    )
+    return mark if mark.passed else replace(mark, points=None, state=MACHINE)
 
 
 def mark_of(entry: dict, verdict: Verdict) -> Mark:

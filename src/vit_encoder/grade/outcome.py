@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Status = Literal["marked", "partly", "failed"]
-NOT_ANSWERED = "not answered yet"  # the state of a mark, as on a score card
+PASSED, NOT_ANSWERED = "passed", "not answered yet"  # states, as on a score card
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Submission:
 class Mark:
     """The points of one task. points is None where it could not be marked.
 
+    out_of: 0 for an optional task, which adds nothing to a total.
     state: in a few words. misconceptions: short names of what was recognized.
     message: for the student.
     """
@@ -53,6 +54,11 @@ class Mark:
     state: str
     misconceptions: tuple[str, ...] = ()
     message: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """All is right; an optional task gives no points that would tell."""
+        return self.state == PASSED
 
 
 @dataclass(frozen=True)

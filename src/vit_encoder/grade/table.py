@@ -25,11 +25,11 @@ def write_table(path: Path, outcomes: Sequence[Outcome]) -> Path | None:
 
     An earlier table that differs is kept; its new place comes back.
 
-    The tasks are those of the notebooks that occur, in the order of the course. A cell
-    is empty where a task is not of the notebook or could not be marked, and points is
-    empty where none could: it is not a zero. UTF-8 without a byte order mark, which
-    scripts and platforms would read as a part of the first column's name. A
-    spreadsheet is told the encoding when it imports the file.
+    The tasks are those of the notebooks that occur, in the order of the course, without
+    optional ones. A cell is empty where a task is not of the notebook or could not be
+    marked, and points is empty where none could: it is not a zero. UTF-8 without a byte
+    order mark, which scripts and platforms would read as a part of the first column's
+    name. A spreadsheet is told the encoding when it imports the file.
     """
     tasks = _tasks(outcomes)
     text = io.StringIO(newline="")
@@ -94,9 +94,10 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 
 def _tasks(outcomes: Sequence[Outcome]) -> list[str]:
-    """The ids of the tasks of all notebooks that occur."""
+    """The ids of the tasks that give points, of all notebooks that occur."""
     notebooks = {outcome.notebook for outcome in outcomes}
-    return [entry["id"] for entry in catalogue() if entry["notebook"] in notebooks]
+    entries = [e for e in catalogue() if e["notebook"] in notebooks]
+    return [entry["id"] for entry in entries if entry["points"]]
 
 
 def _row(outcome: Outcome, tasks: list[str]) -> list[str | int]:

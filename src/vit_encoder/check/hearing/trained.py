@@ -1,4 +1,4 @@
-"""A student's encoder with trained weights, as the capstone's last cell wants it.
+"""A student's encoder with trained weights, as a cell of the capstone wants it.
 
 Nothing here tells what is right: marking shows this module to the code of students.
 """

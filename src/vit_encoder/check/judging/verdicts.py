@@ -69,8 +69,11 @@ def evaluate(properties: Iterable[Property], trials: Trials) -> list[Failure]:
 
 
 def points_for(failures: list[Failure], out_of: int) -> int:
-    """None without the core, else one less for each failure, and at least one."""
-    if any(failure.property.core for failure in failures):
+    """None without the core, else one less for each failure, and at least one.
+
+    An optional task, which has none, gives none.
+    """
+    if not out_of or any(failure.property.core for failure in failures):
         return 0
     return max(out_of - len(failures), min(1, out_of - 1))
 
