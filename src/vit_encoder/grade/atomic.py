@@ -5,23 +5,26 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str, lasting: bool = True) -> None:
-    """Write a file of UTF-8 text; whoever looks sees the old file or all of the new.
+def write_atomically(path: Path, data: str | bytes, lasting: bool = True) -> None:
+    """Write a file; whoever looks sees the old file or all of the new.
 
-    lasting: wait until the disk has it, some 10 ms. Raises OSError if it cannot be
-    written; the old file is still there.
+    data: text is written in UTF-8. lasting: wait until the disk has it, some 10 ms.
+    Raises OSError, which names the file, if it cannot be written; the old file is still
+    there.
     """
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        with open(new, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with open(new, "wb") as file:
+            file.write(data if isinstance(data, bytes) else data.encode())
             if lasting:
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(new, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             new.unlink()
+        if isinstance(error, OSError) and not error.filename:  # as on a full disk
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     if lasting:
         _keep_name(path.parent)

@@ -1,15 +1,27 @@
-"""The command: vit-encoder grade SUBMISSIONS --output marks.csv."""
+"""The commands vit-encoder grade and vit-encoder autograder."""
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 from pathlib import Path
 
 ALL_MARKED, SOME_NOT, REFUSED, STOPPED = 0, 1, 2, 130  # exit statuses
 EPILOG = """\
-Beside the table FILE.csv a folder FILE_feedback gets a page and a results.json for each
-submission. A run that was stopped goes on when the same command is given again.
+SUBMISSIONS is what Moodle, Canvas, Gradescope, Blackboard, Brightspace, ILIAS, Google
+Classroom or GitHub Classroom exports, or a folder that you made. Beside marks.csv stand
+
+  marks_students.csv     what counts for each student
+  marks_class.html       how the class did, and what to say in the next lecture
+  marks_feedback/        a page and a results.json for each file
+  marks_for_PLATFORM.*   grades and feedback in the form that the platform takes back
+
+and you may put marks_overrides.csv there: points that you give by hand, with the
+columns student, task, points, reason. They hold however often a file is marked.
+
+Files that have not changed since an earlier run are not marked again. A run that was
+stopped goes on when the same command is given again.
 
 Exit status: 0 if every submission was marked, 1 if some were marked partly or not at
 all, 2 if it could not be done, 130 if it was stopped."""
@@ -19,18 +31,26 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; its exit status."""
     args = parse(arguments)
     try:
-        return run(args)
+        return args.run(args)
     except ModuleNotFoundError as error:
-        return refuse(what_is_missing(error.name or ""))
+        return refuse(what_is_missing(error.name or ""), args)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
         return STOPPED
 
 
-def run(args: argparse.Namespace) -> int:
+def run_grade(args: argparse.Namespace) -> int:
     """Mark; the exit status."""
-    from vit_encoder.grade.session import REFUSALS, grade  # torch: takes seconds
+    from vit_encoder.grade.session import REFUSALS, Wishes, grade  # torch: seconds
 
+    wishes = Wishes(
+        assignments=tuple(n for one in args.assignment for n in one),
+        roster=args.roster,
+        attempt=args.attempt,
+        only=tuple(args.only),
+        again=args.again,
+        results=args.results,
+    )
     try:
         outcomes = grade(
             args.submissions,
@@ -39,16 +59,37 @@ def run(args: argparse.Namespace) -> int:
             workers=args.workers or usable_cores(),
             dask=args.dask,
             isolated=not args.no_sandbox,
+            wishes=wishes,
         )
     except REFUSALS as error:
-        return refuse(reason(error))
+        return refuse(reason(error), args)
     return ALL_MARKED if all(o.status == "marked" for o in outcomes) else SOME_NOT
+
+
+def run_autograder(args: argparse.Namespace) -> int:
+    """Write the zip for Gradescope; the exit status."""
+    from vit_encoder.grade.autograder import write_autograder
+
+    notebooks = [notebook for one in args.assignment for notebook in one]
+    try:
+        write_autograder(args.output, notebooks, isolated=not args.no_sandbox)
+    except OSError as error:
+        return refuse(reason(error), args)
+    print(f"Written: {args.output}. Upload it as the autograder of the assignment.")
+    return ALL_MARKED
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The arguments."""
     parser = argparse.ArgumentParser(prog="vit-encoder")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_grade(commands)
+    add_autograder(commands)
+    return parser.parse_args(arguments)
+
+
+def add_grade(commands) -> None:
+    """The command that marks."""
     command = commands.add_parser(
         "grade",
         help="mark a folder or a zip of exercise notebooks",
@@ -57,6 +98,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    command.set_defaults(run=run_grade, command="grade")
     add = command.add_argument
     add("submissions", type=Path, metavar="SUBMISSIONS", help="a folder or a zip")
     add(
@@ -64,8 +106,29 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         type=Path,
         required=True,
         metavar="FILE.csv",
-        help="where the table of marks is written",
+        help="where the table of marks is written, such as marks.csv",
     )
+    add_common(command)
+    add(
+        "--roster",
+        type=Path,
+        metavar="FILE.csv",
+        help="the list of the class, as your platform exports it",
+    )
+    add(
+        "--attempt",
+        choices=("last", "best", "all"),
+        default="last",
+        help="which attempt counts for a student (default: last)",
+    )
+    add(
+        "--only",
+        action="append",
+        default=[],
+        metavar="STUDENT",
+        help="mark this student alone, by name, id, mail or file; the rest stays",
+    )
+    add("--again", action="store_true", help="mark also what has not changed")
     add(
         "--seed",
         type=seed,
@@ -83,11 +146,62 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--dask", metavar="ADDRESS", help="mark on the Dask cluster at this address"
     )
     add(
+        "--results",
+        type=Path,
+        metavar="FILE.json",
+        help="write one result in the form of Gradescope, whatever happens",
+    )
+
+
+def add_autograder(commands) -> None:
+    """The command that makes a zip for Gradescope."""
+    command = commands.add_parser(
+        "autograder",
+        help="make an autograder for Gradescope",
+        description="Make the zip that Gradescope takes as an autograder. It holds "
+        "this version of the course, and installs the packages that it needs.",
+    )
+    command.set_defaults(run=run_autograder, command="autograder", results=None)
+    command.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE.zip",
+        help="where the zip is written",
+    )
+    add_common(command)
+
+
+def add_common(command: argparse.ArgumentParser) -> None:
+    """What both commands know."""
+    command.add_argument(
+        "--assignment",
+        type=notebooks,
+        action="append",
+        default=[],
+        metavar="NN",
+        help="mark this exercise notebook alone, such as 02; may be given more often",
+    )
+    command.add_argument(
         "--no-sandbox",
         action="store_true",
-        help="run the code of students with all your rights",
+        help="run the code of students with all rights of the command",
     )
-    return parser.parse_args(arguments)
+
+
+def notebooks(text: str) -> list[str]:
+    """The exercise notebooks that a number or the beginning of a name means."""
+    from vit_encoder.check import catalogue  # torch: takes seconds
+
+    known = list(dict.fromkeys(entry["notebook"] for entry in catalogue()))
+    found = [name for name in known if name == text] or [
+        name for name in known if name.startswith(f"{text.removesuffix('.ipynb')}_")
+    ]
+    if not found:
+        raise argparse.ArgumentTypeError(
+            f"expected one of {', '.join(known)}, or its number, got {text!r}"
+        )
+    return found
 
 
 def usable_cores() -> int:
@@ -130,9 +244,13 @@ def reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def refuse(text: str) -> int:
-    """Say why nothing was done."""
-    print(f"vit-encoder grade: {text}", file=sys.stderr)
+def refuse(text: str, args: argparse.Namespace) -> int:
+    """Say why nothing was done, to a platform as well if it waits for a result."""
+    print(f"vit-encoder {args.command}: {text}", file=sys.stderr)
+    if args.results:
+        from vit_encoder.grade.gradescope import refusal
+
+        args.results.write_text(json.dumps(refusal(text)), encoding="utf-8")
     return REFUSED
 
 

@@ -97,7 +97,7 @@ class Journal:
     def _outcome(self, line: bytes, number: int) -> Outcome:
         """The outcome in a line."""
         try:
-            return _typed(self._parsed(line, number), Outcome)
+            return typed(self._parsed(line, number), Outcome)
         except TypeError as error:
             raise self._damaged(number, error) from None
 
@@ -141,16 +141,16 @@ def _is_at(file: BinaryIO, path: Path) -> bool:
         return False
 
 
-def _typed(value: Any, hint: Any) -> Any:
+def typed(value: Any, hint: Any) -> Any:
     """Plain JSON as the type that the hint names; TypeError if it is another."""
     if is_dataclass(hint):
         return _instance(value, hint)
     if get_origin(hint) is tuple and type(value) is list:
-        return tuple(_typed(item, get_args(hint)[0]) for item in value)
+        return tuple(typed(item, get_args(hint)[0]) for item in value)
     if get_origin(hint) is Literal and value in get_args(hint):
         return value
     allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if type(value) in allowed and type(value) in (str, int, NoneType):
+    if type(value) in allowed and type(value) in (str, int, bool, NoneType):
         return value
     raise TypeError(f"expected {hint}, got {type(value).__name__}")
 
@@ -161,4 +161,4 @@ def _instance(value: Any, kind: type) -> Any:
     if type(value) is not dict or sorted(value) != sorted(names):
         raise TypeError(f"expected the fields {', '.join(names)}")
     hints = get_type_hints(kind)
-    return kind(**{name: _typed(value[name], hints[name]) for name in names})
+    return kind(**{name: typed(value[name], hints[name]) for name in names})
