@@ -130,6 +130,14 @@ def fail(*_):
     raise OSError(28, "No space left on device")
 
 
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "marks.csv"
+    monkeypatch.setattr(atomic.os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left") as raised:
+        write_atomically(path, b"text")
+    assert raised.value.filename == str(path)
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_atomically(tmp_path / "none" / "marks.csv", "text")

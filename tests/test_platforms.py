@@ -2,19 +2,24 @@
 
 import csv
 import json
+import os
+import re
+import subprocess
 import zipfile
 from io import BytesIO, StringIO
 from pathlib import Path
 
 import pytest
 
+from vit_encoder.grade.autograder import write_autograder
 from vit_encoder.grade.back import write_back
+from vit_encoder.grade.class_report import class_page
 from vit_encoder.grade.exports import origins_of, students_of
 from vit_encoder.grade.gradescope import combined, read_metadata, refusal
 from vit_encoder.grade.origin import Author, Origin
 from vit_encoder.grade.outcome import Mark, Outcome
 from vit_encoder.grade.roster import read_roster
-from vit_encoder.grade.standings import Row, standings
+from vit_encoder.grade.standings import Row, standings, with_notes
 from vit_encoder.grade.submissions import find_submissions
 
 ROOT = Path(__file__).parents[1]
@@ -63,6 +68,8 @@ def back(folder, rows, roster=None):
         else:
             with zipfile.ZipFile(path) as archive:
                 texts = {n: archive.read(n).decode() for n in archive.namelist()}
+                modes = {info.external_attr >> 16 for info in archive.infolist()}
+                assert modes <= {0o644}  # with 0 nobody could read what is unpacked
             written[path.name] = texts
     return written
 
@@ -226,6 +233,28 @@ def test_one_result_for_all_that_a_student_handed_in():
     assert "no \\x1b sandbox" in refusal("no \x1b sandbox")["output"]
 
 
+def test_the_autograder_shows_a_page_whatever_happens(tmp_path):
+    write_autograder(tmp_path / "auto.zip", [NAME], isolated=False)
+    with zipfile.ZipFile(tmp_path / "auto.zip") as archive:
+        modes = {i.filename: i.external_attr >> 16 for i in archive.infolist()}
+        run = archive.read("run_autograder").decode()
+        setup = archive.read("setup.sh").decode()
+    assert {modes["run_autograder"], modes["setup.sh"]} == {0o755}
+    assert modes["vit_encoder/grade/command.py"] == 0o644
+    assert not [name for name in modes if "__pycache__" in name]
+    assert "bubblewrap" not in setup
+    assert f"--assignment {NAME}" in run
+    assert "--no-sandbox" in run
+    (tmp_path / "run.sh").write_text(run)
+    environment = {**os.environ, "AUTOGRADER": str(tmp_path / "root")}
+    environment["MARKING_PYTHON"] = "false"  # a Python that does nothing, and fails
+    done = subprocess.run(["bash", tmp_path / "run.sh"], env=environment, check=False)
+    assert done.returncode == 1
+    told = json.loads((tmp_path / "root" / "results" / "results.json").read_text())
+    assert told["score"] == 0
+    assert "show this page to your instructor" in told["output"]
+
+
 # Blackboard, Brightspace, ILIAS, GitHub, Google Classroom
 
 
@@ -368,3 +397,136 @@ def test_western_names_stay_western(tmp_path, name):
     (tmp_path / "a.zip").write_bytes(stream.getvalue().replace(b"x" * len(data), data))
     (entry,) = find_submissions(tmp_path / "a.zip").entries
     assert entry.student == name
+
+
+# What counts, and what is said of the class
+
+
+def hand(name, attempt="", **about):
+    """A file that was collected by hand."""
+    origin = Origin(authors=(Author(name),), attempt=attempt)
+    return row(origin, path=f"{name}{attempt}", **about)
+
+
+def test_one_row_for_each_student_and_notebook():
+    failed = {"status": "failed", "marks": ()}
+    rows = [
+        hand("ada", "1", points=1),
+        hand("ada", "2", points=0),
+        hand("ada", notebook="05_mlp"),
+        hand("ada", "9", notebook="", marks=(), status="failed"),  # a PDF beside them
+        hand("bo", points=0),
+        hand("bo", points=1),  # nothing tells which is the last
+        hand("cy", "1", points=1),
+        hand("cy", "2", **failed),
+    ]
+    last = {s.author.name: s for s in standings(rows)}
+    assert [r.outcome.notebook for r in last["ada"].rows] == [NAME, "05_mlp"]
+    assert {n: (s.points, s.status) for n, s in last.items()} == {
+        "ada": (1, "marked"),
+        "bo": (1, "marked"),
+        "cy": (None, "failed"),
+    }
+    best = {s.author.name: s.points for s in standings(rows, "best")}
+    assert best == {"ada": 2, "bo": 1, "cy": 1}
+    assert len(standings(rows, "all")) == len({r.outcome.submission for r in rows})
+
+
+def test_a_group_earns_what_it_handed_in():
+    group = Origin("gradescope", (Author("Ada", "1"), Author("Bo", "2")))
+    assert [(s.author.name, s.points) for s in standings([row(group)])] == [
+        ("Ada", 1),
+        ("Bo", 1),
+    ]
+
+
+def test_what_is_the_same_or_late_is_noted():
+    late = row(Origin("canvas", (Author("cy"),), late=True), digest="d", path="c")
+    idle = (Mark(TASK, 0, 1, "not answered yet"),)
+    rows = [hand("ada", digest="d"), hand("ada", "1", digest="d"), late]
+    rows += [hand("di", digest="e", marks=idle), hand("el", digest="e", marks=idle)]
+    assert [one.outcome.note for one in with_notes(rows)] == [
+        "Byte for byte the same as c.",
+        "Byte for byte the same as c.",
+        "Late. Byte for byte the same as ada, ada1.",
+        "",
+        "",
+    ]
+
+
+def test_the_report_of_the_class():
+    evil = "<script>alert(1)</script>"
+    task = "self_attention.attention"
+    wrong = (Mark(task, 0, 3, "no", ("no-scale",), "x"),)
+    slip = (Mark(task, 0, 3, "no", (evil,), f"{evil} 7\nQuestion: {evil}?"),)
+    rows = [hand(name, marks=wrong) for name in ("ada", "bo")] + [
+        hand("cy", marks=slip)
+    ]
+    page = class_page(standings([*rows, hand("di")]))
+    said = "<strong>no scale</strong>: 2 students, in “Attention”"
+    assert page.index(said) < page.index(": 1 student, in “Attention”")
+    assert "How does the spread of a sum depend on how many terms it has?" in page
+    assert f"Read again: {NAME}, section “Code”." in page
+    assert "4 of 4 could be marked. The median is 0 of 3 points." in page
+    assert 'aria-label="Students by points: 3 with 0, 1 with 1"' in page
+    assert "<script" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert not {"ada", "bo", "cy", "di"} & {*re.findall(r"\w+", page)}
+    assert "Nothing could be marked" not in page
+    assert "0 students" in class_page([])
+
+
+# The roster
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Name,SID,Email\nÁda Lovelace,7,ada@u.example\n",
+        "First Name;Last Name;Student ID\nAda;Lovelace;7\n",
+        '"Student","ID","SIS Login ID","Section"\n"Lovelace, Ada",7,al,A\n',
+        "\ufeffName\tID\nAda Lovelace\t7\n".encode("utf-16"),
+        "Vollständiger Name,ID\nAda Lovelace,7\n".encode("cp1252"),
+    ],
+)
+def test_rosters_of_several_makes(tmp_path, text):
+    roster = listed(tmp_path, text)
+    assert len(roster.people) == 1
+    for seen in (Author(id="7"), Author("ada  lovelace"), Author("lovelaceada")):
+        found = roster.find(seen, "canvas" if " " not in seen.name else "")
+        assert found, seen
+        assert found.ids["id"] == "7"
+    assert roster.find(Author("Ada Lovelace", "8"), "canvas").ids["id"] == "7"
+    assert roster.find(Author("Bo", "9"), "") is None
+
+
+def test_another_participant_of_the_same_name_is_another(tmp_path):
+    roster = listed(tmp_path, "Identifier,Full name\nParticipant 7,Ada\n")
+    assert roster.find(Author("Ada", "8"), "moodle") is None
+    assert roster.find(Author("A. L.", "7"), "moodle").name == "Ada"
+    assert roster.find(Author("Ada"), "").ids == {"participant": "7"}
+
+
+def test_two_of_one_name_are_not_guessed(tmp_path):
+    roster = listed(tmp_path, "Name,ID\nAda,1\nAda,2\n")
+    assert roster.find(Author("Ada"), "") is None
+    assert roster.find(Author("Ada", "2"), "").ids["id"] == "2"
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b"\x00\xff\x00", b"Colour\nred\n"])
+def test_a_roster_without_students_is_refused(tmp_path, data):
+    with pytest.raises(ValueError, match="expected columns such as Name"):
+        listed(tmp_path, data)
+
+
+def test_nothing_that_goes_back_is_a_formula_or_leads_elsewhere(tmp_path):
+    evil = "=cmd|'/c calc'!A1"
+    rows = [row(Origin("ilias", (Author(evil, "@id"),), back="Team 1/a_b_c_1"))]
+    rows += rows_of([f"{evil}_1_assignsubmission_file/x.ipynb"])
+    rows += rows_of(["../../eve_1_2_x.ipynb", "z/bo_3_4_x.ipynb"])
+    written = back(tmp_path, rows)
+    cells = [c for t in written.values() if isinstance(t, list) for r in t for c in r]
+    assert f"'{evil}" in cells
+    assert not [cell for cell in cells if cell.startswith(("=", "@"))]
+    names = [n for t in written.values() if isinstance(t, dict) for n in t]
+    assert not [n for n in names if ".." in n or n.startswith("/")]

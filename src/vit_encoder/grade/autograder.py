@@ -5,13 +5,12 @@ run_autograder in a fresh container for each submission. The root folder can be 
 so that the scripts can be tried elsewhere: AUTOGRADER=/tmp/here.
 """
 
-import io
-import zipfile
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from vit_encoder.grade.atomic import write_atomically
+from vit_encoder.grade.back import zipped
 
 PACKAGE = Path(__file__).parents[1]
 NEEDED = (  # what the parts, the checks and the marking import
@@ -67,17 +66,12 @@ def write_autograder(path: Path, notebooks: Sequence[str], isolated: bool) -> No
             options="".join(f" \\\n  {option}" for option in options)
         ),
     }
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in scripts.items():
-            info = zipfile.ZipInfo(name)
-            info.external_attr = 0o755 << 16
-            archive.writestr(info, text, zipfile.ZIP_DEFLATED)
-        for file in sorted(PACKAGE.rglob("*")):
-            if file.is_file() and "__pycache__" not in file.parts:
-                inside = f"{PACKAGE.name}/{file.relative_to(PACKAGE).as_posix()}"
-                archive.writestr(zipfile.ZipInfo(inside), file.read_bytes())
-    write_atomically(path, stream.getvalue())
+    package = {
+        f"{PACKAGE.name}/{file.relative_to(PACKAGE).as_posix()}": file.read_bytes()
+        for file in sorted(PACKAGE.rglob("*"))
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    write_atomically(path, zipped((scripts | package).items()))
 
 
 def _pinned(package: str) -> str:

@@ -11,7 +11,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vit_encoder.check import catalogue
@@ -59,12 +59,15 @@ def as_csv(table: Table) -> str:
     return text.getvalue()
 
 
-def zipped(files: Iterator[tuple[str, str]]) -> bytes:
-    """A zip of texts. It holds no time, so the same files make the same zip."""
+def zipped(files: Iterable[tuple[str, str | bytes]]) -> bytes:
+    """A zip, the same for the same files, as it holds no time. Scripts can be run."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in dict(files).items():
-            archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
+        for name, data in dict(files).items():
+            info = zipfile.ZipInfo(name)
+            is_program = isinstance(data, str) and data.startswith("#!")
+            info.external_attr = (0o755 if is_program else 0o644) << 16
+            archive.writestr(info, data, zipfile.ZIP_DEFLATED)
     return stream.getvalue()
 
 

@@ -55,8 +55,8 @@ def _about(outcomes: list[Outcome], notebook: str) -> Iterator[str]:
         return
     points, out_of = [o.points for o in marked], marked[0].out_of
     yield (
-        f"<p>{len(marked)} marked. Half of them have {median(points):g} points or "
-        f"more, of {out_of}.</p>"
+        f"<p>{len(marked)} of {len(outcomes)} could be marked. The median is "
+        f"{median(points):g} of {out_of} points.</p>"
     )
     yield histogram(points, out_of)
     yield "<h3>Tasks, the hardest first</h3>"

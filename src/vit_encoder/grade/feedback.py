@@ -47,7 +47,8 @@ figure { margin: 1rem 0 } svg { width: 100%; height: auto }
 svg rect { fill: var(--right) } svg text { fill: var(--text); font-size: 13px;
   text-anchor: middle }
 table { border-collapse: collapse } th, td { text-align: left;
-  padding: .15rem .75rem .15rem 0 } meter { width: 8rem } li { margin: 1rem 0 }
+  padding: .15rem .75rem .15rem 0 }
+meter { width: min(8rem, 12vw) } li { margin: 1rem 0 }
 """
 POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; style-src "

@@ -77,6 +77,6 @@ def refusal(reason: str) -> dict:
     """The result where nothing could be marked: without a score none would be shown."""
     text = (
         "This submission could not be marked. The 0 is no mark: show this page to your "
-        f"instructor.\n{printable(reason)}"
+        f"instructor.\n{printable(reason, keep=chr(10))}"
     )
     return {"score": 0, "output": text, "visibility": "visible", "tests": []}

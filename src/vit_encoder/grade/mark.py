@@ -117,7 +117,8 @@ class Marker:
         lost = [m.id for m in row if m.id in old and m.points != m.out_of]
         if lost:
             notes = [*notes, f"{OUT_OF_DATE}: {some(lost)}."]
-        notes = [*notes, *reasons(row), *still_open(row)]
+        if not submission.problem:  # which says why nothing was heard
+            notes = [*notes, *reasons(row), *still_open(row)]
         recognized = dict.fromkeys(n for mark in row for n in mark.misconceptions)
         if recognized:
             notes = [*notes, f"Recognized: {', '.join(recognized)}"]

@@ -91,6 +91,8 @@ class Roster:
             found = self._by(kind).get(_folded(said)) if said else None
             if found:
                 return found[0] if len(found) == 1 else None
+            if said and kind == "participant" and kind in self.columns:
+                return None  # somebody else, who may bear the same name
         return self._by_words(author) if platform == "brightspace" else None
 
     def _by(self, kind: str) -> dict[str, list[Person]]:
@@ -104,6 +106,7 @@ class Roster:
                 elif kind == "name":  # Canvas writes "Lovelace, Ada" as lovelaceada
                     last, _, first = person.name.partition(", ")
                     values = {person.name, f"{last}{first}".replace(" ", "")}
+                    values.add(f"{first} {last}")
                     words = person.name.split()
                     values.add("".join([*words[-1:], *words[:-1]]))
                 for value in {_folded(value) for value in values if value}:
@@ -169,7 +172,7 @@ def _columns(header: tuple[str, ...]) -> dict[str, int]:
 def _decoded(data: bytes) -> str:
     """The text of a file that a platform or a spreadsheet wrote."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", errors="replace")
+        return data.decode("utf-16", errors="replace").removeprefix("\ufeff")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
