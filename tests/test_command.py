@@ -122,6 +122,9 @@ def test_what_cannot_be_done_is_refused(
         (["class", "--output", "m.csv", "--seed", str(2**63)], "from 0 to"),
         (["class", "--output", "m.csv", "--seed", "x"], "a whole number .*, got 'x'"),
         (["class", "--output", "m.csv", "--workers", "0"], "from 1 to .*, got '0'"),
+        (["class", "--output", "m.csv", "--assignment", "99"], "or its number, got"),
+        (["class", "--output", "m.csv", "--due", "soon"], "a time such as .*'soon'"),
+        (["class", "--output", "m.csv", "--attempt", "first"], "invalid choice"),
         (
             ["class", "--output", "m.csv", "--workers", "2", "--dask", "x"],
             "not allowed",
@@ -330,6 +333,23 @@ def test_a_roster_says_who_is_missing_and_who_is_unknown(
     (tmp_path / "class.csv").write_text("Colour\nred\n")
     assert main([*arguments, "--roster", str(tmp_path / "class.csv")]) == 2
     assert "expected columns such as Name" in capsys.readouterr().err
+
+
+def test_a_copy_without_names(tmp_path, handed_in, nothing_runs):
+    handed_in("Ada Lovelace")
+    folder, table = handed_in("Bo Berg"), tmp_path / "marks.csv"
+    command = ["grade", str(folder), "--output", str(table), "--anonymous"]
+    assert main(command) == main(command) == 0
+    with open(tmp_path / "marks_names.csv", newline="") as file:
+        key = {line["code"]: line["student"] for line in DictReader(file)}
+    assert sorted(key.values()) == ["Ada Lovelace", "Bo Berg"]
+    found = rows(tmp_path / "marks_anonymous" / "marks.csv")
+    assert {*found} == {*key}
+    files = [f for f in (tmp_path / "marks_anonymous").rglob("*") if f.is_file()]
+    assert len(files) == 5  # the table did not change with the second run
+    for file in files:
+        text = f"{file.name} {file.read_text()}".lower()
+        assert not re.search(r"lovelace|berg", text)
 
 
 def test_an_empty_submission_makes_a_result(tmp_path, handed_in, capsys):

@@ -279,6 +279,14 @@ def test_blackboard_attempts_by_date(tmp_path):
     assert len(standings(rows, "all")) == 3
 
 
+def test_what_came_after_the_time_is_late():
+    form = "Exercise 2_{}_attempt_2026-01-{}-10-00-00_02.ipynb"
+    origins = origins_of([form.format("ada", "09"), form.format("bo", "31")])
+    origins += origins_of(["x_1_999_02.ipynb", "y_LATE_2_998_02.ipynb"])  # undated
+    late = [origin.against("2026-01-30-23-59-00").late for origin in origins]
+    assert late == [False, True, False, True]
+
+
 def test_brightspace(tmp_path):
     names = [
         f"27236-46025 - 23304308 Angood - 05 March 2026 612 PM/{NAME}.ipynb",

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 
 ALL_MARKED, SOME_NOT, REFUSED, STOPPED = 0, 1, 2, 130  # exit statuses
@@ -49,6 +50,8 @@ def run_grade(args: argparse.Namespace) -> int:
         attempt=args.attempt,
         only=tuple(args.only),
         again=args.again,
+        due=args.due or "",
+        anonymous=args.anonymous,
         results=args.results,
     )
     try:
@@ -108,34 +111,57 @@ def add_grade(commands) -> None:
         metavar="FILE.csv",
         help="where the table of marks is written, such as marks.csv",
     )
-    add_common(command)
-    add(
+    whose = command.add_argument_group("what is marked, and what counts")
+    add_assignment(whose)
+    whose.add_argument(
         "--roster",
         type=Path,
         metavar="FILE.csv",
         help="the list of the class, as your platform exports it",
     )
-    add(
+    whose.add_argument(
         "--attempt",
         choices=("last", "best", "all"),
         default="last",
         help="which attempt counts for a student (default: last)",
     )
-    add(
+    whose.add_argument(
+        "--due",
+        type=moment,
+        metavar="TIME",
+        help="call later files late, such as 2026-01-31T23:59; where names hold a time",
+    )
+    anew = command.add_argument_group("what is marked again")
+    anew.add_argument(
         "--only",
         action="append",
         default=[],
         metavar="STUDENT",
         help="mark this student alone, by name, id, mail or file; the rest stays",
     )
-    add("--again", action="store_true", help="mark also what has not changed")
-    add(
+    anew.add_argument(
+        "--again", action="store_true", help="mark also what has not changed"
+    )
+    more = command.add_argument_group("what else is written")
+    more.add_argument(
+        "--anonymous",
+        action="store_true",
+        help="a copy without names, for a second marker",
+    )
+    more.add_argument(
+        "--results",
+        type=Path,
+        metavar="FILE.json",
+        help="one result in the form of Gradescope, whatever happens",
+    )
+    how = command.add_argument_group("how it runs")
+    how.add_argument(
         "--seed",
         type=seed,
         metavar="N",
         help="seed of the random inputs; new ones if it is left out",
     )
-    where = command.add_mutually_exclusive_group()
+    where = how.add_mutually_exclusive_group()
     where.add_argument(
         "--workers",
         type=count,
@@ -145,12 +171,7 @@ def add_grade(commands) -> None:
     where.add_argument(
         "--dask", metavar="ADDRESS", help="mark on the Dask cluster at this address"
     )
-    add(
-        "--results",
-        type=Path,
-        metavar="FILE.json",
-        help="write one result in the form of Gradescope, whatever happens",
-    )
+    add_no_sandbox(how, "run the code of students with all your rights")
 
 
 def add_autograder(commands) -> None:
@@ -169,24 +190,25 @@ def add_autograder(commands) -> None:
         metavar="FILE.zip",
         help="where the zip is written",
     )
-    add_common(command)
+    add_assignment(command)
+    add_no_sandbox(command, "for an image in which bubblewrap does not work")
 
 
-def add_common(command: argparse.ArgumentParser) -> None:
-    """What both commands know."""
+def add_assignment(command) -> None:
+    """The option that names the notebooks."""
     command.add_argument(
         "--assignment",
         type=notebooks,
         action="append",
         default=[],
         metavar="NN",
-        help="mark this exercise notebook alone, such as 02; may be given more often",
+        help="mark this exercise notebook alone, such as 02; may be given again",
     )
-    command.add_argument(
-        "--no-sandbox",
-        action="store_true",
-        help="run the code of students with all rights of the command",
-    )
+
+
+def add_no_sandbox(command, help: str) -> None:
+    """The option that has to be written out."""
+    command.add_argument("--no-sandbox", action="store_true", help=help)
 
 
 def notebooks(text: str) -> list[str]:
@@ -219,6 +241,15 @@ def count(text: str) -> int:
 def seed(text: str) -> int:
     """A whole number that torch takes as a seed."""
     return whole_number(text, 0, 2**63 - 1)
+
+
+def moment(text: str) -> str:
+    """A time in the form in which attempts are sorted."""
+    with contextlib.suppress(ValueError):
+        return datetime.fromisoformat(text).strftime("%Y-%m-%d-%H-%M-%S")
+    raise argparse.ArgumentTypeError(
+        f"expected a time such as 2026-01-31T23:59, got {text!r}"
+    )
 
 
 def whole_number(text: str, least: int, most: int) -> int:

@@ -1,6 +1,6 @@
 """Where a file came from: who handed it in, by which platform, in which attempt."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,11 @@ class Origin:
     attempt: str = ""
     late: bool = False
     back: str = ""
+
+    def against(self, due: str) -> "Origin":
+        """The same, and late if it came after `due`, where the platform dates it."""
+        is_dated = "-" in self.attempt
+        return replace(self, late=self.late or (is_dated and self.attempt > due))
 
     @property
     def student(self) -> str:

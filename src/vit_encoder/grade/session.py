@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from vit_encoder.grade.anonymous import write_anonymous
 from vit_encoder.grade.atomic import write_atomically
 from vit_encoder.grade.back import write_back
 from vit_encoder.grade.class_report import class_page
@@ -64,7 +65,9 @@ class Wishes:
     assignments: exercise notebooks such as 02_self_attention; others are not marked.
     roster: the list of the class. attempt: which one counts for a student. only: names,
     ids or paths; what else is there is left as it was. again: mark also what has not
-    changed. results: where one results.json is written, for Gradescope.
+    changed. due: after that moment, in the form of an attempt, something is late.
+    anonymous: write a copy without names, too. results: where one results.json is
+    written, for Gradescope.
     """
 
     assignments: tuple[str, ...] = ()
@@ -72,6 +75,8 @@ class Wishes:
     attempt: Policy = "last"
     only: tuple[str, ...] = ()
     again: bool = False
+    due: str = ""
+    anonymous: bool = False
     results: Path | None = None
 
 
@@ -191,6 +196,8 @@ def planned(submissions: Path, places: Places, wishes: Wishes) -> Plan:
         )
     origins = {path: one.origin for path, one in record.items()}
     origins |= {entry.path: entry.origin for entry in found.entries}
+    if wishes.due:
+        origins = {path: o.against(wishes.due) for path, o in origins.items()}
     if roster:
         origins = {path: roster.joined(origin) for path, origin in origins.items()}
     named = dict(zip(origins, labels(list(origins.values())), strict=True))
@@ -252,6 +259,9 @@ def write_all(
     write_atomically(report, class_page(found), lasting=False)
     stem = places.table.with_suffix("")
     back = write_back(stem, found, plan.roster)
+    if wishes.anonymous:
+        key = places.beside("names.csv")
+        write_anonymous(places.beside("anonymous"), key, rows)
     if wishes.results:
         counted = [row.outcome for standing in found for row in standing.rows]
         write_atomically(wishes.results, json.dumps(combined(counted), indent=1))
