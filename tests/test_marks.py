@@ -136,6 +136,10 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left") as raised:
         write_atomically(path, b"text")
     assert raised.value.filename == str(path)
+    path = tmp_path / "journal"
+    with pytest.raises(OSError, match="No space left") as raised:
+        fill(path)
+    assert raised.value.filename == str(path)
 
 
 def test_a_folder_that_is_not_there(tmp_path):

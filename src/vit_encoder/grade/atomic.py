@@ -1,8 +1,20 @@
 """Files that are written whole or not at all."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Errors of the block name the file, also those of a write to a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_atomically(path: Path, data: str | bytes, lasting: bool = True) -> None:
@@ -14,17 +26,15 @@ def write_atomically(path: Path, data: str | bytes, lasting: bool = True) -> Non
     """
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        with open(new, "wb") as file:
+        with named(path), open(new, "wb") as file:
             file.write(data if isinstance(data, bytes) else data.encode())
             if lasting:
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(new, path)
-    except BaseException as error:
+    except BaseException:
         with suppress(OSError):
             new.unlink()
-        if isinstance(error, OSError) and not error.filename:  # as on a full disk
-            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     if lasting:
         _keep_name(path.parent)

@@ -25,9 +25,9 @@ BY_PRODUCT = re.compile(
     r"|\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.gitignore|\.gitattributes|\.gitkeep"
     r"|.*\.progress\.jsonl|submission_metadata\.yml"
     # What a repository holds beside the work; the last are folders of packages.
-    r"|(README|LICEN[CS]E|COPYING|CHANGELOG|CONTRIBUTING)(\.\w+)?|\.github"
+    r"|(README|LICEN[CS]E|COPYING|CHANGELOG|CONTRIBUTING)(\.(md|rst|txt))?|\.github"
     r"|requirements\.txt|environment\.ya?ml|pyproject\.toml|\.pre-commit-config\.yaml"
-    r"|\.?venv|site-packages|node_modules|\.(mypy|ruff|pytest)_cache"
+    r"|pyvenv\.cfg|\.?venv|site-packages|node_modules|\.(mypy|ruff|pytest)_cache"
     r"|\..+\.csv\.\d+\.new",  # a table that was being written
     re.IGNORECASE | re.DOTALL,
 )

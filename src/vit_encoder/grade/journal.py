@@ -12,6 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, BinaryIO, Literal, Self, get_args, get_origin, get_type_hints
 
+from vit_encoder.grade.atomic import named
 from vit_encoder.grade.outcome import Outcome
 
 VERSION = 1
@@ -67,9 +68,10 @@ class Journal:
 
     def _write(self, entry: dict) -> None:
         """Add a line, down to the disk."""
-        self._file.write(json.dumps(entry).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with named(self.path):
+            self._file.write(json.dumps(entry).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def _load(self) -> None:
         """Read what an earlier run left, except a line that it wrote half."""

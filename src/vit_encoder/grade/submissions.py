@@ -33,6 +33,7 @@ from vit_encoder.grade.text import printable, shorten
 
 LONGEST_PATH = 255  # characters
 MOST_WITHOUT_NOTEBOOK = 3  # files of a student that each get a row
+OF_ENVIRONMENTS = ("lib", "lib64", "bin", "include", "share", "Lib", "Scripts")
 NOTHING_KNOWN = Origin()
 NOTHING = "a folder in which nothing was handed in"
 DRIVE = re.compile(r"[A-Za-z]:")
@@ -107,11 +108,15 @@ def find_submissions(path: Path, without: Iterable[Path] = ()) -> Found:
 
 
 def without_environments(items: list[Item]) -> list[Item]:
-    """The items; those in a virtual environment, however it is named, were made."""
+    """The items; those that came with a virtual environment were not handed in.
+
+    Its folder may have any name, or be the student's own, in which the work lies, too.
+    """
     inside = {
-        item.name.rpartition("/")[0]
+        f"{item.name.removesuffix('pyvenv.cfg')}{folder}"
         for item in items
         if item.name.endswith("/pyvenv.cfg")
+        for folder in OF_ENVIRONMENTS
     }
     return [
         replace(item, by_product=True) if _folders(item.name) & inside else item

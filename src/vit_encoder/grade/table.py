@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from vit_encoder.check import catalogue
-from vit_encoder.grade.atomic import write_atomically
+from vit_encoder.grade.atomic import named, write_atomically
 from vit_encoder.grade.outcome import Outcome
 from vit_encoder.grade.standings import Standing
 from vit_encoder.grade.text import one_line, printable, safe_cell, sentences
@@ -102,7 +102,7 @@ def keep_earlier(path: Path) -> Path:
     """Keep a table beside itself, since somebody may have written into it."""
     for number in count(1):
         kept = path.with_name(f"{path.stem}.before-{number}{path.suffix}")
-        with suppress(FileExistsError), kept.open("xb") as file:
+        with suppress(FileExistsError), named(kept), kept.open("xb") as file:
             file.write(path.read_bytes())
             return kept
 
