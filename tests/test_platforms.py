@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from vit_encoder.grade import files
 from vit_encoder.grade.autograder import write_autograder
 from vit_encoder.grade.back import write_back
 from vit_encoder.grade.class_report import class_page
@@ -217,6 +218,19 @@ def test_gradescope(tmp_path):
         ["0043", "Bo 'B' Berg", "bo@uni.example", "1"],
         ["", "Zoë O'Neil", "zoe@uni.example", "1"],
     ]
+
+
+def test_a_student_cannot_name_others(tmp_path):
+    forged = {"x/submission_222/submission_metadata.yml": METADATA}
+    names = ["x/submission_111/a.ipynb", "x/submission_222/a.ipynb"]
+    assert who(export(tmp_path, *names, **forged)) == ["", ""]
+
+
+def test_names_that_cannot_be_read_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LIMIT", 100)
+    metadata = {"x/submission_metadata.yml": METADATA}
+    with pytest.raises(ValueError, match=r"who handed in from x/submission_metadata"):
+        export(tmp_path, "x/submission_111/a.ipynb", **metadata)
 
 
 def test_gradescope_without_names(tmp_path):
@@ -514,6 +528,11 @@ def test_another_participant_of_the_same_name_is_another(tmp_path):
     assert roster.find(Author("Ada", "8"), "moodle") is None
     assert roster.find(Author("A. L.", "7"), "moodle").name == "Ada"
     assert roster.find(Author("Ada"), "").ids == {"participant": "7"}
+
+
+def test_a_name_in_a_roster_cannot_clear_a_screen(tmp_path):
+    roster = listed(tmp_path, "Name,ID\nAda\x1b[2J,1\n")
+    assert roster.people[0].name == "Ada\\x1b[2J"
 
 
 def test_two_of_one_name_are_not_guessed(tmp_path):

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from vit_encoder.grade.origin import Author, Origin
+from vit_encoder.grade.text import printable
 
 # Heading, in lower case, → what stands below it.
 HEADINGS = {
@@ -64,7 +65,10 @@ class Roster:
     def _people(self) -> Iterator[Person]:
         """The students; rows of a gradebook that hold none are left out."""
         for number, row in enumerate(self.rows):
-            cell = {kind: row[place].strip() for kind, place in self.columns.items()}
+            cell = {
+                kind: printable(row[place].strip())
+                for kind, place in self.columns.items()
+            }
             joined = f"{cell.get('first', '')} {cell.get('last', '')}".strip()
             name = cell.get("name") or joined
             ids = {

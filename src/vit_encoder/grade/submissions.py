@@ -12,11 +12,16 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vit_encoder.grade.exports import labels, named_notebook, origins_of, receipts
+from vit_encoder.grade.exports import (
+    GRADESCOPE,
+    labels,
+    named_notebook,
+    origins_of,
+    receipts,
+)
 from vit_encoder.grade.files import (
     BY_PRODUCT,
     Item,
@@ -131,11 +136,21 @@ def _folders(name: str) -> set[str]:
 
 
 def metadata_in(items: list[Item]) -> dict:
-    """What Gradescope's file of names says; nothing if it is not there, or is odd."""
+    """What Gradescope's file of names says; nothing if there is none.
+
+    One inside of a folder that it names was handed in, and tells nothing of others.
+    ValueError if it cannot be read: nobody's name would be known.
+    """
     for item in items:
-        if item.name.rpartition("/")[2] == METADATA:
-            with suppress(UnreadableError):
+        *folders, name = item.name.split("/")
+        if name == METADATA and not any(map(GRADESCOPE.fullmatch, folders)):
+            try:
                 return read_metadata(content(item))
+            except UnreadableError as error:
+                raise ValueError(
+                    f"cannot read who handed in from {item.name}: {error}. Remove the "
+                    "file to mark without names."
+                ) from None
     return {}
 
 
