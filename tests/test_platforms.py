@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import zipfile
+from dataclasses import replace
 from io import BytesIO, StringIO
 from pathlib import Path
 
@@ -450,6 +451,8 @@ def test_one_row_for_each_student_and_notebook():
         "bo": (1, "marked"),
         "cy": (None, "failed"),
     }
+    earlier = [replace(one, earlier=True) for one in rows[:2]]  # of another run
+    assert standings([*earlier, hand("ada", "0", points=0)])[0].points == 0
     best = {s.author.name: s.points for s in standings(rows, "best")}
     assert best == {"ada": 2, "bo": 1, "cy": 1}
     assert len(standings(rows, "all")) == len({r.outcome.submission for r in rows})

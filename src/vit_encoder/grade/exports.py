@@ -166,7 +166,8 @@ def _from_platform(
         if found := GRADESCOPE.fullmatch(part):
             authors = (metadata or {}).get(part, ())
             number = part.removeprefix("submission_")
-            return Origin("gradescope", authors or (Author(id=number),), back=part)
+            authors = authors or (Author(id=number),)
+            return Origin("gradescope", authors, number.rjust(20, "0"), back=part)
         if (found := BRIGHTSPACE.fullmatch(part)) and not (whole and last):
             return _from_brightspace(part, found)
         if (whole and last) or part.lower().endswith(".zip"):

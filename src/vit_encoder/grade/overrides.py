@@ -110,9 +110,11 @@ def _changed(row: Row, overrides: list[Override]) -> Row:
     complete = outcome.status == "marked" or None in {m.points for m in marks}
     note = sentences([outcome.note, f"Set by hand: {', '.join(by_task)}"])
     status = status_of(new, complete)
-    return Row(
-        row.origin,
-        replace(outcome, notebook=notebook, marks=new, status=status, note=note),
+    return replace(
+        row,
+        outcome=replace(
+            outcome, notebook=notebook, marks=new, status=status, note=note
+        ),
     )
 
 

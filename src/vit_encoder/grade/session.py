@@ -242,14 +242,19 @@ def write_all(
 ) -> Written:
     """Write what comes of the marks: tables, feedback, report, and what goes back."""
     named = dict(zip(plan.origins, labels(list(plan.origins.values())), strict=True))
+    handed_in = {entry.path for entry in plan.found.entries}
     rows = [
-        Row(plan.origins[path], replace(kept[path].outcome, student=named[path]))
+        Row(
+            plan.origins[path],
+            replace(kept[path].outcome, student=named[path]),
+            earlier=path not in handed_in,
+        )
         for path in sorted(kept)
     ]
     rows = with_overrides(with_notes(rows), plan.overrides)
     found = standings(rows, wishes.attempt, plan.roster)
     outcomes = note_repeats([row.outcome for row in rows])
-    rows = [Row(r.origin, o) for r, o in zip(rows, outcomes, strict=True)]
+    rows = [replace(r, outcome=o) for r, o in zip(rows, outcomes, strict=True)]
     earlier = [
         write_table(places.table, outcomes),
         write_students(places.beside("students.csv"), found),

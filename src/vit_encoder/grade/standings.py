@@ -15,10 +15,11 @@ Policy = Literal["last", "best", "all"]
 
 @dataclass(frozen=True)
 class Row:
-    """A file that was handed in, with its marks."""
+    """A file that was handed in, with its marks. earlier: not handed over this time."""
 
     origin: Origin
     outcome: Outcome
+    earlier: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,11 @@ def _by_points(row: Row) -> tuple:
 
 
 def _by_attempt(row: Row) -> tuple:
-    """The later one is larger, and of equals the better."""
-    return row.origin.attempt, _worth(row.outcome)
+    """The later one is larger, and of equals the better.
+
+    What was not handed over this time is earlier than all that was.
+    """
+    return not row.earlier, row.origin.attempt, _worth(row.outcome)
 
 
 def _worth(outcome: Outcome) -> int:
@@ -162,5 +166,6 @@ def _noted(row: Row, same: Sequence[Row]) -> Row:
         if other.outcome.submission != row.outcome.submission
     ]
     notes = [row.outcome.note, "Late" if row.origin.late else ""]
+    notes += ["Kept from an earlier run"] if row.earlier else []
     notes += [f"Byte for byte the same as {some(others)}"] if others else []
     return replace(row, outcome=replace(row.outcome, note=sentences(notes)))
