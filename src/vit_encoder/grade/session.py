@@ -134,6 +134,12 @@ def grade(
         open_workers = functools.partial(local_workers, settings, workers)
     with Journal(places.journal, header) as journal, bar(len(fresh)) as progress:
         kept = {path: one for path, one in plan.record.items() if path not in fresh}
+        for (
+            path,
+            _,
+        ), outcome in journal.known.items():  # `only` may be narrower
+            if path in plan.origins and path not in fresh:
+                kept[path] = Kept(digest, settings.seed, plan.origins[path], outcome)
         waiting = tuple(entry for entry in plan.entries if entry.path in fresh)
         with contextlib.closing(go_on(waiting, journal, open_workers)) as made:
             for outcome in made:
