@@ -125,6 +125,9 @@ def test_what_cannot_be_done_is_refused(
         (["class", "--output", "m.csv", "--seed", str(2**63)], "from 0 to"),
         (["class", "--output", "m.csv", "--seed", "x"], "a whole number .*, got 'x'"),
         (["class", "--output", "m.csv", "--workers", "0"], "from 1 to .*, got '0'"),
+        (["class", "--output", "m.csv", "--assignment", "99"], "or its number, got"),
+        (["class", "--output", "m.csv", "--due", "soon"], "a time such as .*'soon'"),
+        (["class", "--output", "m.csv", "--attempt", "first"], "invalid choice"),
         (
             ["class", "--output", "m.csv", "--workers", "2", "--dask", "x"],
             "not allowed",
@@ -213,15 +216,19 @@ def test_a_table_is_written_whole_or_not_at_all(
     assert said.err == "vit-encoder grade: marks.csv: No space left on device\n"
     if broken == "write_table":
         assert table.read_bytes() == before
-    assert nothing_runs == ["ada.ipynb", "ada.ipynb", "bo.ipynb"]
+    assert nothing_runs == ["ada.ipynb", "bo.ipynb"]  # ada.ipynb was in the record
     assert main(command) == 0
-    assert len(nothing_runs) == 3  # both were in the journal
+    assert len(nothing_runs) == 2  # and bo.ipynb in the journal
     assert list(rows(table)) == ["ada", "bo"]
     assert {path.name for path in tmp_path.iterdir()} == {
         "handed_in",
         "marks.csv",
         "marks.before-1.csv",
+        "marks_class.html",
         "marks_feedback",
+        "marks_record.jsonl",
+        "marks_students.csv",
+        *(["marks_students.before-1.csv"]),
     }
 
 
@@ -232,15 +239,145 @@ def test_marks_of_a_class_are_not_lost_to_a_run_over_one(
         folder = handed_in(name)
     table, one = tmp_path / "marks.csv", tmp_path / "one"
     assert main(["grade", str(folder), "--output", str(table)]) == 0
-    before = sorted((tmp_path / "marks_feedback").iterdir())
+    feedback = sorted((tmp_path / "marks_feedback").iterdir())
     one.mkdir()
     (folder / "bo.ipynb").rename(one / "bo.ipynb")
-    capsys.readouterr()
+    (one / "bo.ipynb").write_text((one / "bo.ipynb").read_text() + " ")
+    assert main(["grade", str(one), "--output", str(table)]) == 0
+    assert nothing_runs == ["ada.ipynb", "bo.ipynb", "cy.ipynb", "bo.ipynb"]
+    kept = {n for n, row in rows(table).items() if "earlier run" in row["note"]}
+    assert kept == {"ada", "cy"}
+    assert sorted((tmp_path / "marks_feedback").iterdir()) == feedback
+    said = capsys.readouterr().out.splitlines()
+    assert "Taken over from earlier runs, unchanged: 2." in said
+    assert said[-1] == "3 submissions: 3 marked, 0 partly, 0 failed."
+    (tmp_path / "marks_record.jsonl").unlink()  # a table of somebody else
     assert main(["grade", str(one), "--output", str(table)]) == 2
     said = capsys.readouterr().err
     assert f"{table} has marks of ada.ipynb, cy.ipynb, not handed in here" in said
     assert list(rows(table)) == ["ada", "bo", "cy"]
-    assert sorted((tmp_path / "marks_feedback").iterdir()) == before
+
+
+def test_only_what_changed_is_marked_again(tmp_path, handed_in, nothing_runs, capsys):
+    handed_in("ada")
+    folder, table = handed_in("bo"), tmp_path / "marks.csv"
+    command = ["grade", str(folder), "--output", str(table), "--seed", "7"]
+    assert main(command) == main(command) == 0
+    assert nothing_runs == ["ada.ipynb", "bo.ipynb"]
+    handed_in("bo", with_cell("pass"))
+    assert main([*command, "--only", "ada"]) == 0
+    assert len(nothing_runs) == 2  # bo has changed, and was not asked for
+    assert main(command) == 0
+    assert nothing_runs[2:] == ["bo.ipynb"]
+    assert main([*command, "--only", "ada", "--again"]) == 0
+    assert nothing_runs[3:] == ["ada.ipynb"]
+    assert main([*command[:-1], "8"]) == 0  # other inputs: nothing is known
+    assert len(nothing_runs) == 6
+    assert list(rows(table)) == ["ada", "bo"]
+    assert main([*command, "--only", "cy"]) == 2
+    assert "for --only, got 'cy'" in capsys.readouterr().err
+
+
+def test_a_run_that_was_stopped_is_not_lost_to_one_over_one(
+    tmp_path, handed_in, nothing_runs, monkeypatch
+):
+    handed_in("ada")
+    folder, table = handed_in("bo"), tmp_path / "marks.csv"
+    command = ["grade", str(folder), "--output", str(table)]
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "write_table", stop)
+        assert main(command) == 130
+    assert main([*command, "--only", "ada"]) == 0
+    assert nothing_runs == ["ada.ipynb", "bo.ipynb"]
+    assert list(rows(table)) == ["ada", "bo"]
+
+
+def test_a_record_that_is_damaged_is_refused(tmp_path, handed_in, nothing_runs, capsys):
+    folder, table = handed_in("ada"), tmp_path / "marks.csv"
+    command = ["grade", str(folder), "--output", str(table)]
+    assert main(command) == 0
+    record = tmp_path / "marks_record.jsonl"
+    for damaged in (b"{}\n", b"\xff\n", b"[" * 9999, record.read_bytes()[:-9]):
+        record.write_bytes(damaged)
+        assert main(command) == 2
+        assert f"{record} is damaged in line 1" in capsys.readouterr().err
+        assert record.read_bytes() == damaged
+
+
+def test_points_set_by_hand_survive(tmp_path, handed_in, nothing_runs, capsys):
+    folder, table = handed_in("ada"), tmp_path / "marks.csv"
+    command = ["grade", str(folder), "--output", str(table), "--again"]
+    lines = "student,task,points,reason\nada,self_attention.attention,3,=shown to me\n"
+    (tmp_path / "marks_overrides.csv").write_text(lines)
+    for _ in range(2):
+        assert main(command) == 0
+        (row,) = rows(table).values()
+        assert row["self_attention.attention"] == "3"
+        assert row["points"] == "8"
+        assert row["note"] == "Set by hand: self_attention.attention."
+        (page,) = (tmp_path / "marks_feedback").glob("*.html")
+        assert "Set by hand, 1 before: =shown to me." in page.read_text()
+    for wrong, said in {
+        "bo,self_attention.attention,3,x": "nobody is called 'bo'",
+        "ada,self_attention.nothing,3,x": "line 2: no task 'self_attention.nothing'",
+        "ada,self_attention.attention,4,x": "expected 0 to 3 points",
+        "ada,self_attention.attention,-1,x": "expected 0 to 3 points",
+        "ada,mlp.MLP,1,x": "has not handed in the notebook of mlp.MLP",
+    }.items():
+        (tmp_path / "marks_overrides.csv").write_text(f"{lines[:27]}{wrong}\n")
+        assert main(command) == 2
+        assert said in capsys.readouterr().err
+    assert rows(table)["ada"]["points"] == "8"
+
+
+def test_a_roster_says_who_is_missing_and_who_is_unknown(
+    tmp_path, handed_in, nothing_runs, capsys
+):
+    handed_in("ada")
+    folder, table = handed_in("mallory"), tmp_path / "marks.csv"
+    (tmp_path / "class.csv").write_text("Name;ID;Email\nAda;7;a@u.example\nCy;9;\n")
+    arguments = ["grade", str(folder), "--output", str(table)]
+    assert main([*arguments, "--roster", str(tmp_path / "class.csv")]) == 0
+    said = capsys.readouterr().out
+    assert "Nothing came from: Cy." in said
+    assert "Not in the list: mallory." in said
+    with open(tmp_path / "marks_students.csv", newline="") as file:
+        found = list(DictReader(file))
+    assert [(r["student"], r["id"], r["status"], r["points"]) for r in found] == [
+        ("Ada", "7", "marked", "6"),
+        ("mallory", "", "marked", "6"),
+        ("Cy", "9", "missing", ""),
+    ]
+    (tmp_path / "class.csv").write_text("Colour\nred\n")
+    assert main([*arguments, "--roster", str(tmp_path / "class.csv")]) == 2
+    assert "expected columns such as Name" in capsys.readouterr().err
+
+
+def test_a_copy_without_names(tmp_path, handed_in, nothing_runs):
+    handed_in("Ada Lovelace")
+    folder, table = handed_in("Bo Berg"), tmp_path / "marks.csv"
+    command = ["grade", str(folder), "--output", str(table), "--anonymous"]
+    assert main(command) == main(command) == 0
+    with open(tmp_path / "marks_names.csv", newline="") as file:
+        key = {line["code"]: line["student"] for line in DictReader(file)}
+    assert sorted(key.values()) == ["Ada Lovelace", "Bo Berg"]
+    found = rows(tmp_path / "marks_anonymous" / "marks.csv")
+    assert {*found} == {*key}
+    files = [f for f in (tmp_path / "marks_anonymous").rglob("*") if f.is_file()]
+    assert len(files) == 5  # the table did not change with the second run
+    for file in files:
+        text = f"{file.name} {file.read_text()}".lower()
+        assert not re.search(r"lovelace|berg", text)
+
+
+def test_an_empty_submission_makes_a_result(tmp_path, handed_in, capsys):
+    (tmp_path / "submission").mkdir()
+    results = tmp_path / "results.json"
+    arguments = ["grade", str(tmp_path / "submission"), "--results", str(results)]
+    assert main([*arguments, "--output", str(tmp_path / "marks.csv")]) == 2
+    told = json.loads(results.read_text())
+    assert told["score"] == 0
+    assert "holds no file" in told["output"]
 
 
 def test_what_an_instructor_wrote_into_a_table_is_kept(
@@ -249,7 +386,7 @@ def test_what_an_instructor_wrote_into_a_table_is_kept(
     folder, table = handed_in("ada"), tmp_path / "marks.csv"
     command = ["grade", str(folder), "--output", str(table)]
     assert main(command) == main(command) == 0
-    assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["marks.csv"]
+    assert not list(tmp_path.glob("*.before-*"))
     edited = table.read_text().replace("marked,6", "marked,5")
     table.write_text(edited)
     assert main(command) == 0
@@ -541,7 +678,7 @@ def test_a_class(tmp_path, handed_in):
     assert "Traceback" not in shown
     found = rows(table)
     assert list(next(iter(found.values()))) == [
-        *("submission", "student", "status", "points", "out_of"),
+        *("submission", "student", "notebook", "status", "points", "out_of"),
         *TASKS,
         "note",
     ]

@@ -59,7 +59,7 @@ def table(path, outcomes):
 def test_a_row_for_each_submission(tmp_path):
     first, second = table(tmp_path / "marks.csv", [outcome(), FAILED])
     assert list(first) == [
-        *("submission", "student", "status", "points", "out_of"),
+        *("submission", "student", "notebook", "status", "points", "out_of"),
         *TASKS,
         "note",
     ]
@@ -75,9 +75,9 @@ def test_tasks_of_the_notebooks_that_occur_in_the_order_of_the_course(tmp_path):
     other = outcome(notebook="01_patches_and_positions", marks=())
     (row, _) = table(tmp_path / "marks.csv", [outcome(), other])
     both = [e["id"] for e in catalogue() if e["notebook"][:2] in ("01", "02")]
-    assert list(row)[5:-1] == both
+    assert list(row)[6:-1] == both
     (row,) = table(tmp_path / "marks.csv", [FAILED])
-    assert list(row)[5:] == ["note"]
+    assert list(row)[6:] == ["note"]
 
 
 def test_a_submission_that_failed_has_no_points_rather_than_zero(tmp_path):
@@ -153,6 +153,18 @@ def test_written_whole_or_not_at_all(tmp_path, monkeypatch):
 def fail(*_):
     """As a disk that is full."""
     raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "marks.csv"
+    monkeypatch.setattr(atomic.os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left") as raised:
+        write_atomically(path, b"text")
+    assert raised.value.filename == str(path)
+    path = tmp_path / "journal"
+    with pytest.raises(OSError, match="No space left") as raised:
+        fill(path)
+    assert raised.value.filename == str(path)
 
 
 def test_a_folder_that_is_not_there(tmp_path):

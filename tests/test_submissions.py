@@ -16,8 +16,8 @@ import pytest
 
 from vit_encoder.check import catalogue
 from vit_encoder.grade import files
+from vit_encoder.grade.exports import students_of
 from vit_encoder.grade.magics import plain_source
-from vit_encoder.grade.students import students_of
 from vit_encoder.grade.submissions import find_submissions, read_submission
 
 EXERCISES = Path(__file__).parents[1] / "exercises"
@@ -123,8 +123,15 @@ def test_a_chapter_is_no_exercise():
         (b"[]", "JSON that is no notebook"),
         (b"3", "JSON that is no notebook"),
         (b"{}", "JSON that is no notebook"),
-        (b"\xff\xfe{}", "not UTF-8 at byte 0"),
-        (b'{"nbformat": 3, "worksheets": []}', "of format 4, got format 3"),
+        (b"\xff\xfe{", "not UTF-16"),
+        (b"\x80{}", "not UTF-8 at byte 0"),
+        (b'{"nbformat": 3}', "of format 4, got format 3"),
+        (b'{"nbformat": 3, "worksheets": [7]}', "holds no exercise of this course"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS"),
+        (b"\n<!DOCTYPE html><p>", "an HTML page"),
+        (b"%PDF-1.7", "a PDF under the name of a notebook"),
+        (b"PK\x03\x04", "a zip under the name of a notebook"),
+        (b'{\n<<<<<<< HEAD\n"a"', "a merge conflict of Git, from line 2 on"),
         (b'{"nbformat": 5, "cells": []}', "of format 4, got format 5"),
         (b'{"nbformat": NaN, "cells": []}', "of format 4, got format nan"),
         (b'{"nbformat": 4.0, "cells": []}', "of format 4, got format 4.0"),
@@ -185,6 +192,33 @@ def test_odd_metadata_is_as_none(tmp_path, odd):
     assert submission.notes == ("no cell says which exercise it answers",)
 
 
+def test_an_old_format_and_utf16_are_read_and_named(tmp_path):
+    def to_format_3(notebook):
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "code":
+                cell["input"] = cell.pop("source")
+        cells = notebook.pop("cells")
+        notebook.update(
+            nbformat=3, worksheets=[{"cells": cells[:3]}, {"cells": cells[3:]}]
+        )
+
+    old = read_one(tmp_path, changed(to_format_3))
+    assert old.cells == read_one(tmp_path, NOTEBOOK).cells
+    assert old.notes == ("a notebook of format 3, read as one of format 4",)
+    wide = read_one(tmp_path, NOTEBOOK.decode().encode("utf-16"))
+    assert (wide.cells, wide.notes) == (old.cells, ("stored as UTF-16",))
+
+
+def test_a_notebook_under_the_name_of_another(tmp_path):
+    (tmp_path / "08_capstone_ada.ipynb").write_bytes(NOTEBOOK)
+    (entry,) = find_submissions(tmp_path).entries
+    said = "named after 08_capstone, but holds 02_self_attention"
+    assert read_submission(entry).notes == (said,)
+    other = read_submission(replace(entry, asked=("08_capstone",)))
+    assert other.problem == "expected 08_capstone, got 02_self_attention"
+    assert other.notebook == "08_capstone"
+
+
 def test_half_a_surrogate_pair_can_be_sent_on(tmp_path):
     data = changed(lambda n: n["cells"][1].update(source="x = '\ud800'"))
     submission = read_one(tmp_path, data)
@@ -237,17 +271,19 @@ def test_a_notebook_without_code(tmp_path):
 
 
 def test_every_file_gets_a_row_in_order(tmp_path):
-    for name in ("b/02.ipynb", "a/essay.pdf", "a/02.IPYNB", "a/02.ipynb.txt"):
+    names = ("b/02.ipynb", "a/essay.pdf", "a/02.IPYNB", "a/02.ipynb.txt", "c/essay.pdf")
+    for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(NOTEBOOK)
     found = read_all(tmp_path)
     assert {path: s.problem for path, s in found.items()} == {
         "a/02.IPYNB": "",
         "a/02.ipynb.txt": "",
-        "a/essay.pdf": "not a notebook",
         "b/02.ipynb": "",
+        "c/essay.pdf": "not a notebook",
     }
     assert list(found) == sorted(found)
+    assert find_submissions(tmp_path).beside == 1
 
 
 def test_by_products_are_counted(tmp_path):
@@ -674,7 +710,7 @@ def test_a_zip_with_random_faults_is_read_or_refused(tmp_path, seed):
         ("LATE_anon_Xy12z_67890_02.ipynb", "anon_Xy12z"),
         ("Task 2_alovelace_attempt_2026-01-31-10-00-00_02.ipynb", "alovelace"),
         ("Taak_2_alovelace_poging_2026-01-31-10-00-00_02.ipynb", "alovelace"),
-        ("class/submission_12345/02.ipynb", "submission_12345"),
+        ("class/submission_12345/02.ipynb", ""),
         ("Ada_L Love_12345_assignsubmission_file_/02.ipynb", "Ada_L Love"),
         ("Ada_12_assignsubmission_file_Bob_34_assignsubmission_file_2.ipynb", "Ada"),
         ("ada/Bob B_1_assignsubmission_file/02.ipynb", "ada"),

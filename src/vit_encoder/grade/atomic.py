@@ -1,20 +1,33 @@
 """Files that are written whole or not at all."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str, lasting: bool = True) -> None:
-    """Write a file of UTF-8 text; whoever looks sees the old file or all of the new.
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Errors of the block name the file, also those of a write to a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
-    lasting: wait until the disk has it, some 10 ms. Raises OSError if it cannot be
-    written; the old file is still there.
+
+def write_atomically(path: Path, data: str | bytes, lasting: bool = True) -> None:
+    """Write a file; whoever looks sees the old file or all of the new.
+
+    data: text is written in UTF-8. lasting: wait until the disk has it, some 10 ms.
+    Raises OSError, which names the file, if it cannot be written; the old file is still
+    there.
     """
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        with open(new, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with named(path), open(new, "wb") as file:
+            file.write(data if isinstance(data, bytes) else data.encode())
             if lasting:
                 file.flush()
                 os.fsync(file.fileno())

@@ -43,6 +43,12 @@ section.wrong { border-color: var(--wrong) }
 pre { background: var(--block); padding: .75rem; margin: .5rem 0; font-size: .9rem;
   overflow-x: auto }
 p { margin: .25rem 0 }
+figure { margin: 1rem 0 } svg { width: 100%; height: auto }
+svg rect { fill: var(--right) } svg text { fill: var(--text); font-size: 13px;
+  text-anchor: middle }
+table { border-collapse: collapse } th, td { text-align: left;
+  padding: .15rem .75rem .15rem 0 }
+meter { width: min(8rem, 12vw) } li { margin: 1rem 0 }
 """
 POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; style-src "
@@ -129,6 +135,11 @@ def page(outcome: Outcome) -> str:
     tasks = "\n".join(
         _task(mark, titles.get(mark.id, mark.id)) for mark in outcome.marks
     )
+    return as_page(title, f"<dl>\n{rows}\n</dl>\n{tasks}")
+
+
+def as_page(title: str, content: str) -> str:
+    """A whole page. title: text. content: HTML, with all that others wrote escaped."""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -141,14 +152,22 @@ def page(outcome: Outcome) -> str:
 <body>
 <main>
 <h1>{_text(title)}</h1>
-<dl>
-{rows}
-</dl>
-{tasks}
+{content}
 </main>
 </body>
 </html>
 """
+
+
+def as_text(outcome: Outcome) -> str:
+    """The same in plain text, for where no page is taken."""
+    titles = _titles()
+    lines = [f"Marks of {outcome.notebook or outcome.submission}", _total(outcome)]
+    lines += [STATUS[outcome.status], one_line(outcome.note, 2000)]
+    for mark in outcome.marks:
+        title = titles.get(mark.id, mark.id)
+        lines += ["", f"{title}. {_points(mark)}: {mark.state}", mark.message]
+    return _plain("\n".join(lines))
 
 
 def _task(mark: Mark, title: str) -> str:

@@ -4,6 +4,7 @@ What students hand in may be hostile. Links are not followed, nothing waits for 
 and no more than `LIMIT` bytes of a file are read, whatever its size is said to be.
 """
 
+import contextlib
 import os
 import re
 import stat
@@ -23,6 +24,10 @@ BY_PRODUCT = re.compile(
     r"\.ipynb_checkpoints|__MACOSX|\.git|__pycache__|\.vscode|\.idea"
     r"|\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.gitignore|\.gitattributes|\.gitkeep"
     r"|.*\.progress\.jsonl|.*my_encoder\.py(\.edited-\d+)?|submission_metadata\.yml"
+    # What a repository holds beside the work; the last are folders of packages.
+    r"|(README|LICEN[CS]E|COPYING|CHANGELOG|CONTRIBUTING)(\.(md|rst|txt))?|\.github"
+    r"|requirements\.txt|environment\.ya?ml|pyproject\.toml|\.pre-commit-config\.yaml"
+    r"|pyvenv\.cfg|\.?venv|site-packages|node_modules|\.(mypy|ruff|pytest)_cache"
     r"|\..+\.csv\.\d+\.new",  # a table that was being written
     re.IGNORECASE | re.DOTALL,
 )
@@ -224,14 +229,30 @@ def _zip_in_zip(
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
-    """The name of a member, also where a Mac wrote UTF-8 without saying so."""
+    """The name of a member, also where its encoding is not told.
+
+    A Mac writes UTF-8 without saying so, and Windows the code page of its language.
+    """
     utf8_flag = 0x800
     if info.flag_bits & utf8_flag:
         return info.filename
     try:
-        return info.filename.encode("cp437").decode("utf-8")
+        data = info.filename.encode("cp437")
     except UnicodeError:
         return info.filename
+    for encoding in ("utf-8", "gb2312", "cp932", "gbk"):
+        with contextlib.suppress(UnicodeError):
+            name = data.decode(encoding)
+            if encoding == "utf-8" or not NO_EAST_ASIAN_NAME.search(name):
+                return name
+    return info.filename
+
+
+# No name decoded by chance: é and the letter behind it can be a character of cp932.
+NO_EAST_ASIAN_NAME = re.compile(
+    r"[^\x20-\x7e\u3005-\u30ff\u4e00-\u9fff\uff01-\uff5e]"
+    r"|[A-Za-z][^\x00-\x7f]|[^\x00-\x7f][A-Za-z]"
+)
 
 
 def _problem(info: zipfile.ZipInfo) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, BinaryIO, Literal, Self, get_args, get_origin, get_type_hints
 
+from vit_encoder.grade.atomic import named
 from vit_encoder.grade.outcome import Outcome
 
 VERSION = 1
@@ -67,9 +68,10 @@ class Journal:
 
     def _write(self, entry: dict) -> None:
         """Add a line, down to the disk."""
-        self._file.write(json.dumps(entry).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with named(self.path):
+            self._file.write(json.dumps(entry).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def _load(self) -> None:
         """Read what an earlier run left, except a line that it wrote half."""
@@ -97,7 +99,7 @@ class Journal:
     def _outcome(self, line: bytes, number: int) -> Outcome:
         """The outcome in a line."""
         try:
-            return _typed(self._parsed(line, number), Outcome)
+            return typed(self._parsed(line, number), Outcome)
         except TypeError as error:
             raise self._damaged(number, error) from None
 
@@ -141,16 +143,16 @@ def _is_at(file: BinaryIO, path: Path) -> bool:
         return False
 
 
-def _typed(value: Any, hint: Any) -> Any:
+def typed(value: Any, hint: Any) -> Any:
     """Plain JSON as the type that the hint names; TypeError if it is another."""
     if is_dataclass(hint):
         return _instance(value, hint)
     if get_origin(hint) is tuple and type(value) is list:
-        return tuple(_typed(item, get_args(hint)[0]) for item in value)
+        return tuple(typed(item, get_args(hint)[0]) for item in value)
     if get_origin(hint) is Literal and value in get_args(hint):
         return value
     allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if type(value) in allowed and type(value) in (str, int, NoneType):
+    if type(value) in allowed and type(value) in (str, int, bool, NoneType):
         return value
     raise TypeError(f"expected {hint}, got {type(value).__name__}")
 
@@ -161,4 +163,4 @@ def _instance(value: Any, kind: type) -> Any:
     if type(value) is not dict or sorted(value) != sorted(names):
         raise TypeError(f"expected the fields {', '.join(names)}")
     hints = get_type_hints(kind)
-    return kind(**{name: _typed(value[name], hints[name]) for name in names})
+    return kind(**{name: typed(value[name], hints[name]) for name in names})

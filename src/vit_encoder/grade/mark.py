@@ -121,7 +121,8 @@ class Marker:
         lost = [m.id for m in asked if m.id in old and not m.passed]
         if lost:
             notes = [*notes, f"{OUT_OF_DATE}: {some(lost)}."]
-        notes = [*notes, *reasons(asked), *still_open(asked)]
+        if not submission.problem:  # which says why nothing was heard
+            notes = [*notes, *reasons(asked), *still_open(asked)]
         recognized = dict.fromkeys(n for mark in row for n in mark.misconceptions)
         if recognized:
             notes = [*notes, f"Recognized: {', '.join(recognized)}"]

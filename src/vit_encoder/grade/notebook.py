@@ -14,6 +14,18 @@ GENERATED = re.compile(r"From solutions/(\w+)\.md\b")
 MOST_CODE = 2**20  # characters; a course's notebook has some ten thousand
 CHECK = re.compile(r"\bcheck\(\s*[\"']([\w.]+)[\"']")
 
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+# The beginning of a file that is called a notebook → what it is.
+OTHER_KINDS = {
+    b"version https://git-lfs": "a pointer of Git LFS, without the notebook itself",
+    b"<!doctype html": "an HTML page, saved under the name of a notebook",
+    b"<html": "an HTML page, saved under the name of a notebook",
+    b"%pdf": "a PDF under the name of a notebook",
+    b"pk\x03\x04": "a zip under the name of a notebook",
+    b"\x1f\x8b": "a gzip file under the name of a notebook",
+}
+CONFLICT = re.compile(rb"^<{7} ", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Notebook:
@@ -26,7 +38,7 @@ class Notebook:
 
 def read_notebook(data: bytes) -> Notebook:
     """The notebook in a file. UnreadableError if it is none of this course."""
-    content = _parsed(data)
+    content, repaired = _parsed(data)
     cells = tuple(map(_cell, _code_cells(content)))
     if sum(len(cell.source) + 1 for cell in cells) > MOST_CODE:
         raise UnreadableError(f"code of more than {MOST_CODE // 2**20} MB")
@@ -35,29 +47,66 @@ def read_notebook(data: bytes) -> Notebook:
         raise UnreadableError("holds no exercise of this course")
     if not cells:
         raise UnreadableError("holds no code cell")
-    return Notebook(name, cells, _notes(name, cells))
+    return Notebook(name, cells, repaired + _notes(name, cells))
 
 
-def _parsed(data: bytes) -> dict:
-    """The notebook as JSON, checked as deep as it is used."""
+def _parsed(data: bytes) -> tuple[dict, tuple[str, ...]]:
+    """The notebook as JSON, checked as deep as it is used, and what was repaired."""
     if not data.strip():
         raise UnreadableError("an empty file")
+    utf16 = data.startswith(UTF16_MARKS)
     try:
-        content = json.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise UnreadableError(f"not UTF-8 at byte {error.start}") from None
+        content = json.loads(data.decode("utf-16" if utf16 else "utf-8-sig"))
     except RecursionError:
         raise UnreadableError("JSON that is nested too deeply") from None
     except ValueError as error:  # also a number of more digits than Python reads
-        raise UnreadableError(f"broken JSON: {one_line(str(error), 100)}") from None
+        raise UnreadableError(_what_else(data) or _broken(error)) from None
     if not isinstance(content, dict) or "nbformat" not in content:
         raise UnreadableError("JSON that is no notebook")
+    repaired = ("stored as UTF-16",) if utf16 else ()
+    if content["nbformat"] == 3 and isinstance(content.get("worksheets"), list):
+        content = _from_format_3(content)
+        repaired = (*repaired, "a notebook of format 3, read as one of format 4")
     if type(content["nbformat"]) is not int or content["nbformat"] != 4:
         got = one_line(repr(content["nbformat"]), 30)
         raise UnreadableError(f"expected a notebook of format 4, got format {got}")
     if not isinstance(content.get("cells"), list):
         raise UnreadableError("a notebook without a list of cells")
-    return content
+    return content, repaired
+
+
+def _broken(error: ValueError) -> str:
+    """What is wrong with text that is no JSON."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"not {error.encoding.upper()} at byte {error.start}"
+    return f"broken JSON: {one_line(str(error), 100)}"
+
+
+def _what_else(data: bytes) -> str:
+    """What a file is that is called a notebook and is no JSON, or ""."""
+    start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:200].lower()
+    for beginning, kind in OTHER_KINDS.items():
+        if start.startswith(beginning):
+            return kind
+    if conflict := CONFLICT.search(data):
+        line = data.count(b"\n", 0, conflict.start()) + 1
+        return (
+            f"holds a merge conflict of Git, from line {line} on, that nobody resolved"
+        )
+    return ""
+
+
+def _from_format_3(content: dict) -> dict:
+    """A notebook of format 3, whose cells stand in worksheets, as one of format 4."""
+    sheets = (_dict(sheet).get("cells") for sheet in content["worksheets"])
+    cells = [cell for sheet in sheets if isinstance(sheet, list) for cell in sheet]
+    moved = [
+        {**cell, "source": cell["input"]}
+        if isinstance(cell, dict) and "input" in cell
+        else cell
+        for cell in cells
+    ]
+    return {"nbformat": 4, "metadata": content.get("metadata"), "cells": moved}
 
 
 def _code_cells(content: dict) -> list[dict]:

@@ -7,6 +7,7 @@ torch already imported.
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -44,6 +45,7 @@ HOW_TO_GET_ONE = (
 )
 
 
+LEAST_VERSION = (0, 8)  # of bubblewrap; the first that knows --disable-userns
 HOW_TO_ALLOW_IT = (
     "Ubuntu 24.04 and later, and most containers, forbid what it needs: the page "
     '"For instructors" of the course says how to allow it. With --no-sandbox, code of '
@@ -355,6 +357,7 @@ def in_bubblewrap() -> list[str]:
 
 def require_isolation() -> None:
     """Raise SandboxError if no sandbox can be had on this machine."""
+    require_version()
     command = [*in_bubblewrap(), "/usr/bin/env", "true"]
     try:
         done = subprocess.run(command, capture_output=True, cwd="/", timeout=START)
@@ -363,6 +366,24 @@ def require_isolation() -> None:
         failed, said = True, str(error)
     if failed:
         raise SandboxError(f"bubblewrap does not work here: {said}. {HOW_TO_ALLOW_IT}")
+
+
+def require_version() -> None:
+    """Raise SandboxError if bubblewrap says that it is too old."""
+    if shutil.which("bwrap") is None:
+        raise SandboxError(f"bubblewrap is not installed. {HOW_TO_GET_ONE}")
+    command = [shutil.which("bwrap"), "--version"]
+    try:
+        said = subprocess.run(command, capture_output=True, timeout=START).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return  # the test of the sandbox says more
+    found = re.search(rb"(\d+)\.(\d+)", said)
+    if found and (int(found[1]), int(found[2])) < LEAST_VERSION:
+        least = ".".join(map(str, LEAST_VERSION))
+        raise SandboxError(
+            f"expected bubblewrap {least} or later, which knows --disable-userns, got "
+            f"{found[0].decode()}. {HOW_TO_GET_ONE}"
+        )
 
 
 def as_nobody() -> list[str]:

@@ -8,20 +8,41 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
 
+from vit_encoder.grade.anonymous import write_anonymous
+from vit_encoder.grade.atomic import write_atomically
+from vit_encoder.grade.back import write_back
+from vit_encoder.grade.class_report import class_page
+from vit_encoder.grade.exports import labels
 from vit_encoder.grade.feedback import write_feedback
+from vit_encoder.grade.gradescope import combined
 from vit_encoder.grade.journal import Journal, JournalError
 from vit_encoder.grade.outcome import Outcome
+from vit_encoder.grade.overrides import (
+    Override,
+    read_overrides,
+    require_known,
+    with_overrides,
+)
+from vit_encoder.grade.record import Kept, made_by, read_record, write_record
+from vit_encoder.grade.roster import Roster, read_roster
 from vit_encoder.grade.sandbox import USUAL, Limits, SandboxError, require_isolation
-from vit_encoder.grade.submissions import Entry, find_submissions, read_submission
+from vit_encoder.grade.standings import Policy, Row, Standing, standings, with_notes
+from vit_encoder.grade.submissions import (
+    Entry,
+    Found,
+    find_submissions,
+    read_submission,
+)
 from vit_encoder.grade.table import (
     lost_rows,
     note_repeats,
     summary,
+    write_students,
     write_table,
 )
 from vit_encoder.grade.text import some
@@ -37,6 +58,44 @@ class Refused(Exception):  # noqa: N818, an outcome more than an error
 REFUSALS = (Refused, OSError, JournalError, SandboxError)  # each says what is wrong
 
 
+@dataclass(frozen=True)
+class Wishes:
+    """What an instructor may ask for.
+
+    assignments: exercise notebooks such as 02_self_attention; others are not marked.
+    roster: the list of the class. attempt: which one counts for a student. only: names,
+    ids or paths; what else is there is left as it was. again: mark also what has not
+    changed. due: after that moment, in the form of an attempt, something is late.
+    anonymous: write a copy without names, too. results: where one results.json is
+    written, for Gradescope.
+    """
+
+    assignments: tuple[str, ...] = ()
+    roster: Path | None = None
+    attempt: Policy = "last"
+    only: tuple[str, ...] = ()
+    again: bool = False
+    due: str = ""
+    anonymous: bool = False
+    results: Path | None = None
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things are written: beside the table, with the same beginning."""
+
+    table: Path
+
+    def beside(self, ending: str) -> Path:
+        """The path of something else."""
+        return self.table.with_name(f"{self.table.stem}_{ending}")
+
+    @property
+    def journal(self) -> Path:
+        """Of a run that was stopped."""
+        return self.table.with_name(f"{self.table.name}.journal")
+
+
 def grade(
     submissions: Path,
     output: Path,
@@ -46,52 +105,215 @@ def grade(
     dask: str | None = None,
     isolated: bool = True,
     limits: Limits = USUAL,
+    wishes: Wishes = Wishes(),
 ) -> list[Outcome]:
-    """Mark a folder or a zip, and write the table and the feedback.
+    """Mark a folder or a zip, and write the tables, the feedback and what goes back.
 
     seed: of the random inputs; fresh ones if None. dask: the address of a cluster,
     instead of workers. isolated: run the code of students in a sandbox. limits: of each
-    submission. A run that was stopped goes on where it was. Raises one of REFUSALS,
-    most often before anything is marked.
+    submission. A run that was stopped goes on where it was, and what an earlier run has
+    marked is marked again only if it has changed. The outcomes are those of all rows of
+    the table. Raises one of REFUSALS, most often before anything is marked.
     """
     require_place(output, submissions)
     if isolated and not dask:  # a worker of a cluster says itself if it has none
         require_isolation()
-    feedback = output.with_name(f"{output.stem}_feedback")
-    journal_path = output.with_name(f"{output.name}.journal")
+    places = Places(output)
     try:
-        found = find_submissions(submissions, without=(output, feedback, journal_path))
-        lost = lost_rows(output, [entry.path for entry in found.entries])
+        plan = planned(submissions, places, wishes)
     except ValueError as error:
         raise Refused(str(error)) from error
-    if lost:
-        raise Refused(
-            f"{output} has marks of {some(lost)}, not handed in here, which would be "
-            "lost. Give another output, or all submissions."
-        )
-    settings = Settings(seed_of(journal_path, seed), isolated, limits)
+    settings = Settings(seed_of(places.journal, seed), isolated, limits)
     header = asdict(settings) | {"depends_on": own_digest()}
+    header["assignments"] = wishes.assignments
+    digest = made_by({**header, "seed": 0})
+    fresh = {e.path for e in plan.entries if not plan.is_kept(e, digest, seed, wishes)}
     if dask:
         open_workers = functools.partial(dask_workers, settings, dask)
     else:
         open_workers = functools.partial(local_workers, settings, workers)
-    with Journal(journal_path, header) as journal, bar(len(found.entries)) as progress:
-        outcomes = {}
-        with contextlib.closing(go_on(found.entries, journal, open_workers)) as made:
+    with Journal(places.journal, header) as journal, bar(len(fresh)) as progress:
+        kept = {path: one for path, one in plan.record.items() if path not in fresh}
+        for (
+            path,
+            _,
+        ), outcome in journal.known.items():  # `only` may be narrower
+            if path in plan.origins and path not in fresh:
+                kept[path] = Kept(digest, settings.seed, plan.origins[path], outcome)
+        waiting = tuple(entry for entry in plan.entries if entry.path in fresh)
+        with contextlib.closing(go_on(waiting, journal, open_workers)) as made:
             for outcome in made:
-                outcomes[outcome.submission] = outcome
+                origin = plan.origins[outcome.submission]
+                kept[outcome.submission] = Kept(digest, settings.seed, origin, outcome)
                 progress.update()
-        in_order = note_repeats([outcomes[entry.path] for entry in found.entries])
-        before = write_table(output, in_order)
-        write_feedback(feedback, in_order)
+        try:
+            written = write_all(places, kept, plan, wishes)
+        except ValueError as error:  # points set by hand; the journal keeps the rest
+            raise Refused(str(error)) from error
+        write_record(places.beside("record.jsonl"), kept.values())
         journal.finish()
+    tell(places, plan, written, settings.seed, taken_over=len(kept) - len(fresh))
+    return [row.outcome for row in written.rows]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done. entries: to be marked, if they are not known already.
+
+    origins: path → who handed it in, with names from the roster. record: what earlier
+    runs have marked. others: how many `only` leaves out.
+    """
+
+    found: Found
+    entries: tuple[Entry, ...]
+    origins: dict
+    record: dict[str, Kept]
+    roster: Roster | None
+    overrides: list[Override]
+    others: int
+
+    def is_kept(
+        self, entry: Entry, digest: str, seed: int | None, wishes: Wishes
+    ) -> bool:
+        """Whether an earlier run has marked the same file in the same way."""
+        known = self.record.get(entry.path)
+        return (
+            known is not None
+            and not wishes.again
+            and known.made_by == digest
+            and known.outcome.status == "marked"
+            and seed in (None, known.seed)
+            and known.outcome.digest == read_submission(entry).digest
+        )
+
+
+def planned(submissions: Path, places: Places, wishes: Wishes) -> Plan:
+    """What is known before anything is marked. ValueError if it cannot be done."""
+    own = (places.table, places.beside("feedback"), places.journal)
+    found = find_submissions(submissions, without=own)
+    roster = read_roster(wishes.roster) if wishes.roster else None
+    overrides = read_overrides(places.beside("overrides.csv"))
+    record = read_record(places.beside("record.jsonl"))
+    handed_in = [entry.path for entry in found.entries]
+    if lost := lost_rows(places.table, [*handed_in, *record]):
+        raise ValueError(
+            f"{places.table} has marks of {some(lost)}, not handed in here, which "
+            "would be lost. Give another output, or all submissions."
+        )
+    origins = {path: one.origin for path, one in record.items()}
+    origins |= {entry.path: entry.origin for entry in found.entries}
+    if wishes.due:
+        origins = {path: o.against(wishes.due) for path, o in origins.items()}
+    if roster:
+        origins = {path: roster.joined(origin) for path, origin in origins.items()}
+    named = dict(zip(origins, labels(list(origins.values())), strict=True))
+    entries = tuple(
+        replace(
+            entry,
+            student=named[entry.path],
+            origin=origins[entry.path],
+            asked=wishes.assignments,
+        )
+        for entry in found.entries
+    )
+    wanted = tuple(entry for entry in entries if is_wanted(entry, wishes.only))
+    for name in wishes.only:
+        if not any(is_wanted(entry, (name,)) for entry in entries):
+            raise ValueError(f"expected a student or a file for --only, got {name!r}")
+    names = {*named, *named.values()}
+    names |= {name for origin in origins.values() for name in origin.names}
+    require_known(overrides, names)
+    left_out = len(entries) - len(wanted)
+    return Plan(found, wanted, origins, record, roster, overrides, left_out)
+
+
+def is_wanted(entry: Entry, only: tuple[str, ...]) -> bool:
+    """Whether a file is of one of the students that were named, or is named itself."""
+    names = {entry.path, entry.student, *entry.origin.names}
+    return not only or bool({*only} & (names - {""}))
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written. earlier: tables that were there before, at their new places."""
+
+    rows: list[Row]
+    standings: list[Standing]
+    back: list[Path]
+    earlier: list[Path]
+
+
+def write_all(
+    places: Places, kept: dict[str, Kept], plan: Plan, wishes: Wishes
+) -> Written:
+    """Write what comes of the marks: tables, feedback, report, and what goes back."""
+    named = dict(zip(plan.origins, labels(list(plan.origins.values())), strict=True))
+    handed_in = {entry.path for entry in plan.found.entries}
+    rows = [
+        Row(
+            plan.origins[path],
+            replace(kept[path].outcome, student=named[path]),
+            earlier=path not in handed_in,
+        )
+        for path in sorted(kept)
+    ]
+    rows = with_overrides(with_notes(rows), plan.overrides)
+    found = standings(rows, wishes.attempt, plan.roster)
+    outcomes = note_repeats([row.outcome for row in rows])
+    rows = [replace(r, outcome=o) for r, o in zip(rows, outcomes, strict=True)]
+    earlier = [
+        write_table(places.table, outcomes),
+        write_students(places.beside("students.csv"), found),
+    ]
+    write_feedback(places.beside("feedback"), outcomes)
+    report = places.beside("class.html")
+    write_atomically(report, class_page(found), lasting=False)
+    stem = places.table.with_suffix("")
+    back = write_back(stem, found, plan.roster)
+    if wishes.anonymous:
+        key = places.beside("names.csv")
+        write_anonymous(places.beside("anonymous"), key, rows)
+    if wishes.results:
+        counted = [row.outcome for standing in found for row in standing.rows]
+        write_atomically(wishes.results, json.dumps(combined(counted), indent=1))
+    return Written(rows, found, back, [path for path in earlier if path])
+
+
+def tell(
+    places: Places, plan: Plan, written: Written, seed: int, taken_over: int
+) -> None:
+    """Print what was done, and what needs a look."""
+    found = plan.found
     if found.skipped:
         print(f"Left out, as nobody handed them in: {found.skipped} files or folders.")
-    if before:
-        print(f"The table that was there is kept: {before}.")
-    print(f"Written: {output} and {feedback}{os.sep}. Seed: {settings.seed}.")
-    print(summary(in_order))
-    return in_order
+    if found.beside:
+        print(f"Left out, as they lie beside notebooks: {found.beside} other files.")
+    if plan.others:
+        print(f"Left as they were, as --only names others: {plan.others}.")
+    if taken_over > 0:
+        print(f"Taken over from earlier runs, unchanged: {taken_over}.")
+    for path in written.earlier:
+        print(f"The table that was there is kept: {path}.")
+    if plan.roster:
+        missing = [
+            s.author.name or s.author.key for s in written.standings if not s.rows
+        ]
+        unknown = [
+            s.author.name or s.rows[0].outcome.submission
+            for s in written.standings
+            if s.rows and not s.listed
+        ]
+        for what, names in {
+            "Nothing came from": missing,
+            "Not in the list": unknown,
+        }.items():
+            if names:
+                print(f"{what}: {some(names)}.")
+    if written.back:
+        print(f"For the platform: {', '.join(map(str, written.back))}.")
+    feedback = places.beside("feedback")
+    print(f"Written: {places.table} and {feedback}{os.sep}. Seed: {seed}.")
+    print(summary([row.outcome for row in written.rows]))
 
 
 def require_place(output: Path, submissions: Path) -> None:

@@ -15,6 +15,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vit_encoder.grade.exports import (
+    GRADESCOPE,
+    labels,
+    named_notebook,
+    origins_of,
+    receipts,
+)
 from vit_encoder.grade.files import (
     BY_PRODUCT,
     Item,
@@ -23,12 +30,16 @@ from vit_encoder.grade.files import (
     is_notebook_name,
     list_files,
 )
+from vit_encoder.grade.gradescope import METADATA, read_metadata
 from vit_encoder.grade.notebook import read_notebook
+from vit_encoder.grade.origin import Origin
 from vit_encoder.grade.outcome import Submission
-from vit_encoder.grade.students import receipts, students_of
 from vit_encoder.grade.text import printable, shorten
 
 LONGEST_PATH = 255  # characters
+MOST_WITHOUT_NOTEBOOK = 3  # files of a student that each get a row
+OF_ENVIRONMENTS = ("lib", "lib64", "bin", "include", "share", "Lib", "Scripts")
+NOTHING_KNOWN = Origin()
 NOTHING = "a folder in which nothing was handed in"
 DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -39,12 +50,16 @@ class Entry:
 
     path: inside SUBMISSIONS, with /, printable, no other entry has it. student: "" if
     the path does not tell. item: where the bytes are. notes: what is odd in its name.
+    origin: what the platform says of it. asked: the notebooks that are marked, all if
+    there are none.
     """
 
     path: str
     student: str
     item: Item
     notes: tuple[str, ...] = ()
+    origin: Origin = NOTHING_KNOWN
+    asked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,11 +67,13 @@ class Found:
     """The files in SUBMISSIONS, sorted by path.
 
     skipped: how many nobody handed in, such as .DS_Store, progress files and a
-    platform's receipts. A folder of such files counts once.
+    platform's receipts. A folder of such files counts once. beside: how many lie beside
+    the notebooks of a student and are none.
     """
 
     entries: tuple[Entry, ...]
     skipped: int
+    beside: int = 0
 
 
 def find_submissions(path: Path, without: Iterable[Path] = ()) -> Found:
@@ -67,27 +84,110 @@ def find_submissions(path: Path, without: Iterable[Path] = ()) -> Found:
     nor a zip that can be read, or holds no file.
     """
     own = {other.resolve() for other in without}
-    items = [
-        item
-        for item in list_files(path)
-        if own.isdisjoint({item.file, *item.file.parents})
-    ]
+    items = without_environments(
+        [
+            item
+            for item in list_files(path)
+            if own.isdisjoint({item.file, *item.file.parents})
+        ]
+    )
     handed_in = [item for item in items if not item.by_product]
     handed_in += empty_folders(items)
     handed_in.sort(key=lambda item: (_shown(item.name), item.name, item.members))
     paths = _unique(map(_shown, (item.name for item in handed_in)))
+    origins = origins_of(paths, metadata_in(items), path.resolve().name)
     entries = [
-        Entry(shown, student, item, _notes(item.name))
-        for shown, student, item in zip(
-            paths, students_of(paths), handed_in, strict=True
+        Entry(shown, student, item, _notes(item.name), origin)
+        for shown, student, item, origin in zip(
+            paths, labels(origins), handed_in, origins, strict=True
         )
     ]
-    left_out = receipts(paths)
-    kept = tuple(entry for entry in entries if entry.path not in left_out)
+    left_out = receipts(paths) | status_files(entries)
+    kept = [entry for entry in entries if entry.path not in left_out]
     if not any(entry.item in items for entry in kept):
         raise ValueError(f"expected notebooks, but {path} holds no file")
     files = [item for item in items if not item.name.endswith("/")]
-    return Found(kept, sum(item.by_product for item in files) + len(left_out))
+    skipped = sum(item.by_product for item in files) + len(left_out)
+    notebooks = without_companions(kept)
+    return Found(tuple(notebooks), skipped, len(kept) - len(notebooks))
+
+
+def without_environments(items: list[Item]) -> list[Item]:
+    """The items; those that came with a virtual environment were not handed in.
+
+    Its folder may have any name, or be the student's own, in which the work lies, too.
+    """
+    inside = {
+        f"{item.name.removesuffix('pyvenv.cfg')}{folder}"
+        for item in items
+        if item.name.endswith("/pyvenv.cfg")
+        for folder in OF_ENVIRONMENTS
+    }
+    return [
+        replace(item, by_product=True) if _folders(item.name) & inside else item
+        for item in items
+    ]
+
+
+def _folders(name: str) -> set[str]:
+    """All folders that a file is in."""
+    parts = name.split("/")[:-1]
+    return {"/".join(parts[:end]) for end in range(1, len(parts) + 1)}
+
+
+def metadata_in(items: list[Item]) -> dict:
+    """What Gradescope's file of names says; nothing if there is none.
+
+    One inside of a folder that it names was handed in, and tells nothing of others.
+    ValueError if it cannot be read: nobody's name would be known.
+    """
+    for item in items:
+        *folders, name = item.name.split("/")
+        if name == METADATA and not any(map(GRADESCOPE.fullmatch, folders)):
+            try:
+                return read_metadata(content(item))
+            except UnreadableError as error:
+                raise ValueError(
+                    f"cannot read who handed in from {item.name}: {error}. Remove the "
+                    "file to mark without names."
+                ) from None
+    return {}
+
+
+def status_files(entries: list[Entry]) -> set[str]:
+    """What Brightspace and ILIAS write beside the folders of students."""
+    platforms = {entry.origin.platform for entry in entries}
+    written = {"brightspace": {"index.html"}, "ilias": {"status.xlsx", "status.csv"}}
+    names = set().union(*(written.get(platform, ()) for platform in platforms))
+    return {
+        entry.path
+        for entry in entries
+        if not entry.origin.platform and entry.path.rpartition("/")[2].lower() in names
+    }
+
+
+def without_companions(entries: list[Entry]) -> list[Entry]:
+    """The notebooks of a student, without the files beside them.
+
+    Who handed in no notebook keeps a row: for one file, or for the first of several.
+    """
+    rows = []
+    grouped: dict[tuple, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        grouped[entry.origin.key or (entry.path, "")].append(entry)
+    for group in grouped.values():
+        asked = [e for e in group if _may_be_notebook(e)]
+        if not asked and len(group) > MOST_WITHOUT_NOTEBOOK:
+            others = f"and {len(group) - 1} more files, none of them a notebook"
+            asked = [replace(group[0], notes=(*group[0].notes, others))]
+        rows += asked or group
+    kept = {entry.path: entry for entry in rows}
+    return [kept[entry.path] for entry in entries if entry.path in kept]
+
+
+def _may_be_notebook(entry: Entry) -> bool:
+    """It is a notebook by its name, or nobody can know as it cannot be opened."""
+    return is_notebook_name(entry.item.name) or bool(entry.item.problem)
 
 
 def empty_folders(items: list[Item]) -> list[Item]:
@@ -111,19 +211,27 @@ def read_submission(entry: Entry) -> Submission:
     """The submission in a file; if it cannot be marked, its problem says why."""
     submission = Submission(entry.path, entry.student, notes=entry.notes)
     try:
+        if len(entry.asked) == 1:
+            submission = replace(submission, notebook=entry.asked[0])
         if not entry.item.problem and not is_notebook_name(entry.item.name):
             raise UnreadableError("not a notebook")
         data = content(entry.item)
         digest = hashlib.sha256(data).hexdigest()
         submission = replace(submission, digest=digest)
         notebook = read_notebook(data)
+        if entry.asked and notebook.name not in entry.asked:
+            asked = " or ".join(entry.asked)
+            raise UnreadableError(f"expected {asked}, got {notebook.name}")
     except UnreadableError as reason:
         return replace(submission, problem=printable(str(reason)))
+    named = named_notebook(entry.path)
+    other = named and named != notebook.name
+    renamed = (f"named after {named}, but holds {notebook.name}",) if other else ()
     return replace(
         submission,
         notebook=notebook.name,
         cells=notebook.cells,
-        notes=entry.notes + notebook.notes,
+        notes=(*entry.notes, *renamed, *notebook.notes),
     )
 
 

@@ -2,21 +2,21 @@
 
 import csv
 import io
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 
 from vit_encoder.check import catalogue
-from vit_encoder.grade.atomic import write_atomically
+from vit_encoder.grade.atomic import named, write_atomically
 from vit_encoder.grade.outcome import Outcome
-from vit_encoder.grade.text import one_line, printable, sentences
+from vit_encoder.grade.standings import Standing
+from vit_encoder.grade.text import one_line, printable, safe_cell, sentences
 
-FIRST = ("submission", "student", "status", "points", "out_of")
-FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # what a spreadsheet may take for a formula
+FIRST = ("submission", "student", "notebook", "status", "points", "out_of")
+STUDENT = ("student", "id", "email", "status", "late", "files", "points", "out_of")
 LONGEST_NOTE = 2000  # characters
 
 
@@ -32,10 +32,43 @@ def write_table(path: Path, outcomes: Sequence[Outcome]) -> Path | None:
     name. A spreadsheet is told the encoding when it imports the file.
     """
     tasks = _tasks(outcomes)
+    rows = [_row(outcome, tasks) for outcome in outcomes]
+    return _write(path, [[*FIRST, *tasks, "note"], *rows])
+
+
+def write_students(path: Path, standings: Sequence[Standing]) -> Path | None:
+    """Write what counts for each student, a row each, in the same way."""
+    notebooks = sorted({r.outcome.notebook for s in standings for r in s.rows} - {""})
+    rows = [
+        [
+            *(safe_cell(printable(field)) for field in asdict(s.author).values()),
+            s.status,
+            "late" if s.late else "",
+            s.files,
+            "" if s.points is None else s.points,
+            s.out_of or "",
+            *("" if s.points_of(n) is None else s.points_of(n) for n in notebooks),
+            safe_cell(one_line(_about(s), LONGEST_NOTE)),
+        ]
+        for s in standings
+    ]
+    return _write(path, [[*STUDENT, *notebooks, "note"], *rows])
+
+
+def _about(standing: Standing) -> str:
+    """Which files count, and whether the student is known."""
+    counted = [row.outcome.submission for row in standing.rows]
+    if not counted:
+        return "Nothing was handed in."
+    unknown = "" if standing.listed else "not in the list of the class"
+    some_of = len(counted) < standing.files or not standing.author.name
+    return sentences([f"counts: {', '.join(counted)}" if some_of else "", unknown])
+
+
+def _write(path: Path, rows: list[list]) -> Path | None:
+    """Write rows; where an earlier file that differs is kept, or None."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*FIRST, *tasks, "note"])
-    writer.writerows(_row(outcome, tasks) for outcome in outcomes)
+    csv.writer(text, lineterminator="\n").writerows(rows)
     kept = None
     if path.exists() and path.read_bytes() != text.getvalue().encode():
         kept = keep_earlier(path)
@@ -61,7 +94,7 @@ def lost_rows(path: Path, submissions: Sequence[str]) -> list[str]:
         return []
     except (KeyError, ValueError, csv.Error):
         raise ValueError(f"expected a table of marks, but {path} is another") from None
-    new = {_safe(printable(submission)) for submission in submissions}
+    new = {safe_cell(printable(submission)) for submission in submissions}
     return [row for row in earlier if row not in new]
 
 
@@ -69,7 +102,7 @@ def keep_earlier(path: Path) -> Path:
     """Keep a table beside itself, since somebody may have written into it."""
     for number in count(1):
         kept = path.with_name(f"{path.stem}.before-{number}{path.suffix}")
-        with suppress(FileExistsError), kept.open("xb") as file:
+        with suppress(FileExistsError), named(kept), kept.open("xb") as file:
             file.write(path.read_bytes())
             return kept
 
@@ -105,23 +138,15 @@ def _row(outcome: Outcome, tasks: list[str]) -> list[str | int]:
     points = {mark.id: mark.points for mark in outcome.marks}
     earned = [points.get(task) for task in tasks]
     return [
-        _safe(printable(outcome.submission)),
-        _safe(printable(outcome.student)),
+        safe_cell(printable(outcome.submission)),
+        safe_cell(printable(outcome.student)),
+        outcome.notebook,
         outcome.status,
         "" if outcome.status == "failed" else outcome.points,
         outcome.out_of if outcome.marks else "",
         *("" if number is None else number for number in earned),
-        _safe(one_line(outcome.note, LONGEST_NOTE)),
+        safe_cell(one_line(outcome.note, LONGEST_NOTE)),
     ]
-
-
-def _safe(text: str) -> str:
-    """The text, with an apostrophe before what a spreadsheet would compute.
-
-    Some also part a line at other marks than the comma.
-    """
-    text = re.sub(r"([;|\t]\s*)(?=[=+\-@＝＋－＠])", r"\1'", text)
-    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _noted(outcome: Outcome, paths: list[str]) -> Outcome:

@@ -1,8 +1,10 @@
 """Text that others wrote, made fit to be shown: names, notes and messages."""
 
+import re
 from collections.abc import Iterable
 
 NAMED = 5  # how many things a note names
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # what a spreadsheet may take for a formula
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -31,6 +33,15 @@ def shorten(text: str, most: int) -> str:
 def one_line(text: str, most: int = 500) -> str:
     """The text on one line, printable and not too long for a cell of a table."""
     return shorten(printable(" ".join(text.split())), most)
+
+
+def safe_cell(text: str) -> str:
+    """The text, with an apostrophe before what a spreadsheet would compute.
+
+    Some also part a line at other marks than the comma.
+    """
+    text = re.sub(r"([;|\t]\s*)(?=[=+\-@＝＋－＠])", r"\1'", text)
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def some(names: list[str]) -> str:

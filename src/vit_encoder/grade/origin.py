@@ -1,0 +1,55 @@
+"""Where a file came from: who handed it in, by which platform, in which attempt."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Author:
+    """A student. id: as the platform counts or calls students. "" if not known."""
+
+    name: str = ""
+    id: str = ""
+    mail: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells students apart, as far as they are known."""
+        return self.id or self.mail or self.name
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the path of a file says, and what the platform wrote beside it.
+
+    platform: such as moodle, or "" for files that were collected by hand. authors: more
+    than one if a group handed in. attempt: later ones sort behind; "" if nothing tells.
+    late: the platform says so. back: the name under which the platform takes a file
+    back, or "".
+    """
+
+    platform: str = ""
+    authors: tuple[Author, ...] = ()
+    attempt: str = ""
+    late: bool = False
+    back: str = ""
+
+    def against(self, due: str) -> "Origin":
+        """The same, and late if it came after `due`, where the platform dates it."""
+        is_dated = "-" in self.attempt
+        return replace(self, late=self.late or (is_dated and self.attempt > due))
+
+    @property
+    def student(self) -> str:
+        """The names of the authors, "" if none is known."""
+        return ", ".join(author.name for author in self.authors if author.name)
+
+    @property
+    def names(self) -> set[str]:
+        """All by which the authors may be called."""
+        called = ({author.name, author.id, author.mail} for author in self.authors)
+        return set().union(*called) - {""}
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The same for all files of the same students, () if nothing tells."""
+        return tuple(sorted(author.key for author in self.authors if author.key))
