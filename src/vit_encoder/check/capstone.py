@@ -15,6 +15,7 @@ from vit_encoder.check import layer_norm as norms
 from vit_encoder.check import multi_head as heads
 from vit_encoder.check import patches
 from vit_encoder.check import self_attention as single
+from vit_encoder.check.encoder import joined
 from vit_encoder.check.hearing.data import (
     Form,
     ProblemError,
@@ -1064,7 +1065,7 @@ def as_stored(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def call_with_encoder(answer: Callable, inputs: list, parameters: dict) -> Tensor:
     """Let the answer load the weights into a new encoder, and run it."""
     tokens, num_heads = inputs
-    state = encoders.joined(parameters)
+    state = joined(parameters)
     depth = sum(name.endswith("norm1.bias") for name in state)
     mlp_dim = len(state["blocks.0.mlp.fc1.bias"])
     with torch.random.fork_rng(devices=[]):
