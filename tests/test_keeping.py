@@ -77,18 +77,18 @@ class Notebook:
 
     def __init__(self, imports=IMPORTS):
         self.names = {"__name__": "__main__"}
-        self.run(imports)
+        self.cell(imports)
 
-    def run(self, cell):
+    def cell(self, source):
         """Run a cell."""
         name = f"/tmp/ipykernel_1/{next(NUMBERS)}.py"
-        linecache.cache[name] = (len(cell), None, cell.splitlines(True), name)
-        exec(compile(cell, name, "exec"), self.names)
+        linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+        exec(compile(source, name, "exec"), self.names)
 
     def keep(self, *cells):
         """Run cells, and keep the part that the last one defines; what is said."""
         for cell in cells:
-            self.run(cell)
+            self.cell(cell)
         name = next(n for n in reversed(self.names) if n in PARTS)
         return self.kept(name)
 
@@ -207,11 +207,11 @@ def test_marking_takes_the_same_call():
 
 def test_what_a_part_needs_goes_along_and_nothing_else(file):
     notebook = Notebook()
-    notebook.run(
+    notebook.cell(
         "HALF, UNUSED, NO = 0.5, 3, -math.inf\nfrom torch import Tensor as T, erf"
     )
-    notebook.run("# The root\n# of two.\nroot = lambda: 2**HALF  # 1.414\nother = 3")
-    notebook.run(
+    notebook.cell("# The root\n# of two.\nroot = lambda: 2**HALF  # 1.414\nother = 3")
+    notebook.cell(
         "def phi(x: T) -> T:\n    return (1 + erf(x / root())) / 2\n    # done"
     )
     said = notebook.keep(
@@ -241,20 +241,20 @@ def test_what_a_part_needs_goes_along_and_nothing_else(file):
 def test_a_class_is_found_in_its_own_cell(file):
     """Python 3.11 would take the first that has this name."""
     notebook = Notebook()
-    notebook.run("class LayerNorm(nn.Module):\n    def forward(self, x): return x\n")
-    notebook.run("class Base(nn.Module): pass\n")
+    notebook.cell("class LayerNorm(nn.Module):\n    def forward(self, x): return x\n")
+    notebook.cell("class Base(nn.Module): pass\n")
     notebook.keep(NORM.replace("nn.Module", "Base"))
-    notebook.run("class LayerNorm(nn.Module):\n    def forward(self, x): return 1\n")
+    notebook.cell("class LayerNorm(nn.Module):\n    def forward(self, x): return 1\n")
     assert file.read_text().endswith(NORM.replace("nn.Module", "Base"))
     assert "class Base(nn.Module): pass\n" in file.read_text()
 
 
 def test_an_answer_of_another_name_is_kept_under_that_of_its_exercise(file):
     notebook = Notebook()
-    notebook.run(NORM.replace("LayerNorm", "Mine"))
+    notebook.cell(NORM.replace("LayerNorm", "Mine"))
     notebook.kept("LayerNorm", notebook.names["Mine"])
     assert my_parts("LayerNorm").__name__ == "Mine"
-    notebook.run(NORM.replace("LayerNorm", "Mine").replace("(dim)", "([dim])"))
+    notebook.cell(NORM.replace("LayerNorm", "Mine").replace("(dim)", "([dim])"))
     notebook.kept("LayerNorm", notebook.names["Mine"])
     assert file.read_text().count("class Mine") == 1
 
@@ -295,14 +295,14 @@ def test_what_does_not_pass_is_not_kept(file):
 
 def test_without_being_asked_nothing_is_kept(file):
     notebook = Notebook()
-    notebook.run(MERGE)
+    notebook.cell(MERGE)
     assert check(id_of("merge_heads"), notebook.names["merge_heads"]).kept == ""
     assert not file.exists()
 
 
 def test_the_version_before_a_failed_cell_is_not_kept(file, monkeypatch):
     notebook = Notebook()
-    notebook.run(MERGE)
+    notebook.cell(MERGE)
     monkeypatch.setattr(kernel, "warning_of", lambda *_: "It has failed.")
     assert notebook.kept("merge_heads") == ""
     assert not file.exists()
@@ -386,8 +386,8 @@ def test_a_part_that_there_is_not_is_refused(names):
 
 def test_a_part_on_the_course_s_parts_is_said_to_be_that(capsys):
     notebook = Notebook()
-    notebook.run('LayerNorm, MLP = my_parts("LayerNorm", "MLP")')
-    notebook.run("from vit_encoder import MultiHeadSelfAttention, dropout")
+    notebook.cell('LayerNorm, MLP = my_parts("LayerNorm", "MLP")')
+    notebook.cell("from vit_encoder import MultiHeadSelfAttention, dropout")
     lent = "MultiHeadSelfAttention, LayerNorm, dropout, MLP"
     assert notebook.keep(BLOCK) == (
         "Kept: your EncoderBlock is in my_encoder.py. "
@@ -444,7 +444,7 @@ class MLP(nn.Module):
 def test_a_name_of_a_part_means_that_part(file):
     """A helper that happens to be called like a part would be given out as one."""
     notebook = Notebook()
-    notebook.run("def gelu(x): return x.transpose(1, 2)\n")
+    notebook.cell("def gelu(x): return x.transpose(1, 2)\n")
     said = notebook.keep(MERGE.replace("x.transpose(1, 2)", "gelu(x)"))
     assert "there `gelu` (exercise 05) would not pass its check." in said
     assert "give what differs another name" in said
@@ -489,7 +489,7 @@ def test_a_block_of_right_parts_is_right(parts):
     notebook = Notebook()
     lent = ("MultiHeadSelfAttention", "LayerNorm", "dropout", "MLP")
     notebook.names |= {name: getattr(vit_encoder, name) for name in lent} | parts
-    notebook.run(BLOCK)
+    notebook.cell(BLOCK)
     assert check("encoder_block.EncoderBlock", notebook.names["EncoderBlock"]).passed
 
 
@@ -572,7 +572,7 @@ def in_a_kernel(names, start):
     notebook = Notebook()
     start.wait()
     for name in names:
-        notebook.run(f"def {name}(x):\n    return x\n")
+        notebook.cell(f"def {name}(x):\n    return x\n")
         keeping.keep(id_of(name), notebook.names[name], lambda *_: True)
 
 

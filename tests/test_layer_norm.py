@@ -192,7 +192,7 @@ def test_each_wrong_version_is_described_and_runs_as_shown(wrong):
     assert wrong.ask.endswith("?")
     assert wrong.source
     compile(wrong.code(), wrong.name, "exec")
-    assert any(line[0] == "+" for line in wrong.diff().splitlines())
+    assert any(line[0] in "+-" for line in wrong.diff().splitlines())
 
 
 def test_the_axes_of_a_wrong_version_are_shown_as_a_tuple():

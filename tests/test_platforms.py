@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from vit_encoder.check import catalogue
 from vit_encoder.grade import files
 from vit_encoder.grade.autograder import write_autograder
 from vit_encoder.grade.back import write_back
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 NAME = "02_self_attention"
 NOTEBOOK = (ROOT / "exercises" / f"{NAME}.ipynb").read_bytes()
 TASK = "self_attention.one_query"
+POINTS = sum(e["points"] for e in catalogue() if e["notebook"] == NAME)
 
 
 def export(folder, *names, **contents):
@@ -165,7 +167,7 @@ def test_canvas(tmp_path):
     table = written["marks_for_canvas.csv"]
     assert table[:2] == [
         ["Student", "ID", "Section", NAME],
-        ["    Points Possible", "", "", "12"],
+        ["    Points Possible", "", "", str(POINTS)],
     ]
     assert ["Berg, Bo", "8002", "", "1"] in table
     assert [line[1] for line in table[2:]] == ["8002", "8003", "8001"]

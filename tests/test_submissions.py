@@ -232,7 +232,7 @@ def test_the_metadata_of_the_notebook_comes_first(tmp_path):
     assert submission.notebook == "02_self_attention"
     (note,) = submission.notes
     assert note.startswith("exercise of another notebook multi_head.costs, ")
-    assert note.endswith(" and 2 more")
+    assert note.endswith(" and 4 more")
 
 
 def test_without_it_most_exercises_decide(tmp_path):

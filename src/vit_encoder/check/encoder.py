@@ -777,9 +777,9 @@ INTERMEDIATE = edits(
     edit(
         "what-enters-the-block",
         {
-            STEP: """        if i in blocks:
-            found[i] = encoder.norm(x)
-        x = block(x)
+            STEP: """        entered, x = x, block(x)
+        if i in blocks:
+            found[i] = encoder.norm(entered)
 """
         },
         "It gives what enters the chosen blocks, not what leaves them.",
