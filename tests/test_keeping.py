@@ -469,7 +469,10 @@ def split_heads(x, num_heads):
     assert file.read_text() == text
     both = "def turned(x, h=0):\n    x = x.unflatten(-1, (h, -1)) if h else x\n"
     said = Notebook().keep(f"{both}    return x.transpose(1, 2)\n", split)
-    assert said.endswith("Your merge_heads there was checked again with it.")
+    assert said.endswith(
+        "Your merge_heads there was checked again with it. "
+        "Mind: `turned` means something else now."
+    )
     assert file.read_text().count("def turned") == 1
 
 
@@ -503,7 +506,7 @@ def test_an_edit_is_kept_beside_and_goes_on(file, folder):
     file.write_text(edited)
     assert notebook.keep(GELU) == (
         "Kept: your gelu is in my_encoder.py. "
-        "You had edited the file: as it was, it is now my_encoder.py.edited-1."
+        "You had edited the file: as it was, it is kept as my_encoder.py.edited-1."
     )
     assert (folder / f"{FILE}.edited-1").read_text() == edited
     assert "flatten(-2)" in file.read_text()
@@ -513,7 +516,7 @@ def test_an_edit_is_kept_beside_and_goes_on(file, folder):
     )
     assert "MINE = 3\n" in file.read_text()
     file.write_text("print('all mine')\n")
-    assert notebook.keep(MERGE).endswith("now my_encoder.py.edited-2.")
+    assert notebook.keep(MERGE).endswith("kept as my_encoder.py.edited-2.")
     assert file.read_text().endswith("print('all mine')\n")
 
 
@@ -549,6 +552,37 @@ def test_an_edit_is_seen_without_a_restart(file):
 
 
 # Where it lies
+
+
+def test_what_an_edit_has_broken_is_not_laid_on_the_new_part(file):
+    notebook = Notebook()
+    notebook.keep(GELU)
+    names = "MultiHeadSelfAttention, LayerNorm, dropout, MLP"
+    notebook.keep(f"from vit_encoder import {names}", BLOCK)
+    broken = file.read_text().replace("x = x + self.mlp", "x = self.mlp")
+    broken = broken.replace("return x + self.mlp", "return self.mlp")
+    file.write_text(broken)
+    assert Notebook().keep(NORM) == (
+        "Not kept in my_encoder.py: `EncoderBlock` (exercise 06) there does not pass "
+        "its check, without what is new either. Mend it, or what it uses."
+    )
+    assert file.read_text() == broken
+
+
+def test_a_lambda_of_the_file_can_be_used_again():
+    Notebook().keep("merge_heads = lambda x: x.transpose(1, 2).flatten(2)")
+    notebook = Notebook()
+    notebook.cell('merge_heads = my_parts("merge_heads")')
+    assert notebook.kept("merge_heads") == "Kept: your merge_heads is in my_encoder.py."
+
+
+def test_a_file_that_was_made_read_only_stays(file, capsys):
+    Notebook().keep(MERGE)
+    text = file.read_text()
+    file.chmod(0o444)
+    assert Notebook().keep(GELU) == ""
+    assert "(it is read-only). Your parts are not kept." in capsys.readouterr().err
+    assert file.read_text() == text
 
 
 def test_a_folder_that_takes_nothing_is_said_once(file, monkeypatch, capsys):

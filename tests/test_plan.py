@@ -51,6 +51,20 @@ def test_minutes_of_reading_are_counted():
     assert reading_minutes("word " * 1000 + "\n" + cell) == 10
 
 
+def test_no_part_of_the_encoder_takes_more_than_half_an_hour_to_read():
+    reading = {page: minutes for _, page, minutes, *_ in rows()}
+    assert max(reading[page] for page in reading if page < "chapters/08") == 30
+
+
+def test_of_a_cell_s_options_the_caption_is_read():
+    figure = "mystnb:\n  figure:\n    caption: " + "word " * 1000
+    image = "\n  image:\n    alt: " + "word " * 1000
+    cell = "```{code-cell} ipython3\n---\n" + figure + image + "\n---\nx = 1\n```\n"
+    tagged = "```{code-cell} ipython3\n" + ":tags: [part]\n" * 300 + "x = 1\n```\n"
+    assert reading_minutes(cell) == 5
+    assert reading_minutes(tagged) == 0
+
+
 def test_weeks_run_on_and_none_is_more_than_twice_another():
     for index, count in ((0, 10), (1, 4)):
         weeks = [week[index] for week in WEEKS.values()]

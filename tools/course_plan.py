@@ -2,6 +2,8 @@
 
 import re
 
+import yaml
+
 from address import read_address
 from sources import Source, read_all
 
@@ -27,10 +29,19 @@ PARTS = {  # the part's name → the numbers of its chapters
 
 
 def reading_minutes(text: str) -> int:
-    """Minutes for the words and the lines of code of a chapter, rounded up to five."""
-    code = re.findall(r"^```\{code-cell\}.*?^```$", text, re.M | re.S)
-    lines = sum(len([x for x in cell.splitlines() if x.strip()]) - 2 for cell in code)
+    """Minutes for the words and the lines of code of a chapter, rounded up to five.
+
+    Of a cell's options a reader sees the caption.
+    """
+    cells = re.findall(r"^```\{code-cell\}.*\n((?:.*\n)*?)^```$", text, re.M)
     prose = re.sub(r"^```\{code-cell\}.*?^```$", "", text, flags=re.M | re.S)
+    lines = 0
+    for cell in cells:
+        options = re.match(r"---\n(.*?)^---\n", cell, re.M | re.S)
+        code = cell[options.end() :] if options else cell
+        lines += len(re.findall(r"^(?!:).*\S.*$", code, re.M))
+        given = yaml.safe_load(options[1]) if options else {}
+        prose += given.get("mystnb", {}).get("figure", {}).get("caption", "") + "\n"
     words = len(re.findall(r"\w+", re.sub(r"\{[\w:]+\}`[^`]*`", "x", prose)))
     return -(-round(words / WORDS_A_MINUTE + lines / LINES_A_MINUTE) // 5) * 5
 
