@@ -41,6 +41,7 @@ from vit_encoder.check.judging.properties import (
 )
 from vit_encoder.check.judging.trials import Fails, Trial
 from vit_encoder.check.judging.verdicts import Failure, points_for
+from vit_encoder.check.layer_norm import normed_attention
 from vit_encoder.check.tasks import Implement, without_biases
 
 ATTENTION = "self_attention.attention"
@@ -55,6 +56,11 @@ LAYER_NORM = "layer_norm.LayerNorm"
 def test_properties_hold_for_many_seeds():
     for seed in range(50):
         assert check(ATTENTION, bank.with_einsum, seed).passed
+
+
+def test_a_short_random_query_costs_no_points():
+    seed = 95458755834548419  # draws one in which epsilon shows
+    assert check("layer_norm.normed_attention", normed_attention, seed).passed
 
 
 @pytest.mark.parametrize("sizes", [(2, 5, 3, 7, 4), (3, 2, 6, 1, 5)])

@@ -327,6 +327,14 @@ def test_a_notebook_has_five_tasks_of_four_kinds_with_three_hints_each(name):
         assert line in text, f"{e['id']}: expected the line {line}"
 
 
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_imports_the_package_that_it_names(name):
+    """The first cell does not do it on Colab, where it installs the package."""
+    text = (ROOT / "solutions" / f"{name}.md").read_text(encoding="utf-8")
+    if re.search(r"(?<!from )(?<!import )\bvit_encoder\.\w", text):
+        assert re.search(r"^import vit_encoder$", text, re.MULTILINE)
+
+
 # The seam to marking
 
 

@@ -471,7 +471,7 @@ def split_heads(x, num_heads):
     said = Notebook().keep(f"{both}    return x.transpose(1, 2)\n", split)
     assert said.endswith(
         "Your merge_heads there was checked again with it. "
-        "Mind: `turned` means something else now."
+        "But `turned` means something else there now."
     )
     assert file.read_text().count("def turned") == 1
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import zipfile
+from contextlib import nullcontext
 from dataclasses import replace
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from vit_encoder.check import catalogue
 from vit_encoder.grade import files
+from vit_encoder.grade.anonymous import write_anonymous
 from vit_encoder.grade.autograder import write_autograder
 from vit_encoder.grade.back import write_back
 from vit_encoder.grade.class_report import class_page
@@ -21,6 +23,7 @@ from vit_encoder.grade.exports import origins_of, students_of
 from vit_encoder.grade.gradescope import combined, read_metadata, refusal
 from vit_encoder.grade.origin import Author, Origin
 from vit_encoder.grade.outcome import Mark, Outcome
+from vit_encoder.grade.overrides import Override, require_known
 from vit_encoder.grade.roster import read_roster
 from vit_encoder.grade.standings import Row, standings, with_notes
 from vit_encoder.grade.submissions import find_submissions
@@ -373,6 +376,19 @@ def test_a_clone_has_one_row_for_its_notebook(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "names",
+    [
+        ("class/ada/x.ipynb", "class/bo/"),
+        ("ada/x.ipynb", "bo/README.md"),
+        ("class/", "class/ada/x.ipynb", "class/bo/README.md", "__MACOSX/class/._x"),
+        ("ada_1_assignsubmission_file/x.ipynb", "bo_2_assignsubmission_file/"),
+    ],
+)
+def test_an_empty_folder_bears_its_students_name(tmp_path, names):
+    assert who(export(tmp_path, *names)) == ["ada", "bo"]
+
+
+@pytest.mark.parametrize(
     "file",
     [
         f"Copy of {NAME}",
@@ -502,6 +518,39 @@ def test_the_report_of_the_class():
     assert not {"ada", "bo", "cy", "di"} & {*re.findall(r"\w+", page)}
     assert "Nothing could be marked" not in page
     assert "0 students" in class_page([])
+
+
+def test_an_empty_folder_is_not_handed_in():
+    nothing = "A folder in which nothing was handed in."
+    empty = hand("bo", marks=(), status="failed", notebook="", note=nothing)
+    assert "1 student handed in, 1 did not." in class_page(
+        standings([hand("ada"), empty])
+    )
+
+
+# Points set by hand, and names left out
+
+
+@pytest.mark.parametrize(
+    ("called", "refused"),
+    [("Ada", "2 students are called 'Ada'; write an id, one of 1, 2"), ("1", "")],
+)
+def test_points_by_hand_go_to_one_of_two_of_a_name(called, refused):
+    overrides = [Override(2, called, TASK, 1, "")]
+    authors = [Author("Ada", "1"), Author("Ada", "2"), Author("Ada", "1")]
+    with pytest.raises(ValueError, match=refused) if refused else nullcontext():
+        require_known(overrides, {"Ada", "1", "2"}, authors)
+
+
+def test_names_of_two_characters_are_hidden(tmp_path):
+    rows = [hand("李明"), hand("ada", note="As 李明 said.")]
+    write_anonymous(tmp_path / "a", tmp_path / "names.csv", rows)
+    assert "李明" in (tmp_path / "names.csv").read_text()
+    for path in [
+        tmp_path / "a" / "marks.csv",
+        *(tmp_path / "a" / "feedback").iterdir(),
+    ]:
+        assert "李明" not in path.read_text()
 
 
 # The roster

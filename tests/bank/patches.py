@@ -1675,6 +1675,11 @@ def kept_alone(x, noise, count):
     return with_top_k(x, noise, count)[0]
 
 
+def places_as_floats(x, noise, count):
+    kept, restore = with_top_k(x, noise, count)
+    return kept, restore.to(x.dtype)
+
+
 WRONG_MASKING = {
     "order-for-its-inverse": [sorted_once],
     "places-for-the-order": [picks_places],
@@ -1686,6 +1691,7 @@ WRONG_MASKING = {
     "left-out-as-zeros": [zeros_for_the_others],
     "not-deterministic": [noise_of_its_own],
     "gradient-cut": [tokens_detached],
+    "dtype-changed": [places_as_floats],
     "wrong-type": [kept_alone],
 }
 

@@ -921,6 +921,13 @@ def mask_given_to_the_built_in(q, k, v, visible):
     return output, where_then_zero(q, k, v, visible)[1]
 
 
+def hundred_below_zero(q, k, v, visible):
+    """Right until the visible scores are lower still."""
+    scores = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~visible, -100.0)
+    weights = scores.softmax(-1).masked_fill(~visible, 0)
+    return weights @ v, weights
+
+
 WRONG_MASKED = {
     "mask-inverted": [true_hides],
     "masked-after-softmax": [product_of_weights_and_mask],
@@ -932,6 +939,7 @@ WRONG_MASKED = {
     "gradient-differs": [nan_cut_from_the_record],
     "input-changed": [writes_into_the_mask],
     "built-in-used": [mask_given_to_the_built_in],
+    (): [hundred_below_zero],  # an edge, which no name tells
 }
 
 

@@ -317,8 +317,8 @@ FIRST_DIFFERENCE = edits(
     edit(
         "nothing-returned",
         {
-            SHAPES: SHAPES.replace("return index", "return print(index)"),
-            NUMBERS: NUMBERS.replace("return index", "return print(index)"),
+            SHAPES: SHAPES.replace("return index", "return None"),
+            NUMBERS: NUMBERS.replace("return index", "return None"),
         },
         "It returns None, whatever the layers are.",
         "Which value does the caller get: what is printed, or what is returned?",

@@ -1486,11 +1486,14 @@ FOLDED_PROPERTIES = (
     core=True,
 )
 def scores_stay_small(trials: Trials) -> None:
-    """Queries and keys that are a hundred times as large change nothing."""
+    """Queries and keys that are a hundred times as large change nothing.
+
+    Epsilon does change something where a random query or key is very short.
+    """
     before, after = (
         trials[name].output.double() for name in ("tokens", "all a hundredfold")
     )
-    if not close(after, before):
+    if not close(after, before, 1e-2):
         most = float((after - before).abs().max())
         text = (
             "Queries and keys became a hundred times as large, and the output changes"

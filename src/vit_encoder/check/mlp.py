@@ -1085,7 +1085,7 @@ def swiglu_questions(seed: int) -> list[Question]:
         Question("up turned round", (x,), **with_up(-2)),
         Question("between the layers", (2 * x,), **between),
         Question("a narrow hidden layer", (normal(3, 5, 7),), **narrow),
-        Question("one token", (normal(3, 1, 7),), **narrow),
+        Question("one token, no remainder", (normal(3, 1, 7),), **random(7, 6, 4)),
         Question("in training", (x,), **wide, training=True),
         Question("called again", (x,), **wide, rehearsals=(False,), secondary=True),
         Question("a nan", (with_nan(x),), **wide, secondary=True),
@@ -1667,7 +1667,10 @@ MLP_PROPERTIES = (
 
 @each(
     "it has the width that was asked for",
-    ("small numbers", "a wide hidden layer", "a narrow hidden layer"),
+    (
+        *("small numbers", "a wide hidden layer", "a narrow hidden layer"),
+        "one token, no remainder",
+    ),
     COUNT,
     core=True,
 )
@@ -1744,7 +1747,7 @@ SWIGLU_PROPERTIES = (
     agrees(
         "the numbers agree with the definition in float64",
         *("small numbers", "a wide hidden layer", "a narrow hidden layer"),
-        *("one token",),
+        "one token, no remainder",
         ask="Which two layers read the token, and what is done with the two results?",
         core=True,
     ),

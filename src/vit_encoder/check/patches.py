@@ -683,8 +683,8 @@ SINCOS = edits(
     edit(
         "frequencies-of-the-half",
         {"/ (D // 4)": "/ (D // 2)"},
-        "The frequencies fall too slowly: the last one lies near 1/100, where it "
-        "should come near 1/10000.",
+        "The frequencies fall too slowly: in a wide token the last one lies near "
+        "1/100, where it should come near 1/10000.",
         "How many frequencies are there, and which one is the last?",
     ),
     edit(
@@ -697,8 +697,8 @@ SINCOS = edits(
     edit(
         "frequencies-rise",
         {"10000.0**-steps": "10000.0**steps"},
-        "The frequencies rise up to nearly 10000 where they should fall: neighbours "
-        "get positions that have nothing in common.",
+        "The frequencies rise where they should fall, in a wide token up to nearly "
+        "10000: neighbours get positions that have little in common.",
         "Should the last sine change slowly from patch to patch, or fast?",
         GITHUB + "aharley/pips/issues/30",
     ),
@@ -1747,7 +1747,7 @@ def finds_its_place(trial: Trial) -> None:
 
 
 @each(
-    "float32 and float64 are kept",
+    "float32 and float64 are kept, and places are whole numbers",
     ("float32", "gradients"),
     "Where does a number of another type enter?",
 )
@@ -1756,6 +1756,9 @@ def keeps_dtype_of_tokens(trial: Trial) -> None:
     wanted = trial.question.inputs[0].dtype
     if trial.output.dtype != wanted:
         text = f"For {wanted} inputs it returns {trial.output.dtype}."
+        raise Fails(text, "dtype-changed")
+    if (found := trial.outputs[1].dtype).is_floating_point:
+        text = f"`restore` has the dtype {found}. A place is a whole number."
         raise Fails(text, "dtype-changed")
 
 

@@ -1059,6 +1059,7 @@ def masked_questions(seed: int) -> list[Question]:
         Question("two axes", (*(x[0, 0] for x in four), some_visible(normal, 4, 6))),
         Question("four axes", (*four, some_visible(normal, 2, 3, 4, 6))),
         Question("a hidden key far ahead", FAR_AHEAD),
+        Question("visible keys far behind", FAR_BEHIND),
         Question("float32", (q.float(), k.float(), v.float(), visible)),
         Question("float32 again", (q.float(), k.float(), v.float(), visible)),
         Question("large scores", (*large, SMALL_VISIBLE[None])),
@@ -1088,6 +1089,12 @@ FAR_AHEAD = (
     small([2, 1, 0, 0], [6000, 6000, 0, 0], [1, 2, 0, 0]),
     small([1, 0], [5, 5], [0, 1]),
     truths([[1, 0, 1], [1, 0, 1]]),
+)
+# The visible keys have scores of −9000 and less, the hidden one has a score of 0.
+FAR_BEHIND = (
+    FAR_AHEAD[0],
+    small([-6000, -6001, 0, 0], [0, 0, 0, 0], [-6001, -6000, 0, 0]),
+    *FAR_AHEAD[2:],
 )
 
 # The properties that are self-attention's own.
@@ -1436,6 +1443,11 @@ MASKED_PROPERTIES: tuple[Property, ...] = (
         "a hidden key far ahead",
         ask="What are the weights of the others before the mask comes?",
     ),
+    agrees(
+        "a hidden key has no effect where all others have very low scores",
+        "visible keys far behind",
+        ask="Which score does a hidden key get? Can one that is seen have a lower one?",
+    ),
     LARGE_SCORES,
     PASSES_NAN_ON,
     *EDGES,
@@ -1538,6 +1550,7 @@ WRITE_MASKED_ATTENTION = Implement(
             "small numbers",
             "a small row with nothing to see",
             "a hidden key far ahead",
+            "visible keys far behind",
             "large scores",
         ),
         inputs=("q", "k", "v", "visible"),

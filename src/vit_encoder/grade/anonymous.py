@@ -16,7 +16,7 @@ from vit_encoder.grade.standings import Row
 from vit_encoder.grade.table import write_table
 
 KEY = ["code", "student", "known_by"]
-SHORTEST = 4  # characters of a name that is looked for in texts
+SHORTEST = 4  # bytes of a name that is looked for in texts: 李明 is, Bo is not
 
 
 def write_anonymous(folder: Path, key: Path, rows: Sequence[Row]) -> None:
@@ -78,7 +78,8 @@ def _without_names(rows: Sequence[Row], codes: dict[str, str]) -> list[Outcome]:
         for row in rows
         for name in (row.outcome.student, *row.origin.names)
     }
-    known = paths | {n: code for n, code in called.items() if len(n) >= SHORTEST}
+    long = {n: code for n, code in called.items() if len(n.encode()) >= SHORTEST}
+    known = paths | long
     longest_first = sorted(known, key=len, reverse=True)
     pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 

@@ -13,7 +13,8 @@ from vit_encoder.check import catalogue, misconception
 from vit_encoder.grade.feedback import as_page
 from vit_encoder.grade.outcome import NOT_ANSWERED, Mark, Outcome
 from vit_encoder.grade.standings import Standing
-from vit_encoder.grade.text import one_line
+from vit_encoder.grade.submissions import NOTHING
+from vit_encoder.grade.text import one_line, sentences
 
 MOST = 12  # misconceptions that are shown
 QUESTION = "Question: "  # what stands before it in a message
@@ -35,7 +36,7 @@ def class_page(standings: Sequence[Standing]) -> str:
     """The page: no script, nothing loaded, nobody named."""
     outcomes = [row.outcome for s in standings for row in s.rows]
     notebooks = sorted({o.notebook for o in outcomes if o.notebook and o.marks})
-    came = sum(bool(s.rows) for s in standings)
+    came = sum(map(_came, standings))
     missing = len(standings) - came
     facts = [f"{came} student{'' if came == 1 else 's'} handed in"]
     facts += [f"{missing} did not"] if missing else []
@@ -44,6 +45,12 @@ def class_page(standings: Sequence[Standing]) -> str:
     for notebook in notebooks:
         parts += _about([o for o in outcomes if o.notebook == notebook], notebook)
     return as_page("Report of the class", "\n".join(parts))
+
+
+def _came(standing: Standing) -> bool:
+    """Whether a student handed in anything: an empty folder is nothing."""
+    empty = sentences([NOTHING])
+    return any(not row.outcome.note.startswith(empty) for row in standing.rows)
 
 
 def _about(outcomes: list[Outcome], notebook: str) -> Iterator[str]:

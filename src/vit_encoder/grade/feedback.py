@@ -48,7 +48,9 @@ svg rect { fill: var(--right) } svg text { fill: var(--text); font-size: 13px;
   text-anchor: middle }
 table { border-collapse: collapse } th, td { text-align: left;
   padding: .15rem .75rem .15rem 0 }
+th:last-child, td:last-child { padding-right: 0 }
 meter { width: min(8rem, 12vw) } li { margin: 1rem 0 }
+@media (max-width: 30rem) { svg text { font-size: 20px } ol { padding-left: 1.5rem } }
 """
 POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; style-src "

@@ -2,15 +2,16 @@
 
 import csv
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vit_encoder.check import catalogue
 from vit_encoder.grade.mark import status_of, unmarked
+from vit_encoder.grade.origin import Author
 from vit_encoder.grade.outcome import Mark
 from vit_encoder.grade.standings import Row
-from vit_encoder.grade.text import one_line, sentences
+from vit_encoder.grade.text import one_line, sentences, some
 
 COLUMNS = ("student", "task", "points", "reason")
 BY_HAND = "set by hand"
@@ -58,13 +59,28 @@ def _read(line: int, row: dict) -> Override:
     return Override(line, student, task, int(points), one_line(reason, 500))
 
 
-def require_known(overrides: Sequence[Override], names: set[str]) -> None:
-    """Raise ValueError if a line is about nobody, before anything is marked."""
+def require_known(
+    overrides: Sequence[Override], names: set[str], authors: Iterable[Author]
+) -> None:
+    """Raise ValueError if a line is about nobody, or about two students of one name.
+
+    So it is said before anything is marked, and nobody gets the points of another.
+    """
+    called: dict[str, set[str]] = defaultdict(set)
+    for author in authors:
+        for name in (author.name, author.id, author.mail):
+            called[name].add(author.key)
     for override in overrides:
+        name = one_line(override.student, 60)
         if override.student not in names - {""}:
             raise ValueError(
                 f"line {override.line} of the points set by hand: nobody is called "
-                f"{one_line(override.student, 60)!r}"
+                f"{name!r}"
+            )
+        if len(keys := called[override.student]) > 1:
+            raise ValueError(
+                f"line {override.line} of the points set by hand: {len(keys)} students "
+                f"are called {name!r}; write an id, one of {some(sorted(keys))}"
             )
 
 

@@ -222,7 +222,8 @@ def planned(submissions: Path, places: Places, wishes: Wishes) -> Plan:
             raise ValueError(f"expected a student or a file for --only, got {name!r}")
     names = {*named, *named.values()}
     names |= {name for origin in origins.values() for name in origin.names}
-    require_known(overrides, names)
+    authors = [author for origin in origins.values() for author in origin.authors]
+    require_known(overrides, names, authors)
     left_out = len(entries) - len(wanted)
     return Plan(found, wanted, origins, record, roster, overrides, left_out)
 

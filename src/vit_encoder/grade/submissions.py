@@ -95,7 +95,11 @@ def find_submissions(path: Path, without: Iterable[Path] = ()) -> Found:
     handed_in += empty_folders(items)
     handed_in.sort(key=lambda item: (_shown(item.name), item.name, item.members))
     paths = _unique(map(_shown, (item.name for item in handed_in)))
-    origins = origins_of(paths, metadata_in(items), path.resolve().name)
+    places = [  # an empty folder is somebody's folder, and no file of that name
+        f"{shown}/" if item.problem == NOTHING else shown
+        for shown, item in zip(paths, handed_in, strict=True)
+    ]
+    origins = origins_of(places, metadata_in(items), path.resolve().name)
     entries = [
         Entry(shown, student, item, _notes(item.name), origin)
         for shown, student, item, origin in zip(
@@ -193,18 +197,35 @@ def _may_be_notebook(entry: Entry) -> bool:
 def empty_folders(items: list[Item]) -> list[Item]:
     """An item for each folder, side by side with others, in which nothing is handed in.
 
-    It may be that of a student, who then has a row that says so.
+    It may be that of a student, who then has a row that says so. A folder that holds
+    all of them is nobody's.
     """
+    around = _around(
+        [item for item in items if "/" in item.name or not item.by_product]
+    )
     first: dict[str, list[Item]] = defaultdict(list)
     for item in items:
-        folder, slash, _ = item.name.replace("\\", "/").partition("/")
-        if slash and not BY_PRODUCT.fullmatch(folder):
+        name = item.name.replace("\\", "/")
+        folder, slash, _ = name.removeprefix(around).partition("/")
+        if name.startswith(around) and slash and not BY_PRODUCT.fullmatch(folder):
             first[folder].append(item)
     return [
-        replace(inside[0], name=f"{folder}/", by_product=False, problem=NOTHING)
+        replace(inside[0], name=f"{around}{folder}/", by_product=False, problem=NOTHING)
         for folder, inside in first.items()
         if all(item.by_product for item in inside)
     ]
+
+
+def _around(items: list[Item]) -> str:
+    """The folder in which all folders lie and no file that was handed in, or ""."""
+    names = [item.name.replace("\\", "/") for item in items]
+    tops = {name.partition("/")[0] for name in names}
+    tops = {top for top in tops if not BY_PRODUCT.fullmatch(top)}
+    if len(tops) != 1:
+        return ""
+    around = f"{tops.pop()}/"
+    beside = {item.name for item in items if not item.by_product}
+    return "" if any(name.count("/") < 2 for name in beside) else around
 
 
 def read_submission(entry: Entry) -> Submission:
