@@ -452,6 +452,12 @@ def test_activations_are_drawn_above_their_slopes():
     assert set(double.get_ydata().tolist()) == {2.0}
 
 
+def test_activations_are_drawn_without_slopes():
+    figure = show_activations({"square": lambda x: x**2}, slopes=False)
+    (axes,) = figure.axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "value")
+
+
 def test_activations_are_one_to_three():
     with pytest.raises(ValueError, match="expected 1 to 3 functions, got 0"):
         show_activations({})

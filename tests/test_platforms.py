@@ -24,9 +24,11 @@ from vit_encoder.grade.gradescope import combined, read_metadata, refusal
 from vit_encoder.grade.origin import Author, Origin
 from vit_encoder.grade.outcome import Mark, Outcome
 from vit_encoder.grade.overrides import Override, require_known
+from vit_encoder.grade.record import Kept
 from vit_encoder.grade.roster import read_roster
+from vit_encoder.grade.session import Places, Plan, Wishes, write_all
 from vit_encoder.grade.standings import Row, standings, with_notes
-from vit_encoder.grade.submissions import find_submissions
+from vit_encoder.grade.submissions import Found, find_submissions
 
 ROOT = Path(__file__).parents[1]
 NAME = "02_self_attention"
@@ -474,6 +476,18 @@ def test_one_row_for_each_student_and_notebook():
     best = {s.author.name: s.points for s in standings(rows, "best")}
     assert best == {"ada": 2, "bo": 1, "cy": 1}
     assert len(standings(rows, "all")) == len({r.outcome.submission for r in rows})
+
+
+def test_a_student_counts_once_in_what_goes_back_and_in_the_report(tmp_path):
+    rows = rows_of(["ada_1_7_x.ipynb", "ada_1_8_x-1.ipynb"])
+    kept = {r.outcome.submission: Kept("", 0, r.origin, r.outcome) for r in rows}
+    origins = {path: one.origin for path, one in kept.items()}
+    plan = Plan(Found((), 0), (), origins, {}, None, [], 0)
+    write_all(Places(tmp_path / "m.csv"), kept, plan, Wishes(attempt="all"))
+    texts = {file.name: file.read_text() for file in tmp_path.glob("*.[ch]*")}
+    assert texts["m_students.csv"].count("\n") == 3
+    assert texts["m_for_canvas.csv"].count("\n") == 3  # two of them are headings
+    assert "1 student handed in." in texts["m_class.html"]
 
 
 def test_a_group_earns_what_it_handed_in():

@@ -720,6 +720,16 @@ REGISTERS = edits(
         WHICH_LEAVE,
     ),
     edit(
+        "registers-leave-in-front",
+        {
+            "[x[:, :1], registers, x[:, 1:]]": "[registers, x]",
+            TAKEN_OUT: "x[:, : x.shape[1] - R]",
+        },
+        "The registers were put in front of all tokens, and the first N leave: the "
+        "registers among them.",
+        WHICH_LEAVE,
+    ),
+    edit(
         "nothing-left-without-registers",
         {
             "[x[:, :1], registers, x[:, 1:]]": "[x, registers]",
@@ -762,6 +772,13 @@ INTERMEDIATE = edits(
         "Behind a chosen block the normalized tokens go on: later blocks no longer "
         "read the stream.",
         "What should the last block read: does it depend on which others you ask for?",
+    ),
+    edit(
+        "norm-behind-every-block",
+        {"x = block(x)": "x = encoder.norm(block(x))", NORMED: "found[i] = x"},
+        "Behind every block the normalized tokens go on: the next block no longer "
+        "reads the stream.",
+        "What does block 1 read in the encoder: what block 0 returns, or its norm?",
     ),
     edit(
         "chosen-blocks-alone",

@@ -79,8 +79,8 @@ def histogram(points: Sequence[int], out_of: int) -> str:
     most, step = max(count.values()), WIDTH / (out_of + 1)
     bars = []
     for number in range(out_of + 1):
-        x, height = number * step, (HEIGHT - 40) * count[number] / most
-        top, middle = HEIGHT - 20 - height, x + step / 2
+        x, height = number * step, (HEIGHT - 46) * count[number] / most
+        top, middle = HEIGHT - 26 - height, x + step / 2
         if count[number]:
             bars.append(
                 f'<rect x="{x + 2:.1f}" y="{top:.1f}" width="{step - 4:.1f}" '

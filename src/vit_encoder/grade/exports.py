@@ -1,6 +1,8 @@
 """Whose file it is, from the path that a learning platform gave it.
 
-Known forms, as the platforms' own code or public examples of their exports show them:
+Known forms, as the platforms' own code or public examples of their exports show them.
+Names of repositories of GitHub Classroom and of copies in Google Drive were not looked
+up:
 
 - Moodle: `Ada Lovelace_12345_assignsubmission_file/02.ipynb`, with the folder or, for
   who switched folders off, `Ada Lovelace_12345_assignsubmission_file_02.ipynb`

@@ -267,10 +267,13 @@ def write_all(
         write_students(places.beside("students.csv"), found),
     ]
     write_feedback(places.beside("feedback"), outcomes)
+    once = found  # a student is counted once, and a platform takes one grade
+    if wishes.attempt == "all":
+        once = standings(rows, "last", plan.roster)
     report = places.beside("class.html")
-    write_atomically(report, class_page(found), lasting=False)
+    write_atomically(report, class_page(once), lasting=False)
     stem = places.table.with_suffix("")
-    back = write_back(stem, found, plan.roster)
+    back = write_back(stem, once, plan.roster)
     if wishes.anonymous:
         key = places.beside("names.csv")
         write_anonymous(places.beside("anonymous"), key, rows)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vit_encoder.check.hearing import asking
 from vit_encoder.check.hearing.data import Form
+from vit_encoder.check.hearing.parameters import FUSED
 from vit_encoder.check.judging.misconceptions import Misconception, named
 from vit_encoder.check.judging.trials import (
     Fails,
@@ -220,7 +221,11 @@ def learns_no_more(question: str) -> Property:
         wanted = sum(value.numel() for value in trial.question.parameters.values())
         if held > wanted:
             known = trial.question.parameters
-            has = listed(n for n in trial.reply.parameters if n not in known)
+            has = listed(
+                n
+                for n in trial.reply.parameters
+                if n not in known and FUSED.keys().isdisjoint(n.split("."))
+            )
             text = f"It has {held} numbers to learn, expected {wanted}. "
             text += f"Among them are: {has or listed(trial.reply.parameters)}."
             raise Fails(text, "extra-parameters")
