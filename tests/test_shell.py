@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from tests.test_hostile import NAME, SOLUTION
+from tests.test_hostile import ALL, NAME, SOLUTION
 
 from vit_encoder.grade import sandbox as sandbox_module
 from vit_encoder.grade.mark import MACHINE, NEEDS, Marker
@@ -81,7 +81,7 @@ def states(outcome):
 )
 def test_what_works_in_jupyter_works_here(marker, cells):
     outcome = marker.mark(solved(cells=cells))
-    assert (outcome.status, outcome.note, outcome.points) == ("marked", "", 12)
+    assert (outcome.status, outcome.note, outcome.points) == ("marked", "", ALL)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_what_works_in_jupyter_works_here(marker, cells):
 )
 def test_a_missing_package_costs_nothing_where_it_is_not_used(marker, first):
     outcome = marker.mark(solved(first=first))
-    assert (outcome.status, outcome.note, outcome.points) == ("marked", "", 12)
+    assert (outcome.status, outcome.note, outcome.points) == ("marked", "", ALL)
 
 
 USES_IT = "def attention(q, k, v):\n    return rearrange(q), v"
@@ -131,7 +131,7 @@ def test_a_package_that_is_not_imported_is_no_excuse(marker, answer):
 
 def test_a_cell_that_takes_too_long_costs_no_other(marker):
     outcome = marker.mark(solved(cells=["x = 0\nwhile True: x += 1"]))
-    assert (outcome.status, outcome.points) == ("marked", 12)
+    assert (outcome.status, outcome.points) == ("marked", ALL)
     assert "it computed for 2 seconds and was stopped" in outcome.note
     assert "better taken out before it is handed in" in outcome.note
 
@@ -139,7 +139,7 @@ def test_a_cell_that_takes_too_long_costs_no_other(marker):
 def test_a_loop_that_waits_for_points_costs_no_other(marker):
     loop = 'while not check("self_attention.entropy", "A").points: pass'
     outcome = marker.mark(solved(cells=[loop]))
-    assert (outcome.status, outcome.points) == ("marked", 12)
+    assert (outcome.status, outcome.points) == ("marked", ALL)
     assert "was called more than 20 times" in outcome.note
 
 
@@ -163,7 +163,7 @@ def test_a_fault_of_the_machine_that_goes_away_costs_nothing(marker, monkeypatch
     monkeypatch.setattr(marker, "visit", visit)
     outcome = marker.mark(solved())
     assert len(visits) == 2
-    assert (outcome.status, outcome.note, outcome.points) == ("marked", "", 12)
+    assert (outcome.status, outcome.note, outcome.points) == ("marked", "", ALL)
 
 
 def test_an_older_version_is_marked_by_todays(marker):
@@ -177,7 +177,7 @@ def test_an_older_version_is_marked_by_todays(marker):
         )
 
     outcome = marker.mark(older(solved()))
-    assert (outcome.status, outcome.note, outcome.points) == ("marked", "", 12)
+    assert (outcome.status, outcome.note, outcome.points) == ("marked", "", ALL)
     outcome = marker.mark(older(solved(attention="def attention(q, k, v): pass")))
     assert (outcome.status, outcome.points) == ("partly", 9)
     said = "Handed out in an older version, and marked by today's: "

@@ -327,6 +327,8 @@ def test_a_proof_opens_in_place_for_the_keyboard(visit):
     height = mark.evaluate("mark => mark.closest('p').offsetHeight")
     mark.press("Enter")
     panel.get_by_text("Proof: 91.5% of 1000 test images").wait_for()
+    tab.keyboard.press("ArrowRight")  # scrolls, and does not turn the page
+    tab.wait_for_timeout(500)
     assert panel.evaluate("panel => panel === document.activeElement")
     assert panel.get_by_text("def changed(change):").is_hidden()
     assert mark.evaluate("mark => mark.closest('p').offsetHeight") == height

@@ -2,6 +2,13 @@
    source that proves it, and here it shows a copy of that. Without this script, or in a
    browser that knows no popovers, the link leads there. */
 (() => {
+  // Arrows scroll what holds the focus. Sphinx would turn the page.
+  document.body.addEventListener("keydown", (event) => {
+    const isArrow = event.key === "ArrowLeft" || event.key === "ArrowRight";
+    if (isArrow && event.target.closest("pre, .table-wrapper, #proof-panel"))
+      event.stopPropagation();
+  });
+
   if (!HTMLElement.prototype.showPopover) return;
   const WAIT = 400; // milliseconds that the mouse rests on a mark before it opens
   const LINGER = 300; // milliseconds in which it may cross to the panel
