@@ -104,7 +104,10 @@ def parts_table() -> str:
 
 def weeks_table() -> str:
     """Which chapter is done in which week, and how long it takes in all."""
-    lines = ["| Chapter | Of ten | Of four | Time |", "| --- | ---: | ---: | ---: |"]
+    lines = [
+        "| Chapter | Week of ten | Week of four | Time |",
+        "| --- | ---: | ---: | ---: |",
+    ]
     for _, page, reading, exercises, _ in rows():
         stem = page.partition("/")[2]
         ten, four = next(w for start, w in WEEKS.items() if stem.startswith(start))

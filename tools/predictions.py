@@ -255,7 +255,7 @@ def put_lists(cells: list[NotebookNode]) -> None:
 def listed(mark: re.Match, exercise: dict) -> str:
     """The Markdown that a mark stands for."""
     if mark[1] == "claims":
-        head = f"| Claim | {mark[2]} |\n|---|---|\n"
+        head = f"| Name | {mark[2]} |\n|---|---|\n"
         claims = exercise["claims"].items()
         return head + "\n".join(f"| `{name}` | {c['text']} |" for name, c in claims)
     if "words" in exercise:

@@ -77,7 +77,9 @@
           part.setAttribute(name, value.replaceAll("url(#", "url(#proof-"));
     const code = copy.querySelector(".cell_input");
     const lines = code?.textContent.trim().split("\n").length;
-    if (lines > LONG && !code.closest("details")) {
+    const folded = code?.closest("details");
+    if (folded) folded.open = lines <= LONG;
+    else if (lines > LONG) {
       const fold = document.createElement("details");
       fold.innerHTML = `<summary>Code, ${lines} lines</summary>`;
       code.replaceWith(fold);

@@ -112,9 +112,15 @@ class Shell:
                 exec(code, self.namespace)
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
-            if package not in imported(statement) or is_here(package):
+            if is_here(package):
                 raise
-            self.namespace |= dict.fromkeys(bound(statement), NotHere(package))
+            if package in imported(statement):
+                self.namespace |= dict.fromkeys(bound(statement), NotHere(package))
+                return
+            if any(type(value) is NotHere for value in self.namespace.values()):
+                # What was to be made with the package is as little here.
+                self.namespace |= dict.fromkeys(assigned(statement), NotHere(package))
+            raise
 
     def keep(self, value: object) -> None:
         """What Python does with the value of a cell's expression."""
@@ -154,6 +160,15 @@ def imported(statement: ast.stmt) -> set[str]:
 def bound(statement: ast.Import | ast.ImportFrom) -> list[str]:
     """The names that an import binds."""
     return [a.asname or a.name.partition(".")[0] for a in statement.names]
+
+
+def assigned(statement: ast.stmt) -> list[str]:
+    """The names that an assignment or a definition binds."""
+    if isinstance(statement, ast.Assign):
+        return [target.id for target in statement.targets if type(target) is ast.Name]
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return [statement.name]
+    return []
 
 
 def is_here(package: str) -> bool:
