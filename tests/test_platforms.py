@@ -124,6 +124,17 @@ def test_moodle(tmp_path):
     assert "<!doctype html>" in next(iter(written["marks_for_moodle.zip"].values()))
 
 
+def test_a_grade_goes_back_if_the_whole_notebook_was_marked(tmp_path):
+    moodle = [f"{who}_assignsubmission_file/a.ipynb" for who in ("Ada_101", "Bo_102")]
+    canvas = [f"{who}_{NAME}.ipynb" for who in ("ada_8001_990", "bo_8002_991")]
+    for names, place in ((moodle, 2), (canvas, -1)):
+        ada, bo = (one.origin for one in rows_of(names))
+        written = back(tmp_path, [row(ada), row(bo, status="partly")])
+        (table,) = (rows for name, rows in written.items() if name.endswith(".csv"))
+        assert [line[place] for line in table if "1" in line] == ["1"]
+        assert len([line for line in table if line[place] == ""]) == (place == -1)
+
+
 def test_the_worksheet_of_moodle_goes_back_with_grades(tmp_path):
     worksheet = (
         "Identifier,Full name,Email address,Status,Grade,Maximum grade,"

@@ -80,7 +80,7 @@ def moodle(standings: Sequence[Standing], roster: Roster | None) -> Table:
     So the worksheet of the site goes back if it is at hand. The time of the last change
     stays as it was: Moodle keeps a grade that was changed after it.
     """
-    graded = [s for s in standings if s.points is not None]
+    graded = [s for s in standings if s.status == "marked"]
     if roster and {"participant", "grade"} <= {*roster.columns}:
         rows = [list(row) for row in roster.rows]
         for standing in graded:
@@ -151,8 +151,8 @@ def out_of(notebook: str) -> int:
 
 
 def points(standing: Standing, notebooks: Sequence[str]) -> list[int | str]:
-    """The points in each notebook; empty, which changes no grade, without points."""
-    found = [standing.points_of(notebook) for notebook in notebooks]
+    """The points in each notebook; empty, which changes no grade, where some lack."""
+    found = [standing.points_of(notebook, final=True) for notebook in notebooks]
     return ["" if number is None else number for number in found]
 
 

@@ -59,10 +59,14 @@ class Standing:
         """The platform calls something late that counts."""
         return any(row.origin.late for row in self.rows)
 
-    def points_of(self, notebook: str) -> int | None:
-        """The points of a notebook, None if it did not come or could not be marked."""
+    def points_of(self, notebook: str, *, final: bool = False) -> int | None:
+        """The points of a notebook, None if it did not come or could not be marked.
+
+        final: None also if some of its tasks could not be marked.
+        """
         for row in self.rows:
-            if row.outcome.notebook == notebook and row.outcome.status != "failed":
+            known = {"marked"} if final else {"marked", "partly"}
+            if row.outcome.notebook == notebook and row.outcome.status in known:
                 return row.outcome.points
         return None
 
