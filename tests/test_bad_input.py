@@ -22,7 +22,7 @@ def course(tmp_path):
     for name in COPIED:
         leave = shutil.ignore_patterns("__pycache__", "katex")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=leave)
-    for name in ("_config.yml", "index.md", "CONTRIBUTING.md"):
+    for name in ("_config.yml", "index.md", "CONTRIBUTING.md", "README.md"):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
