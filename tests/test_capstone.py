@@ -7,8 +7,14 @@ import torch
 from tests.bank import capstone as bank
 
 from address import ROOT
-from vit_encoder.check import capstone, catalogue, check, misconception, task
-from vit_encoder.check.hearing.trained import trained
+from vit_encoder.check import (
+    capstone,
+    catalogue,
+    check,
+    misconception,
+    task,
+    trained,
+)
 from vit_encoder.data import fashion_vit, read_line, text_line
 from vit_encoder.datasets import fashion_mnist
 from vit_encoder.loading import load_part

@@ -127,6 +127,7 @@ def test_what_cannot_be_done_is_refused(
         (["class", "--output", "m.csv", "--workers", "0"], "from 1 to .*, got '0'"),
         (["class", "--output", "m.csv", "--assignment", "99"], "or its number, got"),
         (["class", "--output", "m.csv", "--due", "soon"], "a time such as .*'soon'"),
+        (["class", "--output", "m.csv", "--results", "02.ipynb"], "a name in .json"),
         (["class", "--output", "m.csv", "--attempt", "first"], "invalid choice"),
         (
             ["class", "--output", "m.csv", "--workers", "2", "--dask", "x"],
@@ -212,8 +213,8 @@ def test_a_table_is_written_whole_or_not_at_all(
         else:
             patch.setattr(session, broken, full)
         assert main(command) == 2
-    said = capsys.readouterr()
-    assert said.err == "vit-encoder grade: marks.csv: No space left on device\n"
+    said, where = capsys.readouterr(), table if broken == "write_table" else "marks.csv"
+    assert said.err == f"vit-encoder grade: {where}: No space left on device\n"
     if broken == "write_table":
         assert table.read_bytes() == before
     assert nothing_runs == ["ada.ipynb", "bo.ipynb"]  # ada.ipynb was in the record
@@ -417,6 +418,22 @@ def test_a_file_that_was_changed_is_marked_anew(
     handed_in("bo", with_cell("pass"))
     assert main(command) == 0
     assert nothing_runs == ["ada.ipynb", "bo.ipynb", "bo.ipynb"]
+
+
+def test_what_a_stopped_run_made_of_another_file_does_not_stand(
+    tmp_path, handed_in, nothing_runs, monkeypatch
+):
+    folder, table = handed_in("ada"), tmp_path / "marks.csv"
+    command = ["grade", str(folder), "--output", str(table)]
+    assert main(command) == 0
+    record = (tmp_path / "marks_record.jsonl").read_text()
+    handed_in("ada", with_cell("pass"))
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "write_table", stop)
+        assert main(command) == 130
+    handed_in("ada")  # the file that the first run has marked
+    assert main(command) == 0
+    assert (tmp_path / "marks_record.jsonl").read_text() == record
 
 
 def stop(*_):

@@ -7,11 +7,9 @@ import torch
 
 from vit_encoder import Encoder
 from vit_encoder.figures import (
-    WRONG,
     encoder_drawing,
     show_collapse,
     show_parameters,
-    show_reading,
 )
 
 
@@ -50,35 +48,6 @@ def test_collapse_has_a_plot_for_each_kind_and_a_line_for_each_way():
 def test_collapse_refuses_curves_of_several_lengths():
     with pytest.raises(ValueError, match="expected curves of one length"):
         show_collapse({("new", "a"): [1.0], ("new", "b"): [1.0, 0.9]})
-
-
-def test_reading_stands_under_its_tokens():
-    image = torch.rand(8, 24)
-    figure = show_reading(image, {"a": list("xyz ")}, {"b": ["", "q", "", ""]}, cut=3)
-    first, second = (
-        {(t.get_text(), t.get_color()) for t in ax.texts} for ax in figure.axes
-    )
-    assert {("x", "black"), ("y", "black"), ("z", "black"), ("q", WRONG)} < first
-    assert second == {
-        ("a", "black"), ("b", WRONG), ("␣", "black"), ("·", "0.6"),
-    }  # fmt: skip
-    place = {t.get_text(): t.get_position()[0] for t in figure.axes[0].texts}
-    assert (place["x"], place["z"]) == (2.5, 14.5)  # six pixels a token
-
-
-@pytest.mark.parametrize(
-    ("image", "reading", "cut"),
-    [
-        (torch.rand(8, 24), ["x"] * 5, 3),
-        (torch.rand(8, 24), ["x"] * 4, 1),
-        (torch.rand(8, 24), ["x"] * 4, 4),
-        (torch.rand(8, 24), [], 1),
-        (torch.rand(1, 8, 24), ["x"] * 4, 3),
-    ],
-)
-def test_reading_refuses_what_does_not_fit(image, reading, cut):
-    with pytest.raises(ValueError, match="expected"):
-        show_reading(image, {"a": reading}, {}, cut)
 
 
 def test_areas_are_numbers_of_parameters():

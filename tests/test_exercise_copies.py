@@ -13,7 +13,7 @@ import yaml
 from sphinx.util.matching import get_matching_files
 
 from address import ROOT
-from vit_encoder import exercises
+from vit_encoder import atomic, exercises
 from vit_encoder.exercises import FOLDER, copy_all, course_notebooks, main
 from vit_encoder.grade.notebook import read_notebook
 
@@ -178,13 +178,12 @@ def test_a_damaged_notebook_is_named(course, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("problem", [errno.ENOSPC, errno.EROFS, errno.EACCES])
 def test_a_folder_that_takes_no_more(mine, monkeypatch, capsys, problem):
-    def half(path, text, **_):
-        path.write_bytes(text[:100].encode())
+    def refuse(*_):
         raise OSError(problem, os.strerror(problem))
 
     (mine / FIRST).unlink()
     before = contents(mine)
-    monkeypatch.setattr(Path, "write_text", half)
+    monkeypatch.setattr(atomic.os, "replace", refuse)
     assert main([str(mine)]) == 1
     said = capsys.readouterr().err
     assert said == f"{mine / FIRST}: {os.strerror(problem)}. What was there stays.\n"
@@ -192,13 +191,12 @@ def test_a_folder_that_takes_no_more(mine, monkeypatch, capsys, problem):
 
 
 def test_an_interrupted_copy_leaves_nothing(course, mine, monkeypatch):
-    def interrupted(path, text, **_):
-        path.write_bytes(text[:100].encode())
+    def interrupted(*_):
         raise KeyboardInterrupt
 
     (mine / FIRST).unlink()
     before = contents(mine)
-    monkeypatch.setattr(Path, "write_text", interrupted)
+    monkeypatch.setattr(atomic.os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         list(copy_all(course, mine))
     assert contents(mine) == before

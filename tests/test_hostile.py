@@ -423,21 +423,28 @@ def test_without_bubblewrap_it_says_how_to_get_it(tmp_path, monkeypatch, capsys)
     assert "--no-sandbox" in said
 
 
-def test_a_bubblewrap_that_is_too_old_is_told(tmp_path, monkeypatch, capsys):
-    program = tmp_path / "bin" / "bwrap"
-    write(program, b"#!/bin/sh\necho bubblewrap 0.6.1\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+@pytest.fixture
+def bubblewrap(tmp_path, monkeypatch):
+    """Puts a script in the place of bubblewrap."""
+
+    def put(script):
+        program = tmp_path / "bin" / "bwrap"
+        write(program, b"#!/bin/sh\n" + script)
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+    return put
+
+
+def test_a_bubblewrap_that_is_too_old_is_told(tmp_path, bubblewrap, capsys):
+    bubblewrap(b"echo bubblewrap 0.6.1\n")
     said = refusal(tmp_path, capsys)
     assert "expected bubblewrap 0.8 or later" in said
     assert "got 0.6" in said
 
 
-def test_a_bubblewrap_that_fails_is_told(tmp_path, monkeypatch, capsys):
-    program = tmp_path / "bin" / "bwrap"
-    write(program, b"#!/bin/sh\necho No permission for a namespace >&2\nexit 1\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+def test_a_bubblewrap_that_fails_is_told(tmp_path, bubblewrap, capsys):
+    bubblewrap(b"echo No permission for a namespace >&2\nexit 1\n")
     said = refusal(tmp_path, capsys)
     assert "bubblewrap does not work here: No permission for a namespace" in said
     assert "how to allow it" in said

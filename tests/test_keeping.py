@@ -21,6 +21,7 @@ from tests.forked import run_script
 import vit_encoder
 from address import ROOT
 from sources import read_source
+from vit_encoder import check as checks
 from vit_encoder import my_parts, own_parts
 from vit_encoder.check import catalogue, check, keeping, kernel, progress
 from vit_encoder.grade import check_in_sandbox
@@ -81,6 +82,7 @@ class Notebook:
 
     def cell(self, source):
         """Run a cell."""
+        # ipykernel calls a cell so, with the number of its process; no file is there.
         name = f"/tmp/ipykernel_1/{next(NUMBERS)}.py"
         linecache.cache[name] = (len(source), None, source.splitlines(True), name)
         exec(compile(source, name, "exec"), self.names)
@@ -194,6 +196,11 @@ def test_every_part_has_an_exercise_that_keeps_it_and_no_other_does():
     text = "".join(path.read_text() for path in sorted(ROOT.glob("solutions/*.md")))
     asked = re.findall(r'^check\("([\w.]+)", (\w+), keep=True\)$', text, re.M)
     assert asked == [(id_of(name), name) for name in PARTS]
+
+
+def test_marking_has_the_same_names():
+    names = {"Report": "Heard"}
+    assert check_in_sandbox.__all__ == [names.get(n, n) for n in checks.__all__]
 
 
 def test_marking_takes_the_same_call():
@@ -474,6 +481,64 @@ def split_heads(x, num_heads):
         "But `turned` means something else there now."
     )
     assert file.read_text().count("def turned") == 1
+
+
+EMBED = """\
+class PatchEmbedding(nn.Module):
+    def __init__(self, image_size, patch_size, in_channels, dim):
+        super().__init__()
+        if image_size % patch_size:
+            raise ValueError
+        self.shape, P = (in_channels, image_size, image_size), patch_size
+        self.proj = nn.Conv2d(in_channels, dim, P, P)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        N = (image_size // P) ** 2 + 1
+        self.pos_embed = nn.Parameter(SCALE * torch.randn(1, N, dim))
+
+    def forward(self, images):
+        if images.shape[1:] != self.shape:
+            raise ValueError
+        x = self.proj(images).flatten(2).mT
+        return torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1) + self.pos_embed
+"""
+
+
+def test_a_constant_that_another_notebook_uses_is_not_changed(file):
+    """No check sees the spread of what is drawn at random."""
+    own = "Kept: your PatchEmbedding is in my_encoder.py."
+    assert Notebook().keep("SCALE = 0.02", EMBED) == own
+    text = file.read_text()
+    scaled = GELU.replace("math.sqrt(2)", "SCALE")
+    assert Notebook().keep("SCALE = math.sqrt(2)", scaled) == (
+        "Not kept in my_encoder.py: there `SCALE` is 0.02, and `PatchEmbedding` "
+        "(exercise 01) uses it. In one file a name means one thing: give one of the "
+        "two another name."
+    )
+    assert file.read_text() == text
+    assert Notebook().keep("ROOT = math.sqrt(2)", scaled.replace("SCALE", "ROOT")) == (
+        "Kept: your gelu is in my_encoder.py."
+    )
+    assert Notebook().keep("SCALE = 2e-2", f"# Again.\n{EMBED}") == own
+    assert Notebook().keep("SCALE = 0.01", EMBED) == own  # who uses it may change it
+    assert "SCALE = 0.01\n" in file.read_text()
+
+
+def test_a_constant_of_one_notebook_can_change_in_all_of_it(file):
+    norm = """\
+def layer_norm(x, weight, bias, eps=1e-6):
+    x = x - x.mean(-1, keepdim=True)
+    return weight * x / (x.square().mean(-1, keepdim=True) + eps)**HALF + bias
+"""
+    used = NORM.replace(".sqrt()", "**HALF")
+    notebook = Notebook()
+    notebook.keep("HALF = 0.5", norm)
+    notebook.keep(used)
+    notebook.cell("HALF = 0.5 + 1e-9")
+    assert notebook.kept("layer_norm") == (
+        "Kept: your layer_norm is in my_encoder.py. "
+        "Your LayerNorm there was checked again with it. "
+        "But `HALF` means something else there now; it was `HALF = 0.5`."
+    )
 
 
 UNLIKE = {  # right designs, such as pass their own check, that the course's is unlike

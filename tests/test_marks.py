@@ -11,9 +11,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from vit_encoder import atomic
+from vit_encoder.atomic import write_atomically
 from vit_encoder.check import catalogue
-from vit_encoder.grade import atomic
-from vit_encoder.grade.atomic import write_atomically
 from vit_encoder.grade.feedback import (
     OURS,
     feedback_name,
@@ -168,8 +168,21 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        write_atomically(tmp_path / "none" / "marks.csv", "text")
+    path = tmp_path / "none" / "marks.csv"
+    with pytest.raises(FileNotFoundError) as raised:
+        write_atomically(path, "text")
+    assert raised.value.filename == str(path)
+
+
+def test_a_system_that_opens_no_folder(tmp_path, monkeypatch):
+    """As Windows: the file is written all the same."""
+
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(atomic.os, "open", refuse)
+    write_atomically(tmp_path / "marks.csv", "text")
+    assert (tmp_path / "marks.csv").read_text() == "text"
 
 
 def test_two_files_of_one_student_for_one_notebook():

@@ -19,11 +19,12 @@ from vit_encoder.grade.anonymous import write_anonymous
 from vit_encoder.grade.autograder import write_autograder
 from vit_encoder.grade.back import write_back
 from vit_encoder.grade.class_report import class_page
-from vit_encoder.grade.exports import origins_of, students_of
+from vit_encoder.grade.exports import labels, origins_of
 from vit_encoder.grade.gradescope import combined, read_metadata, refusal
+from vit_encoder.grade.mark import OUT_OF_DATE
 from vit_encoder.grade.origin import Author, Origin
 from vit_encoder.grade.outcome import Mark, Outcome
-from vit_encoder.grade.overrides import Override, require_known
+from vit_encoder.grade.overrides import Override, require_known, with_overrides
 from vit_encoder.grade.record import Kept
 from vit_encoder.grade.roster import read_roster
 from vit_encoder.grade.session import Places, Plan, Wishes, write_all
@@ -71,15 +72,18 @@ def rows_of(paths, **options):
 def back(folder, rows, roster=None):
     """What goes back: name → rows of a table, or name → text in a zip."""
     written = {}
-    for path in write_back(folder / "marks", standings(rows, "last", roster), roster):
+    found = standings(rows, "last", roster)
+    for path in write_back(folder / "marks.v1", found, roster)[0]:
+        assert path.name.startswith("marks.v1_for_")
         if path.suffix == ".csv":
-            written[path.name] = list(csv.reader(StringIO(path.read_text())))
+            table = list(csv.reader(StringIO(path.read_text())))
+            written[path.name.replace(".v1", "")] = table
         else:
             with zipfile.ZipFile(path) as archive:
                 texts = {n: archive.read(n).decode() for n in archive.namelist()}
                 modes = {info.external_attr >> 16 for info in archive.infolist()}
                 assert modes <= {0o644}  # with 0 nobody could read what is unpacked
-            written[path.name] = texts
+            written[path.name.replace(".v1", "")] = texts
     return written
 
 
@@ -132,7 +136,28 @@ def test_a_grade_goes_back_if_the_whole_notebook_was_marked(tmp_path):
         written = back(tmp_path, [row(ada), row(bo, status="partly")])
         (table,) = (rows for name, rows in written.items() if name.endswith(".csv"))
         assert [line[place] for line in table if "1" in line] == ["1"]
-        assert len([line for line in table if line[place] == ""]) == (place == -1)
+        assert not [line for line in table if line[place] == "" or "bo" in line]
+
+
+def test_no_cell_is_empty_where_that_clears_a_grade(tmp_path):
+    ada, bo = (one.origin for one in rows_of(["ada_1_7_x.ipynb", "bo_2_8_x.ipynb"]))
+    rows = [row(ada), row(bo, 0), row(bo, notebook="05_mlp")]
+    rows += [row(ada, status="partly", notebook="05_mlp")]
+    rows += [row(ada, status="partly", notebook="06_encoder_block")]
+    tables = {n: t for n, t in back(tmp_path, rows).items() if n.endswith(".csv")}
+    assert {name: [line[1::2] for line in t[2:]] for name, t in tables.items()} == {
+        f"marks_for_canvas_{NAME}.csv": [["1", "1"], ["2", "0"]],
+        "marks_for_canvas_05_mlp.csv": [["2", "1"]],
+    }
+
+
+def test_what_was_written_into_a_table_that_goes_back_is_kept(tmp_path):
+    found = standings(rows_of(["Ada_1_assignsubmission_file/a.ipynb"]))
+    ((table, *_), earlier) = write_back(tmp_path / "marks", found)
+    assert earlier == write_back(tmp_path / "marks", found)[1] == []
+    table.write_text(by_hand := table.read_text() + "Participant 2,Bo,3,-\n")
+    (kept,) = write_back(tmp_path / "marks", found)[1]
+    assert kept.read_text() == by_hand
 
 
 def test_the_worksheet_of_moodle_goes_back_with_grades(tmp_path):
@@ -288,6 +313,17 @@ def test_the_autograder_shows_a_page_whatever_happens(tmp_path):
     assert "show this page to your instructor" in told["output"]
 
 
+def test_no_autograder_is_written_over_what_students_handed_in(tmp_path):
+    export(tmp_path, "ada.ipynb")
+    path = tmp_path / "export.zip"
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match="is no autograder"):
+        write_autograder(path, [NAME], isolated=True)
+    assert path.read_bytes() == before
+    for _ in range(2):
+        write_autograder(tmp_path / "auto.zip", [NAME], isolated=True)
+
+
 # Blackboard, Brightspace, ILIAS, GitHub, Google Classroom
 
 
@@ -318,6 +354,8 @@ def test_what_came_after_the_time_is_late():
     origins += origins_of(["x_1_999_02.ipynb", "y_LATE_2_998_02.ipynb"])  # undated
     late = [origin.against("2026-01-30-23-59-00").late for origin in origins]
     assert late == [False, True, False, True]
+    extended = origins[1].against("2026-01-30-23-59-00").against("2026-02-01-00-00-00")
+    assert not extended.late
 
 
 def test_brightspace(tmp_path):
@@ -420,12 +458,12 @@ def test_an_empty_folder_bears_its_students_name(tmp_path, names):
     ],
 )
 def test_a_copy_is_nobodys_name(file):
-    assert students_of([f"{file}.ipynb", "zoe.ipynb"]) == ["", "zoe"]
+    assert labels(origins_of([f"{file}.ipynb", "zoe.ipynb"])) == ["", "zoe"]
 
 
 def test_a_name_beside_the_copy_is_found():
     paths = [f"Copy of {NAME} - Ada Lovelace (1).ipynb", f"李_{NAME} のコピー.ipynb"]
-    assert students_of(paths) == ["Ada Lovelace", "李"]
+    assert labels(origins_of(paths)) == ["Ada Lovelace", "李"]
 
 
 @pytest.mark.parametrize(
@@ -545,6 +583,14 @@ def test_the_report_of_the_class():
     assert "0 students" in class_page([])
 
 
+def test_the_report_of_a_notebook_with_optional_tasks():
+    entries = [e for e in catalogue() if e["notebook"] == "08_capstone"]
+    marks = tuple(Mark(e["id"], e["points"], e["points"], "passed") for e in entries)
+    page = class_page(standings([hand("ada", notebook="08_capstone", marks=marks)]))
+    assert page.count("100 %</meter>") == sum(e["points"] > 0 for e in entries)
+    assert len(entries) > page.count("<meter")
+
+
 def test_an_empty_folder_is_not_handed_in():
     nothing = "A folder in which nothing was handed in."
     empty = hand("bo", marks=(), status="failed", notebook="", note=nothing)
@@ -565,6 +611,26 @@ def test_points_by_hand_go_to_one_of_two_of_a_name(called, refused):
     authors = [Author("Ada", "1"), Author("Ada", "2"), Author("Ada", "1")]
     with pytest.raises(ValueError, match=refused) if refused else nullcontext():
         require_known(overrides, {"Ada", "1", "2"}, authors)
+
+
+def test_points_by_hand_finish_a_row_if_nothing_else_is_open():
+    other = "self_attention.attention"
+    old = (Mark(TASK, 0, 1, "no"), Mark(other, 3, 3, "passed"))
+    lacks = (old[0], Mark(other, None, 3, "no answer was heard"))
+    named, unnamed = f"{OUT_OF_DATE}: {TASK}.", "Unknown exercise x.y."
+
+    def status(marks, note, *tasks):
+        one = hand("ada", marks=marks, note=note, status="partly")
+        lines = [Override(2, "ada", task, 1, "") for task in tasks]
+        return with_overrides([one], lines)[0].outcome.status
+
+    assert status(old, named, TASK) == "marked"
+    assert status(old, named, other) == "partly"
+    assert status(lacks, named, other) == "partly"
+    assert status(lacks, named, other, TASK) == "marked"
+    assert status(lacks, "", other) == "marked"
+    assert status(old, unnamed, TASK) == "partly"
+    assert status(lacks, f"{OUT_OF_DATE}: a.b and 1 more.", other) == "partly"
 
 
 def test_names_of_two_characters_are_hidden(tmp_path):

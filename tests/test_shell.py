@@ -84,9 +84,19 @@ def test_what_works_in_jupyter_works_here(marker, cells):
     assert (outcome.status, outcome.note, outcome.points) == ("marked", "", ALL)
 
 
+INSTALLED = """\
+try:
+    import math, a_package_of_nobody as p
+except ImportError:
+    %pip install a_package_of_nobody
+    import math, a_package_of_nobody as p
+"""
+
+
 @pytest.mark.parametrize(
     "first",
     [
+        INSTALLED,
         "import a_package_of_nobody",
         "import a_package_of_nobody as pd, math",
         "from a_package_of_nobody.parts import rearrange, repeat",
@@ -105,6 +115,7 @@ USES_IT = "def attention(q, k, v):\n    return rearrange(q), v"
     [
         ("from a_package_of_nobody import rearrange", USES_IT),
         ("import a_package_of_nobody as p", "attention = p.attention"),
+        (INSTALLED, "attention, rest = p.attention, p.rest"),
         ("", "def attention(q, k, v):\n    import a_package_of_nobody"),
     ],
 )

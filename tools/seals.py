@@ -7,11 +7,12 @@ has no comments, so the seal of `name.json` is the file `name.seal` beside it.
 import hashlib
 import json
 import re
-from itertools import count
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
+
+from vit_encoder.atomic import write_beside
 
 LINE = re.compile(r"^([#%]) .*Do not edit\.\n", re.MULTILINE)
 SEAL = re.compile(r"^[#%] Seal: (\w+)\n", re.MULTILINE)
@@ -65,12 +66,4 @@ def keep_edit(path: Path) -> Path:
 
     Its name ends so that no command takes the copy for a notebook or a module.
     """
-    content = path.read_bytes()
-    for number in count(1):
-        copy = path.with_name(f"{path.name}.edited-{number}")
-        try:
-            with copy.open("xb") as file:
-                file.write(content)
-        except FileExistsError:
-            continue
-        return copy
+    return write_beside(path, path.read_bytes(), f"{path.name}.edited-")

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path
 
+from vit_encoder.atomic import write_atomically
+
 FOLDER = "my_exercises"
 HOW_TO_OPEN = """\
 Open them with VS Code, JupyterLab or another program for notebooks.
@@ -84,7 +86,8 @@ def add(source: Path, folder: Path) -> str:
         if copied_text(path) == text:
             return f"kept  {path}"
         if not os.path.lexists(path):
-            write_new(path, copy_of(notebook, source.stem, text))
+            copied = copy_of(notebook, source.stem, text)
+            write_atomically(path, copied, lasting=False)
             beside = f"  ({first.name} is of another version, and stays)"
             return f"new   {path}{beside if path != first else ''}"
 
@@ -121,18 +124,6 @@ def copy_of(notebook: dict, name: str, text: str) -> str:
         "text": text,
     }
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-
-
-def write_new(path: Path, text: str) -> None:
-    """Write a file whole or not at all. OSError names the file."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.rename(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

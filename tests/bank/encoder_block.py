@@ -1529,6 +1529,12 @@ def share_alone(drop_path):
     return 0.3 < (y == 0).float().mean() < 0.5
 
 
+def without_a_mixed_batch(drop_path):
+    """One draw for all images passes it if that draw keeps them."""
+    y = drop_path(torch.ones(1000, 3, 2), 0.5, True)
+    return (y == y[:, :1, :1]).all() and y.max() == 2
+
+
 def after_training_alone(drop_path):
     x = torch.randn(4, 3, 2)
     return torch.equal(drop_path(x, 0.5, False), x)
@@ -1579,6 +1585,7 @@ WEAK_TESTS = {
         (after_training_alone, 0, "test-accepts-wrong"),
         (share_alone, 0, "test-accepts-wrong"),
         (mean_alone, 1, "test-accepts-wrong"),
+        (without_a_mixed_batch, 1, "test-accepts-wrong"),
         (exact_count, 0, "test-rejects-right"),
         (same_twice, 0, "test-rejects-right"),
     ],

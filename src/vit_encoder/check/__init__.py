@@ -16,8 +16,18 @@ from vit_encoder.check.predictions import Prediction, prediction
 from vit_encoder.check.report import Report, Row, ScoreCard
 from vit_encoder.check.tasks import CodeTask
 
-__all__ = ["Report", "bug", "catalogue", "check", "misconception", "score_card"]
+__all__ = [
+    *("Report", "bug", "catalogue", "check", "misconception", "score_card"),
+    "trained",
+]
 CHANGED = "the task has changed since: run its check again"
+
+
+def __getattr__(name: str) -> object:
+    """Import `trained` when it is asked for: other notebooks need no such data."""
+    if name == "trained":
+        return import_module(f"{__name__}.hearing.trained").trained
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def check(id: str, answer: object, seed: int = 0, *, keep: bool = False) -> Report:

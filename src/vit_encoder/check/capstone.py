@@ -203,16 +203,7 @@ trained_vit = cache(lambda: fashion_vit().state_dict())
 
 
 def compute_logits(
-    images: Tensor,
-    get: Get,
-    image_size: int,
-    patch_size: int,
-    in_channels: int,
-    num_classes: int,
-    depth: int,
-    dim: int,
-    num_heads: int,
-    mlp_dim: int,
+    images: Tensor, get: Get, patch_size: int, depth: int, num_heads: int, **_built: int
 ) -> Tensor:
     """The Vision Transformer, written apart from the course's parts."""
     x = oracle.patch_embedding(images, lambda n: get(f"embedding.{n}"), patch_size)
@@ -227,8 +218,7 @@ def vit_parameters(normal: Normal, **sizes: int) -> dict:
     parameters = oracle.linear_parameters(normal, "embedding.proj", dim, values)
     parameters["embedding.cls_token"] = normal(1, 1, dim)
     parameters["embedding.pos_embed"] = normal(1, count, dim)
-    parts = ("depth", "dim", "num_heads", "mlp_dim")
-    encoder = random_parameters(normal, **{name: sizes[name] for name in parts})
+    encoder = random_parameters(normal, **sizes)
     parameters |= {f"encoder.{name}": value for name, value in encoder.items()}
     parameters |= oracle.linear_parameters(normal, "head", sizes["num_classes"], dim)
     return {"arguments": sizes, "parameters": parameters}
@@ -676,7 +666,7 @@ def silent(
 
 
 def random_parameters(
-    normal: Normal, depth: int, dim: int, num_heads: int, mlp_dim: int
+    normal: Normal, depth: int, dim: int, mlp_dim: int, **_built: int
 ) -> dict[str, Tensor]:
     """Random parameters of an encoder."""
     parameters = oracle.norm_parameters(normal, "norm", dim)
@@ -685,9 +675,7 @@ def random_parameters(
     return parameters
 
 
-def compute(
-    x: Tensor, get: Get, depth: int, dim: int, num_heads: int, mlp_dim: int
-) -> Tensor:
+def compute(x: Tensor, get: Get, depth: int, num_heads: int, **_built: int) -> Tensor:
     """The text encoder, written apart from the course's parts."""
 
     def norm(x: Tensor, name: str, eps: float) -> Tensor:

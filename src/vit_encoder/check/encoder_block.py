@@ -1547,6 +1547,7 @@ TEST_DROP_PATH = BreakIt(
     right={"the course's own": drop_path, "one made as timm does": as_timm_does}
     | AGAIN,
     wrong=DROP_PATH,
+    draws=6,
     ask="Which numbers of a batch are 0 together, and which number stays of a 1?",
 )
 

@@ -4,7 +4,7 @@ What it needs of the notebook goes along: functions, classes and constants of ot
 cells, found by the global names that its source reads. In the module a name means one
 thing, so a part that is kept later may change what an earlier one uses. Therefore,
 before the old module is replaced, the new one is run, and each part in it that is new
-or uses what is new is checked again.
+or uses what is new is checked again. A constant of another notebook is not changed.
 """
 
 import ast
@@ -22,12 +22,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from types import FunctionType, ModuleType
 
+from vit_encoder.atomic import write_atomically, write_beside
 from vit_encoder.check import progress
-from vit_encoder.grade.atomic import write_atomically
 from vit_encoder.own_parts import (
     FILE,
     PARTS,
@@ -117,6 +116,7 @@ def keep_in(path: Path, name: str, answer: object, passes: Passes) -> str:
             return said(before, name, ())
         if before is not None and not path.stat().st_mode & stat.S_IWUSR:
             raise PermissionError(errno.EACCES, "it is read-only", str(path))
+        require_same_constants(name, old, new, changed)
         users = try_out(text, path, new, changed, passes, before)
         other = {name: old[name].text for name in changed & {*old} - {*PARTS}}
         with alone(path):
@@ -419,6 +419,39 @@ def merged(old: Pieces, name: str, found: Pieces) -> tuple[Pieces, set[str]]:
     return {b: piece for b, piece in new.items() if b not in left}, changed
 
 
+def require_same_constants(
+    name: str, old: Pieces, new: Pieces, changed: set[str]
+) -> None:
+    """Raise NotKeptError if a constant would change in a part of another notebook.
+
+    No check need see that, such as where it is the spread of random numbers. In the
+    notebook of the part itself, the name means one thing already. Where the others use
+    it through this part alone, it is this part that gets better.
+    """
+    others = {part: p for part, p in old.items() if part != name}
+    for constant in sorted(changed & {*others}):
+        before = constant_of(constant, old[constant])
+        if before in (None, constant_of(constant, new[constant])):
+            continue
+        for part, (number, _) in PARTS.items():
+            used = constant in reached(others, [part])
+            if used and number != PARTS[name][0]:
+                raise NotKeptError(
+                    f"there `{constant}` is {before}, and `{part}` (exercise {number}) "
+                    "uses it. In one file a name means one thing: give one of the two "
+                    "another name."
+                )
+
+
+def constant_of(name: str, piece: Piece) -> str | None:
+    """The value that a statement gives to a name; None if it is no constant."""
+    for node in ast.parse(piece.text).body:
+        value = getattr(node, "value", None)
+        if name in bound_by(node) and value and not isinstance(value, ast.Lambda):
+            return ast.unparse(value)
+    return None
+
+
 def reached(pieces: Pieces, names: Iterable[str]) -> set[str]:
     """The names of the module that these names lead to, themselves among them."""
     met, todo = set(), list(names)
@@ -537,14 +570,8 @@ def is_edited(text: str | None) -> bool:
 
 def keep_edit(path: Path, text: str) -> str:
     """Keep an edited file beside the new one; what to say of it."""
-    for number in count(1):
-        copy = path.with_name(f"{path.name}.edited-{number}")
-        try:
-            with copy.open("x", encoding="utf-8", newline="") as file:
-                file.write(text)
-        except FileExistsError:
-            continue
-        return f" You had edited the file: as it was, it is kept as {copy.name}."
+    copy = write_beside(path, text.encode(), f"{path.name}.edited-")
+    return f" You had edited the file: as it was, it is kept as {copy.name}."
 
 
 @contextmanager

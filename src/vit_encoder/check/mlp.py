@@ -688,6 +688,7 @@ OWN_UNITS, GIVEN = (
 FIRST = "gelu(F.linear(x, w1[own], b1[own]))"
 ONCE = "The devices' results are added up. How often is the bias of `fc2` in the sum?"
 COMPLETE = "Which cut lets a device know a hidden unit completely, before GELU?"
+UNCUT = "With `count` 1 a device is the whole MLP. What stands between its two layers?"
 PIECE = "Which hidden units does device 0 hold, and which device 1?"
 SHARE = edits(
     share_of,
@@ -1818,6 +1819,8 @@ def adds_up(trials: Trials) -> None:
         raise Fails(f"{text}{times:.3g} times the bias of `fc2`.", "bias-miscounted")
     off = float((total - right).abs().max())
     text = f"Added up, what three devices give is off by up to {off:.2g}."
+    if not trials["one device"].right():  # so the cut alone cannot be the reason
+        raise Fails(f"{text} One device that holds all is off, too.", "", UNCUT)
     raise Fails(text, "", COMPLETE)
 
 

@@ -1493,7 +1493,8 @@ ROTATED_PROPERTIES = (
     scores_by_distance,
     agrees(
         "the numbers agree with the definition in float64",
-        *("small numbers", "in a row", "at other positions", "equal sizes"),
+        *("small numbers", "in a row", "in a row, further on"),
+        *("at other positions", "equal sizes"),
         ask="Which features make a pair, by which angle does it turn, and which way?",
         core=True,
     ),

@@ -301,6 +301,17 @@ ATTENTION = edits(
 
 THREE = "self.query(x), self.key(x), self.value(x)"
 TRANSTRACK = GITHUB + "594422814/TransformerTrack/issues/33"
+SCALED_BY_DIM = edit(
+    "scaled-by-dim",
+    {
+        "output, _ = attention(q, k, v)": "scores = q @ k.transpose(-2, -1) / "
+        "math.sqrt(x.shape[-1])",
+        "return output": "return scores.softmax(dim=-1) @ v",
+    },
+    "The scale is made from the width of the input, D, not from that of the head.",
+    "Count the products that were added up for one score: D or D_h?",
+    GITHUB + "lucidrains/vit-pytorch/issues/65",
+)
 SELF_ATTENTION = edits(
     SelfAttention,
     edit(
@@ -392,17 +403,7 @@ SELF_ATTENTION = edits(
         "A nonlinearity follows the projections.",
         "Is there anything but a linear map between a token and its query?",
     ),
-    edit(
-        "scaled-by-dim",
-        {
-            "output, _ = attention(q, k, v)": "scores = q @ k.transpose(-2, -1) / "
-            "math.sqrt(x.shape[-1])",
-            "return output": "return scores.softmax(dim=-1) @ v",
-        },
-        "The scale is made from the width of the input, D, not from that of the head.",
-        "Count the products that were added up for one score: D or D_h?",
-        GITHUB + "lucidrains/vit-pytorch/issues/65",
-    ),
+    SCALED_BY_DIM,
     edit(
         "input-cut-in-three",
         {
@@ -626,17 +627,7 @@ CROSS_ATTENTION = edits(
         "The queries are added to what is read, as in a residual connection.",
         "With one token in the context, what should every output be?",
     ),
-    edit(
-        "scaled-by-dim",
-        {
-            "output, _ = attention(q, k, v)": "scores = q @ k.transpose(-2, -1) / "
-            "math.sqrt(x.shape[-1])",
-            "return output": "return scores.softmax(dim=-1) @ v",
-        },
-        "The scale is made from the width of the input, D, not from that of the head.",
-        "Count the products that were added up for one score: D or D_h?",
-        GITHUB + "lucidrains/vit-pytorch/issues/65",
-    ),
+    SCALED_BY_DIM,
     edit(
         "pair-returned",
         {"output, _": "output, weights", "return output": "return output, weights"},

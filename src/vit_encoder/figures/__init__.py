@@ -42,7 +42,6 @@ _HOMES = {
     "show_parts": "patch_plots",
     "show_patch_sizes": "patch_plots",
     "show_patch_twice": "photo",
-    "show_reading": "reading",
     "show_reads": "heads",
     "show_similarities": "looking",
     "show_split": "heads",

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from vit_encoder.grade.atomic import write_atomically
+from vit_encoder.atomic import write_atomically
 from vit_encoder.grade.back import as_csv
 from vit_encoder.grade.feedback import write_feedback
 from vit_encoder.grade.outcome import Outcome

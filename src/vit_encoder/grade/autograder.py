@@ -2,14 +2,16 @@
 
 Gradescope unpacks it in /autograder/source of an Ubuntu image, runs setup.sh once, and
 run_autograder in a fresh container for each submission. The root folder can be another,
-so that the scripts can be tried elsewhere: AUTOGRADER=/tmp/here.
+so that the scripts can be tried elsewhere: AUTOGRADER=FOLDER.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
-from vit_encoder.grade.atomic import write_atomically
+from vit_encoder.atomic import write_atomically
 from vit_encoder.grade.back import zipped
 
 PACKAGE = Path(__file__).parents[1]
@@ -52,8 +54,11 @@ def write_autograder(path: Path, notebooks: Sequence[str], isolated: bool) -> No
     """Write the zip. notebooks: that are marked, all if there are none.
 
     isolated: with the sandbox, for which the image must let bubblewrap work. Packages
-    are asked for in the versions that this Python has.
+    are asked for in the versions that this Python has. FileExistsError if the file is
+    there and is no autograder: it may be what students handed in.
     """
+    if path.exists() and not _is_autograder(path):
+        raise FileExistsError(0, "This file is there and is no autograder", str(path))
     options = [f"--assignment {notebook}" for notebook in notebooks]
     options += [] if isolated else ["--no-sandbox"]
     scripts = {
@@ -72,6 +77,13 @@ def write_autograder(path: Path, notebooks: Sequence[str], isolated: bool) -> No
         if file.is_file() and "__pycache__" not in file.parts
     }
     write_atomically(path, zipped((scripts | package).items()))
+
+
+def _is_autograder(path: Path) -> bool:
+    """Whether a file is such a zip."""
+    with suppress(OSError, BadZipFile), ZipFile(path) as archive:
+        return {"setup.sh", "run_autograder"} <= {*archive.namelist()}
+    return False
 
 
 def _pinned(package: str) -> str:

@@ -2,7 +2,8 @@
 
 For each platform of which something was handed in, beside the table:
 
-    marks_for_PLATFORM.csv      grades, known by the ids that the platform uses
+    marks_for_PLATFORM.csv      grades, known by the ids that the platform uses; for
+                                some one for each notebook, marks_for_PLATFORM_NN_….csv
     marks_for_PLATFORM.zip      feedback, named as the platform names it; not for all
 """
 
@@ -12,14 +13,16 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from vit_encoder.atomic import write_atomically
 from vit_encoder.check import catalogue
-from vit_encoder.grade.atomic import write_atomically
 from vit_encoder.grade.feedback import as_text, page
 from vit_encoder.grade.files import is_notebook_name
 from vit_encoder.grade.roster import Roster
-from vit_encoder.grade.standings import Row, Standing
+from vit_encoder.grade.standings import Row, Standing, notebooks_of
+from vit_encoder.grade.table import write_keeping
 from vit_encoder.grade.text import safe_cell
 
 Table = list[list[str | int]]
@@ -28,24 +31,46 @@ NUMBER = re.compile(r"-?[\d.,]*")  # also what Moodle writes for no time
 
 def write_back(
     stem: Path, standings: Sequence[Standing], roster: Roster | None = None
-) -> list[Path]:
-    """Write what each platform takes back; the files that were written.
+) -> tuple[list[Path], list[Path]]:
+    """Write what each platform takes back; the files, and where earlier tables are.
 
-    stem: their path up to `_for_`. roster: fills in ids that paths do not tell. If it
-    is the worksheet that Moodle exported, its rows go back, with the grades in them.
+    stem: their path up to `_for_`, in which a dot may stand. roster: fills in ids that
+    paths do not tell. If it is the worksheet that Moodle exported, its rows go back,
+    with the grades in them.
     """
-    written = []
+    written, earlier = [], []
     for platform in sorted({s.platform for s in standings if s.platform}):
         own = [standing for standing in standings if standing.platform == platform]
-        path = stem.with_name(f"{stem.name}_for_{platform}")
-        table = TABLES[platform](own, roster)
-        if len(table) > 1:
-            written.append(path.with_suffix(".csv"))
-            write_atomically(written[-1], as_csv(table))
+        name = f"{stem.name}_for_{platform}"
+        for ending, graded in parted(platform, own).items():
+            table = TABLES[platform](graded, roster)
+            if len(table) > 1:
+                written.append(stem.with_name(f"{name}{ending}.csv"))
+                earlier.append(write_keeping(written[-1], as_csv(table)))
         if platform in ZIPS:
-            written.append(path.with_suffix(".zip"))
+            written.append(stem.with_name(f"{name}.zip"))
             write_atomically(written[-1], zipped(ZIPS[platform](own)))
-    return written
+    return written, [path for path in earlier if path]
+
+
+def parted(platform: str, own: Sequence[Standing]) -> dict[str, Sequence[Standing]]:
+    """The end of a table's name → the students who are in it.
+
+    Canvas clears a grade where a cell is empty. So nobody is in a table there whose
+    notebook was not marked as a whole, and each notebook has a table of its own.
+    """
+    if platform not in CLEARING:
+        return {"": own}
+    notebooks = notebooks_of(own)
+    found = {
+        f"_{notebook}" if len(notebooks) > 1 else "": [
+            replace(s, rows=tuple(r for r in s.rows if r.outcome.notebook == notebook))
+            for s in own
+            if s.points_of(notebook, final=True) is not None
+        ]
+        for notebook in notebooks
+    }
+    return {ending: graded for ending, graded in found.items() if graded}
 
 
 def as_csv(table: Table) -> str:
@@ -96,7 +121,7 @@ def moodle(standings: Sequence[Standing], roster: Roster | None) -> Table:
     return [header, *rows]
 
 
-def canvas(standings: Sequence[Standing], roster: Roster | None) -> Table:
+def canvas(standings: Sequence[Standing], _roster: Roster | None) -> Table:
     """The gradebook. Canvas asks which assignment a column that it does not know is."""
     notebooks = notebooks_of(standings)
     possible = [out_of(notebook) for notebook in notebooks]
@@ -128,7 +153,7 @@ def brightspace(standings: Sequence[Standing], roster: Roster | None) -> Table:
 def by(*headings: str) -> Callable[[Sequence[Standing], Roster | None], Table]:
     """A table by the id that a platform uses. headings: of the id and of the name."""
 
-    def table(standings: Sequence[Standing], roster: Roster | None) -> Table:
+    def table(standings: Sequence[Standing], _roster: Roster | None) -> Table:
         notebooks = notebooks_of(standings)
         rows = [
             [s.author.id, s.author.name, s.author.mail, *points(s, notebooks)]
@@ -139,19 +164,13 @@ def by(*headings: str) -> Callable[[Sequence[Standing], Roster | None], Table]:
     return table
 
 
-def notebooks_of(standings: Sequence[Standing]) -> list[str]:
-    """The notebooks that count for anybody."""
-    found = {row.outcome.notebook for s in standings for row in s.rows}
-    return sorted(found - {""})
-
-
 def out_of(notebook: str) -> int:
     """The points that a notebook can earn."""
     return sum(e["points"] for e in catalogue() if e["notebook"] == notebook)
 
 
 def points(standing: Standing, notebooks: Sequence[str]) -> list[int | str]:
-    """The points in each notebook; empty, which changes no grade, where some lack."""
+    """The points in each notebook; empty where some lack."""
     found = [standing.points_of(notebook, final=True) for notebook in notebooks]
     return ["" if number is None else number for number in found]
 
@@ -212,6 +231,7 @@ TABLES = {
     "gradescope": by("SID", "Name"),
     "github": by("github_username", "Name"),
 }
+CLEARING = ("canvas", "brightspace")  # known of Canvas, not known of Brightspace
 ZIPS = {
     "moodle": moodle_files,
     "canvas": canvas_files,

@@ -12,8 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vit_encoder.check.hearing.guard import plain_torch
+from vit_encoder.check.hearing.trained import trained
 
-__all__ = ["Heard", "bug", "catalogue", "check", "misconception", "score_card"]
+__all__ = [
+    *("Heard", "bug", "catalogue", "check", "misconception", "score_card"),
+    "trained",
+]
 
 MOST_CALLS = 20  # in a cell, for each exercise
 _calls: Counter[str] = Counter()  # of this cell

@@ -98,12 +98,15 @@ def histogram(points: Sequence[int], out_of: int) -> str:
 
 
 def _tasks(outcomes: Sequence[Outcome]) -> str:
-    """A table of the tasks: the share of the points, and who did not answer."""
+    """A table of the tasks: the share of the points, and who did not answer.
+
+    Optional tasks, which give no points, are left out.
+    """
     titles = {entry["id"]: entry["title"] for entry in catalogue()}
     of_task: dict[str, list[Mark]] = defaultdict(list)
     for outcome in outcomes:
         for mark in outcome.marks:
-            if mark.points is not None:
+            if mark.points is not None and mark.out_of:
                 of_task[mark.id].append(mark)
     share = {
         task: sum(m.points for m in marks) / sum(m.out_of for m in marks)

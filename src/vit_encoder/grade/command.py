@@ -148,7 +148,7 @@ def add_grade(commands) -> None:
     )
     more.add_argument(
         "--results",
-        type=Path,
+        type=json_file,
         metavar="FILE.json",
         help="one result in the form of Gradescope, whatever happens",
     )
@@ -250,6 +250,13 @@ def moment(text: str) -> str:
     raise argparse.ArgumentTypeError(
         f"expected a time such as 2026-01-31T23:59, got {text!r}"
     )
+
+
+def json_file(text: str) -> Path:
+    """A path that ends in .json: no notebook is written over by mistake."""
+    if not text.endswith(".json"):
+        raise argparse.ArgumentTypeError(f"expected a name in .json, got {text!r}")
+    return Path(text)
 
 
 def whole_number(text: str, least: int, most: int) -> int:

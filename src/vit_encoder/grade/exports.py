@@ -108,13 +108,11 @@ def origins_of(
     ]
 
 
-def students_of(paths: Sequence[str]) -> list[str]:
-    """The student of each path, "" where nothing tells."""
-    return labels(origins_of(paths))
-
-
 def labels(origins: Sequence[Origin]) -> list[str]:
-    """The student of each origin, with the id where two ids share a name."""
+    """The student of each origin, with the id where two ids share a name.
+
+    "" where nothing tells.
+    """
     ids = defaultdict(set)
     for origin in origins:
         ids[origin.student].add(_ids(origin))

@@ -13,15 +13,16 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
+from vit_encoder.atomic import write_atomically
 from vit_encoder.check import catalogue
 from vit_encoder.check.report import count
-from vit_encoder.grade.atomic import write_atomically
 from vit_encoder.grade.outcome import NOT_ANSWERED, Mark, Outcome
 from vit_encoder.grade.text import one_line, printable
 
 STATUS = {
     "marked": "Every task was marked.",
-    "partly": "Some tasks could not be marked. They have no points yet.",
+    "partly": "Not all of it could be marked; the note says what. The points are not "
+    "final.",
     "failed": "This submission could not be marked.",
 }
 OURS = re.compile(r".+-[0-9a-f]{12}\.(html|results\.json)")

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, BinaryIO, Literal, Self, get_args, get_origin, get_type_hints
 
-from vit_encoder.grade.atomic import named
+from vit_encoder.atomic import named
 from vit_encoder.grade.outcome import Outcome
 
 VERSION = 1

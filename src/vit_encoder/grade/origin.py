@@ -34,9 +34,12 @@ class Origin:
     back: str = ""
 
     def against(self, due: str) -> "Origin":
-        """The same, and late if it came after `due`, where the platform dates it."""
+        """The same, late if it came after `due`, where the platform dates it.
+
+        Whatever an earlier run, with another `due`, has called late.
+        """
         is_dated = "-" in self.attempt
-        return replace(self, late=self.late or (is_dated and self.attempt > due))
+        return replace(self, late=self.attempt > due if is_dated else self.late)
 
     @property
     def student(self) -> str:

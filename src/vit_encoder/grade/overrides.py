@@ -1,15 +1,16 @@
 """Points that an instructor gives by hand. They hold however often a file is marked."""
 
 import csv
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vit_encoder.check import catalogue
-from vit_encoder.grade.mark import status_of, unmarked
+from vit_encoder.grade.mark import OUT_OF_DATE, status_of, unmarked
 from vit_encoder.grade.origin import Author
-from vit_encoder.grade.outcome import Mark
+from vit_encoder.grade.outcome import Mark, Outcome
 from vit_encoder.grade.standings import Row
 from vit_encoder.grade.text import one_line, sentences, some
 
@@ -123,7 +124,9 @@ def _changed(row: Row, overrides: list[Override]) -> Row:
     )
     by_task = {override.task: override for override in overrides}
     new = tuple(_set(m, by_task[m.id]) if m.id in by_task else m for m in marks)
-    complete = outcome.status == "marked" or None in {m.points for m in marks}
+    decided = None in {m.points for m in marks} or OUT_OF_DATE in outcome.note
+    decided = decided and not _open_of_older(outcome, {*by_task})
+    complete = outcome.status == "marked" or decided
     note = sentences([outcome.note, f"Set by hand: {', '.join(by_task)}"])
     status = status_of(new, complete)
     return replace(
@@ -132,6 +135,14 @@ def _changed(row: Row, overrides: list[Override]) -> Row:
             outcome, notebook=notebook, marks=new, status=status, note=note
         ),
     )
+
+
+def _open_of_older(outcome: Outcome, by_hand: set[str]) -> bool:
+    """Whether a task of an older version, which the note names, has its old points."""
+    _, _, named = outcome.note.partition(OUT_OF_DATE)
+    every = re.search(r" and \d+ more", named)  # the note does not name all of them
+    left = (m.id for m in outcome.marks if not m.passed and m.id not in by_hand)
+    return bool(named) and any(every or id in named for id in left)
 
 
 def _notebook(task: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vit_encoder.grade.atomic import write_atomically
+from vit_encoder.atomic import write_atomically
 from vit_encoder.grade.journal import JournalError, typed
 from vit_encoder.grade.origin import Origin
 from vit_encoder.grade.outcome import Outcome

@@ -13,14 +13,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from vit_encoder.atomic import write_atomically
 from vit_encoder.grade.anonymous import write_anonymous
-from vit_encoder.grade.atomic import write_atomically
 from vit_encoder.grade.back import write_back
 from vit_encoder.grade.class_report import class_page
 from vit_encoder.grade.exports import labels
 from vit_encoder.grade.feedback import write_feedback
 from vit_encoder.grade.gradescope import combined
 from vit_encoder.grade.journal import Journal, JournalError
+from vit_encoder.grade.origin import Origin
 from vit_encoder.grade.outcome import Outcome
 from vit_encoder.grade.overrides import (
     Override,
@@ -134,11 +135,10 @@ def grade(
         open_workers = functools.partial(local_workers, settings, workers)
     with Journal(places.journal, header) as journal, bar(len(fresh)) as progress:
         kept = {path: one for path, one in plan.record.items() if path not in fresh}
-        for (
-            path,
-            _,
-        ), outcome in journal.known.items():  # `only` may be narrower
-            if path in plan.origins and path not in fresh:
+        asked = {entry.path for entry in plan.entries}
+        # What the journal knows stays, also where `only` is narrower than before.
+        for (path, _), outcome in journal.known.items():
+            if path in plan.origins and path not in asked:
                 kept[path] = Kept(digest, settings.seed, plan.origins[path], outcome)
         waiting = tuple(entry for entry in plan.entries if entry.path in fresh)
         with contextlib.closing(go_on(waiting, journal, open_workers)) as made:
@@ -166,7 +166,7 @@ class Plan:
 
     found: Found
     entries: tuple[Entry, ...]
-    origins: dict
+    origins: dict[str, Origin]
     record: dict[str, Kept]
     roster: Roster | None
     overrides: list[Override]
@@ -206,7 +206,7 @@ def planned(submissions: Path, places: Places, wishes: Wishes) -> Plan:
         origins = {path: o.against(wishes.due) for path, o in origins.items()}
     if roster:
         origins = {path: roster.joined(origin) for path, origin in origins.items()}
-    named = dict(zip(origins, labels(list(origins.values())), strict=True))
+    named = students(origins)
     entries = tuple(
         replace(
             entry,
@@ -226,6 +226,11 @@ def planned(submissions: Path, places: Places, wishes: Wishes) -> Plan:
     require_known(overrides, names, authors)
     left_out = len(entries) - len(wanted)
     return Plan(found, wanted, origins, record, roster, overrides, left_out)
+
+
+def students(origins: dict[str, Origin]) -> dict[str, str]:
+    """Path → what its student is called, "" where nothing tells."""
+    return dict(zip(origins, labels([*origins.values()]), strict=True))
 
 
 def is_wanted(entry: Entry, only: tuple[str, ...]) -> bool:
@@ -248,7 +253,7 @@ def write_all(
     places: Places, kept: dict[str, Kept], plan: Plan, wishes: Wishes
 ) -> Written:
     """Write what comes of the marks: tables, feedback, report, and what goes back."""
-    named = dict(zip(plan.origins, labels(list(plan.origins.values())), strict=True))
+    named = students(plan.origins)
     handed_in = {entry.path for entry in plan.found.entries}
     rows = [
         Row(
@@ -273,14 +278,14 @@ def write_all(
     report = places.beside("class.html")
     write_atomically(report, class_page(once), lasting=False)
     stem = places.table.with_suffix("")
-    back = write_back(stem, once, plan.roster)
+    back, replaced = write_back(stem, once, plan.roster)
     if wishes.anonymous:
         key = places.beside("names.csv")
         write_anonymous(places.beside("anonymous"), key, rows)
     if wishes.results:
         counted = [row.outcome for standing in found for row in standing.rows]
         write_atomically(wishes.results, json.dumps(combined(counted), indent=1))
-    return Written(rows, found, back, [path for path in earlier if path])
+    return Written(rows, found, back, [path for path in earlier if path] + replaced)
 
 
 def tell(
@@ -315,6 +320,13 @@ def tell(
                 print(f"{what}: {some(names)}.")
     if written.back:
         print(f"For the platform: {', '.join(map(str, written.back))}.")
+        unfinished = [
+            s.author.name or s.author.key
+            for s in written.standings
+            if s.platform and s.status in ("partly", "failed")
+        ]
+        if unfinished:
+            print(f"Not marked in full, and not for the platform: {some(unfinished)}.")
     feedback = places.beside("feedback")
     print(f"Written: {places.table} and {feedback}{os.sep}. Seed: {seed}.")
     print(summary([row.outcome for row in written.rows]))

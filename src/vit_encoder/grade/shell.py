@@ -114,8 +114,8 @@ class Shell:
             package = (error.name or "").partition(".")[0]
             if is_here(package):
                 raise
-            if package in imported(statement):
-                self.namespace |= dict.fromkeys(bound(statement), NotHere(package))
+            if lacking := bound(statement, package):
+                self.namespace |= dict.fromkeys(lacking, NotHere(package))
                 return
             if any(type(value) is NotHere for value in self.namespace.values()):
                 # What was to be made with the package is as little here.
@@ -133,6 +133,7 @@ class Shell:
         raise TooLong(text)
 
 
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 FUTURES = 0
 for _name in __future__.all_feature_names:
     FUTURES |= getattr(__future__, _name).compiler_flag
@@ -148,27 +149,38 @@ def single(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
             yield statement
 
 
-def imported(statement: ast.stmt) -> set[str]:
-    """The packages that a statement imports; none if it does something else."""
-    if isinstance(statement, ast.Import):
-        return {alias.name.partition(".")[0] for alias in statement.names}
-    if isinstance(statement, ast.ImportFrom) and not statement.level:
-        return {(statement.module or "").partition(".")[0]}
-    return set()
+def bound(statement: ast.stmt, package: str) -> list[str]:
+    """The names that a statement, or one within its blocks, imports from a package.
+
+    As in `try: import p`, `except ImportError: %pip install p` and again `import p`.
+    """
+    inner = () if isinstance(statement, DEFINITIONS) else ast.walk(statement)
+    return [name for node in inner for name, of in imported(node) if of == package]
 
 
-def bound(statement: ast.Import | ast.ImportFrom) -> list[str]:
-    """The names that an import binds."""
-    return [a.asname or a.name.partition(".")[0] for a in statement.names]
+def imported(node: ast.AST) -> list[tuple[str, str]]:
+    """The names that an import binds, each with its package; none if it is another."""
+    if isinstance(node, ast.Import):
+        tops = [alias.name.partition(".")[0] for alias in node.names]
+    elif isinstance(node, ast.ImportFrom) and not node.level:
+        tops = [(node.module or "").partition(".")[0]] * len(node.names)
+    else:
+        return []
+    names = [a.asname or a.name.partition(".")[0] for a in node.names]
+    return list(zip(names, tops, strict=True))
 
 
 def assigned(statement: ast.stmt) -> list[str]:
     """The names that an assignment or a definition binds."""
-    if isinstance(statement, ast.Assign):
-        return [target.id for target in statement.targets if type(target) is ast.Name]
-    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+    if isinstance(statement, DEFINITIONS):
         return [statement.name]
-    return []
+    targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+    return [
+        inner.id
+        for target in filter(None, targets)
+        for inner in ast.walk(target)
+        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
+    ]
 
 
 def is_here(package: str) -> bool:

@@ -102,6 +102,12 @@ def standings(
     return [*found, *missing(roster, found)] if roster else found
 
 
+def notebooks_of(standings: Sequence[Standing]) -> list[str]:
+    """The notebooks that count for anybody, in the course's order."""
+    found = {row.outcome.notebook for s in standings for row in s.rows}
+    return sorted(found - {""})
+
+
 def _is_listed(author: Author, platform: str, roster: Roster | None) -> bool:
     """Whether a student is in the list of the class."""
     return roster is None or roster.find(author, platform) is not None

@@ -4,15 +4,13 @@ import csv
 import io
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
-from itertools import count
 from pathlib import Path
 
+from vit_encoder.atomic import write_atomically, write_beside
 from vit_encoder.check import catalogue
-from vit_encoder.grade.atomic import named, write_atomically
 from vit_encoder.grade.outcome import Outcome
-from vit_encoder.grade.standings import Standing
+from vit_encoder.grade.standings import Standing, notebooks_of
 from vit_encoder.grade.text import one_line, printable, safe_cell, sentences
 
 FIRST = ("submission", "student", "notebook", "status", "points", "out_of")
@@ -38,7 +36,7 @@ def write_table(path: Path, outcomes: Sequence[Outcome]) -> Path | None:
 
 def write_students(path: Path, standings: Sequence[Standing]) -> Path | None:
     """Write what counts for each student, a row each, in the same way."""
-    notebooks = sorted({r.outcome.notebook for s in standings for r in s.rows} - {""})
+    notebooks = notebooks_of(standings)
     rows = [
         [
             *(safe_cell(printable(field)) for field in asdict(s.author).values()),
@@ -69,11 +67,16 @@ def _write(path: Path, rows: list[list]) -> Path | None:
     """Write rows; where an earlier file that differs is kept, or None."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(rows)
+    return write_keeping(path, text.getvalue())
+
+
+def write_keeping(path: Path, text: str) -> Path | None:
+    """Write a table; where an earlier file that differs is kept, or None."""
     kept = None
-    if path.exists() and path.read_bytes() != text.getvalue().encode():
+    if path.exists() and path.read_bytes() != text.encode():
         kept = keep_earlier(path)
     try:
-        write_atomically(path, text.getvalue())
+        write_atomically(path, text)
     except BaseException:
         if kept:
             kept.unlink()
@@ -100,11 +103,7 @@ def lost_rows(path: Path, submissions: Sequence[str]) -> list[str]:
 
 def keep_earlier(path: Path) -> Path:
     """Keep a table beside itself, since somebody may have written into it."""
-    for number in count(1):
-        kept = path.with_name(f"{path.stem}.before-{number}{path.suffix}")
-        with suppress(FileExistsError), named(kept), kept.open("xb") as file:
-            file.write(path.read_bytes())
-            return kept
+    return write_beside(path, path.read_bytes(), f"{path.stem}.before-", path.suffix)
 
 
 def note_repeats(outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -1,8 +1,9 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and copies beside them."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 
@@ -12,7 +13,7 @@ def named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename or error.errno is None:
+        if error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
 
@@ -26,12 +27,13 @@ def write_atomically(path: Path, data: str | bytes, lasting: bool = True) -> Non
     """
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        with named(path), open(new, "wb") as file:
-            file.write(data if isinstance(data, bytes) else data.encode())
-            if lasting:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(new, path)
+        with named(path):
+            with open(new, "wb") as file:
+                file.write(data if isinstance(data, bytes) else data.encode())
+                if lasting:
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.replace(new, path)
     except BaseException:
         with suppress(OSError):
             new.unlink()
@@ -42,9 +44,21 @@ def write_atomically(path: Path, data: str | bytes, lasting: bool = True) -> Non
 
 def _keep_name(folder: Path) -> None:
     """Have the disk remember the new name, where it can."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network disks refuse
+    with suppress(OSError):  # Windows opens no folder, and some network disks refuse
+        handle = os.open(folder, os.O_RDONLY)
+        try:
             os.fsync(handle)
-    finally:
-        os.close(handle)
+        finally:
+            os.close(handle)
+
+
+def write_beside(path: Path, data: bytes, before: str, after: str = "") -> Path:
+    """Write a file beside another, under the first name that is free; its path.
+
+    before, after: its name, without the number between them.
+    """
+    for number in count(1):
+        copy = path.with_name(f"{before}{number}{after}")
+        with suppress(FileExistsError), named(copy), copy.open("xb") as file:
+            file.write(data)
+            return copy
