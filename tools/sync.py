@@ -12,6 +12,7 @@ solutions/NN_name.md  → solutions/NN_name.ipynb, executed
                       → src/vit_encoder/check/judging/predictions/name.json
 book/*.json, the parts → book/generated/*.md, the tables of pages
 _config.yml            → the links in README.md
+tests/bank/name.py     → tests/bank/asked.json: all its answers got what it says
 """
 
 import argparse
@@ -30,6 +31,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
+import asked_answers
 from address import ROOT, Address, read_address
 from book_context import make_context
 from dependencies import (
@@ -57,6 +59,7 @@ def main() -> None:
     given = arguments.parse_args()
     try:
         faults = sync(read_address(), check=given.check, only=given.only)
+        faults += sync_answers(check=given.check, only=given.only)
     except ValueError as error:  # SourceError, or what the address lacks
         sys.exit(str(error))
     for fault in faults:
@@ -82,6 +85,20 @@ def sync(address: Address, *, check: bool, only: str = "") -> list[str]:
             faults += sync_notebook(path, notebook, package, check=check)
             faults += image_faults(source, notebook)
     return faults + sync_readme(address, check=check)
+
+
+def sync_answers(*, check: bool, only: str = "") -> list[str]:
+    """Ask the answers of tests/bank anew where that is due; or the faults if it is."""
+    stale = asked_answers.stale(only)
+    if check:
+        return [
+            f"tests/bank/{name}.py, or what its answers rest on, has changed since "
+            "they were asked. Run `make sync`."
+            for name in stale
+        ]
+    if stale:
+        print(f"asking the answers on {', '.join(stale)}", flush=True)
+    return asked_answers.ask(stale) if stale else []
 
 
 def sync_texts(texts: dict[Path, str], *, check: bool) -> list[str]:
