@@ -1,5 +1,6 @@
 """The checks: right designs pass, wrong ones are named, broken ones are survived."""
 
+import cProfile
 import math
 import re
 import signal
@@ -498,6 +499,15 @@ def test_everything_is_as_before():
     assert sys.getprofile() is profile
     assert torch.get_num_threads() == threads
     assert torch.get_default_device() == torch.device("cpu")
+
+
+def test_a_check_can_be_profiled():
+    with cProfile.Profile() as profile:
+        report = check(ATTENTION, bank.with_einsum)
+        math.sqrt(2)
+    assert report.passed
+    names = {str(entry.code) for entry in profile.getstats()}
+    assert any("sqrt" in name for name in names)  # it goes on after the check
 
 
 def test_questions_are_not_changed_by_an_answer():

@@ -105,7 +105,7 @@ class Watch(TorchFunctionMode):
             in_place = in_place and on_top
             if on_top:
                 super().__exit__(kind, error, trace)
-        sys.setprofile(self.before)
+        set_profiler(self.before)
         # Python itself takes it away where a recursion is too deep to call it.
         if not in_place and error is None:
             self.seen.append(("guard-removed", "setprofile"))
@@ -185,6 +185,14 @@ def on_meta() -> Iterator[None]:
         del torch.Tensor.tolist
 
 
+def set_profiler(before: object) -> None:
+    """Set again what sys.getprofile() gave; cProfile's, as in %prun, is no function."""
+    if before is None or callable(before):
+        sys.setprofile(before)
+    else:
+        before.enable()
+
+
 def code_of(thing: Callable) -> CodeType:
     """The code object that runs when a part is called."""
     return (thing.forward if isinstance(thing, type) else thing).__code__
@@ -228,7 +236,7 @@ def guarded(seconds: float, sink: Sink) -> Iterator[None]:
         stack.enter_context(repeatable())
         stack.enter_context(contextlib.redirect_stdout(sink))
         stack.enter_context(contextlib.redirect_stderr(sink))
-        stack.callback(sys.setprofile, sys.getprofile())
+        stack.callback(set_profiler, sys.getprofile())
         stack.enter_context(time_limit(seconds))
         yield
 
