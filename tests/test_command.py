@@ -534,10 +534,11 @@ def test_what_a_marking_process_had_when_it_was_killed_is_marked(handed_in):
     entries = [*find_submissions(folder).entries]
     entries.append(replace(entries[0], path="deadly.ipynb", item=Deadly()))
     one = functools.partial(workers.local_workers, workers.Settings(seed=1), 1)
+    others = {*multiprocessing.active_children()}  # such as a cluster's
     outcomes = []
     for outcome in workers.mark_all(entries, one):
         if not outcomes:
-            (process,) = multiprocessing.active_children()
+            (process,) = {*multiprocessing.active_children()} - others
             process.kill()
         outcomes.append(outcome)
     assert [(o.submission, o.status, o.points) for o in outcomes] == [
@@ -547,7 +548,7 @@ def test_what_a_marking_process_had_when_it_was_killed_is_marked(handed_in):
         ("deadly.ipynb", "failed", 0),
     ]
     assert outcomes[-1].note == "The marking process ended, each time."
-    assert multiprocessing.active_children() == []
+    assert {*multiprocessing.active_children()} <= others
 
 
 def below(process):
