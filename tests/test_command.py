@@ -580,6 +580,7 @@ def known_to(diary):
 def test_killed_and_stopped_it_goes_on_and_loses_nothing(
     tmp_path, handed_in, monkeypatch, capsys
 ):
+    others = {*multiprocessing.active_children()}
     for name in ("ada", "cy", "di"):
         folder = handed_in(name)
     handed_in("bo", with_cell("import time\ntime.sleep(600)"))  # here it is stopped
@@ -636,7 +637,7 @@ def test_killed_and_stopped_it_goes_on_and_loses_nothing(
     )
     assert last_line(capsys) == "4 submissions: 4 marked, 0 partly, 0 failed."
     assert not diary.exists()
-    assert multiprocessing.active_children() == []
+    assert {*multiprocessing.active_children()} <= others
 
 
 # A class
