@@ -2,9 +2,9 @@
 
 import pytest
 
-import compare_libraries
 from library_differences import ROUNDING, read_differences
-from library_effects import measure_changes
+
+pytestmark = pytest.mark.xdist_group("libraries")  # which take seconds to import
 
 MEASURED = read_differences()
 CHEAP = (
@@ -20,13 +20,22 @@ CHEAP = (
 CURE = "Run `make compare`."
 
 
-def test_file_was_made_by_these_scripts_with_these_versions():
-    assert MEASURED["scripts"] == compare_libraries.digest(), CURE
-    assert MEASURED["versions"] == compare_libraries.versions(), CURE
+@pytest.fixture(scope="module")
+def study():
+    import compare_libraries
+
+    return compare_libraries
+
+
+def test_file_was_made_by_these_scripts_with_these_versions(study):
+    assert MEASURED["scripts"] == study.digest(), CURE
+    assert MEASURED["versions"] == study.versions(), CURE
 
 
 @pytest.mark.parametrize("weights", ["random", "initial"])
 def test_effects(weights):
+    from library_effects import measure_changes
+
     stored = {row["change"]: row[weights] for row in MEASURED["effects"]}
     for name, size in measure_changes(CHEAP, weights).items():
         if stored[name] < ROUNDING:
@@ -39,17 +48,17 @@ def test_effects(weights):
 @pytest.mark.parametrize(
     ("part", "measure"),
     [
-        ("blocks", compare_libraries.blocks),
-        ("dropout", compare_libraries.dropout_sites),
-        ("pixels", compare_libraries.pixels),
+        ("blocks", "blocks"),
+        ("dropout", "dropout_sites"),
+        ("pixels", "pixels"),
     ],
 )
-def test_what_the_libraries_do(part, measure):
-    assert MEASURED[part] == measure()
+def test_what_the_libraries_do(part, measure, study):
+    assert MEASURED[part] == getattr(study, measure)()
 
 
-def test_initial_values():
-    measured = compare_libraries.initial_values()
+def test_initial_values(study):
+    measured = study.initial_values()
     assert measured.keys() == MEASURED["initial"].keys()
     for library, values in measured.items():
         assert values == pytest.approx(MEASURED["initial"][library], rel=0.01), library

@@ -8,10 +8,10 @@ import torch
 
 from address import ROOT, read_address
 from course_plan import PARTS, WEEKS, exercise_totals, reading_minutes, rows
-from sources import read_all
+from sources import read_source
 
 PAGE = (ROOT / "book" / "plan.md").read_text(encoding="utf-8")
-EXERCISES = [s for s in read_all(read_address()) if s.path.parent.name == "solutions"]
+EXERCISES = sorted((ROOT / "solutions").glob("*.md"))
 CATALOGUE = ROOT / "src" / "vit_encoder" / "check" / "catalogue.json"
 
 
@@ -32,9 +32,9 @@ def test_points_and_minutes_are_those_of_the_tasks():
 WORDS = {6: "Six", 7: "Seven", 8: "Eight", 9: "Nine", 10: "Ten"}
 
 
-@pytest.mark.parametrize("source", EXERCISES, ids=lambda source: source.path.stem)
-def test_a_notebook_says_how_much_it_holds(source):
-    text = source.path.read_text(encoding="utf-8")
+@pytest.mark.parametrize("path", EXERCISES, ids=lambda path: path.stem)
+def test_a_notebook_says_how_much_it_holds(path):
+    source, text = read_source(path, read_address()), path.read_text(encoding="utf-8")
     tasks = [cell.metadata["exercise"] for cell in source.cells("exercise")]
     count = WORDS[sum(task["points"] > 0 for task in tasks)]
     minutes, points = exercise_totals(source)
