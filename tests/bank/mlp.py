@@ -1609,7 +1609,20 @@ def wrong_gated(*changes):
 
 
 PRODUCT = "F.silu(gate) * up"
+
+
+class GatesInAList(nn.Module):
+    def __init__(self, dim, mlp_dim):
+        super().__init__()
+        self.into = [nn.Linear(dim, mlp_dim), nn.Linear(dim, mlp_dim)]
+        self.out = nn.Linear(mlp_dim, dim)
+
+    def forward(self, x):
+        return self.out(F.silu(self.into[0](x)) * self.into[1](x))
+
+
 WRONG_SWIGLU = {
+    "layers-hidden": [GatesInAList],
     "silu-on-the-other": wrong_gated(
         {PRODUCT: "gate * F.silu(up)"},
         {"self.gate(x), self.up(x)": "self.up(x), self.gate(x)"},

@@ -1139,7 +1139,26 @@ TEST = "if image_size % patch_size:"
 RAISE = 'raise ValueError("the patches do not fill the image")'
 LISTED, KERNEL = ".flatten(2).transpose(1, 2)", "patch_size, stride=patch_size"
 START = "self.patch_size = patch_size"
+
+
+class ProjectionInATuple(nn.Module):
+    def __init__(self, image_size, patch_size, in_channels, dim):
+        super().__init__()
+        self.patch_size = patch_size
+        self.layers = (nn.Linear(in_channels * patch_size**2, dim), nn.Dropout(0))
+        n = (image_size // patch_size) ** 2
+        self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.positions = nn.Parameter(torch.zeros(1, n + 1, dim))
+
+    def forward(self, images):
+        project, drop = self.layers
+        x = project(vit_encoder.patchify(images, self.patch_size))
+        first = self.class_token.expand(len(x), -1, -1)
+        return drop(torch.cat([first, x], dim=1) + self.positions)
+
+
 WRONG_PATCH_EMBEDDING = {
+    "layers-hidden": [ProjectionInATuple],
     "convolution-reshaped": [
         Reshaped,
         Viewed,

@@ -485,7 +485,17 @@ class Inherited(vit_encoder.SelfAttention):
     pass
 
 
+class LayersInAList(nn.Module):
+    def __init__(self, dim, head_dim):
+        super().__init__()
+        self.layers = [nn.Linear(dim, head_dim) for _ in range(3)]
+
+    def forward(self, x):
+        return with_matmul(*(layer(x) for layer in self.layers))[0]
+
+
 WRONG_SELF_ATTENTION = {
+    "layers-hidden": [LayersInAList],
     "extra-parameters": [with_one_more(Fused)],
     "no-projections": [NothingLearned],
     "one-projection": [OneLinear, SharedModule],
@@ -766,7 +776,19 @@ class BuiltInReads(Reads):
         return F.scaled_dot_product_attention(self.query(x), k, v)
 
 
+class LayersInADict(nn.Module):
+    def __init__(self, dim, context_dim, head_dim):
+        super().__init__()
+        widths = {"query": dim, "key": context_dim, "value": context_dim}
+        self.layers = {name: nn.Linear(w, head_dim) for name, w in widths.items()}
+
+    def forward(self, x, context):
+        q, k = self.layers["query"](x), self.layers["key"](context)
+        return with_matmul(q, k, self.layers["value"](context))[0]
+
+
 WRONG_CROSS = {
+    "layers-hidden": [LayersInADict],
     "context-ignored": [ReadsItself],
     "sequences-exchanged": [ContextAsks],
     "one-width-for-both": [AllOfWidthD],

@@ -30,6 +30,7 @@ from vit_encoder.check.hearing.parameters import (
     Place,
     find_places,
     has_square,
+    require_known_layers,
     shared_pairs,
 )
 from vit_encoder.check.hearing.returned import as_left, plain, printed, read_outputs
@@ -135,11 +136,16 @@ def reply_to(
             place.put(question.parameters[name])
     # On meta every call is slow, and none is made that was not made on the CPU.
     before = printed()
-    with on_meta() if question.device == "meta" else watch or nullcontext():
-        if form.call:
-            result = form.call(answer, inputs, question.parameters)
-        else:
-            result = rehearsed(call, question)(*inputs)
+    try:
+        with on_meta() if question.device == "meta" else watch or nullcontext():
+            if form.call:
+                result = form.call(answer, inputs, question.parameters)
+            else:
+                result = rehearsed(call, question)(*inputs)
+    except RuntimeError as error:
+        if raised(error).name == "dtypes-mixed":
+            require_known_layers(call)
+        raise
     came, outputs = read_outputs(result, form, question, printed() > before)
     reply = Reply(
         outputs,

@@ -87,6 +87,28 @@ def find_places(
     return places
 
 
+def require_known_layers(module: object) -> None:
+    """ProblemError if a plain list or dict hides layers, whose dtype then stays."""
+    if not isinstance(module, nn.Module):
+        return
+    known = [*module.modules()]
+    for part in known:
+        for name, held in vars(part).items():
+            plain = {list: "list", tuple: "tuple", dict: "dict"}.get(type(held))
+            if not plain or name.startswith("_"):
+                continue
+            layers = held.values() if plain == "dict" else held
+            layers = [x for x in layers if isinstance(x, nn.Module)]
+            if not {*map(id, layers)} <= {*map(id, known)}:
+                raise ProblemError(
+                    "layers-hidden",
+                    f"`{name}` is a plain {plain}. Torch does not look for layers in "
+                    "it, so they are no part of the module, and it cannot change or "
+                    "train their parameters.",
+                    "How does a module come to know of the layers inside it?",
+                )
+
+
 @functools.cache
 def held_as(name: str, fused: Pairs, aliases: Pairs) -> list[tuple[str, int, int]]:
     """The names under which a parameter may be held, its index there, and of how many.
