@@ -283,3 +283,9 @@ def test_the_audit_is_optional():
     report = check("capstone.verdicts", {"input": "wrong"})
     assert (report.points, report.passed) == (0, False)
     assert report.heading.startswith("The audit: optional, not passed yet")
+
+
+def test_a_title_that_asks_gets_no_colon():
+    assert check("capstone.who_notices", None).heading.startswith(
+        "Who notices? 0 of 2 points, "
+    )

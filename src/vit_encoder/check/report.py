@@ -51,9 +51,9 @@ class Report:
     @property
     def heading(self) -> str:
         """The first line: what was checked and what it earned."""
-        return (
-            f"{self.title or self.id}: {count(self.points, self.out_of)}, {self.state}"
-        )
+        name = self.title or self.id
+        colon = "" if name.endswith("?") else ":"
+        return f"{name}{colon} {count(self.points, self.out_of)}, {self.state}"
 
     def __repr__(self) -> str:
         parts = (self.warning, self.heading, self.message, self.kept)

@@ -169,7 +169,8 @@ def as_text(outcome: Outcome) -> str:
     lines += [STATUS[outcome.status], one_line(outcome.note, 2000)]
     for mark in outcome.marks:
         title = titles.get(mark.id, mark.id)
-        lines += ["", f"{title}. {_points(mark)}: {mark.state}", mark.message]
+        title += "" if title.endswith("?") else "."
+        lines += ["", f"{title} {_points(mark)}: {mark.state}", mark.message]
     return _plain("\n".join(lines))
 
 

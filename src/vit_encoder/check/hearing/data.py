@@ -34,7 +34,11 @@ class ProblemError(Exception):
         self.problem = Problem(name, text, ask)
 
 
-LATE = Problem("too-slow", f"It did not finish within {TIME_LIMIT:g} seconds.")
+LATE = Problem(
+    "too-slow",
+    f"It did not finish within {TIME_LIMIT:g} seconds.",
+    "Which loop of it goes on for long, or does one by one what torch can do at once?",
+)
 
 
 @dataclass(frozen=True, eq=False)
