@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 from functools import cache
-from urllib.parse import urldefrag, urljoin
+from urllib.parse import quote_plus, urldefrag, urljoin
 
 import pytest
 from bs4 import BeautifulSoup
@@ -214,13 +214,41 @@ def test_a_lost_reader_finds_the_way(address):
     assert address.site_path + "index.html" in links
 
 
-def test_search_finds(visit):
-    tab = visit("search.html?q=permutation+equivariance")
-    tab.wait_for_selector("#search-results li a")
-    found = tab.eval_on_selector_all(
-        "#search-results li a", "links => links.map(link => link.href)"
-    )
-    assert any(CHAPTER in href for href in found)
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ("permutation equivariance", "chapters/02_self_attention.html"),
+        ("softmax", "chapters/02_self_attention.html"),
+        ("split_heads", "chapters/03_multi_head_self_attention.html"),
+        ("W_O", "chapters/03_multi_head_self_attention.html"),
+        ("layernorm", "chapters/04_layer_norm.html"),
+        ("gelu", "chapters/05_mlp.html"),
+        ("d_k", "chapters/02_self_attention.html"),
+    ],
+)
+def test_search_finds_what_teaches_it_first(words, page, visit):
+    tab = visit(f"search.html?q={quote_plus(words)}")
+    first = tab.locator(".pagefind-ui__result").first
+    assert first.locator("a").first.get_attribute("href").endswith(page)
+    nested = first.locator(".pagefind-ui__result-nested a").first
+    assert f"{page}#" in nested.get_attribute("href")
+
+
+def test_a_formula_stands_once_in_what_the_search_shows(visit):
+    tab = visit("search.html?q=d_k")
+    tab.locator(".pagefind-ui__result").first.wait_for()
+    text = tab.locator("#search").inner_text()
+    assert "\\" not in text
+    assert not re.search(r"(d_?k)\1", text)
+
+
+def test_the_search_is_accessible(visit):
+    tab = visit("search.html?q=softmax", reduced_motion="reduce")
+    tab.locator(".pagefind-ui__result").first.wait_for()
+    phone, desktop = WIDTHS
+    assert_accessible(tab, desktop, "light")
+    assert_accessible(tab, phone, "dark")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= phone
 
 
 def test_the_search_field_has_a_key(visit):

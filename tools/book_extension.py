@@ -26,6 +26,7 @@ from outputs import fill_cache, require_nothing_ran
 from page_html import RULES, Site, finish
 from plain_markdown import labels
 from release import read_version, tag_of
+from search_index import write_index
 from sources import read_all, with_setup
 from vit_encoder.figures import encoder_map
 from vit_encoder.figures.drawings.encoder_map import PARTS
@@ -236,7 +237,7 @@ def add_to_page(app: Sphinx, pagename: str, template: str, context: dict, doctre
 
 
 def finish_pages(app: Sphinx, error: Exception | None) -> None:
-    """Mend and lighten each page that was written."""
+    """Mend and lighten each page that was written; then index them all."""
     if error or app.builder.format != "html":
         return
     out = Path(app.outdir)
@@ -249,3 +250,4 @@ def finish_pages(app: Sphinx, error: Exception | None) -> None:
     for fault in finish(Site(out / "_static", pictures), pages, RULES, whole=whole):
         # An exception here would make Sphinx tell of another one.
         logger.warning("%s, in tools/page_html.py", fault)
+    write_index(out)

@@ -190,7 +190,6 @@ def joined_styles(static: Path, names: tuple[str, ...]) -> str:
 
 
 ARTICLE = '<article role="main" id="furo-main-content">'
-RESULTS = '<div id="search-results"></div>'
 RULES = [
     # What is no valid HTML or misleads a screen reader.
     Rule(
@@ -240,10 +239,9 @@ RULES = [
     # Furo: all that a reader may need stands in a landmark with a name.
     Rule(
         "Furo: the text stands in no landmark",
-        # The search looks for the role to find a page's text.
         swap(
             '<div class="article-container">',
-            '<main class="article-container" role="main">',
+            '<main class="article-container">',
         ),
         everywhere=True,
     ),
@@ -272,7 +270,6 @@ RULES = [
             '<aside class="toc-drawer" aria-label="On this page"',
         ),
     ),
-    Rule("Furo: the search has no heading", swap(RESULTS, f"<h1>Search</h1>{RESULTS}")),
     # What delays the first paint, or moves the text after it.
     Rule("pictures without a size", size_pictures),
     Rule("style sheets, one by one", join_styles, everywhere=True),

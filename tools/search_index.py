@@ -1,0 +1,66 @@
+"""What the search finds: Pagefind's index of the built pages.
+
+Pagefind leads to a heading if the heading has an id, which Sphinx gives to its section.
+A formula stands in a page twice, for the eye and for a screen reader; in the index it
+is plain text, as a reader would type it: W_O, d_k.
+"""
+
+import asyncio
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+from pagefind.index import IndexConfig, PagefindIndex
+
+FORMULA = re.compile(r"<math\b.*?</math>", re.DOTALL)
+SECTION = re.compile(
+    r'<section id="([^"]+)">((?:\s*<span[^>]* id="[^"]*"></span>)*\s*)<(h[1-6])>'
+)
+SIGNS = {"msub": "{}_{}", "msup": "{}^{}", "msubsup": "{}_{}^{}", "mfrac": "{}/{}"}
+LEFT_OUT = (".headerlink", ".katex-html", ".launch", ".leads-nowhere", ".colophon")
+NO_TEXT = {"404", "genindex", "search"}
+# Where a word means the same in several places, what teaches it comes first.
+TEACHING, NOTES = 3, 0.5
+
+
+def write_index(html: Path) -> None:
+    """Write the index of all pages below a folder into its folder `pagefind`."""
+    pages = [path for path in sorted(html.rglob("*.html")) if path.stem not in NO_TEXT]
+    asyncio.run(_write(html, [p for p in pages if "_static" not in p.parts]))
+
+
+async def _write(html: Path, pages: list[Path]) -> None:
+    config = IndexConfig(
+        root_selector="#furo-main-content",
+        exclude_selectors=LEFT_OUT,
+        include_characters="_",
+        force_language="en",
+        keep_index_url=True,
+        output_path=str(html / "pagefind"),
+    )
+    async with PagefindIndex(config) as index:
+        for path in pages:
+            name = path.relative_to(html).as_posix()
+            text = searchable(path.read_text(encoding="utf-8"), name)
+            await index.add_html_file(content=text, source_path=name)
+
+
+def searchable(page: str, name: str) -> str:
+    """A page as Pagefind reads it best. name: its path, which tells what it is for."""
+    page = FORMULA.sub(lambda found: typed(ElementTree.fromstring(found[0])), page)
+    page = SECTION.sub(r'<section>\2<\3 id="\1">', page)
+    weight = TEACHING if name.startswith(("index", "chapters/")) else NOTES
+    body = '<article id="furo-main-content"'
+    return page.replace(body, f'{body} data-pagefind-weight="{weight}"', 1)
+
+
+def typed(formula: ElementTree.Element) -> str:
+    """MathML as somebody would type it, such as softmax(QK^⊤/√(d_k))V."""
+    name = formula.tag.rpartition("}")[2]
+    if name == "annotation":
+        return ""
+    parts = [typed(child) for child in formula]
+    if name in SIGNS and len(parts) == SIGNS[name].count("{}"):
+        return SIGNS[name].format(*parts)
+    text = "".join([formula.text or "", *parts]).replace("\u2061", "").strip()
+    return f"√({text})" if name == "msqrt" else text
