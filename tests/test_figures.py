@@ -441,20 +441,17 @@ def test_images_of_chapter_01_refuse_what_does_not_fit():
         show_parts(photo(), [torch.ones(3, 5, 5) > 0], ["a"])
 
 
-def test_activations_are_drawn_above_their_slopes():
+def test_activations_are_drawn():
     figure = show_activations({"square": lambda x: x**2, "double": lambda x: 2 * x}, 3)
-    above, below = figure.axes
-    assert [line.get_label() for line in above.get_lines()] == ["square", "double"]
-    square, double = below.get_lines()
-    assert square.get_ydata().tolist() == pytest.approx(
-        (2 * torch.linspace(-3, 3, 801)).tolist(), abs=1e-5
-    )
-    assert set(double.get_ydata().tolist()) == {2.0}
-
-
-def test_activations_are_drawn_without_slopes():
-    figure = show_activations({"square": lambda x: x**2}, slopes=False)
     (axes,) = figure.axes
+    assert [line.get_label() for line in axes.get_lines()] == ["square", "double"]
+    square, double = axes.get_lines()
+    assert square.get_ydata().tolist() == pytest.approx(
+        (torch.linspace(-3, 3, 801) ** 2).tolist(), abs=1e-5
+    )
+    assert double.get_xdata().tolist() == pytest.approx(
+        (double.get_ydata() / 2).tolist(), abs=1e-5
+    )
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "value")
 
 

@@ -7,6 +7,7 @@ from importlib import import_module
 
 _HOMES = {
     "ATTENTION": "style",
+    "ActivationExplorer": "activation_explorer",
     "AttentionExplorer": "self_attention",
     "HIDDEN": "colours",
     "KEY": "colours",
