@@ -137,7 +137,8 @@ def test_figures_stand_still_before_scripts_run(site):
     assert times == 1
     assert "<style>p { color: red; }</style></head>" in html
     (picture,) = re.findall(
-        view + r'<div class="vit-still"><img src="(.*?)">a &lt; b</div>', html
+        re.escape(view) + r'<div class="vit-still"><img src="(.*?)">a &lt; b</div>',
+        html,
     )
     assert (site.static / picture.removeprefix("../_static/")).read_bytes() == b"a cat"
     (name,) = re.findall(r'data-state="\.\./_static/(widget-state-\w+\.js)"', html)

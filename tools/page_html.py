@@ -175,7 +175,7 @@ def still_figures(site: Site, html: str) -> tuple[str, int]:
     html = WIDGET_VIEW.sub(shown, WIDGET_STATE.sub("", html))
     tag = f'<script data-state="{loader[2]}{name}"'
     html = html.replace(loader[0], loader[0].replace("<script", tag, 1))
-    css = re.sub(r"/\*.*?\*/|\s+", " ", "".join(styles), flags=re.DOTALL)
+    css = re.sub(r"(?:/\*.*?\*/|\s)+", " ", "".join(styles), flags=re.DOTALL)
     return html.replace("</head>", f"<style>{css}</style></head>", 1), len(stills)
 
 

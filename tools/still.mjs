@@ -45,8 +45,10 @@ class Node {
       .map(([key, value]) => ` ${key}="${escape(value)}"`);
     const start = `<${this.tag}${written.join("")}>`;
     if (VOID.has(this.tag)) return start;
-    const inside = this.children.map((c) => (c instanceof Node ? c : escape(c))).join("");
-    return `${start}${inside}</${this.tag}>`;
+    return `${start}${this.inside()}</${this.tag}>`;
+  }
+  inside() {
+    return this.children.map((c) => (c instanceof Node ? c : escape(c))).join("");
   }
 }
 
@@ -62,6 +64,6 @@ for (const [id, state] of Object.entries(JSON.parse(readFileSync(0, "utf-8")))) 
   const model = { get: (key) => state[key], set() {}, on() {}, off() {}, save_changes() {} };
   const el = new Node("div");
   await widget.render({ model, el });
-  stills[id] = el.children.join("");
+  stills[id] = el.inside();
 }
 process.stdout.write(JSON.stringify(stills), () => process.exit(0)); // no timer keeps it

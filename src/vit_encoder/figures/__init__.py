@@ -11,6 +11,7 @@ _HOMES = {
     "AttentionExplorer": "self_attention",
     "HIDDEN": "colours",
     "KEY": "colours",
+    "PatchExplorer": "patch_explorer",
     "QUERY": "colours",
     "TOGETHER": "colours",
     "VALUE": "colours",

@@ -161,3 +161,25 @@ function put(model, values) {
   for (const [key, value] of Object.entries(values)) model.set(key, value);
   model.save_changes();
 }
+
+/* Pixels as the model keeps them, red, green and blue of pixel after pixel: as text, and
+   as numbers from 0 to 1 in the order of a tensor (C, H, W). */
+const toText = (bytes) => btoa(String.fromCharCode(...bytes));
+function toImage(text) {
+  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const size = bytes.length / 3;
+  return Array.from({ length: 3 * size }, (_, i) => bytes[3 * (i % size) + Math.floor(i / size)] / 255);
+}
+
+/* An address that shows such an image. */
+function toPicture(image, height, width) {
+  const canvas = make("canvas", { width, height });
+  const context = canvas.getContext("2d");
+  const data = context.createImageData(width, height);
+  const size = height * width;
+  for (let i = 0; i < size; i++) {
+    for (let c = 0; c < 4; c++) data.data[4 * i + c] = c < 3 ? Math.round(255 * image[size * c + i]) : 255;
+  }
+  context.putImageData(data, 0, 0);
+  return canvas.toDataURL();
+}
