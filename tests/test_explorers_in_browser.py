@@ -472,7 +472,8 @@ def test_tokens_and_output_are_those_of_torch(visit, cut, P):
     for positions in (True, False):
         code = (
             f"(() => {{ const image = {image.flatten().tolist()};"
-            f"const tokens = figure.embed(image, [32, 48], {P}, '{cut}', {str(positions).lower()});"
+            f"const tokens = figure.embed(image, [32, 48], {P}, '{cut}',"
+            f" {str(positions).lower()});"
             "return [tokens, figure.attend(tokens)]; })()"
         )
         tokens, output = (torch.tensor(t).double() for t in run(tab, code))

@@ -42,7 +42,6 @@ _HOMES = {
     "show_maps": "looking",
     "show_parameters": "parameters",
     "show_parts": "patch_plots",
-    "show_patch_sizes": "patch_plots",
     "show_patch_twice": "photo",
     "show_reads": "heads",
     "show_similarities": "looking",

@@ -50,10 +50,9 @@ class PatchExplorer(anywidget.AnyWidget):
     ):
         if patch_size not in SIZES:
             raise ValueError(f"expected a patch_size of {SIZES}, got {patch_size}")
-        if len(pixel) != 2 or not all(
-            0 <= p < s for p, s in zip(pixel, SIZE, strict=True)
-        ):
-            rows, columns = SIZE
+        rows, columns = SIZE
+        inside = len(pixel) == 2 and 0 <= pixel[0] < rows and 0 <= pixel[1] < columns
+        if not inside:
             raise ValueError(
                 f"expected a pixel (row, column) inside {rows} × {columns}, got"
                 f" {tuple(pixel)}"
