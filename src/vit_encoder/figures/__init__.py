@@ -10,6 +10,7 @@ _HOMES = {
     "ActivationExplorer": "activation_explorer",
     "AttentionExplorer": "self_attention",
     "HIDDEN": "colours",
+    "HeadsExplorer": "heads_explorer",
     "KEY": "colours",
     "PatchExplorer": "patch_explorer",
     "QUERY": "colours",

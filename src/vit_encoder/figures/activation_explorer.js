@@ -129,12 +129,65 @@ function say(number, digits) {
   return Number(text) === 0 ? (0).toFixed(digits) : text.replace("-", "−");
 }
 
+const average = (numbers) => numbers.reduce((a, b) => a + b, 0) / numbers.length;
+
+/* Where numbers stand in the plot: x as far as they go, y by what is shown. */
+function frameOf(numbers, kind) {
+  const farthest = Math.max(4, ...numbers.map((x) => Math.ceil(Math.abs(x))));
+  const [low, high] = {
+    values: [-farthest / 8, 0.75 * farthest], slopes: [-0.25, 1.25], differences: [-1, 1],
+  }[kind];
+  const px = (value) => ((value + farthest) / (2 * farthest)) * WIDTH;
+  const py = (value) => {
+    const place = (1 - (value - low) / (high - low)) * HEIGHT;
+    return Math.max(-2 * HEIGHT, Math.min(3 * HEIGHT, place)); // what is outside is cut
+  };
+  const point = (x, y) => `${px(x).toFixed(2)} ${py(y).toFixed(2)}`;
+  return { farthest, low, high, px, py, point };
+}
+
+function drawCurves(plot, { farthest, low, high, px, py, point }, { shown, numbers, kind, factor }) {
+  for (const name of NAMES) {
+    const path = [];
+    for (let i = 0; shown.includes(name) && i <= 400; i++) {
+      const x = farthest * (i / 200 - 1);
+      // A jump, as in the slope of ReLU, is no line: break it.
+      const jumps = name === "ReLU" && kind === "slopes" && i === 201;
+      path.push(`${i && !jumps ? "L" : "M"}${point(x, factor * VIEWS[kind](name, x))}`);
+    }
+    plot.curves[name].setAttribute("d", path.join(""));
+  }
+  plot.axes.setAttribute("d", `M0 ${py(0)}H${WIDTH}M${px(0)} 0V${HEIGHT}`);
+  plot.own.setAttribute("d", numbers.map((x) => `M${px(x).toFixed(1)} ${HEIGHT - 8}v8`).join(""));
+  const text = (x, y, words, anchor) => draw("text", { x, y, "text-anchor": anchor }, words);
+  plot.labels.replaceChildren(
+    ...marksOf(-farthest, farthest).map((x) => text(px(x), HEIGHT + 17, say(x, digitsOf(x)), "middle")),
+    ...marksOf(low, high).map((y) => text(-6, py(y) + 4, say(y, digitsOf(y)), "end")),
+  );
+  const what = kind === "differences" ? `values minus that of GELU, times ${factor},` : kind;
+  const names = shown.join("; ") || "no function";
+  plot.svg.setAttribute("aria-label", `The ${what} of ${names}, for x from −${farthest} to ${farthest}`);
+}
+
+/* Rings for the last throw and dots for the mean of all; nothing if there is none. */
+function drawThrow(plot, { point }, thrown) {
+  const circles = (values, r) =>
+    values.map((y, i) =>
+      `M${point(thrown.numbers[i], y)}m${-r} 0a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`).join("");
+  plot.last.setAttribute("d", thrown ? circles(thrown.last, 3) : "");
+  plot.means.setAttribute("d", thrown ? circles(thrown.mean, 2.5) : "");
+}
+
+/* Digits after the point, two at most. */
+const digitsOf = (number) => [0, 1].find((digits) => Number(number.toFixed(digits)) === number) ?? 2;
+
 function render({ model, el }) {
   const plot = makePlot();
   const live = makeLive();
   const atX = make("caption", { "data-value": "x" });
   const hint = make("span");
   let thrown = null; // what dropout has given so far
+  let drawn = []; // what the curves were drawn from
   const choose = (values) => put(model, values);
 
   const view = makeChoice(
@@ -198,50 +251,26 @@ function render({ model, el }) {
   );
 
   function update() {
-    const [shown, numbers, p] = ["shown", "numbers", "p"].map((key) => model.get(key));
-    const kind = model.get("view");
-    const farthest = Math.max(4, ...numbers.map((x) => Math.ceil(Math.abs(x))));
-    const x = Math.max(-farthest, Math.min(farthest, model.get("at")));
+    const [shown, numbers, p, kind, on] = ["shown", "numbers", "p", "view", "dropout"].map((key) => model.get(key));
     const factor = kind === "differences" ? model.get("magnify") : 1;
-    const [low, high] = {
-      values: [-farthest / 8, 0.75 * farthest], slopes: [-0.25, 1.25], differences: [-1, 1],
-    }[kind];
-    const px = (value) => ((value + farthest) / (2 * farthest)) * WIDTH;
-    const py = (value) => {
-      const place = (1 - (value - low) / (high - low)) * HEIGHT;
-      return Math.max(-2 * HEIGHT, Math.min(3 * HEIGHT, place)); // what is outside is cut
-    };
-    const y = (name, at) => factor * VIEWS[kind](name, at);
-    const point = (at, value) => `${px(at).toFixed(2)} ${py(value).toFixed(2)}`;
+    const frame = frameOf(numbers, kind);
+    const x = Math.max(-frame.farthest, Math.min(frame.farthest, model.get("at")));
+    if (!on || !valid()) thrown = null;
 
-    for (const name of NAMES) {
-      const path = [];
-      for (let i = 0; shown.includes(name) && i <= 400; i++) {
-        const at = farthest * (i / 200 - 1);
-        // A jump, as in the slope of ReLU, is no line: break it.
-        const jumps = name === "ReLU" && kind === "slopes" && i === 201;
-        path.push(`${i && !jumps ? "L" : "M"}${point(at, y(name, at))}`);
-      }
-      plot.curves[name].setAttribute("d", path.join(""));
+    // All but the line at x stays while x alone moves.
+    const asked = [shown, numbers, kind, factor, thrown];
+    if (asked.some((value, i) => value !== drawn[i])) {
+      drawCurves(plot, frame, { shown, numbers, kind, factor });
+      drawThrow(plot, frame, kind === "values" ? thrown : null);
+      drawn = asked;
     }
-    plot.axes.setAttribute("d", `M0 ${py(0)}H${WIDTH}M${px(0)} 0V${HEIGHT}`);
-    plot.at.setAttribute("d", `M${px(x)} 0V${HEIGHT}`);
-    plot.own.setAttribute("d", numbers.map((v) => `M${px(v).toFixed(1)} ${HEIGHT - 8}v8`).join(""));
-    const text = (x, y, words, anchor) => draw("text", { x, y, "text-anchor": anchor }, words);
-    plot.labels.replaceChildren(
-      ...marksOf(-farthest, farthest).map((v) => text(px(v), HEIGHT + 17, say(v, v % 1 ? 1 : 0), "middle")),
-      ...marksOf(low, high).map((v) => text(-6, py(v) + 4, say(v, v % 1 ? (v * 10) % 1 ? 2 : 1 : 0), "end")),
-    );
-    const what = kind === "differences" ? `values minus that of GELU, times ${factor},` : kind;
-    plot.svg.setAttribute(
-      "aria-label", `The ${what} of ${shown.join("; ") || "no function"}, for x from −${farthest} to ${farthest}`,
-    );
+    plot.at.setAttribute("d", `M${frame.px(x)} 0V${HEIGHT}`);
 
     view.show(kind);
     magnify.show(factor);
     magnify.element.hidden = kind !== "differences";
-    slider.input.setAttribute("min", -farthest);
-    slider.input.setAttribute("max", farthest);
+    slider.input.setAttribute("min", -frame.farthest);
+    slider.input.setAttribute("max", frame.farthest);
     slider.show(x, say(x, 2));
     atX.textContent = `At x = ${say(x, x === Number(x.toFixed(2)) ? 2 : 4)}`;
     for (const name of NAMES) {
@@ -252,34 +281,30 @@ function render({ model, el }) {
       table.boxes[name].checked = shown.includes(name);
     }
 
-    const on = model.get("dropout");
     dropout.show(on);
     share.show(p, say(p, 2));
     hint.textContent = on
       ? "Rings: the last throw, which keeps a number or gives 0. Pink dots: the mean of all throws."
       : `Short lines at the bottom: ${numbers.length} numbers, on which dropout can be thrown.`;
     gates.hidden = !on;
-    if (!on || !valid()) thrown = null;
-    const dots = (values, r) =>
-      values.map((v, i) => `M${point(numbers[i], v)}m${-r} 0a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`).join("");
-    const drawn = thrown && kind === "values";
-    plot.last.setAttribute("d", drawn ? dots(thrown.last, 3) : "");
-    plot.means.setAttribute("d", drawn ? dots(thrown.mean, 2.5) : "");
-    const total = thrown ? thrown.kept.reduce((a, b) => a + b, 0) / (thrown.throws * numbers.length) : 0;
-    const off = thrown
-      ? thrown.mean.reduce((sum, m, i) => sum + Math.abs(m - gelu(numbers[i])), 0) / numbers.length : 0;
-    result.values.throws.textContent = String(thrown?.throws ?? 0);
-    result.values.kept.textContent = thrown ? `${(100 * total).toFixed(1)} %` : "–";
-    result.values.mean.textContent = thrown ? `${off.toFixed(4)} from GELU, on average` : "–";
+    const { values } = result;
+    values.throws.textContent = String(thrown?.throws ?? 0);
+    values.kept.textContent = values.mean.textContent = "–";
+    if (thrown) {
+      const kept = average(thrown.kept) / thrown.throws;
+      const off = average(thrown.mean.map((mean, i) => Math.abs(mean - gelu(numbers[i]))));
+      values.kept.textContent = `${(100 * kept).toFixed(1)} %`;
+      values.mean.textContent = `${off.toFixed(4)} from GELU, on average`;
+    }
     live.say(
-      (thrown ? `${thrown.throws} throws, kept ${result.values.kept.textContent}, mean off by ${off.toFixed(4)}. ` : "") +
+      (thrown ? `${thrown.throws} throws, kept ${values.kept.textContent}, mean off by ${values.mean.textContent}. ` : "") +
         `At x = ${say(x, 2)}: ` +
         NAMES.filter((n) => shown.includes(n)).map((n) => `${n} ${say(VIEWS[kind](n, x), 4)}`).join(", "),
     );
   }
 
   const move = (event) => {
-    const farthest = Math.max(4, ...model.get("numbers").map((x) => Math.ceil(Math.abs(x))));
+    const { farthest } = frameOf(model.get("numbers"), "values");
     const place = (placeOn(plot.svg, event)[0] * WHOLE - LEFT) / WIDTH;
     choose({ at: Math.round(100 * farthest * Math.max(-1, Math.min(1, 2 * place - 1))) / 100 });
   };
