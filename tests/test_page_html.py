@@ -127,12 +127,14 @@ def test_figures_stand_still_before_scripts_run(site):
     entries = {
         "a": {"model_module": "anywidget", "state": state},
         "b": {"model_module": "@jupyter-widgets/base", "state": {}},
+        "c": {"model_module": "anywidget", "state": {"_esm": "shown by the page"}},
     }
     kind = "application/vnd.jupyter.widget"
     loader = '<script defer src="../_static/widgets.js"></script>'
     view = f'<script type="{kind}-view+json">{{"model_id": "a"}}</script>'
     stored = json.dumps({"state": entries})
     page = f'<head></head>{view}<script type="{kind}-state+json">{stored}</script>'
+    page += view.replace('"a"', '"c"')
     html, times = still_figures(site, page + loader)
     assert times == 1
     assert "<style>p { color: red; }</style></head>" in html
@@ -144,6 +146,7 @@ def test_figures_stand_still_before_scripts_run(site):
     (name,) = re.findall(r'data-state="\.\./_static/(widget-state-\w+\.js)"', html)
     text = (site.static / name).read_text()
     assert picture in text
+    assert html.count("vit-still") == 1
     assert "a < b" in text
     assert "color" not in text
     assert still_figures(site, loader) == (loader, 0)

@@ -150,7 +150,7 @@ WIDGET_LOADER = re.compile(r'<script([^>]*src="([^"]*_static/)widgets\.js)')
 def still_figures(site: Site, html: str) -> tuple[str, int]:
     """Show each interactive figure as it starts; load its data when it is seen.
 
-    The data are a script and not a JSON file, so that they load in a book opened from
+    One that has no style in its state is styled and shown by the page itself. The data are a script and not a JSON file, so that they load in a book opened from
     the disk.
     """
     found, loader = WIDGET_STATE.search(html), WIDGET_LOADER.search(html)
@@ -160,23 +160,23 @@ def still_figures(site: Site, html: str) -> tuple[str, int]:
     figures = {
         id: entry["state"]
         for id, entry in data["state"].items()
-        if entry["model_module"] == "anywidget"
+        if entry["model_module"] == "anywidget" and "_css" in entry["state"]
     }
     for state in figures.values():
         still.pictures_to_files(state, site.static, loader[2])
     stills = still.draw(figures)
-    styles = dict.fromkeys(state.pop("_css", "") for state in figures.values())
+    styles = dict.fromkeys(state.pop("_css") for state in figures.values())
     name = write_widget_state(site, data)
 
     def shown(match: re.Match) -> str:
-        drawn = stills.get(json.loads(match[1])["model_id"], "")
-        return f'{match[0]}<div class="vit-still">{drawn}</div>'
+        drawn = stills.get(json.loads(match[1])["model_id"])
+        return match[0] + (f'<div class="vit-still">{drawn}</div>' if drawn else "")
 
     html = WIDGET_VIEW.sub(shown, WIDGET_STATE.sub("", html))
     tag = f'<script data-state="{loader[2]}{name}"'
     html = html.replace(loader[0], loader[0].replace("<script", tag, 1))
     css = re.sub(r"(?:/\*.*?\*/|\s)+", " ", "".join(styles), flags=re.DOTALL)
-    return html.replace("</head>", f"<style>{css}</style></head>", 1), len(stills)
+    return html.replace("</head>", f"<style>{css}</style></head>", 1), 1
 
 
 def write_widget_state(site: Site, data: dict) -> str:

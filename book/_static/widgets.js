@@ -81,7 +81,7 @@
     } catch (problem) {
       console.info(String(problem));
       el.textContent = MISSING;
-      if (!still?.hasChildNodes()) script.after(el);
+      if (!still) script.after(el);
       else el.remove();
     }
   }

@@ -32,14 +32,17 @@ const SPLITS = {
 
 const dot = (a, b) => a.reduce((sum, x, i) => sum + x * b[i], 0);
 
+/* Queries, keys and values of all tokens, (N, 3D). */
+const project = (x, layer) =>
+  x.map((token) => layer["qkv.weight"].map((row, c) => dot(row, token) + layer["qkv.bias"][c]));
+
 /* Feature j of output token n, and how it comes about. layer: name → parameter.
    reads: how much it reads of each merged feature. weights: (h, N) of each head's row n.
    asks: the token that made each head's query. slopes: (N, D). */
-function explain(x, layer, h, [n, j], { mixed = true, cut = "transpose" } = {}) {
+function explain(x, layer, h, [n, j], { mixed, cut, qkv = project(x, layer) }) {
   const [N, D] = [x.length, x[0].length];
   const D_h = D / h;
-  const W = layer["qkv.weight"], b = layer["qkv.bias"];
-  const qkv = x.map((token) => W.map((row, c) => dot(row, token) + b[c])); // (N, 3D)
+  const W = layer["qkv.weight"];
   const place = (i, row, d) => SPLITS[cut](i, row, d, N, D_h, D);
   const part = (which, i, row) =>
     Array.from({ length: D_h }, (_, d) => {
@@ -158,7 +161,8 @@ function render({ model, el }) {
   );
   const cells = Array.from({ length: N * D }, (_, i) =>
     draw("rect", { x: Math.floor(i / D) + 0.05, y: (i % D) + 0.05, width: 0.9, height: 0.9 }));
-  const table = draw("svg", { class: "heads-table", viewBox: `0 0 ${N} ${D}`, role: "img" }, ...cells);
+  const frame = draw("rect", { class: "heads-frame", width: N, height: D });
+  const table = draw("svg", { class: "heads-table", viewBox: `0 0 ${N} ${D}`, role: "img" }, frame, ...cells);
 
   const part = (drawn, words) => make("div", {}, drawn, make("p", { class: "vit-hint" }, words));
   const root = makeFigure(
@@ -184,7 +188,8 @@ function render({ model, el }) {
     const on = [model.get("pixels"), model.get("cut")];
     if (known.on && on.every((value, i) => value === known.on[i])) return known;
     const image = toImage(on[0]);
-    known = { on, x: tokensOf(image, size, grid) };
+    const x = tokensOf(image, size, grid);
+    known = { on, x, qkv: project(x, model.get("layer")) };
     main.image.setAttribute("href", model.get("picture"));
     views.forEach((view, i) => {
       const tokenAt = (n) => SPLITS[on[1]](i, n, 0, N, D / h, D)[0];
@@ -198,9 +203,9 @@ function render({ model, el }) {
     nodes.forEach((node, i) => node.setAttribute("fill-opacity", (Math.abs(numbers[i]) / (most || 1)).toFixed(3)));
 
   function update() {
-    const { x } = prepare();
+    const { x, qkv } = prepare();
     const [n, j] = model.get("output");
-    const options = { mixed: model.get("mixed"), cut: model.get("cut") };
+    const options = { mixed: model.get("mixed"), cut: model.get("cut"), qkv };
     const found = explain(x, model.get("layer"), h, [n, j], options);
     const used = Array.from({ length: h }, (_, i) => found.reads.slice((i * D) / h, ((i + 1) * D) / h).some(Boolean));
 
