@@ -91,6 +91,23 @@ def test_a_figure_uses_the_colour_of_a_concept_for_this_alone(path):
         assert not {*of_concepts()} & hexes(source)
 
 
+FRONT_ENDS = {  # the concepts in the scripts and style sheets of figures that answer
+    "activation_explorer": {"HIDDEN"},
+    "heads_explorer": {"QUERY"},
+    "patch_explorer": {"CLASS"},
+    "self_attention": {"QUERY"},
+    "shared": set(),
+}
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_a_front_end_uses_the_colour_of_a_concept_for_this_alone(name):
+    paths = (FIGURES / f"{name}.{kind}" for kind in ("js", "css"))
+    used = hexes(" ".join(path.read_text(encoding="utf-8") for path in paths))
+    found = {c for c in CONCEPTS if getattr(colours, c)[1:].upper() in used}
+    assert found == FRONT_ENDS[name]
+
+
 def test_what_stands_for_no_concept_has_no_colour_of_one():
     style = (FIGURES / "course.mplstyle").read_text(encoding="utf-8")
     (cycle,) = re.findall(r"prop_cycle: (.*)", style)

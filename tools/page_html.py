@@ -150,8 +150,8 @@ WIDGET_LOADER = re.compile(r'<script([^>]*src="([^"]*_static/)widgets\.js)')
 def still_figures(site: Site, html: str) -> tuple[str, int]:
     """Show each interactive figure as it starts; load its data when it is seen.
 
-    One that has no style in its state is styled and shown by the page itself. The data are a script and not a JSON file, so that they load in a book opened from
-    the disk.
+    One that has no style in its state is styled and shown by the page itself. The data
+    are a script and not a JSON file, so that they load in a book opened from the disk.
     """
     found, loader = WIDGET_STATE.search(html), WIDGET_LOADER.search(html)
     if not found or not loader:

@@ -207,7 +207,8 @@ function render({ model, el }) {
     choose(on ? { dropout: true, view: "values" } : { dropout: false });
   });
   const share = makeSlider("p =", { min: 0, max: 0.9, step: 0.05 }, (p) => choose({ p }));
-  const valid = () => thrown && thrown.numbers === model.get("numbers") && thrown.p === model.get("p");
+  const valid = () =>
+    thrown?.p === model.get("p") && String(thrown.numbers) === String(model.get("numbers"));
   const throwing = (times) => () => {
     thrown = throwDropout(model.get("numbers"), model.get("p"), times, valid() ? thrown : null);
     update();
