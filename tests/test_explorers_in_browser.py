@@ -46,6 +46,10 @@ SMALL = """[...document.querySelectorAll(
         ".vit-figure :is(input, button):not([type=radio]):not([type=file])")]
     .map(e => (e.closest("label") ?? e).getBoundingClientRect())
     .filter(box => box.height && Math.min(box.width, box.height) < 23.9).length"""
+STICK_OUT = """[...document.querySelectorAll(".vit-figure > div")].flatMap(column =>
+    [...column.querySelectorAll("*")].filter(e => !e.closest("svg, .vit-live") &&
+        e.getBoundingClientRect().right > column.getBoundingClientRect().right + 1)
+    .map(e => e.outerHTML.slice(0, 99)))"""
 
 
 def rand(*shape, seed=0):
@@ -219,7 +223,7 @@ def test_nothing_moves_when_the_figure_comes_to_life(visit, name):
 @every_figure
 @pytest.mark.parametrize("theme", THEMES)
 def test_no_accessibility_violation(visit, name, theme):
-    for width in (360, 1280):
+    for width in (360, 760, 1280):
         tab = visit(name, theme, width=width, color_scheme=theme)
         assert violations(tab) == []
         for role, words in CASES[name].changes:
@@ -227,6 +231,7 @@ def test_no_accessibility_violation(visit, name, theme):
         assert violations(tab) == []
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
         assert tab.evaluate(SMALL) == 0
+        assert tab.evaluate(STICK_OUT) == []
 
 
 @every_figure
