@@ -137,7 +137,8 @@ def test_figures_stand_still_before_scripts_run(site):
     page += view.replace('"a"', '"c"')
     html, times = still_figures(site, page + loader)
     assert times == 1
-    assert "<style>p { color: red; }</style></head>" in html
+    (sheet,) = re.findall(r'href="\.\./_static/(figures-\w+\.css)"></head>', html)
+    assert (site.static / sheet).read_text() == state["_css"]
     (picture,) = re.findall(
         re.escape(view) + r'<div class="vit-still"><img src="(.*?)">a &lt; b</div>',
         html,

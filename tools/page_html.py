@@ -175,8 +175,11 @@ def still_figures(site: Site, html: str) -> tuple[str, int]:
     html = WIDGET_VIEW.sub(shown, WIDGET_STATE.sub("", html))
     tag = f'<script data-state="{loader[2]}{name}"'
     html = html.replace(loader[0], loader[0].replace("<script", tag, 1))
-    css = re.sub(r"(?:/\*.*?\*/|\s)+", " ", "".join(styles), flags=re.DOTALL)
-    return html.replace("</head>", f"<style>{css}</style></head>", 1), 1
+    css = "\n".join(styles)
+    sheet = f"figures-{digest(css)}.css"
+    (site.static / sheet).write_text(css, encoding="utf-8")
+    link = f'<link rel="stylesheet" href="{loader[2]}{sheet}">'
+    return html.replace("</head>", f"{link}</head>", 1), 1
 
 
 def write_widget_state(site: Site, data: dict) -> str:
@@ -305,6 +308,7 @@ RULES = [
     Rule("Furo: the search has no heading", swap(RESULTS, f"<h1>Search</h1>{RESULTS}")),
     # What delays the first paint, or moves the text after it.
     Rule("pictures without a size", size_pictures),
-    Rule("style sheets, one by one", join_styles, everywhere=True),
+    # Its style sheet is one of those that the next rule joins.
     Rule("interactive figures that nobody sees without scripts", still_figures),
+    Rule("style sheets, one by one", join_styles, everywhere=True),
 ]
