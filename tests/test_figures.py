@@ -19,7 +19,6 @@ from vit_encoder.figures import (
     show_attention,
     show_images,
     show_parts,
-    show_patch_sizes,
     show_patch_twice,
     show_tokens,
 )
@@ -90,6 +89,23 @@ def test_a_figure_uses_the_colour_of_a_concept_for_this_alone(path):
     }
     if path.stem != "colours":
         assert not {*of_concepts()} & hexes(source)
+
+
+FRONT_ENDS = {  # the concepts in the scripts and style sheets of figures that answer
+    "activation_explorer": {"HIDDEN"},
+    "heads_explorer": {"QUERY"},
+    "patch_explorer": {"CLASS"},
+    "self_attention": {"QUERY"},
+    "shared": set(),
+}
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_a_front_end_uses_the_colour_of_a_concept_for_this_alone(name):
+    paths = (FIGURES / f"{name}.{kind}" for kind in ("js", "css"))
+    used = hexes(" ".join(path.read_text(encoding="utf-8") for path in paths))
+    found = {c for c in CONCEPTS if getattr(colours, c)[1:].upper() in used}
+    assert found == FRONT_ENDS[name]
 
 
 def test_what_stands_for_no_concept_has_no_colour_of_one():
@@ -307,7 +323,7 @@ def test_explorer_s_state_is_small():
         scale={"a": 1.0, "b": 1.0},
     )
     assert sum(map(len, made.gaps.values())) == 2 * 2 * n * n
-    assert len(made._esm) + len(made._css) < 20_000
+    assert len(made._esm) + len(made._css) < 24_000
 
 
 @pytest.mark.parametrize(
@@ -398,15 +414,6 @@ def pictures(figure):
     return [torch.from_numpy(ax.get_images()[0].get_array()) for ax in figure.axes]
 
 
-def test_patch_sizes_are_drawn_with_their_counts():
-    first, second = show_patch_sizes(photo(), [4, 2]).axes
-    assert [ax.get_title() for ax in (first, second)] == [
-        "P = 4: n = 15",
-        "P = 2: n = 60",
-    ]
-    assert first.get_images()[0].get_array().shape == (14, 24, 3)  # gaps of 1
-
-
 def test_only_marked_patches_and_channels_keep_their_colour():
     image = photo()
     patches = torch.zeros(GRID, dtype=torch.bool)
@@ -433,28 +440,21 @@ def test_a_pixel_is_circled_in_every_panel():
 def test_images_of_chapter_01_refuse_what_does_not_fit():
     with pytest.raises(ValueError, match="one title an image, got 1 for 2 images"):
         show_images([photo(), photo()], ["one"])
-    with pytest.raises(ValueError, match="at least one size, got none"):
-        show_patch_sizes(photo(), [])
-    with pytest.raises(ValueError, match=r"a size that divides .* got 5 and 12"):
-        show_patch_sizes(photo(), [5])
     with pytest.raises(ValueError, match=r"expected a mask .* got shape \(3, 5, 5\)"):
         show_parts(photo(), [torch.ones(3, 5, 5) > 0], ["a"])
 
 
-def test_activations_are_drawn_above_their_slopes():
+def test_activations_are_drawn():
     figure = show_activations({"square": lambda x: x**2, "double": lambda x: 2 * x}, 3)
-    above, below = figure.axes
-    assert [line.get_label() for line in above.get_lines()] == ["square", "double"]
-    square, double = below.get_lines()
-    assert square.get_ydata().tolist() == pytest.approx(
-        (2 * torch.linspace(-3, 3, 801)).tolist(), abs=1e-5
-    )
-    assert set(double.get_ydata().tolist()) == {2.0}
-
-
-def test_activations_are_drawn_without_slopes():
-    figure = show_activations({"square": lambda x: x**2}, slopes=False)
     (axes,) = figure.axes
+    assert [line.get_label() for line in axes.get_lines()] == ["square", "double"]
+    square, double = axes.get_lines()
+    assert square.get_ydata().tolist() == pytest.approx(
+        (torch.linspace(-3, 3, 801) ** 2).tolist(), abs=1e-5
+    )
+    assert double.get_xdata().tolist() == pytest.approx(
+        (double.get_ydata() / 2).tolist(), abs=1e-5
+    )
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "value")
 
 

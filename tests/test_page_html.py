@@ -1,5 +1,6 @@
 """The rules that mend the HTML of the book: one that finds nothing is named."""
 
+import base64
 import json
 import re
 from types import SimpleNamespace
@@ -8,15 +9,16 @@ import pytest
 from PIL import Image
 
 import book_extension
+import still
 from page_html import (
     RULES,
     Rule,
     Site,
     finish,
     join_styles,
-    move_widget_state,
     name_proofs,
     size_pictures,
+    still_figures,
     sub,
     swap,
 )
@@ -112,17 +114,48 @@ def test_style_sheets_become_one(site):
     assert join_styles(site, "<head></head>") == ("<head></head>", 0)
 
 
-def test_data_of_figures_is_loaded_from_a_file(site):
-    state = '{"state": {"<": 1}}'
-    kind = "application/vnd.jupyter.widget-state+json"
+FIGURE = """export default { render({ model, el }) {
+    const image = document.createElement("img");
+    image.setAttribute("src", model.get("picture"));
+    el.append(image, model.get("words"));
+} };"""
+
+
+def test_figures_stand_still_before_scripts_run(site):
+    state = {"_esm": FIGURE, "_css": "p { /* no */\n  color: red; }", "words": "a < b"}
+    state["picture"] = "data:image/png;base64," + base64.b64encode(b"a cat").decode()
+    entries = {
+        "a": {"model_module": "anywidget", "state": state},
+        "b": {"model_module": "@jupyter-widgets/base", "state": {}},
+        "c": {"model_module": "anywidget", "state": {"_esm": "shown by the page"}},
+    }
+    kind = "application/vnd.jupyter.widget"
     loader = '<script defer src="../_static/widgets.js"></script>'
-    page = f'<p>text</p><script type="{kind}">{state}</script>{loader}'
-    html, times = move_widget_state(site, page)
+    view = f'<script type="{kind}-view+json">{{"model_id": "a"}}</script>'
+    stored = json.dumps({"state": entries})
+    page = f'<head></head>{view}<script type="{kind}-state+json">{stored}</script>'
+    page += view.replace('"a"', '"c"')
+    html, times = still_figures(site, page + loader)
     assert times == 1
-    assert state not in html
-    (name,) = re.findall(r'src="\.\./_static/(widget-state-\w+\.js)"', html)
-    assert json.dumps(state) in (site.static / name).read_text()
-    assert move_widget_state(site, loader) == (loader, 0)
+    (sheet,) = re.findall(r'href="\.\./_static/(figures-\w+\.css)"></head>', html)
+    assert (site.static / sheet).read_text() == state["_css"]
+    (picture,) = re.findall(
+        re.escape(view) + r'<div class="vit-still"><img src="(.*?)">a &lt; b</div>',
+        html,
+    )
+    assert (site.static / picture.removeprefix("../_static/")).read_bytes() == b"a cat"
+    (name,) = re.findall(r'data-state="\.\./_static/(widget-state-\w+\.js)"', html)
+    text = (site.static / name).read_text()
+    assert picture in text
+    assert html.count("vit-still") == 1
+    assert "a < b" in text
+    assert "color" not in text
+    assert still_figures(site, loader) == (loader, 0)
+
+
+def test_a_figure_that_cannot_be_drawn_is_named():
+    with pytest.raises(RuntimeError, match=r"could not be drawn[\s\S]*no such thing"):
+        still.draw({"a": {"_esm": "throw new Error('no such thing')"}})
 
 
 def cell(label, code, *outputs):

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from PIL import Image
 
+import still
+
 
 @dataclass(frozen=True)
 class Site:
@@ -138,28 +140,59 @@ WIDGET_STATE = re.compile(
     r'<script type="application/vnd\.jupyter\.widget-state\+json">(.*?)</script>',
     re.DOTALL,
 )
-WIDGET_LOADER = re.compile(r'<script[^>]*src="([^"]*_static/)widgets\.js')
+WIDGET_VIEW = re.compile(
+    r'<script type="application/vnd\.jupyter\.widget-view\+json">(.*?)</script>',
+    re.DOTALL,
+)
+WIDGET_LOADER = re.compile(r'<script([^>]*src="([^"]*_static/)widgets\.js)')
 
 
-def move_widget_state(site: Site, html: str) -> tuple[str, int]:
-    """Load the data of the interactive figures after the text, which it outweighs.
+def still_figures(site: Site, html: str) -> tuple[str, int]:
+    """Show each interactive figure as it starts; load its data when it is seen.
 
-    A script and not a JSON file, so that it works in a book opened from the disk.
+    One that has no style in its state is styled and shown by the page itself. The data
+    are a script and not a JSON file, so that they load in a book opened from the disk.
     """
-    state, loader = WIDGET_STATE.search(html), WIDGET_LOADER.search(html)
-    if not state or not loader:
+    found, loader = WIDGET_STATE.search(html), WIDGET_LOADER.search(html)
+    if not found or not loader:
         return html, 0
+    data = json.loads(found[1])
+    figures = {
+        id: entry["state"]
+        for id, entry in data["state"].items()
+        if entry["model_module"] == "anywidget" and "_css" in entry["state"]
+    }
+    for state in figures.values():
+        still.pictures_to_files(state, site.static, loader[2])
+    stills = still.draw(figures)
+    styles = dict.fromkeys(state.pop("_css") for state in figures.values())
+    name = write_widget_state(site, data)
+
+    def shown(match: re.Match) -> str:
+        drawn = stills.get(json.loads(match[1])["model_id"])
+        return match[0] + (f'<div class="vit-still">{drawn}</div>' if drawn else "")
+
+    html = WIDGET_VIEW.sub(shown, WIDGET_STATE.sub("", html))
+    tag = f'<script data-state="{loader[2]}{name}"'
+    html = html.replace(loader[0], loader[0].replace("<script", tag, 1))
+    css = "\n".join(styles)
+    sheet = f"figures-{digest(css)}.css"
+    (site.static / sheet).write_text(css, encoding="utf-8")
+    link = f'<link rel="stylesheet" href="{loader[2]}{sheet}">'
+    return html.replace("</head>", f"{link}</head>", 1), 1
+
+
+def write_widget_state(site: Site, data: dict) -> str:
+    """The name of a script that adds a page's widget state to it."""
     text = (
         'const state = document.createElement("script");\n'
         'state.type = "application/vnd.jupyter.widget-state+json";\n'
-        f"state.textContent = {json.dumps(state[1])};\n"
+        f"state.textContent = {json.dumps(json.dumps(data))};\n"
         "document.body.append(state);\n"
     )
     name = f"widget-state-{digest(text)}.js"
     (site.static / name).write_text(text, encoding="utf-8")
-    tag = f'<script defer src="{loader[1]}{name}"></script>\n    '
-    html = WIDGET_STATE.sub("", html)
-    return WIDGET_LOADER.sub(lambda match: tag + match[0], html, count=1), 1
+    return name
 
 
 def digest(text: str) -> str:
@@ -272,6 +305,7 @@ RULES = [
     ),
     # What delays the first paint, or moves the text after it.
     Rule("pictures without a size", size_pictures),
+    # Its style sheet is one of those that the next rule joins.
+    Rule("interactive figures that nobody sees without scripts", still_figures),
     Rule("style sheets, one by one", join_styles, everywhere=True),
-    Rule("data of interactive figures in the text", move_widget_state),
 ]

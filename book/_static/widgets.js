@@ -1,10 +1,12 @@
-/* Shows the interactive figures of a page that has no kernel. The stored state of a
-   widget is its model; the widget's own ES module, part of that state, does the rest. */
+/* Shows the interactive figures of a page that has no kernel, when they come near. The
+   stored state of a widget is its model; the widget's own ES module, part of that state,
+   does the rest. Until then a still picture stands there: see tools/still.py. */
 (() => {
   const MISSING = "This figure needs a running notebook.";
-  const find = (kind) =>
-    document.querySelectorAll(`script[type="application/vnd.jupyter.${kind}+json"]`);
+  const find = (kind, place = document) =>
+    [...place.querySelectorAll(`script[type="application/vnd.jupyter.${kind}+json"]`)];
   const parse = (script) => JSON.parse(script.textContent);
+  const later = document.currentScript.dataset.state; // the file of the stored state
 
   function makeModel(values) {
     const listeners = new Map();
@@ -42,12 +44,22 @@
     document.head.append(Object.assign(document.createElement("style"), { textContent: css }));
   });
 
-  const states = Object.assign({}, ...[...find("widget-state")].map((s) => parse(s).state));
+  const readStates = once(async (file) => {
+    if (file) {
+      const script = Object.assign(document.createElement("script"), { src: file });
+      await new Promise((loaded, failed) => {
+        Object.assign(script, { onload: loaded, onerror: failed });
+        document.head.append(script);
+      });
+    }
+    return Object.assign({}, ...find("widget-state").map((s) => parse(s).state));
+  });
 
   /* Model and widget belong together: several views of one model share both. */
   const open = once(async (id) => {
-    const values = states[id]?.state;
-    if (states[id]?.model_module !== "anywidget") throw new Error(`no anywidget: ${id}`);
+    const found = (await readStates(later))[id];
+    if (found?.model_module !== "anywidget") throw new Error(`no anywidget: ${id}`);
+    const values = found.state;
     if (values._css) addStyle(values._css);
     const loaded = await load(values._esm);
     const widget = typeof loaded === "function" ? await loaded() : loaded;
@@ -56,20 +68,35 @@
     return { model, widget };
   });
 
-  const shown = [...find("widget-view")].map((script) => {
+  /* The still picture stands where the figure will, until that answers. */
+  async function show(script) {
+    const next = script.nextElementSibling;
+    const still = next?.matches(".vit-still") ? next : null;
     const el = document.createElement("div");
-    script.after(el);
-    return open(parse(script).model_id)
-      .then(({ model, widget }) => widget.render({ model, el }))
-      .catch((problem) => {
-        el.textContent = MISSING;
-        console.info(String(problem));
-      });
-  });
+    try {
+      const { model, widget } = await open(parse(script).model_id);
+      script.after(el);
+      await widget.render({ model, el });
+      still?.remove();
+    } catch (problem) {
+      console.info(String(problem));
+      el.textContent = MISSING;
+      if (!still) script.after(el);
+      else el.remove();
+    }
+  }
 
-  /* The figures have pushed the text down: go again to where the address points. */
-  Promise.all(shown).then(() => {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    if (shown.length && target) target.scrollIntoView();
-  });
+  const seen = new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries) {
+        if (!isIntersecting) continue;
+        seen.unobserve(target);
+        for (const script of find("widget-view", target)) show(script);
+      }
+    },
+    { rootMargin: "300px" },
+  );
+  for (const output of new Set(find("widget-view").map((script) => script.parentElement))) {
+    seen.observe(output); // a script itself is nowhere
+  }
 })();

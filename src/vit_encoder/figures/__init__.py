@@ -7,9 +7,12 @@ from importlib import import_module
 
 _HOMES = {
     "ATTENTION": "style",
+    "ActivationExplorer": "activation_explorer",
     "AttentionExplorer": "self_attention",
     "HIDDEN": "colours",
+    "HeadsExplorer": "heads_explorer",
     "KEY": "colours",
+    "PatchExplorer": "patch_explorer",
     "QUERY": "colours",
     "TOGETHER": "colours",
     "VALUE": "colours",
@@ -40,7 +43,6 @@ _HOMES = {
     "show_maps": "looking",
     "show_parameters": "parameters",
     "show_parts": "patch_plots",
-    "show_patch_sizes": "patch_plots",
     "show_patch_twice": "photo",
     "show_reads": "heads",
     "show_similarities": "looking",

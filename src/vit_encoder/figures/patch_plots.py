@@ -4,9 +4,7 @@ import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 
-from vit_encoder.arguments import require_divides
 from vit_encoder.figures.inputs import fade, require_photo
-from vit_encoder.figures.photo import cut
 
 
 def show_images(images: list[torch.Tensor], titles: list[str]) -> Figure:
@@ -31,25 +29,6 @@ def show_images(images: list[torch.Tensor], titles: list[str]) -> Figure:
         ax.set_title(title)
         ax.set_axis_off()
     return fig
-
-
-def show_patch_sizes(photo: torch.Tensor, sizes: list[int]) -> Figure:
-    """The photo, cut into patches of each size; a title says how many there are.
-
-    photo: (C, H, W), values in [0, 1]. sizes: sides that divide H and W. Raises
-    ValueError for other arguments.
-    """
-    if not sizes:
-        raise ValueError("expected at least one size, got none")
-    images, titles = [], []
-    photo = require_photo(photo, (1, 1))
-    for P in sizes:
-        for side in photo.shape[1:]:
-            require_divides(P, side, "a size", "the photo's height and width")
-        rows, columns = (side // P for side in photo.shape[1:])
-        images.append(cut(photo, (rows, columns), gap=max(1, P // 6)))
-        titles.append(f"P = {P}: n = {rows * columns}")
-    return show_images(images, titles)
 
 
 def show_parts(

@@ -3,7 +3,6 @@
 
 const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const VALUES = Object.fromEntries([...DIGITS].map((digit, value) => [digit, value]));
-const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
 /* How far each score of one query lies below its best: see `encode` in the Python file. */
 function readGaps(text, reach, n, row) {
@@ -35,20 +34,6 @@ function mix(ramp, place) {
   return `rgb(${channels})`;
 }
 
-function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  node.append(...children);
-  return node;
-}
-
-function draw(tag, attributes = {}, ...children) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  node.append(...children);
-  return node;
-}
-
 const square = (name) => draw("rect", { class: name, width: 1, height: 1 });
 const placeAt = (node, [row, column]) => {
   node.setAttribute("x", column);
@@ -75,45 +60,14 @@ function makePicture(model) {
   const element = make("div", {
     class: "vit-picture", tabindex: 0, role: "application",
     "aria-label":
-      `${model.get("alt")}, in ${rows} rows and ${columns} columns of patches.` +
-      " The arrow keys move the query.",
+      `${model.get("alt")}, in ${rows} rows and ${columns} columns of patches`,
+    "aria-description": "The arrow keys move the query.",
   }, svg);
   const [most, halo, query] = marks;
   return { element, svg, cells, most, query: [halo, query] };
 }
 
-/* One button a set of scores; exactly one is chosen. */
-function makeLabels(model) {
-  const labels = model.get("labels");
-  const name = `vit-${Math.random().toString(36).slice(2)}`;
-  const inputs = labels.map((label) => make("input", { type: "radio", name, value: label }));
-  const element = make(
-    "div", { class: "vit-labels", role: "radiogroup", "aria-label": "Scores" },
-    ...inputs.map((input) => make("label", {}, input, make("span", {}, input.value))),
-  );
-  return { element, inputs };
-}
-
-function makeScaled() {
-  const input = make("input", { type: "checkbox", role: "switch" });
-  const factor = make("span", { class: "vit-quiet" });
-  const words = make("span", {}, "scale by 1/√D", make("sub", {}, "h"), " ", factor);
-  return { element: make("label", { class: "vit-scaled" }, input, words), input, factor };
-}
-
 const ePowerEntropy = () => make("span", {}, "e", make("sup", {}, "entropy"));
-
-function makeReadout() {
-  const values = {};
-  const element = make("div", { class: "vit-readout", role: "status" });
-  for (const [key, term] of [
-    ["query", "Query"], ["most", "Largest weight"], ["entropy", "Entropy"], ["spread", ePowerEntropy()],
-  ]) {
-    values[key] = make("span", { "data-value": key });
-    element.append(make("div", {}, make("b", {}, term), " ", values[key]));
-  }
-  return { element, values };
-}
 
 /* The weights of the query, largest first. */
 function makeStrip(n) {
@@ -155,25 +109,44 @@ function showStrip(strip, weights, spread) {
 function render({ model, el }) {
   const [rows, columns] = model.get("grid");
   const n = rows * columns;
+  let pointed = null; // the patch under the mouse, shown until the mouse leaves
+
+  function choose(values) {
+    pointed = null;
+    put(model, values);
+  }
+
   const picture = makePicture(model);
   const legend = makeLegend(model.get("ramp"));
-  const labels = makeLabels(model);
-  const scaled = makeScaled();
-  const readout = makeReadout();
+  const labels = makeChoice(
+    "Scores", Object.fromEntries(model.get("labels").map((label) => [label, label])),
+    (label) => choose({ label }),
+  );
+  const factor = make("span", { class: "vit-quiet" });
+  const scaled = makeSwitch(
+    make("span", {}, "scale by 1/√D", make("sub", {}, "h"), " ", factor),
+    (on) => choose({ scaled: on }),
+  );
+  const readout = makeReadout({
+    query: "Query", most: "Largest weight", entropy: "Entropy", spread: ePowerEntropy(),
+  });
+  const live = makeLive();
   const strip = makeStrip(n);
   const hint = make(
     "p", { class: "vit-hint" }, "Touch or click a patch, or use the arrow keys.",
   );
-  const root = make(
-    "div", { class: "vit-explorer", "data-lm-suppress-shortcuts": "true" },
-    make("div", { class: "vit-left" }, picture.element, legend.element, hint),
+  const keys = ["query", "label", "scaled"];
+  const root = makeFigure(
+    "vit-explorer", "Where a patch attends",
+    make("div", { class: "vit-left" }, picture.element, legend.element, makeControls(hint)),
     make(
       "div", { class: "vit-right" },
-      labels.inputs.length > 1 ? labels.element : "",
-      scaled.element, readout.element, strip.element,
+      makeControls(
+        model.get("labels").length > 1 ? labels.element : "", scaled.element, makeReset(model, keys),
+      ),
+      readout.element, live.element, strip.element,
     ),
   );
-  let pointed = null; // the patch under the mouse, shown until the mouse leaves
 
   function update() {
     const query = pointed ?? model.get("query");
@@ -196,9 +169,9 @@ function render({ model, el }) {
     for (const mark of picture.query) placeAt(mark, query);
     placeAt(picture.most, mostAt);
     legend.top.textContent = largest.toFixed(3);
-    labels.inputs.forEach((input) => { input.checked = input.value === label; });
-    scaled.input.checked = model.get("scaled");
-    scaled.factor.textContent = `(× ${Number(scale.toPrecision(3))})`;
+    labels.show(label);
+    scaled.show(model.get("scaled"));
+    factor.textContent = `(× ${Number(scale.toPrecision(3))})`;
     const { values } = readout;
     values.query.textContent = `row ${query[0]}, column ${query[1]}`;
     values.most.textContent =
@@ -206,24 +179,17 @@ function render({ model, el }) {
     values.entropy.textContent =
       `${entropy.toFixed(2)} of ln ${n} = ${Math.log(n).toFixed(2)} nats`;
     values.spread.textContent = `about ${spread.toFixed(spread < 9.95 ? 1 : 0)} patches`;
+    live.say(
+      `Query at ${values.query.textContent}: largest weight ${values.most.textContent},` +
+        ` ${values.spread.textContent}.`,
+    );
     showStrip(strip, weights, spread);
   }
 
-  function choose(key, value) {
-    pointed = null;
-    model.set(key, value);
-    model.save_changes();
-  }
-
-  function patchAt(event) {
-    const box = picture.svg.getBoundingClientRect();
-    const clamp = (place, count) => Math.max(0, Math.min(count - 1, Math.floor(place * count)));
-    return [
-      clamp((event.clientY - box.top) / box.height, rows),
-      clamp((event.clientX - box.left) / box.width, columns),
-    ];
-  }
-
+  const patchAt = (event) => {
+    const [x, y] = placeOn(picture.svg, event);
+    return [Math.floor(y * rows), Math.floor(x * columns)];
+  };
   picture.element.addEventListener("pointermove", (event) => {
     pointed = patchAt(event);
     update();
@@ -232,28 +198,18 @@ function render({ model, el }) {
     pointed = null;
     update();
   });
-  picture.element.addEventListener("pointerup", (event) => choose("query", patchAt(event)));
-  picture.element.addEventListener("keydown", (event) => {
-    const move = ARROWS[event.key];
-    if (!move || event.ctrlKey || event.altKey || event.metaKey) return;
-    event.preventDefault();
-    event.stopPropagation(); // a page may turn pages, a notebook change cells
+  picture.element.addEventListener("pointerup", (event) => choose({ query: patchAt(event) }));
+  onArrows(picture.element, (down, right) => {
     const [row, column] = model.get("query");
-    choose("query", [
-      Math.max(0, Math.min(rows - 1, row + move[0])),
-      Math.max(0, Math.min(columns - 1, column + move[1])),
-    ]);
+    choose({
+      query: [
+        Math.max(0, Math.min(rows - 1, row + down)),
+        Math.max(0, Math.min(columns - 1, column + right)),
+      ],
+    });
   });
-  for (const input of labels.inputs) {
-    input.addEventListener("change", () => choose("label", input.value));
-  }
-  scaled.input.addEventListener("change", () => choose("scaled", scaled.input.checked));
-
-  const events = ["change:query", "change:label", "change:scaled"];
-  for (const event of events) model.on(event, update);
   el.append(root);
-  update();
-  return () => events.forEach((event) => model.off(event, update));
+  return follow(model, keys, update);
 }
 
 export default { render };

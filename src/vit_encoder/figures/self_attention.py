@@ -3,7 +3,6 @@
 import base64
 import io
 import math
-from pathlib import Path
 
 import anywidget
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 import traitlets
 
 from vit_encoder.figures.colours import RAMP
+from vit_encoder.figures.front_end import front_end
 from vit_encoder.figures.inputs import (
     fade,
     require_grid,
@@ -19,7 +19,6 @@ from vit_encoder.figures.inputs import (
     require_table,
 )
 
-HERE = Path(__file__).parent
 DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 LEVELS = 64**2 - 1  # two digits a score
 FARTHEST = 16  # a score that lies farther below the best has a weight under e^-16
@@ -41,8 +40,8 @@ class AttentionExplorer(anywidget.AnyWidget):
     weights shown to within 0.001 of the exact softmax.
     """
 
-    _esm = HERE / "self_attention.js"
-    _css = HERE / "self_attention.css"
+    _esm = front_end("self_attention.js")
+    _css = front_end("self_attention.css")
 
     picture = traitlets.Unicode().tag(sync=True)  # a data URL
     alt = traitlets.Unicode().tag(sync=True)

@@ -1,0 +1,185 @@
+/* What the figures that answer share: elements, controls and words for screen readers.
+   figures/front_end.py puts it before the module of each. */
+
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+function draw(tag, attributes = {}, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+/* The whole figure. The attribute keeps JupyterLab from taking its keys. */
+function makeFigure(name, label, ...children) {
+  const attributes = { class: `vit-figure ${name}`, role: "group", "aria-label": label };
+  return make("div", { ...attributes, "data-lm-suppress-shortcuts": "true" }, ...children);
+}
+
+/* A row of controls, which a still picture leaves out. */
+const makeControls = (...children) => make("div", { class: "vit-controls" }, ...children);
+
+/* One button an option; exactly one is chosen. options: value → what it says. */
+function makeChoice(legend, options, choose) {
+  const name = `vit-${Math.random().toString(36).slice(2)}`; // a group of its own
+  const inputs = Object.keys(options).map((value) => make("input", { type: "radio", name, value }));
+  for (const input of inputs) input.addEventListener("change", () => choose(input.value));
+  const labels = inputs.map((input) => make("label", {}, input, make("span", {}, options[input.value])));
+  return {
+    element: make("div", { class: "vit-choice", role: "radiogroup", "aria-label": legend }, ...labels),
+    show: (value) => inputs.forEach((input) => { input.checked = input.value === String(value); }),
+  };
+}
+
+function makeSwitch(words, choose) {
+  const input = make("input", { type: "checkbox", role: "switch" });
+  input.addEventListener("change", () => choose(input.checked));
+  return {
+    element: make("label", { class: "vit-switch" }, input, words),
+    show: (on) => { input.checked = on; },
+  };
+}
+
+/* range: min, max and step. show(value, words): the words stand beside it. */
+function makeSlider(words, range, choose) {
+  const input = make("input", { type: "range", ...range });
+  const said = make("span");
+  input.addEventListener("input", () => choose(Number(input.value)));
+  return {
+    element: make("label", { class: "vit-slider" }, make("span", {}, words, " ", said), input),
+    input,
+    show(value, text) {
+      input.value = String(value);
+      input.setAttribute("aria-valuetext", text);
+      said.textContent = text;
+    },
+  };
+}
+
+function makeButton(words, press) {
+  const button = make("button", { type: "button", class: "vit-button" }, words);
+  button.addEventListener("click", press);
+  return button;
+}
+
+/* Puts back what the keys of the model were when the figure was shown. */
+function makeReset(model, keys, also = () => {}) {
+  const start = keys.map((key) => [key, model.get(key)]);
+  return makeButton("Reset", () => {
+    also();
+    for (const [key, value] of start) model.set(key, value);
+    model.save_changes();
+  });
+}
+
+/* Terms and their values. terms: key → what it is. */
+function makeReadout(terms) {
+  const values = {};
+  const rows = Object.entries(terms).map(([key, term]) => {
+    values[key] = make("span", { "data-value": key });
+    return make("div", {}, make("b", {}, term), " ", values[key]);
+  });
+  return { element: make("div", { class: "vit-readout" }, ...rows), values };
+}
+
+/* One sentence for screen readers, said when the reader has come to rest. */
+function makeLive() {
+  const element = make("p", { class: "vit-live", role: "status" });
+  let wait;
+  return {
+    element,
+    say(text) {
+      clearTimeout(wait);
+      if (element.textContent) wait = setTimeout(() => { element.textContent = text; }, 700);
+      else element.textContent = text; // nothing has changed yet
+    },
+  };
+}
+
+/* Where a pointer is on an element: from 0 to 1, from the left and from the top. */
+function placeOn(element, event) {
+  const box = element.getBoundingClientRect();
+  const clamp = (place) => Math.max(0, Math.min(1 - 1e-9, place));
+  return [
+    clamp((event.clientX - box.left) / box.width), clamp((event.clientY - box.top) / box.height),
+  ];
+}
+
+/* The arrow keys move by (rows, columns). A page or a notebook must not see them. */
+function onArrows(element, move) {
+  const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+  element.addEventListener("keydown", (event) => {
+    const step = steps[event.key];
+    if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    move(...step);
+  });
+}
+
+/* A button for an image of the reader's own, cut and shrunk to (height, width). It goes
+   nowhere. take: gets its pixels as bytes, red, green, blue, and an address to show. */
+function makeOwnImage(height, width, take) {
+  const input = make("input", { type: "file", accept: "image/*" });
+  const fault = make("span", { class: "vit-hint", role: "alert" });
+  input.addEventListener("change", async () => {
+    fault.textContent = "";
+    let bitmap;
+    try {
+      bitmap = await createImageBitmap(input.files[0]);
+    } catch {
+      fault.textContent = "Expected an image; this file cannot be read as one.";
+      return;
+    }
+    const canvas = make("canvas", { width, height });
+    const context = canvas.getContext("2d");
+    const scale = Math.max(width / bitmap.width, height / bitmap.height);
+    const [w, h] = [bitmap.width * scale, bitmap.height * scale];
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, (width - w) / 2, (height - h) / 2, w, h);
+    const { data } = context.getImageData(0, 0, width, height);
+    take(data.filter((_, i) => i % 4 < 3), canvas.toDataURL());
+  });
+  const words = make("span", { class: "vit-button" }, "Your own image");
+  return make("span", {}, make("label", { class: "vit-file" }, input, words), fault);
+}
+
+/* Update now and whenever one of the keys changes; gives what ends that. */
+function follow(model, keys, update) {
+  for (const key of keys) model.on(`change:${key}`, update);
+  update();
+  return () => { for (const key of keys) model.off(`change:${key}`, update); };
+}
+
+/* Set keys of the model, which tells Python. */
+function put(model, values) {
+  for (const [key, value] of Object.entries(values)) model.set(key, value);
+  model.save_changes();
+}
+
+/* Pixels as the model keeps them, red, green and blue of pixel after pixel: as text, and
+   as numbers from 0 to 1 in the order of a tensor (C, H, W). */
+const toText = (bytes) => btoa(String.fromCharCode(...bytes));
+function toImage(text) {
+  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const size = bytes.length / 3;
+  return Array.from({ length: 3 * size }, (_, i) => bytes[3 * (i % size) + Math.floor(i / size)] / 255);
+}
+
+/* An address that shows such an image. */
+function toPicture(image, height, width) {
+  const canvas = make("canvas", { width, height });
+  const context = canvas.getContext("2d");
+  const data = context.createImageData(width, height);
+  const size = height * width;
+  for (let i = 0; i < size; i++) {
+    for (let c = 0; c < 4; c++) data.data[4 * i + c] = c < 3 ? Math.round(255 * image[size * c + i]) : 255;
+  }
+  context.putImageData(data, 0, 0);
+  return canvas.toDataURL();
+}
