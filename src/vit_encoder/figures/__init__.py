@@ -8,6 +8,7 @@ from importlib import import_module
 _HOMES = {
     "ATTENTION": "style",
     "AttentionExplorer": "self_attention",
+    "EncoderAtWork": "encoder_at_work",
     "HIDDEN": "colours",
     "KEY": "colours",
     "QUERY": "colours",
@@ -18,6 +19,7 @@ _HOMES = {
     "block_drawing": "drawings.block",
     "encoder_drawing": "drawings.encoder",
     "encoder_map": "drawings.encoder_map",
+    "fashion_at_work": "encoder_at_work",
     "layer_norm_drawing": "drawings.layer_norm",
     "mlp_drawing": "drawings.mlp",
     "multi_head_drawing": "drawings.multi_head",

@@ -8,7 +8,7 @@ id, so that several maps may stand on one page.
 from html import escape
 from typing import NamedTuple
 
-from vit_encoder.figures.colours import KEY, QUERY, RAMP, VALUE
+from vit_encoder.figures.colours import CLASS, HIDDEN, KEY, QUERY, RAMP, VALUE
 
 PARTS = {
     "patches": "Patches and positions",
@@ -223,8 +223,10 @@ def draw_mlp(box: Box) -> str:
     """The width of a token grows and shrinks again."""
     return "".join(
         f'<rect x="{box.x + 87 - width // 2}" y="{box.y + 10 + 8 * i}" width="{width}"'
-        ' height="6" rx="2" opacity=".6"/>'
-        for i, width in enumerate((16, 52, 16))
+        f' height="6" rx="2" {look}/>'
+        for i, (width, look) in enumerate(
+            ((16, 'opacity=".6"'), (52, f'fill="{HIDDEN}"'), (16, 'opacity=".6"'))
+        )
     )
 
 
@@ -318,9 +320,12 @@ def draw_sum(y: int) -> str:
 
 
 def draw_tokens(y: int) -> str:
-    """A row of tokens: the class token is solid and round, the others are patches."""
+    """A row of tokens: the class token is blue and round, the others are patches."""
     patches = "".join(square(109 + 18 * i, y, 14, i) for i in range(1, 7))
-    return f'<circle cx="117" cy="{y + 7}" r="7.5"/>{patches}'
+    return (
+        f'<circle cx="117" cy="{y + 7}" r="7" fill="{CLASS}" stroke="currentColor"/>'
+        + patches
+    )
 
 
 def draw_tags(lit: tuple[str, ...]) -> list[str]:
