@@ -75,7 +75,7 @@ def figure():
 
 @pytest.fixture(scope="module")
 def folder(figure, tmp_path_factory):
-    """Pages: the shipped ViT with its weights in a file, and others that hold theirs."""
+    """Pages: the shipped ViT with its weights in a file, another that holds them."""
     folder = tmp_path_factory.mktemp("work")
     for path in (ROOT / "book/_static/widgets.js", WEIGHTS):
         shutil.copy(path, folder)
@@ -368,7 +368,13 @@ def test_the_reader_s_own_model_and_images(visit):
     assert "The label says" not in said(tab)
 
 
-KEEP_DRAWN = "const encode = btoa; btoa = (text) => (window.drawn = encode(text));"
+KEEP_DRAWN = """() => {
+    const encode = btoa;
+    window.btoa = (text) => {
+        if (text.length === 28 * 28) window.drawn = encode(text);
+        return encode(text);
+    };
+}"""
 
 
 def drawn(tab):
@@ -486,13 +492,13 @@ def test_an_image_file_is_shrunk_and_a_light_one_inverted(visit, tmp_path):
         assert torch.equal(drawn(tab)[0, 0], 255 - light)
         tab.wait_for_timeout(800)
         assert_answers(tab, drawn(tab))
-        tab.evaluate("window.drawn = null")
+        tab.evaluate("() => { window.drawn = null; }")
     wide = Image.new("RGB", (560, 280), "red")
     wide.paste("black", (140, 0, 420, 280))  # what the square keeps
     wide.save(tmp_path / "wide.png")
     work(tab).locator("input[type=file]").set_input_files(tmp_path / "wide.png")
     tab.wait_for_function("window.drawn")
-    assert drawn(tab).eq(0).all()
+    assert drawn(tab)[..., 1:-1].eq(0).all()  # the edge may take from beside it
     (tmp_path / "text.png").write_text("no image")
     work(tab).locator("input[type=file]").set_input_files(tmp_path / "text.png")
     tab.get_by_text("This file is no image that the browser can read.").wait_for()

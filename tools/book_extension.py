@@ -212,7 +212,7 @@ class AtWork(SphinxDirective):
     """The figure in which the ViT that ships runs, with a still picture until then."""
 
     def run(self) -> list[nodes.Node]:
-        """The picture, the place of the figure and its state, as MyST-NB writes them."""
+        """The picture, the place of the figure, its state, as MyST-NB writes them."""
         for path in at_work.HERE.glob("encoder_at_work.*"):
             self.env.note_dependency(path)
         self.env.note_dependency(at_work.WEIGHTS)

@@ -372,7 +372,8 @@ function render({ model, el }) {
     clear.disabled = model.get("chosen") >= 0;
     play.textContent = playing === null ? "▶ Play" : "■ Stop";
     root.classList.toggle("work-drawing", drawing());
-    if (playing === null) tell(blocks, query, weights, said[blocks], label);
+    if (playing !== null) say("");
+    else tell(blocks, query, weights, said[blocks], label);
     if (!result || !weights) compute();
   }
 
@@ -545,7 +546,7 @@ function render({ model, el }) {
       for (let i = 0; i < S * S; i++) {
         const rgb = data.subarray(4 * i, 4 * i + 3);
         const luma = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2];
-        for (let c = 0; c < C; c++) bytes[S * S * c + i] = C === 1 ? luma : rgb[c];
+        for (let c = 0; c < C; c++) bytes[S * S * c + i] = Math.round(C === 1 ? luma : rgb[c]);
         const [row, column] = [Math.floor(i / S), i % S];
         if ([0, S - 1].includes(row) || [0, S - 1].includes(column)) edge += luma / (4 * S - 4);
       }

@@ -128,10 +128,10 @@ def fashion_at_work() -> EncoderAtWork:
         labels=some.labels,
         mean=test.mean,
         std=test.std,
-        about=f"This ViT has {spaced(count)} parameters and was trained by the course on "
-        f"Fashion-MNIST. It is right about {run['test_accuracy']:.1%} of "
-        f"{spaced(10_000)} test images. It knows these {len(CLASSES)} kinds of clothes, "
-        "and gives one of them to every image.",
+        about=f"This ViT has {spaced(count)} parameters and was trained by the course "
+        f"on Fashion-MNIST. It is right about {run['test_accuracy']:.1%} of "
+        f"{spaced(10_000)} test images. It knows these {len(CLASSES)} kinds of "
+        "clothes, and gives one of them to every image.",
     )
 
 
@@ -315,10 +315,10 @@ def still(figure: EncoderAtWork) -> str:
     return (
         '<div class="vit-work work-still"><div class="work-look">'
         '<div class="work-legend"></div><div class="work-picture">'
-        f'<img src="{data_url(picture(figure), "image/png")}" width="280" height="280" '
-        f'alt="A picture of this class: {escape(what)}. It is cut into patches, and the '
-        f"darker a patch, the more the class token attends to it in block {depth}, as a "
-        'mean over the heads."></div></div><div class="work-say">'
+        f'<img src="{data_url(picture(figure), "image/png")}" width="280" height="280"'
+        f' alt="A picture of this class: {escape(what)}. It is cut into patches. The '
+        f"darker a patch, the more the class token attends to it in block {depth}, as "
+        'a mean over the heads."></div></div><div class="work-say">'
         f'<table class="work-guesses"><caption>{CAPTION}</caption><thead><tr>'
         f'<th scope="col">blocks</th>{heads}</tr></thead><tbody>{body}</tbody></table>'
         f'</div><p class="work-about">{escape(figure.about)}</p></div>'
