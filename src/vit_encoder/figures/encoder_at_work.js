@@ -124,7 +124,8 @@ function mlp(x, { fc1, fc2 }) {
 /* Chapters 06 and 07, block by block, with the logit lens of chapter 10: after each block
    the final LayerNorm and the head read the class token, as if no block followed.
    image: C·S·S normalized numbers. Yields { logits: J } for no block, and for each block
-   { logits, attention: (h, N, N) }. The last logits are the model's. */
+   { logits, attention: (h, N, N) }. The last logits are the model's. In the middle of a
+   block it yields null: whoever runs it may pause there too. */
 export function* run(image, sizes, weights) {
   const { encoder, head } = weights;
   const norm = (x, parameters) => layerNorm(x, parameters, sizes.eps);
@@ -135,6 +136,7 @@ export function* run(image, sizes, weights) {
     const block = encoder.blocks[i];
     const [attended, found] = multiHead(norm(x, block.norm1), block.attn, sizes);
     x = add(x, attended);
+    yield null;
     x = add(x, mlp(norm(x, block.norm2), block.mlp));
     yield { logits: lens(x), attention: found };
   }
@@ -192,6 +194,7 @@ const textOf = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(b
 
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const CAPTION = "The class token’s guess after each block: the final LayerNorm and the head, applied early";
+const SLICE = 6; // milliseconds for which the model runs before the page has its turn
 const STEP = 550; // milliseconds a block, when it plays
 const PEN = 1.1; // pixels from the middle of a line to where it fades
 
@@ -357,7 +360,7 @@ function render({ model, el }) {
     guesses.cells.forEach((row, j) => row.forEach((cell, i) => {
       const p = said[i]?.[j];
       const [bar, words] = cell.children;
-      bar.style.width = p === undefined ? "0" : `${100 * p}%`;
+      bar.style.transform = `scaleX(${p ?? 0})`; // unlike a width, it moves no layout
       words.textContent = p === undefined ? "" : percent(p);
       cell.dataset.logit = result?.logits[i]?.[j] ?? "";
       cell.classList.toggle("work-top", p === most[i]);
@@ -400,7 +403,7 @@ function render({ model, el }) {
     status.textContent = words;
   };
 
-  // The model runs, a block a frame, so that the page stays at hand.
+  // The model runs in slices, so that the page stays at hand.
   let running = false;
   let asked = 0; // grows with each image
   async function compute() {
@@ -412,11 +415,15 @@ function render({ model, el }) {
       for (let answered = -1; answered !== asked && !closed;) {
         answered = asked;
         const fresh = { logits: [], attention: [] };
+        let began = performance.now();
         for (const step of run(normalized(), sizes, weights)) {
-          fresh.logits.push(step.logits);
-          if (step.attention) fresh.attention.push(step.attention);
+          if (step) fresh.logits.push(step.logits);
+          if (step?.attention) fresh.attention.push(step.attention);
+          if (performance.now() - began < SLICE) continue;
           await frame();
+          began = performance.now();
         }
+        await frame();
         if (answered !== asked && !stroke) continue;
         result = fresh;
         update();
@@ -446,7 +453,7 @@ function render({ model, el }) {
     choosing = true;
     for (const [key, value] of Object.entries(changes)) model.set(key, value);
     choosing = false;
-    if (!stroke) model.save_changes();
+    model.save_changes();
     refresh();
   }
 
@@ -461,8 +468,7 @@ function render({ model, el }) {
     playing = null;
   }
 
-  /* The image that the model's state names: a chosen one, or the reader's own. Between
-     two points of a line the last result stays. */
+  /* The image that the model's state names: a chosen one, or the reader's own. */
   let read;
   function readImage() {
     const chosen = model.get("chosen");
@@ -471,7 +477,7 @@ function render({ model, el }) {
     read = name;
     asked += 1;
     pixels = chosen < 0 ? bytesOf(name) : images[chosen];
-    if (!stroke) result = chosen === 0 ? model.get("recorded") : null;
+    result = chosen === 0 ? model.get("recorded") : null;
     paint(canvas, pixels, sizes, negative, true);
   }
 
@@ -482,10 +488,7 @@ function render({ model, el }) {
     choose({ chosen: 0, query: 0, blocks: L, head: -1 });
   }
 
-  function own(bytes) {
-    choose({ own: textOf(bytes), chosen: -1 });
-    compute();
-  }
+  const own = (bytes) => choose({ own: textOf(bytes), chosen: -1 });
 
   const blank = () => new Uint8Array(C * S * S).fill(paper);
 
@@ -495,8 +498,9 @@ function render({ model, el }) {
     const count = Math.max(1, Math.ceil(2 * Math.hypot(x - fromX, y - fromY)));
     for (let step = 1; step <= count; step++) {
       const [px, py] = [fromX + ((x - fromX) * step) / count, fromY + ((y - fromY) * step) / count];
-      for (let row = 0; row < S; row++) {
-        for (let column = 0; column < S; column++) {
+      const [top, left] = [py, px].map((place) => clamp(Math.floor(place) - 2, S));
+      for (let row = top; row < Math.min(top + 5, S); row++) {
+        for (let column = left; column < Math.min(left + 5, S); column++) {
           const far = Math.hypot(column + 0.5 - px, row + 0.5 - py);
           const ink = Math.round(255 * Math.max(0, Math.min(1, PEN + 0.5 - far)));
           for (let c = 0; c < C; c++) {
@@ -507,7 +511,10 @@ function render({ model, el }) {
       }
     }
     stroke = [x, y];
-    own(bytes);
+    pixels = bytes;
+    asked += 1;
+    paint(canvas, pixels, sizes, negative, true);
+    compute(); // until it has run, the last result stays
   }
 
   /* The space key fills the patch at the query, or clears it. */
@@ -576,8 +583,8 @@ function render({ model, el }) {
     picture.addEventListener(name, (event) => {
       if (stroke) {
         stroke = null;
-        model.save_changes();
-        compute();
+        read = textOf(pixels);
+        choose({ own: read, chosen: -1 });
       } else if (name === "pointerup" && !drawing()) {
         const [column, row] = placeOf(event).map((place) => clamp(Math.floor(place * side), side));
         choose({ query: 1 + row * side + column });

@@ -304,7 +304,8 @@ def still(figure: EncoderAtWork) -> str:
     body = "".join(
         f'<tr><th scope="row">{escape(name)}</th>'
         + "".join(
-            f'<td><i style="width:{100 * p:.0f}%"></i><span>{100 * p:.0f} %</span></td>'
+            f'<td><i style="transform:scaleX({p:.3f})"></i>'
+            f"<span>{100 * p:.0f} %</span></td>"
             for p in row
         )
         + "</tr>"
