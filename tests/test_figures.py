@@ -56,9 +56,9 @@ CONCEPTS = {  # colour of a concept → the modules of figures that draw that co
     "VALUE": {"attention", "encoder_map", "multi_head", "parameters"},
     "WEIGHTS": {"attention", "block", "multi_head"},
     "CLASS": {"encoder_at_work", "encoder_map", "patches"},
-    "POSITION": {"patches"},
+    "POSITION": {"encoder_map", "patches"},
     "HIDDEN": {"activations", "encoder_map", "mlp"},
-    "TOGETHER": {"layer_norm", "norm_axes", "norms"},
+    "TOGETHER": {"encoder_map", "layer_norm", "norm_axes", "norms"},
 }
 HEX = re.compile(r"#?\b[0-9a-f]{6}\b", re.I)
 FIGURES = ROOT / "src" / "vit_encoder" / "figures"

@@ -8,7 +8,16 @@ id, so that several maps may stand on one page.
 from html import escape
 from typing import NamedTuple
 
-from vit_encoder.figures.colours import CLASS, HIDDEN, KEY, QUERY, RAMP, VALUE
+from vit_encoder.figures.colours import (
+    CLASS,
+    HIDDEN,
+    KEY,
+    POSITION,
+    QUERY,
+    RAMP,
+    TOGETHER,
+    VALUE,
+)
 
 PARTS = {
     "patches": "Patches and positions",
@@ -36,6 +45,13 @@ GREY = "#767676"  # the residual stream: at least 4:1 on white and on black
 QUIET = 0.65  # opacity of what is not lit
 LIT, INK = "#f5e663", "#1a1a1a"  # a lit box and the text on it
 WEIGHTS = RAMP[3], RAMP[5], RAMP[7]
+TINTS = {  # a part has the colour of what it is about
+    "patches": POSITION,
+    "self_attention": WEIGHTS[1],
+    "multi_head": WEIGHTS[1],
+    "layer_norm": TOGETHER,
+    "mlp": HIDDEN,
+}
 
 
 class Box(NamedTuple):
@@ -182,7 +198,11 @@ def draw_box(box: Box, lit: tuple[str, ...], links: dict[str, str]) -> str:
 def draw_outline(box: Box, is_lit: bool) -> str:
     """The box, filled; of a frame the title bar is filled and the rest is tinted."""
     x, y, width, height = box.x, box.y, box.width, box.height
-    fill, strength = (LIT, 1) if is_lit else ("currentColor", 0.08)
+    fill, strength = TINTS.get(box.part, "currentColor"), 0.08
+    if is_lit:
+        fill, strength = LIT, 1
+    elif box.part in TINTS:
+        strength = 0.22
     bar = (
         f'<path d="M{x} {y + BAR}v{8 - BAR}q0-8 8-8h{width - 16}q8 0 8 8v{BAR - 8}z"'
         f' fill="{fill}" fill-opacity="{strength}"/>'
