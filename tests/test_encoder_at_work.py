@@ -32,6 +32,10 @@ SIZES = {  # all different
     "num_heads": 6,
     "mlp_dim": 40,
 }
+VIEW = (
+    '<div><script type="application/vnd.jupyter.widget-view+json">'
+    '{{"model_id": "{id}"}}</script></div>'
+)
 PAGE = """<!doctype html>
 <html lang="en"><head><title>Encoder at work</title>
 <meta name="viewport" content="width=device-width">
@@ -39,7 +43,7 @@ PAGE = """<!doctype html>
 <script defer src="widgets.js"></script></head>
 <body style="background: {background}; color: {colour}"><main><h1>At work</h1>
 {still}
-<script type="application/vnd.jupyter.widget-view+json">{{"model_id": "{id}"}}</script>
+{views}
 <script type="application/vnd.jupyter.widget-state+json">{state}</script>
 </main></body></html>"""
 
@@ -94,6 +98,7 @@ def folder(figure, tmp_path_factory):
         ("light", "page", page),
         ("dark", "page", page),
         ("lost", "page", lost),
+        ("twice", "page", page),
         ("other", other.model_id, embedded),
     ):
         background, foreground = themes.get(name, themes["light"])
@@ -101,7 +106,7 @@ def folder(figure, tmp_path_factory):
             background=background,
             colour=foreground,
             still=still(figure) if name == "light" else "",
-            id=id,
+            views=(1 + (name == "twice")) * VIEW.format(id=id),
             state=json.dumps(state),
         )
         (folder / f"{name}.html").write_text(html, encoding="utf-8")
@@ -148,7 +153,7 @@ def visit(browser, pages):
         tab.on("request", lambda r: tab.asked.append(r.url))
         tab.goto(f"{pages}{name}.html", wait_until="networkidle")
         if options.get("java_script_enabled", True):
-            tab.locator(".work-cells").wait_for(state="attached")
+            tab.locator(".work-cells").last.wait_for(state="attached")
         return tab
 
     yield open_page
@@ -325,6 +330,11 @@ def test_a_touch_loads_the_weights_once_and_shows_what_the_patch_attends_to(visi
         rows = maps[blocks - 1, 0, :, 1 + 2 * 7 + 5]
         right = rows.mean(0) if head is None else rows[head]
         assert largest_difference(weights(tab), right) < 1e-5
+    mark, patch = (
+        work(tab).locator(which).bounding_box()
+        for which in (".work-mark", f".work-cells i:nth-child({2 * 7 + 5 + 1})")
+    )
+    assert mark == pytest.approx(patch, abs=1)
     most = right.argmax().item()
     place = f"row {(most - 1) // 7}, column {(most - 1) % 7}" if most else "the class"
     settled(tab, f"attends most to {place}")
@@ -477,6 +487,23 @@ def test_keyboard_chooses_draws_and_resets(visit):
     work(tab).get_by_role("button", name="class token").press("Enter")
     settled(tab, "In block 5, the class token")
     assert tab.evaluate("window.reached") is True  # other keys are the page's
+
+
+def test_two_views_of_one_figure_agree(visit):
+    """Both have one model, in a page and in a notebook."""
+    tab = visit("twice")
+    first, second = work(tab).all()
+    first.get_by_role("button", name="Image 3").click()
+    first.get_by_role("radio", name="head 1").check()
+    first.get_by_role("button", name="Draw").click()
+    first.locator(".work-picture").click(position={"x": 40, "y": 40})
+    tab.wait_for_timeout(1500)
+    for view in (first, second):
+        assert view.get_by_role("radio", name="head 1").is_checked()
+        view.get_by_text("After 6 of 6").wait_for()
+    shown = "canvas => canvas.toDataURL()"
+    one, other = (v.locator(".work-picture canvas") for v in (first, second))
+    assert one.evaluate(shown) == other.evaluate(shown)
 
 
 def test_an_image_file_is_shrunk_and_a_light_one_inverted(visit, tmp_path):

@@ -287,11 +287,13 @@ function render({ model, el }) {
   const cells = table(n, () => make("i"));
   const cover = make("div", { class: "work-cells", "aria-hidden": "true" }, ...cells);
   cover.style.gridTemplateColumns = `repeat(${side}, 1fr)`;
+  const mark = make("i", { class: "work-mark" });
+  mark.style.width = mark.style.height = `${100 / side}%`;
   const picture = make("div", {
     class: "work-picture", tabindex: 0, role: "application",
     "aria-label": `The image, in ${side} rows and ${side} columns of patches. The arrow keys`
       + " choose a patch. While you draw, the space key fills it or clears it.",
-  }, canvas, cover);
+  }, canvas, cover, mark);
   const token = make("button", { type: "button", class: "work-token" }, make("i"), "class token");
   const top = make("span");
   const bar = make("span", { class: "work-ramp", "aria-hidden": "true" });
@@ -348,9 +350,11 @@ function render({ model, el }) {
     const colour = (j) => (weights?.length ? mix(ramp, weights[j] / largest) : "");
     cells.forEach((cell, i) => {
       cell.style.background = colour(i + 1);
-      cell.classList.toggle("work-query", query === i + 1);
       cell.dataset.weight = weights?.length ? weights[i + 1].toFixed(6) : "";
     });
+    mark.hidden = query === 0;
+    mark.style.left = `${(100 / side) * ((query - 1) % side)}%`;
+    mark.style.top = `${(100 / side) * Math.floor((query - 1) / side)}%`;
     token.firstChild.style.background = colour(0);
     token.dataset.weight = weights?.length ? weights[0].toFixed(6) : "";
     token.setAttribute("aria-pressed", `${query === 0}`);
