@@ -47,14 +47,17 @@ def test_importing_the_figures_brings_no_heavy_package():
 
 
 CONCEPTS = {  # colour of a concept → the modules of figures that draw that concept
-    "QUERY": {"attention", "encoder_map", "multi_head", "parameters", "photo"},
+    "QUERY": {
+        *("attention", "encoder_at_work", "encoder_map"),
+        *("multi_head", "parameters", "photo"),
+    },
     "KEY": {"attention", "encoder_map", "multi_head", "parameters"},
     "VALUE": {"attention", "encoder_map", "multi_head", "parameters"},
     "WEIGHTS": {"attention", "block", "multi_head"},
-    "CLASS": {"patches"},
-    "POSITION": {"patches"},
-    "HIDDEN": {"activations", "mlp"},
-    "TOGETHER": {"layer_norm", "norm_axes", "norms"},
+    "CLASS": {"encoder_at_work", "encoder_map", "patches"},
+    "POSITION": {"encoder_map", "patches"},
+    "HIDDEN": {"activations", "encoder_map", "mlp"},
+    "TOGETHER": {"encoder_map", "layer_norm", "norm_axes", "norms"},
 }
 HEX = re.compile(r"#?\b[0-9a-f]{6}\b", re.I)
 FIGURES = ROOT / "src" / "vit_encoder" / "figures"

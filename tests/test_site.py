@@ -440,3 +440,55 @@ def test_weight_before_pictures(page, browser, site):
     context.close()
     sent = sum(size for key, size in sizes.items() if kinds.get(key) != "Image")
     assert 0 < sent <= BUDGET
+
+
+FIGURE = ".vit-work:not(.work-still)"
+
+
+def test_first_screen_has_the_figure_and_one_button(visit):
+    desktop = {"width": WIDTHS[1], "height": 800}
+    tab = visit("index.html", viewport=desktop, reduced_motion="reduce")
+    (button,) = tab.locator("main .start").all()
+    assert button.inner_text() == "Start with chapter 01"
+    assert button.get_attribute("href") == "chapters/01_patches_and_positions.html"
+    picture, guesses = (
+        tab.locator(f"{FIGURE} .work-{part}").bounding_box()
+        for part in ("picture", "guesses")
+    )
+    for box in (button.bounding_box(), picture, guesses):
+        assert box["y"] + box["height"] < 800
+    box = button.bounding_box()
+    assert picture["x"] > box["x"] + box["width"]
+    assert not tab.locator(".work-still").is_visible()
+
+
+def test_first_page_loads_the_weights_when_they_are_needed(visit):
+    tab = visit("index.html", reduced_motion="reduce")
+    asked = []
+    tab.on("response", lambda answer: asked.append(answer))
+    assert "safetensors" not in " ".join(
+        tab.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
+    )
+    tab.locator(f"{FIGURE} .work-picture").click(position={"x": 5, "y": 5})
+    tab.get_by_text("the patch at row 0, column 0 attends most").wait_for()
+    (answer,) = [a for a in asked if "safetensors" in a.url]
+    assert 0 < len(answer.body()) <= 500_000
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_first_page_does_not_shift(width, visit):
+    """Not when the figure takes the place of its still picture, nor when it plays."""
+    tab = visit("index.html", viewport={"width": width, "height": 800})
+    tab.locator(FIGURE).wait_for()
+    tab.locator(FIGURE).scroll_into_view_if_needed()
+    tab.wait_for_timeout(1500)
+    shifts = """new Promise(done => new PerformanceObserver(list =>
+        done(list.getEntries().reduce((sum, entry) => sum + entry.value, 0))
+    ).observe({type: "layout-shift", buffered: true}) || setTimeout(done, 500, 0))"""
+    assert tab.evaluate(shifts) < 0.01
+
+
+@parses_pages
+def test_no_icons_for_the_source_of_a_page():
+    for page in OURS:
+        assert not soup(page).select(".view-this-page, .edit-this-page"), page

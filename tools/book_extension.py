@@ -1,8 +1,9 @@
-"""The book's own part of Sphinx: setup cell, two roles, a directive, pictures.
+"""The book's own part of Sphinx: setup cell, two roles, two directives, pictures.
 
 Each exists because nothing that Sphinx ships does it; see CONTRIBUTING.md.
 """
 
+import json
 import re
 import socket
 import time
@@ -28,6 +29,7 @@ from plain_markdown import labels
 from release import read_version, tag_of
 from search_index import write_index
 from sources import read_all, with_setup
+from vit_encoder.figures import encoder_at_work as at_work
 from vit_encoder.figures import encoder_map
 from vit_encoder.figures.drawings.encoder_map import PARTS
 
@@ -69,6 +71,7 @@ def setup(app: Sphinx) -> dict:
     app.add_role("proof", ProofRole())
     app.add_role("ja", JapaneseRole())
     app.add_directive("encoder-map", EncoderMap)
+    app.add_directive("encoder-at-work", AtWork)
     app.connect("config-inited", put_address)
     app.connect("builder-inited", fill_cache)
     app.connect("env-get-outdated", restyle)
@@ -93,11 +96,6 @@ def put_address(app: Sphinx, config) -> None:
         "or use the search.</p>",
     }
     config.ogp_site_url = address.site
-    config.html_theme_options |= {
-        "source_repository": address.repository,
-        "source_branch": address.branch,
-        "source_directory": "",
-    }
 
 
 def restyle(app: Sphinx, env, added, changed, removed) -> set[str]:
@@ -211,6 +209,25 @@ class EncoderMap(SphinxDirective):
         return [nodes.raw("", drawing._repr_html_(), format="html")]
 
 
+class AtWork(SphinxDirective):
+    """The figure in which the ViT that ships runs, with a still picture until then."""
+
+    def run(self) -> list[nodes.Node]:
+        """The picture, the place of the figure, its state, as MyST-NB writes them."""
+        for path in at_work.HERE.glob("encoder_at_work.*"):
+            self.env.note_dependency(path)
+        self.env.note_dependency(at_work.WEIGHTS)
+        figure = at_work.fashion_at_work()
+        state = {"at-work": at_work.for_page(figure, "_static")}
+        kind = "application/vnd.jupyter.widget"
+        html = (
+            f'<div class="at-work">{at_work.still(figure)}'
+            f'<script type="{kind}-view+json">{{"model_id": "at-work"}}</script></div>'
+            f'<script type="{kind}-state+json">{json.dumps({"state": state})}</script>'
+        )
+        return [nodes.raw("", html, format="html")]
+
+
 def write_robots(app: Sphinx, error: Exception | None) -> None:
     """Tell search engines where the list of pages is."""
     if not error:
@@ -224,6 +241,9 @@ def add_to_page(app: Sphinx, pagename: str, template: str, context: dict, doctre
         "proof" in mark["classes"] for mark in doctree.findall(nodes.inline)
     ):
         app.add_js_file("proof.js", loading_method="defer")
+    if 'class="at-work"' in context.get("body", ""):
+        app.add_css_file("encoder_at_work.css")
+        app.add_js_file("widgets.js", loading_method="defer")
     address = read_address()
     context["repository_url"] = address.repository
     context["course_version"] = read_version()

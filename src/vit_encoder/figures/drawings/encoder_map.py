@@ -8,7 +8,16 @@ id, so that several maps may stand on one page.
 from html import escape
 from typing import NamedTuple
 
-from vit_encoder.figures.colours import KEY, QUERY, RAMP, VALUE
+from vit_encoder.figures.colours import (
+    CLASS,
+    HIDDEN,
+    KEY,
+    POSITION,
+    QUERY,
+    RAMP,
+    TOGETHER,
+    VALUE,
+)
 
 PARTS = {
     "patches": "Patches and positions",
@@ -36,6 +45,13 @@ GREY = "#767676"  # the residual stream: at least 4:1 on white and on black
 QUIET = 0.65  # opacity of what is not lit
 LIT, INK = "#f5e663", "#1a1a1a"  # a lit box and the text on it
 WEIGHTS = RAMP[3], RAMP[5], RAMP[7]
+TINTS = {  # a part has the colour of what it is about
+    "patches": POSITION,
+    "self_attention": WEIGHTS[1],
+    "multi_head": WEIGHTS[1],
+    "layer_norm": TOGETHER,
+    "mlp": HIDDEN,
+}
 
 
 class Box(NamedTuple):
@@ -182,7 +198,11 @@ def draw_box(box: Box, lit: tuple[str, ...], links: dict[str, str]) -> str:
 def draw_outline(box: Box, is_lit: bool) -> str:
     """The box, filled; of a frame the title bar is filled and the rest is tinted."""
     x, y, width, height = box.x, box.y, box.width, box.height
-    fill, strength = (LIT, 1) if is_lit else ("currentColor", 0.08)
+    fill, strength = TINTS.get(box.part, "currentColor"), 0.08
+    if is_lit:
+        fill, strength = LIT, 1
+    elif box.part in TINTS:
+        strength = 0.22
     bar = (
         f'<path d="M{x} {y + BAR}v{8 - BAR}q0-8 8-8h{width - 16}q8 0 8 8v{BAR - 8}z"'
         f' fill="{fill}" fill-opacity="{strength}"/>'
@@ -223,8 +243,10 @@ def draw_mlp(box: Box) -> str:
     """The width of a token grows and shrinks again."""
     return "".join(
         f'<rect x="{box.x + 87 - width // 2}" y="{box.y + 10 + 8 * i}" width="{width}"'
-        ' height="6" rx="2" opacity=".6"/>'
-        for i, width in enumerate((16, 52, 16))
+        f' height="6" rx="2" {look}/>'
+        for i, (width, look) in enumerate(
+            ((16, 'opacity=".6"'), (52, f'fill="{HIDDEN}"'), (16, 'opacity=".6"'))
+        )
     )
 
 
@@ -318,9 +340,12 @@ def draw_sum(y: int) -> str:
 
 
 def draw_tokens(y: int) -> str:
-    """A row of tokens: the class token is solid and round, the others are patches."""
+    """A row of tokens: the class token is blue and round, the others are patches."""
     patches = "".join(square(109 + 18 * i, y, 14, i) for i in range(1, 7))
-    return f'<circle cx="117" cy="{y + 7}" r="7.5"/>{patches}'
+    return (
+        f'<circle cx="117" cy="{y + 7}" r="7" fill="{CLASS}" stroke="currentColor"/>'
+        + patches
+    )
 
 
 def draw_tags(lit: tuple[str, ...]) -> list[str]:

@@ -1,0 +1,670 @@
+/* Front end of EncoderAtWork. First the model: the forward pass of the course's ViT, with
+   the names that the course gives its parts. Then the figure around it. */
+
+/* Tokens are a list of N rows, a Float64Array each. Weights have PyTorch's layout and are
+   such arrays too: a mixture of kinds would run at half the speed. */
+
+const table = (n, make) => Array.from({ length: n }, (_, i) => make(i));
+const add = (x, y) => x.map((row, i) => row.map((number, j) => number + y[i][j]));
+
+/* Σ x[i] · y[from + i] */
+function dot(x, y, from = 0) {
+  let sum = 0;
+  for (let i = 0; i < x.length; i++) sum += x[i] * y[from + i];
+  return sum;
+}
+
+/* (N, in) → (N, out) */
+function linear(x, weight, bias) {
+  return x.map((row) => {
+    const result = new Float64Array(bias.length);
+    for (let out = 0; out < bias.length; out++) {
+      result[out] = dot(row, weight, out * row.length) + bias[out];
+    }
+    return result;
+  });
+}
+
+/* Chapter 01. An image (C·S·S) → n rows of C·P·P numbers, patch by patch, row by row. */
+function patchify(image, { in_channels: C, image_size: S, patch_size: P }) {
+  const side = S / P;
+  return table(side * side, (patch) => {
+    const [top, left] = [P * Math.floor(patch / side), P * (patch % side)];
+    const row = new Float64Array(C * P * P);
+    for (let c = 0, at = 0; c < C; c++) {
+      for (let y = top; y < top + P; y++) {
+        for (let x = left; x < left + P; x++, at++) row[at] = image[S * (S * c + y) + x];
+      }
+    }
+    return row;
+  });
+}
+
+function embed(image, sizes, weights) {
+  const { proj, cls_token, pos_embed } = weights.embedding;
+  const patches = linear(patchify(image, sizes), proj.weight, proj.bias); // (n, D)
+  const tokens = [cls_token, ...patches]; // (N, D)
+  const D = cls_token.length;
+  return tokens.map((row, i) => Float64Array.from(row, (number, j) => number + pos_embed[D * i + j]));
+}
+
+function softmax(scores) {
+  let largest = -Infinity, sum = 0;
+  for (const score of scores) largest = Math.max(largest, score);
+  const powers = new Float64Array(scores.length);
+  for (let i = 0; i < powers.length; i++) sum += powers[i] = Math.exp(scores[i] - largest);
+  for (let i = 0; i < powers.length; i++) powers[i] /= sum;
+  return powers;
+}
+
+/* Chapter 02. q, k, v: (N, D_h) each → the output (N, D_h) and the weights (N, N). */
+function attention(q, k, v) {
+  const [N, width] = [q.length, q[0].length];
+  const weights = q.map((query) => {
+    const scores = new Float64Array(N);
+    for (let j = 0; j < N; j++) scores[j] = dot(query, k[j]) / Math.sqrt(width);
+    return softmax(scores);
+  });
+  const output = weights.map((row) => {
+    const sum = new Float64Array(width);
+    for (let j = 0; j < N; j++) {
+      for (let i = 0; i < width; i++) sum[i] += row[j] * v[j][i];
+    }
+    return sum;
+  });
+  return [output, weights];
+}
+
+/* Chapter 03. → the output (N, D) and the weights (h, N, N). */
+function multiHead(x, { qkv, proj }, { dim, num_heads }) {
+  const all = linear(x, qkv.weight, qkv.bias); // (N, 3·D)
+  const width = dim / num_heads;
+  const merged = x.map(() => new Float64Array(dim));
+  const weights = table(num_heads, (head) => {
+    const [q, k, v] = [0, 1, 2].map((part) => {
+      const from = part * dim + head * width;
+      return all.map((row) => row.slice(from, from + width)); // (N, D_h)
+    });
+    const [output, found] = attention(q, k, v);
+    output.forEach((row, i) => merged[i].set(row, head * width));
+    return found;
+  });
+  return [linear(merged, proj.weight, proj.bias), weights];
+}
+
+/* Chapter 04 */
+function layerNorm(x, { weight, bias }, eps) {
+  return x.map((row) => {
+    const mean = row.reduce((a, b) => a + b) / row.length;
+    const variance = row.reduce((sum, number) => sum + (number - mean) ** 2, 0) / row.length;
+    const deviation = Math.sqrt(variance + eps);
+    return row.map((number, i) => (weight[i] * (number - mean)) / deviation + bias[i]);
+  });
+}
+
+/* erf x = 2/√π · exp(-x²) · (x + x·2x²/3 + x·(2x²)²/(3·5) + …), all terms of one sign */
+function erf(x) {
+  if (Math.abs(x) > 6) return Math.sign(x); // to all digits
+  let sum = x, term = x;
+  for (let odd = 3; Math.abs(term) > 1e-17 * Math.abs(sum); odd += 2) {
+    term *= (2 * x * x) / odd;
+    sum += term;
+  }
+  return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
+}
+
+/* Chapter 05 */
+const gelu = (x) => 0.5 * x * (1 + erf(x / Math.SQRT2));
+
+function mlp(x, { fc1, fc2 }) {
+  const hidden = linear(x, fc1.weight, fc1.bias).map((row) => row.map(gelu)); // (N, M)
+  return linear(hidden, fc2.weight, fc2.bias);
+}
+
+/* Chapters 06 and 07, block by block, with the logit lens of chapter 10: after each block
+   the final LayerNorm and the head read the class token, as if no block followed.
+   image: C·S·S normalized numbers. Yields { logits: J } for no block, and for each block
+   { logits, attention: (h, N, N) }. The last logits are the model's. In the middle of a
+   block it yields null: whoever runs it may pause there too. */
+export function* run(image, sizes, weights) {
+  const { encoder, head } = weights;
+  const norm = (x, parameters) => layerNorm(x, parameters, sizes.eps);
+  const lens = (x) => linear(norm([x[0]], encoder.norm), head.weight, head.bias)[0];
+  let x = embed(image, sizes, weights); // (N, D)
+  yield { logits: lens(x) };
+  for (let i = 0; i < sizes.depth; i++) {
+    const block = encoder.blocks[i];
+    const [attended, found] = multiHead(norm(x, block.norm1), block.attn, sizes);
+    x = add(x, attended);
+    yield null;
+    x = add(x, mlp(norm(x, block.norm2), block.mlp));
+    yield { logits: lens(x), attention: found };
+  }
+}
+
+/* Weights in the format safetensors: the length of a JSON text, the text, the numbers.
+   → nested by the parts of their names: weights.encoder.blocks[0].norm1.bias */
+export function unpack(buffer) {
+  const length = Number(new DataView(buffer).getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
+  const weights = {};
+  for (const [name, { dtype, data_offsets }] of Object.entries(header)) {
+    if (name === "__metadata__") continue;
+    const bytes = buffer.slice(...data_offsets.map((offset) => 8 + length + offset));
+    const parts = name.split(".");
+    const last = parts.pop();
+    const place = parts.reduce((outer, part) => (outer[part] ??= {}), weights);
+    place[last] = dtype === "F16" ? fromHalves(new Uint16Array(bytes)) : Float64Array.from(new Float32Array(bytes));
+  }
+  return weights;
+}
+
+/* Not every browser has a Float16Array. */
+function fromHalves(halves) {
+  const powers = table(32, (exponent) => 2 ** (Math.max(exponent, 1) - 25));
+  return Float64Array.from(halves, (bits) => {
+    const exponent = (bits >> 10) & 31;
+    const size = powers[exponent] * ((bits & 1023) + (exponent ? 1024 : 0));
+    return bits & 0x8000 ? -size : size;
+  });
+}
+
+/* A failure is forgotten, so that the next touch tries again. */
+const loading = new Map();
+function load(url) {
+  if (!loading.has(url)) {
+    const promise = fetchBytes(url).then(unpack);
+    promise.catch(() => loading.delete(url));
+    loading.set(url, promise);
+  }
+  return loading.get(url);
+}
+
+async function fetchBytes(url) {
+  if (url.startsWith("data:")) return bytesOf(url.slice(url.indexOf(",") + 1)).buffer;
+  const answer = await fetch(new URL(url, document.baseURI));
+  if (!answer.ok) throw new Error(`${url}: ${answer.status}`);
+  return answer.arrayBuffer();
+}
+
+const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+const textOf = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+
+/* The figure. */
+
+const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+const CAPTION = "The class token’s guess after each block: the final LayerNorm and the head, applied early";
+const SLICE = 6; // milliseconds for which the model runs before the page has its turn
+const STEP = 550; // milliseconds a block, when it plays
+const PEN = 1.1; // pixels from the middle of a line to where it fades
+
+const percent = (p) => `${Math.round(100 * p)} %`;
+const clamp = (value, count) => Math.max(0, Math.min(count - 1, value));
+const frame = () => new Promise((done) => requestAnimationFrame(done));
+
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+/* The colour at a place from 0 to 1 on a ramp of hexadecimal colours. */
+function mix(ramp, place) {
+  const step = Math.min(Math.floor(place * (ramp.length - 1)), ramp.length - 2);
+  const part = place * (ramp.length - 1) - step;
+  const channels = [1, 3, 5].map((i) => {
+    const [from, to] = [ramp[step], ramp[step + 1]].map((c) => parseInt(c.slice(i, i + 2), 16));
+    return Math.round(from + part * (to - from));
+  });
+  return `rgb(${channels})`;
+}
+
+/* Bytes (C·S·S) on a canvas. grey: pale, so that a colour can be laid over it. */
+function paint(canvas, bytes, { in_channels: C, image_size: S }, negative, grey) {
+  const data = new ImageData(S, S);
+  for (let i = 0; i < S * S; i++) {
+    const rgb = [0, 1, 2].map((c) => bytes[i + (C === 3 ? c * S * S : 0)]);
+    const luma = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2];
+    for (let c = 0; c < 3; c++) {
+      const value = grey ? luma : rgb[c];
+      const shown = negative ? 255 - value : value;
+      data.data[4 * i + c] = grey ? 102 + 0.6 * shown : shown;
+    }
+    data.data[4 * i + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(data, 0, 0);
+}
+
+const makeCanvas = ({ image_size: S }) => make("canvas", { width: S, height: S, "aria-hidden": "true" });
+
+/* Buttons of which one is chosen. */
+function makeRadios(name, values, words) {
+  return values.map((value, i) => {
+    const input = make("input", { type: "radio", name, value, "aria-label": words[i] });
+    return { input, label: make("label", {}, input, make("span", { "aria-hidden": "true" }, `${value}`)) };
+  });
+}
+
+/* What the class token says: a row a class, a column for each number of blocks. */
+function makeGuesses(classes, radios) {
+  const cells = classes.map(() => radios.map(() => make("td", {}, make("i"), make("span"))));
+  const names = classes.map((name) => make("th", { scope: "row" }, name));
+  const element = make(
+    "table", { class: "work-guesses" },
+    make("caption", {}, CAPTION),
+    make("thead", {}, make(
+      "tr", {}, make("th", { scope: "col" }, "blocks"),
+      ...radios.map(({ label }) => make("th", { scope: "col" }, label)),
+    )),
+    make("tbody", {}, ...cells.map((row, j) => make("tr", {}, names[j], ...row))),
+  );
+  return { element, cells, names };
+}
+
+function render({ model, el }) {
+  const sizes = model.get("sizes");
+  const { in_channels: C, image_size: S, depth: L, num_heads: h } = sizes;
+  const side = S / sizes.patch_size;
+  const n = side * side;
+  const classes = model.get("classes");
+  const labels = model.get("labels");
+  const negative = model.get("negative");
+  const { ramp, query: queryColour, class: classColour } = model.get("colours");
+  const all = bytesOf(model.get("images"));
+  const images = labels.map((_, i) => all.subarray(C * S * S * i, C * S * S * (i + 1)));
+  const paper = negative ? 0 : 255;
+  const id = `vit-${Math.random().toString(36).slice(2)}`;
+
+  let pixels; // what is shown
+  let result = null; // of these pixels; null while there is none
+  let playing = null; // the number of blocks that the play has reached
+  let stroke = null; // where the pen was, while it draws
+  let closed = false;
+
+  // What it is made of.
+  const canvas = makeCanvas(sizes);
+  const cells = table(n, () => make("i"));
+  const cover = make("div", { class: "work-cells", "aria-hidden": "true" }, ...cells);
+  cover.style.gridTemplateColumns = `repeat(${side}, 1fr)`;
+  const mark = make("i", { class: "work-mark" });
+  mark.style.width = mark.style.height = `${100 / side}%`;
+  const picture = make("div", {
+    class: "work-picture", tabindex: 0, role: "application",
+    "aria-label": `The image, in ${side} rows and ${side} columns of patches. The arrow keys`
+      + " choose a patch. While you draw, the space key fills it or clears it.",
+  }, canvas, cover, mark);
+  const token = make("button", { type: "button", class: "work-token" }, make("i"), "class token");
+  const top = make("span");
+  const bar = make("span", { class: "work-ramp", "aria-hidden": "true" });
+  bar.style.background = `linear-gradient(to right, ${ramp})`;
+  const legend = make("div", { class: "work-legend" }, token, make("span", { class: "work-scale" }, "0", bar, top));
+  const heads = makeRadios(`${id}-head`, ["mean", ...table(h, String)], ["mean of the heads", ...table(h, (i) => `head ${i}`)]);
+  const headChoice = make(
+    "div", { class: "work-heads", role: "radiogroup", "aria-label": "Head" },
+    make("span", {}, "head"), ...heads.map(({ label }) => label),
+  );
+  const steps = makeRadios(`${id}-blocks`, table(L + 1, String), table(L + 1, (i) => `${i} blocks passed`));
+  const guesses = makeGuesses(classes, steps);
+  const status = make("p", { class: "work-status", role: "status" });
+  const button = (words) => make("button", { type: "button" }, words);
+  const [play, draw, clear, reset] = ["▶ Play", "Draw", "Clear", "Reset"].map(button);
+  const file = make("input", { type: "file", accept: "image/*" });
+  const upload = make("label", { class: "work-file" }, file, make("span", {}, "Own image"));
+  const thumbs = images.map((image, i) => {
+    const small = makeCanvas(sizes);
+    paint(small, image, sizes, negative, false);
+    const what = labels[i] < 0 ? `Image ${i}` : `Image ${i}: ${classes[labels[i]]}`;
+    return make("button", { type: "button", "aria-label": what }, small);
+  });
+  const root = make(
+    "div", { class: "vit-work", "data-lm-suppress-shortcuts": "true" },
+    make("div", { class: "work-look" }, legend, picture, headChoice),
+    make("div", { class: "work-say" }, guesses.element, status),
+    make("div", { class: "work-thumbs", role: "group", "aria-label": "Images" }, ...thumbs),
+    make("div", { class: "work-tools" }, draw, clear, upload, play, reset),
+    make("p", { class: "work-about" }, model.get("about")),
+  );
+  root.style.setProperty("--vit-query", queryColour);
+  root.style.setProperty("--vit-class", classColour);
+
+  const drawing = () => draw.getAttribute("aria-pressed") === "true";
+  const shownBlocks = () => playing ?? model.get("blocks");
+
+  /* The weights that the query gives in the block and head that are shown: N numbers;
+     none for no block, and null where they are not yet known. */
+  function shownWeights(blocks, query) {
+    if (blocks === 0) return [];
+    const rows = result?.attention[blocks - 1]?.map((head) => head[query]);
+    if (!rows?.[0]) return null;
+    const head = model.get("head");
+    if (head >= 0) return [...rows[head]];
+    return table(n + 1, (j) => rows.reduce((sum, row) => sum + row[j], 0) / h);
+  }
+
+  function update() {
+    const blocks = shownBlocks();
+    const query = model.get("query");
+    const weights = shownWeights(blocks, query);
+    const largest = Math.max(...(weights ?? []), 1e-12);
+    const colour = (j) => (weights?.length ? mix(ramp, weights[j] / largest) : "");
+    cells.forEach((cell, i) => {
+      cell.style.background = colour(i + 1);
+      cell.dataset.weight = weights?.length ? weights[i + 1].toFixed(6) : "";
+    });
+    mark.hidden = query === 0;
+    mark.style.left = `${(100 / side) * ((query - 1) % side)}%`;
+    mark.style.top = `${(100 / side) * Math.floor((query - 1) / side)}%`;
+    token.firstChild.style.background = colour(0);
+    token.dataset.weight = weights?.length ? weights[0].toFixed(6) : "";
+    token.setAttribute("aria-pressed", `${query === 0}`);
+    top.textContent = weights?.length ? largest.toFixed(3) : "…";
+    const said = table(L + 1, (i) => (result ? [...softmax(result.logits[i])] : null));
+    const most = said.map((row) => (row ? Math.max(...row) : 0));
+    guesses.cells.forEach((row, j) => row.forEach((cell, i) => {
+      const p = said[i]?.[j];
+      const [bar, words] = cell.children;
+      bar.style.transform = `scaleX(${p ?? 0})`; // unlike a width, it moves no layout
+      words.textContent = p === undefined ? "" : percent(p);
+      cell.dataset.logit = result?.logits[i]?.[j] ?? "";
+      cell.classList.toggle("work-top", p === most[i]);
+      cell.classList.toggle("work-now", i === blocks);
+      cell.classList.toggle("work-later", playing !== null && i > blocks);
+    }));
+    const label = labels[model.get("chosen")] ?? -1;
+    guesses.names.forEach((name, j) => name.classList.toggle("work-label", j === label));
+    steps.forEach(({ input }, i) => { input.checked = i === blocks; });
+    heads.forEach(({ input }, i) => { input.checked = i === model.get("head") + 1; });
+    thumbs.forEach((thumb, i) => thumb.setAttribute("aria-pressed", `${i === model.get("chosen")}`));
+    clear.disabled = model.get("chosen") >= 0;
+    play.textContent = playing === null ? "▶ Play" : "■ Stop";
+    root.classList.toggle("work-drawing", drawing());
+    if (playing !== null) say("");
+    else tell(blocks, query, weights, said[blocks], label);
+    if (!result || !weights) compute();
+  }
+
+  /* Said once the reader pauses: a screen reader shall not chatter. */
+  let waiting;
+  function tell(blocks, query, weights, said, label) {
+    clearTimeout(waiting);
+    if (!said || !weights) return;
+    waiting = setTimeout(() => {
+      const place = (j) => (j ? `row ${Math.floor((j - 1) / side)}, column ${(j - 1) % side}` : "the class token");
+      const guess = said.indexOf(Math.max(...said));
+      const largest = Math.max(...weights);
+      const looks = blocks === 0
+        ? "No block passed: the class token has seen no patch, and says the same of every image."
+        : `In block ${blocks}, ${query ? `the patch at ${place(query)}` : "the class token"} attends most to `
+          + `${place(weights.indexOf(largest))}: ${largest.toFixed(3)}.`;
+      const says = `After ${blocks} of ${L}: ${classes[guess]}, ${percent(said[guess])}.`;
+      const known = label < 0 ? "" : ` The label says ${classes[label]}.`;
+      say(blocks === 0 ? looks : `${says}${known} ${looks}`);
+    }, 250);
+  }
+  const say = (words) => {
+    clearTimeout(waiting);
+    status.textContent = words;
+  };
+
+  // The model runs in slices, so that the page stays at hand.
+  let running = false;
+  let asked = 0; // grows with each image
+  async function compute() {
+    if (running) return;
+    running = true;
+    try {
+      if (!loading.has(model.get("weights"))) say("Loading the weights of the model …");
+      const weights = await load(model.get("weights"));
+      for (let answered = -1; answered !== asked && !closed;) {
+        answered = asked;
+        const fresh = { logits: [], attention: [] };
+        let began = performance.now();
+        for (const step of run(normalized(), sizes, weights)) {
+          if (step) fresh.logits.push(step.logits);
+          if (step?.attention) fresh.attention.push(step.attention);
+          if (performance.now() - began < SLICE) continue;
+          await frame();
+          began = performance.now();
+        }
+        await frame();
+        if (answered !== asked && !stroke) continue;
+        result = fresh;
+        update();
+      }
+    } catch (problem) {
+      console.info(String(problem));
+      start();
+      say("The weights of the model could not be loaded, so the figure can show its first image"
+        + " alone. Are you online? Touch another image to try again.");
+    } finally {
+      running = false;
+    }
+  }
+
+  function normalized() {
+    const [mean, std] = [model.get("mean"), model.get("std")];
+    return Float64Array.from(pixels, (byte, i) => {
+      const c = Math.floor(i / (S * S));
+      return (byte / 255 - mean[c]) / std[c];
+    });
+  }
+
+  // What the reader does.
+  let choosing = false; // several changes become one
+  function choose(changes) {
+    stop();
+    choosing = true;
+    for (const [key, value] of Object.entries(changes)) model.set(key, value);
+    choosing = false;
+    model.save_changes();
+    refresh();
+  }
+
+  function refresh() {
+    if (choosing) return;
+    readImage();
+    update();
+  }
+
+  function stop() {
+    clearTimeout(timer);
+    playing = null;
+  }
+
+  /* The image that the model's state names: a chosen one, or the reader's own. */
+  let read;
+  function readImage() {
+    const chosen = model.get("chosen");
+    const name = chosen < 0 ? model.get("own") : chosen;
+    if (name === read) return;
+    read = name;
+    asked += 1;
+    pixels = chosen < 0 ? bytesOf(name) : images[chosen];
+    result = chosen === 0 ? model.get("recorded") : null;
+    paint(canvas, pixels, sizes, negative, true);
+  }
+
+  const setDrawing = (on) => draw.setAttribute("aria-pressed", `${on}`);
+
+  function start() {
+    setDrawing(false);
+    choose({ chosen: 0, query: 0, blocks: L, head: -1 });
+  }
+
+  const own = (bytes) => choose({ own: textOf(bytes), chosen: -1 });
+
+  const blank = () => new Uint8Array(C * S * S).fill(paper);
+
+  function drawTo(x, y) {
+    const bytes = Uint8Array.from(pixels);
+    const [fromX, fromY] = stroke ?? [x, y];
+    const count = Math.max(1, Math.ceil(2 * Math.hypot(x - fromX, y - fromY)));
+    for (let step = 1; step <= count; step++) {
+      const [px, py] = [fromX + ((x - fromX) * step) / count, fromY + ((y - fromY) * step) / count];
+      const [top, left] = [py, px].map((place) => clamp(Math.floor(place) - 2, S));
+      for (let row = top; row < Math.min(top + 5, S); row++) {
+        for (let column = left; column < Math.min(left + 5, S); column++) {
+          const far = Math.hypot(column + 0.5 - px, row + 0.5 - py);
+          const ink = Math.round(255 * Math.max(0, Math.min(1, PEN + 0.5 - far)));
+          for (let c = 0; c < C; c++) {
+            const at = S * (S * c + row) + column;
+            bytes[at] = negative ? Math.max(bytes[at], ink) : Math.min(bytes[at], 255 - ink);
+          }
+        }
+      }
+    }
+    stroke = [x, y];
+    pixels = bytes;
+    asked += 1;
+    paint(canvas, pixels, sizes, negative, true);
+    compute(); // until it has run, the last result stays
+  }
+
+  /* The space key fills the patch at the query, or clears it. */
+  function fillPatch(patch) {
+    const bytes = Uint8Array.from(pixels);
+    const P = sizes.patch_size;
+    const [top, left] = [P * Math.floor(patch / side), P * (patch % side)];
+    const places = [];
+    for (let c = 0; c < C; c++) {
+      for (let row = top; row < top + P; row++) {
+        for (let column = left; column < left + P; column++) places.push(S * (S * c + row) + column);
+      }
+    }
+    const filled = places.every((at) => bytes[at] === 255 - paper);
+    for (const at of places) bytes[at] = filled ? paper : 255 - paper;
+    own(bytes);
+  }
+
+  /* A photograph is cut to a square and shrunk. On a light ground it becomes a negative
+     where the model's images lie on black. */
+  async function readFile(blob) {
+    try {
+      const photo = await createImageBitmap(blob);
+      const square = Math.min(photo.width, photo.height);
+      const small = make("canvas", { width: S, height: S });
+      const context = small.getContext("2d");
+      context.imageSmoothingQuality = "high";
+      context.fillStyle = "#fff";
+      context.fillRect(0, 0, S, S); // below what is transparent
+      context.drawImage(
+        photo, (photo.width - square) / 2, (photo.height - square) / 2, square, square, 0, 0, S, S,
+      );
+      const { data } = context.getImageData(0, 0, S, S);
+      const bytes = new Uint8Array(C * S * S);
+      let edge = 0;
+      for (let i = 0; i < S * S; i++) {
+        const rgb = data.subarray(4 * i, 4 * i + 3);
+        const luma = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2];
+        for (let c = 0; c < C; c++) bytes[S * S * c + i] = Math.round(C === 1 ? luma : rgb[c]);
+        const [row, column] = [Math.floor(i / S), i % S];
+        if ([0, S - 1].includes(row) || [0, S - 1].includes(column)) edge += luma / (4 * S - 4);
+      }
+      setDrawing(false);
+      own(negative && edge > 127 ? bytes.map((byte) => 255 - byte) : bytes);
+    } catch {
+      say("This file is no image that the browser can read.");
+    }
+  }
+
+  function placeOf(event) {
+    const box = canvas.getBoundingClientRect();
+    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+  }
+
+  picture.addEventListener("pointerdown", (event) => {
+    if (!drawing() || event.button > 0) return;
+    event.preventDefault();
+    picture.focus({ preventScroll: true });
+    picture.setPointerCapture(event.pointerId);
+    drawTo(...placeOf(event).map((place) => place * S));
+  });
+  picture.addEventListener("pointermove", (event) => {
+    if (stroke) drawTo(...placeOf(event).map((place) => place * S));
+  });
+  for (const name of ["pointerup", "pointercancel"]) {
+    picture.addEventListener(name, (event) => {
+      if (stroke) {
+        stroke = null;
+        read = textOf(pixels);
+        choose({ own: read, chosen: -1 });
+      } else if (name === "pointerup" && !drawing()) {
+        const [column, row] = placeOf(event).map((place) => clamp(Math.floor(place * side), side));
+        choose({ query: 1 + row * side + column });
+      }
+    });
+  }
+  picture.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const move = ARROWS[event.key];
+    const at = model.get("query") - 1;
+    if (move) {
+      const [row, column] = at < 0 ? [0, 0] : [Math.floor(at / side) + move[0], (at % side) + move[1]];
+      choose({ query: 1 + clamp(row, side) * side + clamp(column, side) });
+    } else if (event.key === " " && drawing() && at >= 0) {
+      fillPatch(at);
+    } else return;
+    event.preventDefault();
+    event.stopPropagation(); // a page may turn pages, a notebook change cells
+  });
+  token.addEventListener("click", () => choose({ query: 0 }));
+  steps.forEach(({ input }, i) => input.addEventListener("change", () => choose({ blocks: i })));
+  heads.forEach(({ input }, i) => input.addEventListener("change", () => choose({ head: i - 1 })));
+  // Arrow keys in a group of buttons must not turn the page either.
+  root.addEventListener("keydown", (event) => {
+    if (event.key in ARROWS) event.stopPropagation();
+  });
+  thumbs.forEach((thumb, i) => thumb.addEventListener("click", () => {
+    setDrawing(false);
+    choose({ chosen: i });
+  }));
+  draw.addEventListener("click", () => {
+    setDrawing(!drawing());
+    if (drawing() && model.get("chosen") >= 0) own(blank());
+    else choose({});
+  });
+  clear.addEventListener("click", () => own(blank()));
+  reset.addEventListener("click", start);
+  file.addEventListener("change", () => {
+    if (file.files[0]) readFile(file.files[0]);
+    file.value = "";
+  });
+
+  // The play: block by block, once when the figure is first seen.
+  let timer;
+  function playFrom(blocks) {
+    playing = blocks;
+    update();
+    timer = setTimeout(() => {
+      if (blocks < L) playFrom(blocks + 1);
+      else choose({ blocks: L });
+    }, STEP);
+  }
+  play.addEventListener("click", () => {
+    if (playing === null) playFrom(0);
+    else choose({});
+  });
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const seen = new IntersectionObserver(([entry]) => {
+    if (!entry.isIntersecting) return;
+    seen.disconnect();
+    if (!still && model.get("chosen") === 0) playFrom(0);
+  }, { threshold: 0.3 });
+
+  const events = ["chosen", "own", "blocks", "head", "query"].map((key) => `change:${key}`);
+  for (const event of events) model.on(event, refresh);
+  setDrawing(false);
+  el.append(root);
+  refresh();
+  seen.observe(root);
+  return () => {
+    closed = true;
+    stop();
+    clearTimeout(waiting);
+    seen.disconnect();
+    for (const event of events) model.off(event, refresh);
+  };
+}
+
+export default { render };
