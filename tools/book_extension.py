@@ -23,6 +23,7 @@ import node
 from address import ROOT, Address, read_address
 from book_context import anchor
 from outputs import fill_cache, require_nothing_ran
+from page_answers import put_answers
 from page_html import RULES, Site, finish
 from plain_markdown import labels
 from release import read_version, tag_of
@@ -73,6 +74,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("env-get-outdated", restyle)
     app.connect("source-read", put_setup_cell)
     app.connect("source-read", fill_in_address)
+    app.connect("doctree-read", put_answers)
     app.connect("missing-reference", resolve_proof)
     app.connect("html-page-context", add_to_page)
     app.connect("build-finished", finish_pages, priority=900)  # after Furo's last
@@ -223,6 +225,8 @@ def add_to_page(app: Sphinx, pagename: str, template: str, context: dict, doctre
         "proof" in mark["classes"] for mark in doctree.findall(nodes.inline)
     ):
         app.add_js_file("proof.js", loading_method="defer")
+    if app.env.metadata.get(pagename, {}).get("answers"):
+        app.add_js_file("answers.js", loading_method="defer")
     address = read_address()
     context["repository_url"] = address.repository
     context["course_version"] = read_version()

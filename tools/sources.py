@@ -254,6 +254,11 @@ def check_exercises(source: Source) -> None:
         if exercise["id"] in seen:
             raise SourceError(f"{where}: the id {exercise['id']} is there twice.")
         seen.add(exercise["id"])
+        if ("wrong" in cell.metadata) != (exercise["kind"] == "break it"):
+            raise SourceError(
+                f"{where}: an exercise of the kind `break it`, and no other, has a weak "
+                "test under `wrong` in the options of its cell."
+            )
         try:
             if exercise["kind"] == "predict":
                 judged(cell)
