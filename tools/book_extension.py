@@ -23,7 +23,7 @@ import node
 from address import ROOT, Address, read_address
 from book_context import anchor
 from outputs import fill_cache, require_nothing_ran
-from page_answers import put_answers
+from page_answers import Quiz, put_answers
 from page_html import RULES, Site, finish
 from plain_markdown import labels
 from release import read_version, tag_of
@@ -69,6 +69,7 @@ def setup(app: Sphinx) -> dict:
     app.add_role("proof", ProofRole())
     app.add_role("ja", JapaneseRole())
     app.add_directive("encoder-map", EncoderMap)
+    app.add_directive("quiz", Quiz)
     app.connect("config-inited", put_address)
     app.connect("builder-inited", fill_cache)
     app.connect("env-get-outdated", restyle)

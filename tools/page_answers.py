@@ -4,15 +4,19 @@ Every report is made here, by the checks themselves, when the book is built. The
 book/_static/answers.js looks up those of predictions.
 """
 
+import hashlib
 import json
 import math
 import re
 from collections.abc import Callable, Iterator
 from html import escape
+from itertools import permutations
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
 
+import quiz
 from address import read_address
 from predictions import form_of
 from sources import read_all
@@ -30,6 +34,10 @@ from vit_encoder.check.predictions import (
 from vit_encoder.check.report import Report, count
 from wrong_answer import wrong_answer
 
+NO_SCRIPT = (
+    "Without JavaScript this page cannot check an answer. The notebook, at the top of "
+    "the page, asks the same."
+)
 STRANGE = 9876543.219  # a number that no mistake and no slip leads to
 
 
@@ -61,16 +69,36 @@ def reports_of(id: str) -> dict:
 # Numbers
 
 
+class Texts:
+    """The names and lines of many reports, each kept once."""
+
+    def __init__(self):
+        self.known: dict[str, int] = {}
+
+    def packed(self, report: dict) -> list[list[int]]:
+        """A report without points: the places of its names, and of its lines."""
+        lines = report["message"].split("\n")
+        parts = (report["misconceptions"], lines)
+        return [[self.place(text) for text in part] for part in parts]
+
+    def place(self, text: str) -> int:
+        """Where the text stands."""
+        return self.known.setdefault(text, len(self.known))
+
+
 def numbers_reports(id: str, found: PredictNumbers) -> dict:
     """The reports of the right numbers, of known wrong ones, and of all others.
 
+    head: how each heading begins. texts: of names and lines; a report that is not
+    `passed` is two lists of places in it. {0} stands for the number given at place 0.
     rows: known wrong answers and their reports; None stands for a number left right.
+    both: two rows, where the second has the say, and the report of both at once.
     single: for each place the reports of what is known there, the other numbers being
     right: [from, to, report]. alone, among: for each place the report of an unknown
     number, the others being right or not. order: the report of the right numbers in
-    another order, by the first wrong place. {0} stands for the number given at place 0.
+    another order, by the first wrong place.
     """
-    right = list(found.right)
+    right, texts = list(found.right), Texts()
 
     def report(given: list[float]) -> dict:
         return known(judged(id, given, 0))
@@ -84,30 +112,52 @@ def numbers_reports(id: str, found: PredictNumbers) -> dict:
         given = [STRANGE + i if i >= place else r for i, r in enumerate(right)]
         return with_place(report(given), place, given[place])
 
+    alone = [at(place, STRANGE) for place in range(len(right))]
     single = []
-    for place, (number, mistakes) in enumerate(
-        zip(right, zip(*(row for row, _ in found.wrong), strict=True), strict=True)
-    ):
-        spans = [(m, found.tolerance) for m in mistakes if m is not None]
+    for place, number in enumerate(right):
+        mistakes = [row[place] for row, _ in found.wrong if row[place] is not None]
+        spans = [(number, found.tolerance) for number in mistakes]
         spans += slips(number, found.tolerance)
-        unknown = at(place, STRANGE)
-        entries = [[m - r, m + r, at(place, m)] for m, r in spans]
-        single.append([e for e in entries if not_plain(e[2], unknown)])
+        entries = [(m - r, m + r, at(place, m)) for m, r in spans]
+        single.append(
+            [
+                [*span, texts.packed(told)]
+                for *span, told in entries
+                if not told["passed"] and told["message"] != alone[place]["message"]
+            ]
+        )
+    rows = [row for row, _ in found.wrong]
+    entry = entry_of(id)
     return {
         "right": right,
         "tolerance": found.tolerance,
+        "head": f"{entry['title']}: {count(0, entry['points'])}",
         "passed": report(right),
-        "rows": [[row, row_report(id, found, row)] for row, _ in found.wrong],
+        "rows": [[row, texts.packed(row_report(id, found, row))] for row in rows],
+        "both": [
+            [*pair, texts.packed(row_report(id, found, row))]
+            for row, pair in two_mistakes(rows).items()
+        ],
         "single": single,
-        "alone": [at(place, STRANGE) for place in range(len(right))],
-        "among": [among(place) for place in range(len(right))],
-        "order": order_reports(right, report),
+        "alone": [texts.packed(told) for told in alone],
+        "among": [texts.packed(among(place)) for place in range(len(right))],
+        "order": [told and texts.packed(told) for told in order_reports(right, report)],
+        "texts": list(texts.known),
     }
 
 
-def not_plain(entry: dict, unknown: dict) -> bool:
-    """It says more than that the number is unknown, or wrong."""
-    return entry["message"] != unknown["message"] and not entry["passed"]
+Row = tuple[float | None, ...]
+
+
+def two_mistakes(rows: list[Row]) -> dict[Row, tuple[int, int]]:
+    """What two known mistakes lead to at once, where that is none of the rows."""
+    found: dict[Row, tuple[int, int]] = {}
+    for i, j in permutations(range(len(rows)), 2):
+        pairs = zip(rows[i], rows[j], strict=True)
+        both = tuple(a if b is None else b for a, b in pairs)
+        if both not in rows:
+            found.setdefault(both, (i, j))
+    return found
 
 
 def with_place(report: dict, place: int, number: float) -> dict:
@@ -122,7 +172,7 @@ def with_place(report: dict, place: int, number: float) -> dict:
     return report | {"message": message}
 
 
-def row_report(id: str, found: PredictNumbers, row: tuple[float | None, ...]) -> dict:
+def row_report(id: str, found: PredictNumbers, row: Row) -> dict:
     """The report of a known wrong answer, with marks for numbers that it repeats.
 
     The numbers are a little off, each by another amount, to be told from those that
@@ -303,24 +353,30 @@ def form(exercise: dict, choices: nodes.bullet_list | None) -> list[nodes.Node]:
     kind = form_of(exercise)
     fields = choice_fields(name, choices) if choices else kinds[kind](name, exercise)
     data = {key: entry[key] for key in ("id", "version")} | {"out_of": entry["points"]}
-    return framed(name, data | reports_of(exercise["id"]), fields)
+    title = f"Your answer: {entry['title']}"
+    reports = reports_of(exercise["id"])
+    return framed(name, data | reports, fields, "Your answer", title)
 
 
-def framed(name: str, data: dict, fields: list[nodes.Node]) -> list[nodes.Node]:
-    """A form around its fields. Without the script nothing of it can be used."""
+def framed(
+    name: str, data: dict, fields: list[nodes.Node], legend: str, title: str
+) -> list[nodes.Node]:
+    """A form around its fields. Without the script nothing of it can be used.
+
+    legend: what is seen above the fields. title: what a screen reader says there.
+    """
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     text = text.replace("</", "<\\/")
     return [
         raw(
             f'<form class="answer" id="answer-{name}" novalidate>'
-            "<fieldset disabled><legend>Your answer</legend>"
+            f'<fieldset disabled aria-label="{escape(title)}"><legend>{legend}</legend>'
         ),
         *fields,
         raw(
             '<div class="answer-check"><button type="submit">Check</button>'
             '<span class="answer-best"></span></div></fieldset>'
-            "<noscript><p>This page needs JavaScript to check an answer. The notebook, "
-            "which opens at the top of the page, checks the same one.</p></noscript>"
+            f"<noscript><p>{NO_SCRIPT}</p></noscript>"
             '<div class="answer-report" role="status"></div>'
             f'<script type="application/json">{text}</script></form>'
         ),
@@ -384,3 +440,49 @@ def progress_panel(stem: str, what: str) -> str:
         '<button type="button" data-do="forget">Forget my progress</button></p>'
         '<p role="status"></p></div>'
     )
+
+
+# Quizzes
+
+
+class Quiz(SphinxDirective):
+    """A form for each question, and what the browser remembers of them."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """The forms, with every explanation beside its question."""
+        stem = self.env.docname.partition("/")[2]
+        asked = quiz.questions("\n".join(self.content))
+        found = []
+        for number, question in enumerate(asked, start=1):
+            name = f"{stem}-{question['name']}"
+            (choices,) = self.parse_text_to_nodes(quiz.listed(question))
+            fields = choice_fields(name, choices)
+            ask = self.parse_text_to_nodes(question["ask"])
+            data, legend = data_of(stem, number, question), f"Question {number}"
+            title = f"{legend}: {''.join(node.astext() for node in ask)}"
+            found += framed(name, data, [*ask, *fields], legend, title)
+        self.env.metadata[self.env.docname]["answers"] = True
+        return [*found, raw(progress_panel(stem, f"{len(asked)} questions"))]
+
+
+def data_of(stem: str, number: int, question: dict) -> dict:
+    """What the page shows of each choice, and remembers of the question."""
+    text = json.dumps(question)
+    return {
+        "id": f"{stem}.{question['name']}",
+        "version": hashlib.sha256(text.encode()).hexdigest()[:8],
+        "out_of": 0,
+        "choices": {
+            letter: {
+                "points": 0,
+                "passed": "because" in choice,
+                "misconceptions": [],
+                "heading": f"Question {number}, {letter}: "
+                + ("right" if "because" in choice else "not this one"),
+                "message": choice.get("because") or choice["means"],
+            }
+            for letter, choice in question["choices"].items()
+        },
+    }

@@ -1,4 +1,4 @@
-"""Wrong answers with the reports that a student gets for them, for pages of the book."""
+"""Wrong answers with the reports that students get for them, for pages of the book."""
 
 import math
 from dataclasses import dataclass

@@ -89,26 +89,35 @@
     return `${digits}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
   }
 
-  function ofNumbers({ right, tolerance, passed, rows, single, alone, among, order }, given) {
+  /* As the heading of a report says it. */
+  function stateOf(misconceptions) {
+    let names = misconceptions.slice(0, 2).join(", ").replaceAll("-", " ");
+    if (misconceptions.length > 2) names += ` and ${misconceptions.length - 2} more`;
+    return names ? `not passed yet (${names})` : "not passed yet";
+  }
+
+  function ofNumbers(known, given) {
+    const { right, tolerance, rows, single } = known;
     const near = (got, other) => Math.abs(got - other) <= tolerance * (1 + 1e-9);
     const wrong = right.flatMap((number, i) => (near(given[i], number) ? [] : [i]));
-    if (!wrong.length) return passed;
+    if (!wrong.length) return known.passed;
     const [first, ...more] = wrong;
-    const row = rows.find(([numbers]) =>
-      numbers.every((number, i) => near(given[i], number ?? right[i])),
-    );
+    const fits = (...mistakes) =>
+      given.every((got, i) => near(got, mistakes.find((row) => row[i] !== null)?.[i] ?? right[i]));
     const sorted = (numbers) => [...numbers].sort((a, b) => a - b);
     const moved = sorted(given).every((number, i) => near(number, sorted(right)[i]));
     const got = given[first];
     const small = 1e-9 * Math.abs(got);
-    const known = single[first].find(([from, to]) => from - small <= got && got <= to + small);
     const report =
-      row?.[1] ??
-      (moved ? order[first] : undefined) ??
-      known?.[2] ??
-      (more.length ? among : alone)[first];
-    const message = report.message.replace(/\{(\d+)\}/g, (_, i) => shown(given[i]));
-    return { ...report, message };
+      rows.find(([row]) => fits(row))?.[1] ??
+      (more.length ? known.both.find(([a, b]) => fits(rows[b][0], rows[a][0]))?.[2] : undefined) ??
+      (moved ? known.order[first] : undefined) ??
+      single[first].find(([from, to]) => from - small <= got && got <= to + small)?.[2] ??
+      (more.length ? known.among : known.alone)[first];
+    const [misconceptions, lines] = report.map((places) => places.map((i) => known.texts[i]));
+    const heading = `${known.head}, ${stateOf(misconceptions)}`;
+    const message = lines.join("\n").replace(/\{(\d+)\}/g, (_, i) => shown(given[i]));
+    return { points: 0, passed: false, misconceptions, heading, message };
   }
 
   function ofClaims({ right, title, counts, points, wrong, passed }, chosen) {
@@ -122,11 +131,8 @@
     if (open.length) lines.push(`Not judged yet: ${open.join(", ")}.`);
     if (told.length) lines.push(`Question: ${told[0][2]}`);
     const misconceptions = told.map(([name]) => name);
-    let names = misconceptions.slice(0, 2).join(", ").replaceAll("-", " ");
-    if (told.length > 2) names += ` and ${told.length - 2} more`;
     const correct = claims.length - missed.length;
-    const state = names ? `not passed yet (${names})` : "not passed yet";
-    const heading = `${title}: ${counts[correct]}, ${state}`;
+    const heading = `${title}: ${counts[correct]}, ${stateOf(misconceptions)}`;
     return { points: points[correct], passed: false, misconceptions, heading, message: lines.join("\n") };
   }
 
