@@ -113,16 +113,21 @@ def numbers_reports(id: str, found: PredictNumbers) -> dict:
         return with_place(report(given), place, given[place])
 
     alone = [at(place, STRANGE) for place in range(len(right))]
+    names = {mistake.name for _, mistake in found.wrong}
     single = []
     for place, number in enumerate(right):
-        mistakes = [row[place] for row, _ in found.wrong if row[place] is not None]
-        spans = [(number, found.tolerance) for number in mistakes]
-        spans += slips(number, found.tolerance)
-        entries = [(m - r, m + r, at(place, m)) for m, r in spans]
+        stated = [row[place] for row, _ in found.wrong if row[place] is not None]
+        # A known wrong number may say too little alone; as a slip it comes below.
+        spans = [
+            (n, found.tolerance, told)
+            for n in stated
+            if names.issuperset((told := at(place, n))["misconceptions"])
+        ]
+        spans += [(n, r, at(place, n)) for n, r in slips(number, found.tolerance)]
         single.append(
             [
-                [*span, texts.packed(told)]
-                for *span, told in entries
+                [n - r, n + r, texts.packed(told)]
+                for n, r, told in spans
                 if not told["passed"] and told["message"] != alone[place]["message"]
             ]
         )
@@ -434,7 +439,7 @@ def progress_panel(stem: str, what: str) -> str:
     """
     return (
         f'<div class="answer-progress" data-file="{stem}.progress.jsonl">'
-        f"<p>Of the {what} on this page, right so far: <strong data-count>0</strong>. "
+        f"<p>Of the {what} on this page, right so far: <strong data-right>0</strong>. "
         "This is kept in your browser alone: nothing is sent.</p>"
         '<p><button type="button" data-do="export">Export my progress</button> '
         '<button type="button" data-do="forget">Forget my progress</button></p>'

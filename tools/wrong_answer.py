@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from address import read_address
+from sources import read_all
 from vit_encoder.check import check, judged, task
 from vit_encoder.check.report import Report
 from vit_encoder.check.tasks import BreakIt, Implement
@@ -64,7 +66,14 @@ def known_wrong(id: str, found: Implement) -> WrongAnswer:
     for version in found.misconceptions:
         said = judged(id, version.wrong, 0)
         if version.name in said.misconceptions:
-            is_in_book = not version.right.__module__.startswith("vit_encoder.check.")
-            code = version.code() if is_in_book else ""
+            is_in_chapter = version.right.__module__ in modules_of_chapters()
+            code = version.code() if is_in_chapter else ""
             return WrongAnswer("a wrong version", code, said)
     raise ValueError(f"{id}: the check names none of the known wrong versions.")
+
+
+def modules_of_chapters() -> set[str]:
+    """The modules whose code stands in a chapter."""
+    sources = read_all(read_address())
+    chapters = [s for s in sources if s.path.parent.name == "chapters"]
+    return {f"vit_encoder.{source.module}" for source in chapters}

@@ -170,7 +170,7 @@
       task.form.querySelector(".answer-best").textContent = best || changed;
     }
     const right = tasks.filter((task) => counted(task)?.passed).length;
-    part("[data-count]").textContent = right;
+    part("[data-right]").textContent = right;
   }
 
   const tasks = forms.map((form) => {
