@@ -81,12 +81,20 @@ def visit(browser, site):
         )
         tab.goto(site + page)
         opened.append(context)
+        if options.get("java_script_enabled", True):
+            wake(tab)
         return tab
 
     yield open_page
     for context in opened:
         context.close()
     assert faults == []
+
+
+def wake(tab):
+    """Scroll to the forms, for which their script waits."""
+    tab.evaluate("document.querySelector('form.answer').scrollIntoView()")
+    tab.locator("form.answer fieldset:enabled").first.wait_for()
 
 
 def form_of(id):
@@ -322,6 +330,7 @@ def test_the_best_result_stays(visit):
     assert best(tab, CHOICE) == ""
     answer(tab, CHOICE, "B", "C")
     tab.reload()
+    wake(tab)
     assert best(tab, CHOICE) == "✓ passed"
     assert tab.locator("[data-right]").inner_text() == "1"
 
@@ -334,6 +343,7 @@ def test_a_result_of_another_version_does_not_count(visit):
             .replace(/"version":"\\w+"/, '"version":"old"'))"""
     )
     tab.reload()
+    wake(tab)
     assert best(tab, CHOICE) == "The task has changed: answer again."
     assert tab.locator("[data-right]").inner_text() == "0"
     answer(tab, CHOICE, "A")  # is the best of this version

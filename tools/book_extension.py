@@ -24,7 +24,7 @@ from address import ROOT, Address, read_address
 from book_context import anchor
 from outputs import fill_cache, require_nothing_ran
 from page_answers import Quiz, put_answers
-from page_html import RULES, Site, finish
+from page_html import RULES, Site, digest, finish
 from plain_markdown import labels
 from release import read_version, tag_of
 from sources import read_all, with_setup
@@ -58,6 +58,21 @@ def start_katex(folder: Path, timeout: float) -> tuple[Popen, socket.socket]:
 KaTeXServer.start_server_process = start_katex
 # It reads the descriptions of all installed packages, for each citation.
 pybtex.plugin.find_plugin = cache(pybtex.plugin.find_plugin)
+# Most readers of a chapter look at its text first, and some never get to the forms.
+WHEN_SEEN = """
+    (() => {
+      const near = new IntersectionObserver((found) => {
+        if (!found.some((form) => form.isIntersecting)) return;
+        near.disconnect();
+        const script = document.createElement("script");
+        const { content_root: top } = document.documentElement.dataset;
+        script.src = `${top}_static/answers.js?v=VERSION`;
+        document.head.append(script);
+      }, { rootMargin: "800px" });
+      const forms = document.querySelectorAll("form.answer, .answer-progress");
+      forms.forEach((form) => near.observe(form));
+    })();
+    """
 logger = logging.getLogger(__name__)
 written = []  # the names of the pages that this build has written
 
@@ -227,7 +242,9 @@ def add_to_page(app: Sphinx, pagename: str, template: str, context: dict, doctre
     ):
         app.add_js_file("proof.js", loading_method="defer")
     if app.env.metadata.get(pagename, {}).get("answers"):
-        app.add_js_file("answers.js", loading_method="defer")
+        script = ROOT / "book" / "_static" / "answers.js"
+        version = digest(script.read_text(encoding="utf-8"))
+        app.add_js_file(None, body=WHEN_SEEN.replace("VERSION", version))
     address = read_address()
     context["repository_url"] = address.repository
     context["course_version"] = read_version()

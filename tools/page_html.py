@@ -162,6 +162,14 @@ def move_widget_state(site: Site, html: str) -> tuple[str, int]:
     return WIDGET_LOADER.sub(lambda match: tag + match[0], html, count=1), 1
 
 
+TABS_SCRIPT = re.compile(r"\s*<script[^>]*design-tabs\.js[^>]*></script>")
+
+
+def drop_tabs(_: Site, html: str) -> tuple[str, int]:
+    """Send the script for tabs to pages that have some."""
+    return (html, 0) if "sd-tab-set" in html else TABS_SCRIPT.subn("", html)
+
+
 def digest(text: str) -> str:
     """A few digits that change with the text, so that caches do not keep the old."""
     return hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -277,4 +285,5 @@ RULES = [
     Rule("pictures without a size", size_pictures),
     Rule("style sheets, one by one", join_styles, everywhere=True),
     Rule("data of interactive figures in the text", move_widget_state),
+    Rule("sphinx-design: a script for tabs where there are none", drop_tabs),
 ]
