@@ -14,6 +14,7 @@ from page_html import (
     RULES,
     Rule,
     Site,
+    drop_tabs,
     finish,
     join_styles,
     name_proofs,
@@ -197,3 +198,10 @@ def test_a_folded_proof_says_what_it_proves(line):
 )
 def test_other_folded_cells_stay(page):
     assert name_proofs(None, page) == (page, 0)
+
+
+def test_the_script_for_tabs_goes_where_tabs_are(site):
+    script = '\n    <script data-x="y" src="../_static/design-tabs.js?v=1"></script>'
+    assert drop_tabs(site, f"<p>Text</p>{script}") == ("<p>Text</p>", 1)
+    tabs = f'<div class="sd-tab-set"></div>{script}'
+    assert drop_tabs(site, tabs) == (tabs, 0)

@@ -24,7 +24,8 @@ import node
 from address import ROOT, Address, read_address
 from book_context import anchor
 from outputs import fill_cache, require_nothing_ran
-from page_html import RULES, Site, finish
+from page_answers import Quiz, put_answers
+from page_html import RULES, Site, digest, finish
 from plain_markdown import labels
 from release import read_version, tag_of
 from search_index import write_index
@@ -60,6 +61,21 @@ def start_katex(folder: Path, timeout: float) -> tuple[Popen, socket.socket]:
 KaTeXServer.start_server_process = start_katex
 # It reads the descriptions of all installed packages, for each citation.
 pybtex.plugin.find_plugin = cache(pybtex.plugin.find_plugin)
+# Most readers of a chapter look at its text first, and some never get to the forms.
+WHEN_SEEN = """
+    (() => {
+      const near = new IntersectionObserver((found) => {
+        if (!found.some((form) => form.isIntersecting)) return;
+        near.disconnect();
+        const script = document.createElement("script");
+        const { content_root: top } = document.documentElement.dataset;
+        script.src = `${top}_static/answers.js?v=VERSION`;
+        document.head.append(script);
+      }, { rootMargin: "800px" });
+      const forms = document.querySelectorAll("form.answer, .answer-progress");
+      forms.forEach((form) => near.observe(form));
+    })();
+    """
 logger = logging.getLogger(__name__)
 written = []  # the names of the pages that this build has written
 
@@ -72,11 +88,13 @@ def setup(app: Sphinx) -> dict:
     app.add_role("ja", JapaneseRole())
     app.add_directive("encoder-map", EncoderMap)
     app.add_directive("encoder-at-work", AtWork)
+    app.add_directive("quiz", Quiz)
     app.connect("config-inited", put_address)
     app.connect("builder-inited", fill_cache)
     app.connect("env-get-outdated", restyle)
     app.connect("source-read", put_setup_cell)
     app.connect("source-read", fill_in_address)
+    app.connect("doctree-read", put_answers)
     app.connect("missing-reference", resolve_proof)
     app.connect("html-page-context", add_to_page)
     app.connect("build-finished", finish_pages, priority=900)  # after Furo's last
@@ -244,6 +262,10 @@ def add_to_page(app: Sphinx, pagename: str, template: str, context: dict, doctre
     if 'class="at-work"' in context.get("body", ""):
         app.add_css_file("encoder_at_work.css")
         app.add_js_file("widgets.js", loading_method="defer")
+    if app.env.metadata.get(pagename, {}).get("answers"):
+        script = ROOT / "book" / "_static" / "answers.js"
+        version = digest(script.read_text(encoding="utf-8"))
+        app.add_js_file(None, body=WHEN_SEEN.replace("VERSION", version))
     address = read_address()
     context["repository_url"] = address.repository
     context["course_version"] = read_version()

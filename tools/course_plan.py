@@ -4,6 +4,7 @@ import re
 
 import yaml
 
+import quiz
 from address import read_address
 from sources import Source, read_all
 
@@ -31,8 +32,10 @@ PARTS = {  # the part's name → the numbers of its chapters
 def reading_minutes(text: str) -> int:
     """Minutes for the words and the lines of code of a chapter, rounded up to five.
 
-    Of a cell's options a reader sees the caption.
+    Of a cell's options a reader sees the caption, of a quiz the questions, the choices
+    and why one is right.
     """
+    text = quiz.words_to_read(text)
     cells = re.findall(r"^```\{code-cell\}.*\n((?:.*\n)*?)^```$", text, re.M)
     prose = re.sub(r"^```\{code-cell\}.*?^```$", "", text, flags=re.M | re.S)
     lines = 0

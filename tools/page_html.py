@@ -195,6 +195,14 @@ def write_widget_state(site: Site, data: dict) -> str:
     return name
 
 
+TABS_SCRIPT = re.compile(r"\s*<script[^>]*design-tabs\.js[^>]*></script>")
+
+
+def drop_tabs(_: Site, html: str) -> tuple[str, int]:
+    """Send the script for tabs to pages that have some."""
+    return (html, 0) if "sd-tab-set" in html else TABS_SCRIPT.subn("", html)
+
+
 def digest(text: str) -> str:
     """A few digits that change with the text, so that caches do not keep the old."""
     return hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -308,4 +316,5 @@ RULES = [
     # Its style sheet is one of those that the next rule joins.
     Rule("interactive figures that nobody sees without scripts", still_figures),
     Rule("style sheets, one by one", join_styles, everywhere=True),
+    Rule("sphinx-design: a script for tabs where there are none", drop_tabs),
 ]

@@ -16,6 +16,8 @@ from markdown_it.token import Token
 from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
 
+import quiz
+
 ADMONITIONS = {
     "attention",
     "caution",
@@ -44,7 +46,7 @@ class Context:
     citation: key → (text such as "Vaswani et al. (2017)", address).
     term: a glossary term → address.
     equations: label → number on this page; filled while converting, in order.
-    here: the labels of this page.
+    here: the labels of this page. own: its address.
     """
 
     page: Callable[[str], str]
@@ -54,6 +56,7 @@ class Context:
     term: Callable[[str], str]
     here: set[str] = field(default_factory=set)
     equations: dict[str, int] = field(default_factory=dict)
+    own: str = ""
 
 
 @cache
@@ -189,6 +192,8 @@ def plain_directive(token: Token, context: Context) -> str:
     if name == "math":
         label = options.get("label")
         return "\n".join(equation(body, label, context))
+    if name == "quiz":
+        return quiz.plain(body, context.own)
     if name in ("figure", "image"):
         return plain_image(token, argument, options, to_plain(body, context))
     if name == "code-block":

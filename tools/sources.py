@@ -10,6 +10,7 @@ import yaml
 from myst_nb.core.read import MystMetadataParsingError, read_myst_markdown_notebook
 from nbformat import NotebookNode
 
+import quiz
 from address import ROOT, Address
 from plain_markdown import parse, parser
 from predictions import COMMON, DeclarationError, judged, put_lists, require
@@ -125,12 +126,15 @@ def read_source(path: Path, address: Address) -> Source:
         fault = " ".join(str(error).split())
         raise SourceError(f"{show(path)}: a cell's options: {fault}") from None
     source = Source(path, text, notebook)
-    if path.parent.name == "chapters":
+    if path.parent.name == "solutions":
+        check_exercises(source)
+    else:
         check_sections(source)
-        return source
-    check_exercises(source)
     try:
-        put_lists(notebook.cells)
+        if path.parent.name == "solutions":
+            put_lists(notebook.cells)
+        else:
+            quiz.read(text)
     except DeclarationError as fault:
         raise SourceError(f"{show(path)}: {fault}.") from None
     return source
@@ -254,6 +258,11 @@ def check_exercises(source: Source) -> None:
         if exercise["id"] in seen:
             raise SourceError(f"{where}: the id {exercise['id']} is there twice.")
         seen.add(exercise["id"])
+        if ("wrong" in cell.metadata) != (exercise["kind"] == "break it"):
+            raise SourceError(
+                f"{where}: an exercise of the kind `break it`, and no other, has a "
+                "weak test under `wrong` in the options of its cell."
+            )
         try:
             if exercise["kind"] == "predict":
                 judged(cell)

@@ -282,6 +282,7 @@ def plain_cells(source: Source, context: Context) -> list[NotebookNode]:
         context,
         here=set().union(*(labels(text) for text in source.prose)),
         equations=number_equations(source.prose),
+        own=context.page(source.docname),
     )
     made: list[NotebookNode] = []
     for number, cell in enumerate(source.notebook.cells):
