@@ -366,6 +366,12 @@ def test_progress_is_exported_as_notebooks_read_it(visit, tmp_path):
         }
 
 
+def test_an_export_of_nothing_says_so(visit):
+    tab = visit(PAGE)
+    tab.get_by_role("button", name="Export my progress").click()
+    tab.get_by_text("There is nothing to export yet.").wait_for()
+
+
 def test_progress_is_forgotten_on_request_alone(visit):
     tab = visit(PAGE)
     answer(tab, CHOICE, "B")
