@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import quiz
-from address import read_address
+from address import ROOT, read_address
 from predictions import form_of
 from sources import read_all
 from vit_encoder.check import catalogue, judged, task
@@ -230,9 +230,9 @@ def order_reports(right: list[float], report: Callable) -> list[dict | None]:
 def claims_reports(id: str, found: JudgeClaims) -> dict:
     """What is said of each claim; a report is put together from that.
 
-    heads: the number of right words → the beginning of the heading. wrong: claim →
-    word → its name in the heading, the line, the question. passed: the report of the
-    right words. open: the report where nothing is chosen.
+    right: claim → word. counts, points: by the number of right words, in the heading
+    and as a number. wrong: claim → word → its name in the heading, the line, the
+    question. passed: the report of the right words.
     """
     right = {name: claim.verdict for name, claim in found.claims.items()}
     wrong: dict[str, dict] = {name: {} for name in right}
@@ -279,9 +279,10 @@ def put_answers(app: Sphinx, doctree: nodes.document) -> None:
         elif id:
             show_wrong_answer(checks[id], id, tasks[id].get("wrong", ""), docname)
         elif source_of(cell).startswith("score_card("):
-            count = sum("prediction" in entry_of(id) for id in tasks)
-            replace(cell, [raw(progress_panel(stem, f"{count} predictions"))])
+            forms = sum("prediction" in entry_of(id) for id in tasks)
+            replace(cell, [raw(progress_panel(stem, f"{forms} predictions"))])
     app.env.metadata[docname]["answers"] = True
+    app.env.note_dependency(str(ROOT / "solutions" / f"{stem}.md"))
 
 
 def declared(stem: str) -> dict[str, dict]:
@@ -413,7 +414,7 @@ def number_fields(name: str, exercise: dict) -> list[nodes.Node]:
         found.append(
             f'<label for="{name}-{place}">{label}</label>'
             f'<input id="{name}-{place}" data-count="{size}" autocomplete="off" '
-            f'inputmode="{"text" if size > 1 else "decimal"}" spellcheck="false">'
+            'spellcheck="false">'
         )
         place += size
     return [raw(f'<div class="answer-fields">{"".join(found)}</div>')]

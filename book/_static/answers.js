@@ -203,6 +203,7 @@
 
   const steps = {
     export() {
+      if (!Object.keys(results).length) return remark("There is nothing to export yet.");
       const lines = Object.values(results).map((found) => `${JSON.stringify(found)}\n`);
       const link = document.createElement("a");
       link.href = URL.createObjectURL(new Blob(lines, { type: "application/jsonl" }));
