@@ -85,8 +85,8 @@ def test_each_concept_has_a_colour_of_its_own_and_notation_lists_them():
 @pytest.mark.parametrize("path", sorted(FIGURES.rglob("*.py")), ids=lambda p: p.stem)
 def test_a_figure_uses_the_colour_of_a_concept_for_this_alone(path):
     source = path.read_text(encoding="utf-8")
-    used = set(re.findall(r"from vit_encoder\.figures\.colours import (.*)", source))
-    names = {name for line in used for name in line.split(", ")}
+    imports = r"from vit_encoder\.figures\.colours import (\([^)]*\)|.*)"
+    names = set(re.findall(r"\w+", " ".join(re.findall(imports, source))))
     assert {c for c in CONCEPTS if c in names} == {
         concept for concept, users in CONCEPTS.items() if path.stem in users
     }
