@@ -29,7 +29,7 @@ def main() -> None:
     """Write both pictures."""
     with chromium() as browser, serving(HTML) as site:
         shoot_card(browser, STATIC / "card.png")
-        shoot_page(browser, f"{site}chapters/02_self_attention.html")
+        shoot_page(browser, f"{site}index.html")
 
 
 def shoot_card(browser: Browser, path: Path) -> None:
@@ -40,13 +40,12 @@ def shoot_card(browser: Browser, path: Path) -> None:
 
 
 def shoot_page(browser: Browser, url: str) -> None:
-    """The chapter on self-attention, at the figure that answers to a touch."""
-    tab = browser.new_page(viewport={"width": 1280, "height": 860})
-    tab.goto(url, wait_until="networkidle")
-    tab.locator(".vit-explorer").evaluate(
-        "figure => window.scrollTo(0, figure.getBoundingClientRect().top - 320)"
+    """The first page, with the figure in which the ViT is at work."""
+    tab = browser.new_page(
+        viewport={"width": 1280, "height": 860}, reduced_motion="reduce"
     )
-    tab.wait_for_timeout(1000)  # the pictures above load
+    tab.goto(url, wait_until="networkidle")
+    tab.locator(".work-thumbs").wait_for()
     save(tab.screenshot(), STATIC / "screenshot.png")
 
 
