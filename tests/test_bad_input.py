@@ -105,6 +105,12 @@ SPOILT = {
         ("tags: [exercise]", "tags: [task]"),
         "lacks `tags: [exercise]`",
     ),
+    "break it without a weak test": (EXERCISE, ("wrong: |", "weak: |"), "`wrong`"),
+    "quiz without a right choice": (
+        CHAPTER,
+        ("      because: ", "      means: "),
+        "one choice of other-direction has `because`",
+    ),
     "solution without end": (EXERCISE, ("# END SOLUTION", "# END"), "END SOLUTION"),
 }
 
