@@ -35,8 +35,12 @@ from vit_encoder.check.report import Report, count
 from wrong_answer import wrong_answer
 
 NO_SCRIPT = (
-    "Without JavaScript this page cannot check an answer. The notebook, at the top of "
-    "the page, asks the same."
+    "<p>Without JavaScript this page cannot check an answer. The notebook, at the top "
+    "of the page, asks the same.</p>"
+)
+ON_THE_PAGE = (
+    "<p>On this page you can answer the predictions. Code needs the notebook: for each "
+    "such task, the page shows what the check says to a wrong answer.</p>"
 )
 STRANGE = 9876543.219  # a number that no mistake and no slip leads to
 
@@ -271,6 +275,8 @@ def put_answers(app: Sphinx, doctree: nodes.document) -> None:
     stem = docname.partition("/")[2]
     tasks = declared(stem)
     checks = {id: cell for cell in cells(doctree) for id in checked(cell)}
+    first = cells(doctree)[0]
+    first.parent.insert(first.parent.index(first), raw(ON_THE_PAGE))
     for cell in cells(doctree):
         id = cell["cell_metadata"].get("exercise", {}).get("id")
         if id and "prediction" in entry_of(id):
@@ -279,8 +285,9 @@ def put_answers(app: Sphinx, doctree: nodes.document) -> None:
         elif id:
             show_wrong_answer(checks[id], id, tasks[id].get("wrong", ""), docname)
         elif source_of(cell).startswith("score_card("):
-            count = sum("prediction" in entry_of(id) for id in tasks)
-            replace(cell, [raw(progress_panel(stem, f"{count} predictions"))])
+            total = sum("prediction" in entry_of(id) for id in tasks)
+            what = "one prediction" if total == 1 else f"{total} predictions"
+            replace(cell, [raw(progress_panel(stem, what))])
     app.env.metadata[docname]["answers"] = True
 
 
@@ -343,11 +350,20 @@ def show_wrong_answer(cell: nodes.container, id: str, test: str, docname: str) -
         ),
         *([code] if found.code else []),
         raw(
-            f'<div class="output text_html">{found.report._repr_html_()}</div>'
+            f'<div class="output text_html">{with_rows(found.report)}</div>'
             f'<p>Write yours <a href="{address.colab(path)}">in Colab</a> or in the '
             f'<a href="{address.file(path)}">notebook</a>.</p></details></div>'
         ),
     ]
+
+
+def with_rows(report: Report) -> str:
+    """A report in HTML whose prose wraps and whose rows of numbers scroll."""
+    html = report._repr_html_()
+    rows = re.compile(r"(?:^  .*\n)+", re.MULTILINE)
+    return rows.sub(
+        lambda found: f'<span class="answer-rows" tabindex="0">{found[0]}</span>', html
+    )
 
 
 def form(exercise: dict, choices: nodes.bullet_list | None) -> list[nodes.Node]:
@@ -364,11 +380,17 @@ def form(exercise: dict, choices: nodes.bullet_list | None) -> list[nodes.Node]:
 
 
 def framed(
-    name: str, data: dict, fields: list[nodes.Node], legend: str, title: str
+    name: str,
+    data: dict,
+    fields: list[nodes.Node],
+    legend: str,
+    title: str,
+    no_script: str = NO_SCRIPT,
 ) -> list[nodes.Node]:
     """A form around its fields. Without the script nothing of it can be used.
 
     legend: what is seen above the fields. title: what a screen reader says there.
+    no_script: what stands below the fields where there are no scripts.
     """
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     text = text.replace("</", "<\\/")
@@ -381,7 +403,7 @@ def framed(
         raw(
             '<div class="answer-check"><button type="submit">Check</button>'
             '<span class="answer-best"></span></div></fieldset>'
-            f"<noscript><p>{NO_SCRIPT}</p></noscript>"
+            f"<noscript>{no_script}</noscript>"
             '<div class="answer-report" role="status"></div>'
             f'<script type="application/json">{text}</script></form>'
         ),
@@ -467,9 +489,23 @@ class Quiz(SphinxDirective):
             ask = self.parse_text_to_nodes(question["ask"])
             data, legend = data_of(stem, number, question), f"Question {number}"
             title = f"{legend}: {''.join(node.astext() for node in ask)}"
-            found += framed(name, data, [*ask, *fields], legend, title)
+            found += framed(
+                name, data, [*ask, *fields], legend, title, explanations(data)
+            )
         self.env.metadata[self.env.docname]["answers"] = True
         return [*found, raw(progress_panel(stem, f"{len(asked)} questions"))]
+
+
+def explanations(data: dict) -> str:
+    """What each choice is told, for readers without scripts."""
+    items = "".join(
+        f"<p><strong>{escape(told['heading'])}.</strong> {escape(told['message'])}</p>"
+        for told in data["choices"].values()
+    )
+    return (
+        "<details data-pagefind-ignore><summary>What each answer would mean</summary>"
+        f"{items}</details>"
+    )
 
 
 def data_of(stem: str, number: int, question: dict) -> dict:
