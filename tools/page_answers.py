@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html import escape
 from itertools import permutations
 
@@ -31,7 +32,7 @@ from vit_encoder.check.predictions import (
     digits_of,
     power_of,
 )
-from vit_encoder.check.report import Report, count
+from vit_encoder.check.report import Report
 from wrong_answer import wrong_answer
 
 NO_SCRIPT = (
@@ -54,6 +55,11 @@ def known(report: Report) -> dict:
         "heading": report.heading,
         "message": report.message,
     }
+
+
+def head_of(report: Report) -> str:
+    """How the heading begins: the task and its points."""
+    return report.heading.removesuffix(f", {report.state}")
 
 
 def reports_of(id: str) -> dict:
@@ -136,11 +142,10 @@ def numbers_reports(id: str, found: PredictNumbers) -> dict:
             ]
         )
     rows = [row for row, _ in found.wrong]
-    entry = entry_of(id)
     return {
         "right": right,
         "tolerance": found.tolerance,
-        "head": f"{entry['title']}: {count(0, entry['points'])}",
+        "head": head_of(judged(id, [STRANGE] * len(right), 0)),
         "passed": report(right),
         "rows": [[row, texts.packed(row_report(id, found, row))] for row in rows],
         "both": [
@@ -234,9 +239,9 @@ def order_reports(right: list[float], report: Callable) -> list[dict | None]:
 def claims_reports(id: str, found: JudgeClaims) -> dict:
     """What is said of each claim; a report is put together from that.
 
-    heads: the number of right words → the beginning of the heading. wrong: claim →
-    word → its name in the heading, the line, the question. passed: the report of the
-    right words. open: the report where nothing is chosen.
+    points, heads: the number of right words → what it earns, and how the heading
+    begins. wrong: claim → word → its name in the heading, the line, the question.
+    passed: the report of the right words.
     """
     right = {name: claim.verdict for name, claim in found.claims.items()}
     wrong: dict[str, dict] = {name: {} for name in right}
@@ -245,12 +250,11 @@ def claims_reports(id: str, found: JudgeClaims) -> dict:
             told = judged(id, right | {name: word}, 0)
             line, _, ask = told.message.rpartition("\nQuestion: ")
             wrong[name][word] = [*told.misconceptions, line, ask]
-    out_of = entry_of(id)["points"]
+    points = [told.out_of * n // len(right) for n in range(len(right))]
     return {
         "right": right,
-        "title": entry_of(id)["title"],
-        "counts": [count(out_of * n // len(right), out_of) for n in range(len(right))],
-        "points": [out_of * n // len(right) for n in range(len(right))],
+        "points": points,
+        "heads": [head_of(replace(told, points=earned)) for earned in points],
         "wrong": wrong,
         "passed": known(judged(id, right, 0)),
     }
@@ -280,14 +284,14 @@ def put_answers(app: Sphinx, doctree: nodes.document) -> None:
     for cell in cells(doctree):
         id = cell["cell_metadata"].get("exercise", {}).get("id")
         if id and "prediction" in entry_of(id):
-            replace(checks[id], [])
-            replace(cell, form(tasks[id]["exercise"], choices_above(cell)))
+            put(checks[id], [])
+            put(cell, form(tasks[id]["exercise"], choices_above(cell)))
         elif id:
             show_wrong_answer(checks[id], id, tasks[id].get("wrong", ""), docname)
         elif source_of(cell).startswith("score_card("):
             total = sum("prediction" in entry_of(id) for id in tasks)
             what = "one prediction" if total == 1 else f"{total} predictions"
-            replace(cell, [raw(progress_panel(stem, what))])
+            put(cell, [raw(progress_panel(stem, what))])
     app.env.metadata[docname]["answers"] = True
 
 
@@ -317,7 +321,7 @@ def checked(cell: nodes.container) -> list[str]:
     return re.findall(r'^check\("([^"]+)"', source_of(cell), re.MULTILINE)
 
 
-def replace(node: nodes.Node, new: list[nodes.Node]) -> None:
+def put(node: nodes.Node, new: list[nodes.Node]) -> None:
     """Put nodes in the place of one, which may be none."""
     place = node.parent.index(node)
     node.parent[place : place + 1] = new

@@ -126,7 +126,7 @@
     return { points: 0, passed: false, misconceptions, heading, message };
   }
 
-  function ofClaims({ right, title, counts, points, wrong, passed }, chosen) {
+  function ofClaims({ right, heads, points, wrong, passed }, chosen) {
     const claims = Object.keys(right);
     const missed = claims.filter((claim) => chosen[claim] !== right[claim]);
     if (!missed.length) return passed;
@@ -138,7 +138,7 @@
     if (told.length) lines.push(`Question: ${told[0][2]}`);
     const misconceptions = told.map(([name]) => name);
     const correct = claims.length - missed.length;
-    const heading = `${title}: ${counts[correct]}, ${stateOf(misconceptions)}`;
+    const heading = `${heads[correct]}, ${stateOf(misconceptions)}`;
     return { points: points[correct], passed: false, misconceptions, heading, message: lines.join("\n") };
   }
 
