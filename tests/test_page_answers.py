@@ -193,7 +193,7 @@ def test_numbers_are_read_as_in_the_notebook(typed, number, visit):
     tab = visit(PAGE)
     shown = answer(tab, id, [typed, "0.75", "7"])[0]
     if number is None:  # a comma makes two numbers of it; nothing makes none
-        assert shown.startswith("The weight of key 0: give one number; here are ")
+        assert shown.startswith("The weight of key 0: give one number; you gave ")
     else:
         assert shown == said(id, [number, 0.75, 7.0])
 
@@ -203,11 +203,14 @@ def test_what_is_missing_is_said(visit):
     tab.locator(f"#{form_of(CHOICE)} button").click()
     tab.get_by_text("Choose an answer first.").wait_for()
     tab.locator(f"#{form_of('self_attention.one_query')} button").click()
-    tab.get_by_text("The weight of key 0: give one number; here are none.").wait_for()
+    tab.get_by_text("The weight of key 0: give one number; you gave none.").wait_for()
     assert tab.evaluate(f"localStorage.getItem('{KEY}')") is None
     assert answer(tab, "self_attention.one_query", ["x", "0.75", "7"]) == [
-        "The weight of key 0: “x” is no number."
+        "The weight of key 0: “x” is not a number."
     ]
+    answer(tab, "self_attention.one_query", ["0.25", "", "7"])
+    focus = tab.evaluate("document.activeElement.labels[0].textContent")
+    assert focus == "The weight of key 1"
 
 
 # Tasks whose answer is code
@@ -292,7 +295,7 @@ def a_quiz(a="because", b="means", names="xyz"):
         (a_quiz(b="why"), "choice B of x has `why`"),
         (a_quiz(names="xyx"), "have the same name"),
         ("nothing", "a list in YAML"),
-        ("a: [", "a list in YAML"),
+        ("a: [", "a list in YAML: while parsing"),
     ],
 )
 def test_a_quiz_that_is_malformed_is_named(text, fault):
@@ -366,10 +369,27 @@ def test_progress_is_exported_as_notebooks_read_it(visit, tmp_path):
         }
 
 
-def test_an_export_of_nothing_says_so(visit):
+def test_nothing_is_exported_where_nothing_is_answered(visit):
     tab = visit(PAGE)
+    tab.on("download", lambda _: pytest.fail("an empty file"))
     tab.get_by_role("button", name="Export my progress").click()
-    tab.get_by_text("There is nothing to export yet.").wait_for()
+    tab.get_by_text("there is nothing to export").wait_for()
+    answer(tab, CHOICE, "B")
+    assert tab.locator(".answer-progress [role=status]").inner_text() == ""
+
+
+def test_a_damaged_result_spoils_no_other(visit):
+    tab = visit(PAGE)
+    answer(tab, CHOICE, "B")
+    tab.evaluate(
+        f"""localStorage.setItem("{KEY}", JSON.stringify(
+            {{ bad: 1, ...JSON.parse(localStorage.getItem("{KEY}")) }}))"""
+    )
+    tab.reload()
+    wake(tab)
+    assert best(tab, CHOICE) == "✓ passed"
+    remark = tab.locator(".answer-progress [role=status]").inner_text()
+    assert "cannot be read" in remark
 
 
 def test_progress_is_forgotten_on_request_alone(visit):
@@ -479,6 +499,34 @@ def test_without_javascript_the_question_stands_and_leads_to_the_notebook(visit)
     assert form.locator("noscript p").is_visible()
     assert form.get_by_role("button").is_disabled()
     assert not tab.locator(".answer-progress").is_visible()
+
+
+def test_without_javascript_a_quiz_can_be_read_with_its_explanations(visit):
+    stem = "02_self_attention"
+    tab = visit(f"chapters/{stem}.html", java_script_enabled=False)
+    question = QUIZZES[stem][0]
+    form = tab.locator(f"#{form_of(stem + '.' + question['name'])}")
+    form.locator("noscript summary").click()
+    shown = form.locator("noscript").inner_text()
+    for choice in question["choices"].values():
+        assert choice.get("because", choice.get("means")) in shown
+
+
+@pytest.mark.parametrize("notebook", sorted({e["notebook"] for e in CODE.values()}))
+def test_numbers_in_a_report_stay_below_each_other_on_a_phone(notebook, visit):
+    tab = visit(f"exercises/{notebook}.html", viewport={"width": 360, "height": 800})
+    tab.evaluate(
+        "document.querySelectorAll('.answer-wrong').forEach(d => { d.open = true; })"
+    )
+    wrapped = tab.evaluate(
+        """[...document.querySelectorAll(".answer-rows")].filter((rows) => {
+            const lines = rows.textContent.trimEnd().split("\\n").length;
+            const { lineHeight } = getComputedStyle(rows);
+            return rows.clientHeight > (lines + 1.5) * parseFloat(lineHeight);
+        }).map((rows) => rows.textContent)"""
+    )
+    assert wrapped == []
+    assert tab.evaluate("document.documentElement.scrollWidth") == 360
 
 
 @pytest.mark.parametrize("page", [PAGE, "chapters/02_self_attention.html"])

@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html import escape
 from itertools import permutations
 
@@ -31,12 +32,16 @@ from vit_encoder.check.predictions import (
     digits_of,
     power_of,
 )
-from vit_encoder.check.report import Report, count
+from vit_encoder.check.report import Report
 from wrong_answer import wrong_answer
 
 NO_SCRIPT = (
-    "Without JavaScript this page cannot check an answer. The notebook, at the top of "
-    "the page, asks the same."
+    "<p>Without JavaScript this page cannot check an answer. The notebook, at the top "
+    "of the page, asks the same.</p>"
+)
+ON_THE_PAGE = (
+    "<p>On this page you can answer the predictions. Code needs the notebook: for each "
+    "such task, the page shows what the check says to a wrong answer.</p>"
 )
 STRANGE = 9876543.219  # a number that no mistake and no slip leads to
 
@@ -50,6 +55,11 @@ def known(report: Report) -> dict:
         "heading": report.heading,
         "message": report.message,
     }
+
+
+def head_of(report: Report) -> str:
+    """How the heading begins: the task and its points."""
+    return report.heading.removesuffix(f", {report.state}")
 
 
 def reports_of(id: str) -> dict:
@@ -132,11 +142,10 @@ def numbers_reports(id: str, found: PredictNumbers) -> dict:
             ]
         )
     rows = [row for row, _ in found.wrong]
-    entry = entry_of(id)
     return {
         "right": right,
         "tolerance": found.tolerance,
-        "head": f"{entry['title']}: {count(0, entry['points'])}",
+        "head": head_of(judged(id, [STRANGE] * len(right), 0)),
         "passed": report(right),
         "rows": [[row, texts.packed(row_report(id, found, row))] for row in rows],
         "both": [
@@ -230,9 +239,9 @@ def order_reports(right: list[float], report: Callable) -> list[dict | None]:
 def claims_reports(id: str, found: JudgeClaims) -> dict:
     """What is said of each claim; a report is put together from that.
 
-    right: claim → word. counts, points: by the number of right words, in the heading
-    and as a number. wrong: claim → word → its name in the heading, the line, the
-    question. passed: the report of the right words.
+    points, heads: the number of right words → what it earns, and how the heading
+    begins. wrong: claim → word → its name in the heading, the line, the question.
+    passed: the report of the right words.
     """
     right = {name: claim.verdict for name, claim in found.claims.items()}
     wrong: dict[str, dict] = {name: {} for name in right}
@@ -241,12 +250,11 @@ def claims_reports(id: str, found: JudgeClaims) -> dict:
             told = judged(id, right | {name: word}, 0)
             line, _, ask = told.message.rpartition("\nQuestion: ")
             wrong[name][word] = [*told.misconceptions, line, ask]
-    out_of = entry_of(id)["points"]
+    points = [told.out_of * n // len(right) for n in range(len(right))]
     return {
         "right": right,
-        "title": entry_of(id)["title"],
-        "counts": [count(out_of * n // len(right), out_of) for n in range(len(right))],
-        "points": [out_of * n // len(right) for n in range(len(right))],
+        "points": points,
+        "heads": [head_of(replace(told, points=earned)) for earned in points],
         "wrong": wrong,
         "passed": known(judged(id, right, 0)),
     }
@@ -271,16 +279,19 @@ def put_answers(app: Sphinx, doctree: nodes.document) -> None:
     stem = docname.partition("/")[2]
     tasks = declared(stem)
     checks = {id: cell for cell in cells(doctree) for id in checked(cell)}
+    first = cells(doctree)[0]
+    first.parent.insert(first.parent.index(first), raw(ON_THE_PAGE))
     for cell in cells(doctree):
         id = cell["cell_metadata"].get("exercise", {}).get("id")
         if id and "prediction" in entry_of(id):
-            replace(checks[id], [])
-            replace(cell, form(tasks[id]["exercise"], choices_above(cell)))
+            put(checks[id], [])
+            put(cell, form(tasks[id]["exercise"], choices_above(cell)))
         elif id:
             show_wrong_answer(checks[id], id, tasks[id].get("wrong", ""), docname)
         elif source_of(cell).startswith("score_card("):
-            forms = sum("prediction" in entry_of(id) for id in tasks)
-            replace(cell, [raw(progress_panel(stem, f"{forms} predictions"))])
+            total = sum("prediction" in entry_of(id) for id in tasks)
+            what = "one prediction" if total == 1 else f"{total} predictions"
+            put(cell, [raw(progress_panel(stem, what))])
     app.env.metadata[docname]["answers"] = True
     app.env.note_dependency(str(ROOT / "solutions" / f"{stem}.md"))
 
@@ -311,7 +322,7 @@ def checked(cell: nodes.container) -> list[str]:
     return re.findall(r'^check\("([^"]+)"', source_of(cell), re.MULTILINE)
 
 
-def replace(node: nodes.Node, new: list[nodes.Node]) -> None:
+def put(node: nodes.Node, new: list[nodes.Node]) -> None:
     """Put nodes in the place of one, which may be none."""
     place = node.parent.index(node)
     node.parent[place : place + 1] = new
@@ -344,11 +355,20 @@ def show_wrong_answer(cell: nodes.container, id: str, test: str, docname: str) -
         ),
         *([code] if found.code else []),
         raw(
-            f'<div class="output text_html">{found.report._repr_html_()}</div>'
+            f'<div class="output text_html">{with_rows(found.report)}</div>'
             f'<p>Write yours <a href="{address.colab(path)}">in Colab</a> or in the '
             f'<a href="{address.file(path)}">notebook</a>.</p></details></div>'
         ),
     ]
+
+
+def with_rows(report: Report) -> str:
+    """A report in HTML whose prose wraps and whose rows of numbers scroll."""
+    html = report._repr_html_()
+    rows = re.compile(r"(?:^  .*\n)+", re.MULTILINE)
+    return rows.sub(
+        lambda found: f'<span class="answer-rows" tabindex="0">{found[0]}</span>', html
+    )
 
 
 def form(exercise: dict, choices: nodes.bullet_list | None) -> list[nodes.Node]:
@@ -365,11 +385,17 @@ def form(exercise: dict, choices: nodes.bullet_list | None) -> list[nodes.Node]:
 
 
 def framed(
-    name: str, data: dict, fields: list[nodes.Node], legend: str, title: str
+    name: str,
+    data: dict,
+    fields: list[nodes.Node],
+    legend: str,
+    title: str,
+    no_script: str = NO_SCRIPT,
 ) -> list[nodes.Node]:
     """A form around its fields. Without the script nothing of it can be used.
 
     legend: what is seen above the fields. title: what a screen reader says there.
+    no_script: what stands below the fields where there are no scripts.
     """
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     text = text.replace("</", "<\\/")
@@ -382,7 +408,7 @@ def framed(
         raw(
             '<div class="answer-check"><button type="submit">Check</button>'
             '<span class="answer-best"></span></div></fieldset>'
-            f"<noscript><p>{NO_SCRIPT}</p></noscript>"
+            f"<noscript>{no_script}</noscript>"
             '<div class="answer-report" role="status"></div>'
             f'<script type="application/json">{text}</script></form>'
         ),
@@ -468,9 +494,23 @@ class Quiz(SphinxDirective):
             ask = self.parse_text_to_nodes(question["ask"])
             data, legend = data_of(stem, number, question), f"Question {number}"
             title = f"{legend}: {''.join(node.astext() for node in ask)}"
-            found += framed(name, data, [*ask, *fields], legend, title)
+            found += framed(
+                name, data, [*ask, *fields], legend, title, explanations(data)
+            )
         self.env.metadata[self.env.docname]["answers"] = True
         return [*found, raw(progress_panel(stem, f"{len(asked)} questions"))]
+
+
+def explanations(data: dict) -> str:
+    """What each choice is told, for readers without scripts."""
+    items = "".join(
+        f"<p><strong>{escape(told['heading'])}.</strong> {escape(told['message'])}</p>"
+        for told in data["choices"].values()
+    )
+    return (
+        "<details data-pagefind-ignore><summary>What each answer would mean</summary>"
+        f"{items}</details>"
+    )
 
 
 def data_of(stem: str, number: int, question: dict) -> dict:

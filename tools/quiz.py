@@ -21,9 +21,10 @@ def questions(text: str) -> list[dict]:
     """
     try:
         found = yaml.safe_load(text)
-        assert isinstance(found, list)
-    except (yaml.YAMLError, AssertionError):
-        raise DeclarationError("a quiz is a list in YAML, of questions") from None
+    except yaml.YAMLError as error:
+        raise DeclarationError(f"a quiz is a list in YAML: {error}") from None
+    if not isinstance(found, list):
+        raise DeclarationError(f"a quiz is a list in YAML, of questions, not {text!r}")
     if not 3 <= len(found) <= 5:
         raise DeclarationError(f"a quiz has 3 to 5 questions, this one {len(found)}")
     for question in found:

@@ -29,13 +29,13 @@
     } catch {
       return remark("This browser lets the page keep nothing: your progress lasts until you leave it.");
     }
+    let kept = [["", null]]; // what is not JSON holds nothing that can be read
     try {
-      for (const [id, found] of Object.entries(JSON.parse(text ?? "{}"))) {
-        if (!isResult(found)) throw new Error(id);
-        keepBest(id, found);
-      }
-    } catch {
-      remark("Some of the progress that was kept in this browser cannot be read, and does not count.");
+      kept = Object.entries(JSON.parse(text ?? "{}"));
+    } catch {}
+    for (const [id, found] of kept) {
+      if (isResult(found)) keepBest(id, found);
+      else remark("Some of the progress that was kept in this browser cannot be read, and does not count.");
     }
   }
 
@@ -62,9 +62,15 @@
 
   /* ---- From an answer to its report. ---- */
 
-  class Unreadable extends Error {}
+  class Unreadable extends Error {
+    constructor(message, field) {
+      super(message);
+      this.field = field;
+    }
+  }
 
-  const numbersIn = (field, what) => {
+  const numbersIn = (field) => {
+    const what = field.labels[0].firstChild.textContent;
     const count = Number(field.dataset.count);
     const text = field.value.normalize("NFKC").replaceAll("−", "-").replace(/\s*([%/])\s*/g, "$1");
     const parts = text.replace(/[[\](){}"'`]/g, " ").split(/[\s,;]+/).filter(Boolean);
@@ -72,13 +78,13 @@
       const [, above, below = "1", percent] =
         part.match(/^([^/%]+)(?:\/([^/%]+))?(%?)$/) ?? [];
       const number = Number(above) / Number(below) / (percent ? 100 : 1);
-      if (!Number.isFinite(number)) throw new Unreadable(`${what}: “${part}” is no number.`);
+      if (!Number.isFinite(number)) throw new Unreadable(`${what}: “${part}” is not a number.`, field);
       return number;
     });
     if (numbers.length === count) return numbers;
     const wanted = count === 1 ? "one number" : `${count} numbers`;
     const comma = count === 1 && numbers.length > 1 ? " Write 0.25 and 1000, without a comma inside." : "";
-    throw new Unreadable(`${what}: give ${wanted}; here are ${numbers.length || "none"}.${comma}`);
+    throw new Unreadable(`${what}: give ${wanted}; you gave ${numbers.length || "none"}.${comma}`, field);
   };
 
   /* As Python prints with ".10g". */
@@ -120,7 +126,7 @@
     return { points: 0, passed: false, misconceptions, heading, message };
   }
 
-  function ofClaims({ right, title, counts, points, wrong, passed }, chosen) {
+  function ofClaims({ right, heads, points, wrong, passed }, chosen) {
     const claims = Object.keys(right);
     const missed = claims.filter((claim) => chosen[claim] !== right[claim]);
     if (!missed.length) return passed;
@@ -132,7 +138,7 @@
     if (told.length) lines.push(`Question: ${told[0][2]}`);
     const misconceptions = told.map(([name]) => name);
     const correct = claims.length - missed.length;
-    const heading = `${title}: ${counts[correct]}, ${stateOf(misconceptions)}`;
+    const heading = `${heads[correct]}, ${stateOf(misconceptions)}`;
     return { points: points[correct], passed: false, misconceptions, heading, message: lines.join("\n") };
   }
 
@@ -147,8 +153,7 @@
       return ofClaims(data.claims, Object.fromEntries(menus.map((m) => [m.name, m.value])));
     }
     const fields = [...form.querySelectorAll(".answer-fields input")];
-    const given = fields.flatMap((field) => numbersIn(field, field.labels[0].firstChild.textContent));
-    return ofNumbers(data.numbers, given);
+    return ofNumbers(data.numbers, fields.flatMap(numbersIn));
   }
 
   /* ---- What is shown. ---- */
@@ -165,7 +170,7 @@
   function tell() {
     for (const task of tasks) {
       const found = counted(task);
-      const best = found?.passed ? "✓ passed" : found?.points ? `${found.points} of ${found.out_of}` : "";
+      const best = found?.passed ? `✓ ${found.out_of ? "passed" : "right"}` : found?.points ? `${found.points} of ${found.out_of}` : "";
       const changed = results[task.data.id] && !found ? "The task has changed: answer again." : "";
       task.form.querySelector(".answer-best").textContent = best || changed;
     }
@@ -190,11 +195,13 @@
       report = reportOf(task);
     } catch (problem) {
       if (!(problem instanceof Unreadable)) throw problem;
-      return show(task, problem.message, "", "open");
+      show(task, problem.message, "", "open");
+      return problem.field?.focus();
     }
     show(task, report.heading, report.message, report.passed ? "passed" : "wrong");
     const { version, out_of } = task.data;
     const { points, passed, misconceptions } = report;
+    remark("");
     load();
     keepBest(task.data.id, { version, points, out_of, passed, misconceptions });
     save();
@@ -205,11 +212,12 @@
     export() {
       if (!Object.keys(results).length) return remark("There is nothing to export yet.");
       const lines = Object.values(results).map((found) => `${JSON.stringify(found)}\n`);
+      if (!lines.length) return remark("Nothing is answered yet, so there is nothing to export.");
       const link = document.createElement("a");
       link.href = URL.createObjectURL(new Blob(lines, { type: "application/jsonl" }));
       link.download = panel.dataset.file;
       link.click();
-      URL.revokeObjectURL(link.href);
+      setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // some read it only later
     },
     forget() {
       if (!confirm("Forget your answers on all pages of this course, in this browser?")) return;
