@@ -275,9 +275,15 @@ def test_a_slow_phone_draws_thirty_frames_a_second(visit, browser, name):
     """A touch takes a thirtieth of a second of a CPU that is four times as slow.
 
     Counted is the time that the page's thread computes, script, layout and paint, which
-    does not depend on what else the machine does.
+    hardly depends on what else the machine does.
     """
     tab = visit(name)
+    # A busy machine makes a run slower, and none quicker.
+    assert 0 < min(time_a_touch(tab, browser, name) for _ in range(3)) < 1 / 120
+
+
+def time_a_touch(tab, browser, name):
+    """Seconds of computing that one of 40 touches takes."""
     browser.start_tracing(page=tab, categories=TIMELINE)
     tab.evaluate(
         """async heart => {
@@ -301,8 +307,7 @@ def test_a_slow_phone_draws_thirty_frames_a_second(visit, browser, name):
             thread = event["pid"], event["tid"]
             times[event["name"], thread] += event.get("tdur", 0)  # microseconds
     drawn = {t: time for (name, t), time in times.items() if name == FRAME}
-    busy = times[TASK, max(drawn, key=drawn.get)]
-    assert 0 < busy / 1e6 / 40 * 4 < 1 / 30
+    return times[TASK, max(drawn, key=drawn.get)] / 1e6 / 40
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "attention"])

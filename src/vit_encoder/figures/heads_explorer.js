@@ -79,8 +79,11 @@ function explain(x, layer, h, [n, j], { mixed, cut, qkv = project(x, layer) }) {
       add(2, i, m, own, a);
     });
   }
-  const slopes = back.map((row) =>
-    Array.from({ length: D }, (_, f) => row.reduce((sum, slope, c) => sum + slope * W[c][f], 0)));
+  const slopes = back.map((row) => {
+    const sums = Array(D).fill(0);
+    row.forEach((slope, c) => { if (slope) for (let f = 0; f < D; f++) sums[f] += slope * W[c][f]; });
+    return sums;
+  });
   const asks = Array.from({ length: h }, (_, i) => place(i, n, 0)[0]);
   return { value, reads, weights, asks, slopes };
 }
@@ -200,7 +203,10 @@ function render({ model, el }) {
   }
 
   const shade = (nodes, numbers, most = Math.max(...numbers.map(Math.abs))) =>
-    nodes.forEach((node, i) => node.setAttribute("fill-opacity", (Math.abs(numbers[i]) / (most || 1)).toFixed(3)));
+    nodes.forEach((node, i) => {
+      const opacity = (Math.abs(numbers[i]) / (most || 1)).toFixed(2);
+      if (node.getAttribute("fill-opacity") !== opacity) node.setAttribute("fill-opacity", opacity);
+    });
 
   function update() {
     const { x, qkv } = prepare();
