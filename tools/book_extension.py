@@ -261,6 +261,7 @@ def add_to_page(app: Sphinx, pagename: str, template: str, context: dict, doctre
         app.add_js_file("proof.js", loading_method="defer")
     if 'class="at-work"' in context.get("body", ""):
         app.add_css_file("encoder_at_work.css")
+        app.add_css_file("landing.css")
         app.add_js_file("widgets.js", loading_method="defer")
     if app.env.metadata.get(pagename, {}).get("answers"):
         script = ROOT / "book" / "_static" / "answers.js"

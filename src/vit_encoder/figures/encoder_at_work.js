@@ -222,18 +222,19 @@ function mix(ramp, place) {
 
 /* Bytes (C·S·S) on a canvas. grey: pale, so that a colour can be laid over it. */
 function paint(canvas, bytes, { in_channels: C, image_size: S }, negative, grey) {
-  const data = new ImageData(S, S);
-  for (let i = 0; i < S * S; i++) {
-    const rgb = [0, 1, 2].map((c) => bytes[i + (C === 3 ? c * S * S : 0)]);
-    const luma = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2];
+  const image = new ImageData(S, S);
+  const { data } = image;
+  const plane = C === 3 ? S * S : 0; // a grey image has one for all colours
+  for (let i = 0, at = 0; i < S * S; i++) {
+    const luma = 0.299 * bytes[i] + 0.587 * bytes[i + plane] + 0.114 * bytes[i + 2 * plane];
     for (let c = 0; c < 3; c++) {
-      const value = grey ? luma : rgb[c];
+      const value = grey ? luma : bytes[i + c * plane];
       const shown = negative ? 255 - value : value;
-      data.data[4 * i + c] = grey ? 102 + 0.6 * shown : shown;
+      data[at++] = grey ? 102 + 0.6 * shown : shown;
     }
-    data.data[4 * i + 3] = 255;
+    data[at++] = 255;
   }
-  canvas.getContext("2d").putImageData(data, 0, 0);
+  canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
 const makeCanvas = ({ image_size: S }) => make("canvas", { width: S, height: S, "aria-hidden": "true" });
