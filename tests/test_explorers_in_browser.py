@@ -28,7 +28,7 @@ from vit_encoder.figures import (
 from vit_encoder.figures.pixels import few_pixels
 
 pytestmark = pytest.mark.xdist_group("widgets")  # one server and browser for all
-PATIENCE = 8_000  # milliseconds that a busy machine may take for a step
+PATIENCE = 120_000  # milliseconds that a busy machine may take for a step
 KIND = "application/vnd.jupyter.widget"
 TIMELINE = ["devtools.timeline", "disabled-by-default-devtools.timeline"]
 FRAME = "FireAnimationFrame"
