@@ -629,7 +629,7 @@ def test_images_are_one_of_each_class_and_two_that_the_model_gets_wrong():
 
 def test_the_accuracy_is_the_recorded_one(figure):
     recorded = trainings("fashion")[0]["test_accuracy"]
-    assert f"{recorded:.1%}" in figure.about
+    assert f"{100 * recorded:.1f}\N{NO-BREAK SPACE}%" in figure.about
 
 
 def test_figure_is_light(figure):

@@ -120,6 +120,7 @@ def fashion_at_work() -> EncoderAtWork:
     with torch.device("cpu"):  # a notebook may have another default
         model, test = fashion_vit(), fashion_mnist().test
     (run,) = (run for run in trainings("fashion") if run["seed"] == 0)  # that was saved
+    right = 100 * run["test_accuracy"]
     count = sum(p.numel() for p in model.parameters())
     some = test[list(SHOWN)]
     return EncoderAtWork(
@@ -130,7 +131,7 @@ def fashion_at_work() -> EncoderAtWork:
         mean=test.mean,
         std=test.std,
         about=f"This ViT has {spaced(count)} parameters and was trained by the course "
-        f"on Fashion-MNIST. It is right about {run['test_accuracy']:.1%} of "
+        f"on Fashion-MNIST. It is right about {right:.1f}\N{NO-BREAK SPACE}% of "
         f"{spaced(10_000)} test images. It knows these {len(CLASSES)} kinds of "
         "clothes, and gives one of them to every image.",
     )
