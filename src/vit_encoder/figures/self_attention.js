@@ -92,7 +92,7 @@ function makeLegend(ramp) {
   const keys = make("span", { class: "vit-key" }, make("i", { "aria-hidden": "true" }), "query");
   const element = make(
     "div", { class: "vit-legend" }, keys,
-    make("span", { class: "vit-scale" }, "attention weight", "0", bar, top),
+    make("span", { class: "vit-scale" }, make("span", {}, "attention weight"), "0", bar, top),
   );
   return { element, top };
 }
