@@ -414,6 +414,8 @@ def test_a_drawing_is_answered(visit, touch):
     picture.scroll_into_view_if_needed()
     assert picture.evaluate("e => getComputedStyle(e).touchAction") == "none"
     box = picture.bounding_box()
+    low = work(tab).get_by_role("button", name="Draw").bounding_box()
+    assert low["y"] + low["height"] - box["y"] < 640  # both are seen on a small phone
     pixel = box["width"] / 28
     line = [
         (box["x"] + x * pixel, box["y"] + y * pixel) for x, y in ((14, 4), (14, 24))
@@ -627,7 +629,7 @@ def test_images_are_one_of_each_class_and_two_that_the_model_gets_wrong():
 
 def test_the_accuracy_is_the_recorded_one(figure):
     recorded = trainings("fashion")[0]["test_accuracy"]
-    assert f"{recorded:.1%}" in figure.about
+    assert f"{100 * recorded:.1f}\N{NO-BREAK SPACE}%" in figure.about
 
 
 def test_figure_is_light(figure):
@@ -720,6 +722,7 @@ def with_an_extra_part():
         ({"classes": ["a", "b"]}, "expected 7 names of classes, got 2"),
         ({"labels": torch.tensor([1, 2])}, r"expected 3 labels from 0 to 6, got \[1"),
         ({"labels": torch.tensor([1, 2, 7])}, "expected 3 labels from 0 to 6"),
+        ({"labels": [0.5, 1, 2]}, "expected 3 labels from 0 to 6, got"),
         ({"mean": torch.zeros(2)}, "or one for each of 3 channels, got"),
         ({"std": 0.0}, "expected a std above 0, got"),
     ],

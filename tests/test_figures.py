@@ -12,9 +12,13 @@ import torch
 from address import ROOT
 from vit_encoder import attention, figures, patchify
 from vit_encoder.figures import (
+    ActivationExplorer,
     AttentionExplorer,
+    HeadsExplorer,
+    PatchExplorer,
     colours,
     encoder_map,
+    fashion_at_work,
     show_activations,
     show_attention,
     show_images,
@@ -339,8 +343,12 @@ def test_explorer_s_state_is_small():
         ({"photo": photo() * torch.nan}, r"values in \[0, 1\], got nan"),
         ({"photo": photo()[:, :-1]}, "3 rows and 5 columns divide, got 11 × 20"),
         ({"grid": (3, 5, 1)}, r"expected a grid \(rows, columns\), got \(3, 5, 1\)"),
+        ({"grid": 15}, r"expected a grid \(rows, columns\), got 15"),
         ({"grid": (2, 5)}, r"expected scores of 'trained' \(10, 10\).*got shape"),
         ({"query": (3, 0)}, r"inside 3 × 5 patches, got \(3, 0\)"),
+        ({"query": (0.5, 1)}, r"inside 3 × 5 patches, got \(0.5, 1\)"),
+        ({"scores": scores()}, "expected scores as a dict .* got Tensor"),
+        ({"scale": {1: 1.0}}, r"expected scale as a dict .* got \[1\]"),
         ({"scores": {}}, "expected at least one set of scores, got none"),
         ({"scale": {"trained": 1.0}}, r"expected a scale for each of \['other', 'tr"),
         ({"scale": {"trained": 0.0, "other": 1.0}}, "a scale above 0 for 'trained'"),
@@ -351,8 +359,24 @@ def test_explorer_s_state_is_small():
     ],
 )
 def test_explorer_refuses_what_does_not_fit(changes, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         explorer(**changes)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **_: ActivationExplorer(),
+        lambda photo, table: AttentionExplorer(photo, GRID, {"a": table}, {"a": 1.0}),
+        lambda photo, **_: HeadsExplorer(photo),
+        lambda photo, **_: PatchExplorer(photo),
+        lambda **_: fashion_at_work(),
+    ],
+)
+def test_figures_that_answer_need_no_default_device(make):
+    given = {"photo": photo(), "table": scores()}
+    with torch.device("meta"):  # as unlike the CPU as a GPU is
+        make(**given)
 
 
 # The plots.

@@ -5,6 +5,7 @@ import re
 import subprocess
 from functools import cache
 from urllib.parse import quote_plus, urldefrag, urljoin
+from xml.etree import ElementTree
 
 import pytest
 from bs4 import BeautifulSoup
@@ -13,6 +14,7 @@ from address import ROOT
 from book import HTML
 from node import install_checkers
 from release import read_version
+from search_index import typed
 from system_packages import JAVA
 
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.rglob("*.html"))
@@ -242,6 +244,32 @@ def test_a_formula_stands_once_in_what_the_search_shows(visit):
     assert not re.search(r"(d_?k)\1", text)
 
 
+def test_the_search_comes_back_with_its_words(visit):
+    tab = visit("search.html")
+    tab.locator("#search input").fill("split_heads")
+    result = tab.locator("#search .pagefind-ui__result-link").first
+    result.click()
+    tab.wait_for_url("**/chapters/**")
+    tab.go_back()
+    tab.wait_for_url("**/search.html?q=split_heads")
+    result.wait_for()
+
+
+@pytest.mark.parametrize(
+    ("formula", "text"),
+    [
+        ("<msub><mi>W</mi><mi>O</mi></msub>", "W_O"),
+        ("<mtr><mtd>a</mtd><mtd>=b</mtd></mtr><mtr><mtd>c</mtd></mtr>", "a =b c"),
+        ("<mi>f</mi><mtext>\u2063</mtext><mo>(</mo>", "f("),
+        ("<munderover><mo>∑</mo><mi>j</mi><mi>N</mi></munderover>", "∑_j^N"),
+    ],
+)
+def test_a_formula_is_found_as_one_types_it(formula, text):
+    assert typed(ElementTree.fromstring(f"<math>{formula}</math>")).split() == (
+        text.split()
+    )
+
+
 def test_the_search_is_accessible(visit):
     tab = visit("search.html?q=softmax", reduced_motion="reduce")
     tab.locator(".pagefind-ui__result").first.wait_for()
@@ -249,6 +277,9 @@ def test_the_search_is_accessible(visit):
     assert_accessible(tab, desktop, "light")
     assert_accessible(tab, phone, "dark")
     assert tab.evaluate("document.documentElement.scrollWidth") <= phone
+    wide = "[...document.querySelectorAll('#search p, #search a')]"
+    wide += ".filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth).length"
+    assert tab.evaluate(wide) == 0
 
 
 def test_the_search_field_has_a_key(visit):

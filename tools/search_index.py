@@ -16,7 +16,15 @@ FORMULA = re.compile(r"<math\b.*?</math>", re.DOTALL)
 SECTION = re.compile(
     r'<section id="([^"]+)">((?:\s*<span[^>]* id="[^"]*"></span>)*\s*)<(h[1-6])>'
 )
-SIGNS = {"msub": "{}_{}", "msup": "{}^{}", "msubsup": "{}_{}^{}", "mfrac": "{}/{}"}
+SIGNS = {
+    "msub": "{}_{}",
+    "msup": "{}^{}",
+    "msubsup": "{}_{}^{}",
+    "munderover": "{}_{}^{}",
+    "mfrac": "{}/{}",
+}
+UNSEEN = dict.fromkeys(range(0x2061, 0x2065))  # operators that are not drawn
+SPACED = {"mtd", "mtr", "mspace"}  # cells and what stands apart
 LEFT_OUT = (".headerlink", ".katex-html", ".launch", ".leads-nowhere", ".colophon")
 NO_TEXT = {"404", "genindex", "search"}
 # Where a word means the same in several places, what teaches it comes first.
@@ -62,5 +70,7 @@ def typed(formula: ElementTree.Element) -> str:
     parts = [typed(child) for child in formula]
     if name in SIGNS and len(parts) == SIGNS[name].count("{}"):
         return SIGNS[name].format(*parts)
-    text = "".join([formula.text or "", *parts]).replace("\u2061", "").strip()
+    text = "".join([formula.text or "", *parts]).translate(UNSEEN).strip()
+    if name in SPACED:
+        return f"{text} "
     return f"√({text})" if name == "msqrt" else text

@@ -210,7 +210,6 @@
 
   const steps = {
     export() {
-      if (!Object.keys(results).length) return remark("There is nothing to export yet.");
       const lines = Object.values(results).map((found) => `${JSON.stringify(found)}\n`);
       if (!lines.length) return remark("Nothing is answered yet, so there is nothing to export.");
       const link = document.createElement("a");

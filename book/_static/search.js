@@ -15,6 +15,11 @@
     resetStyles: false,
     showImages: false,
     showSubResults: true,
+    processTerm(words) {
+      // The address keeps them, for who comes back from a result.
+      history.replaceState(null, "", `?${new URLSearchParams({ q: words })}`);
+      return words;
+    },
   });
   const field = place.querySelector("input");
   field.ariaLabel = "Search the course"; // a title alone is no label

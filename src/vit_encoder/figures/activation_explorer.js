@@ -111,16 +111,17 @@ function makeTable(caption, choose) {
       ...cells[name],
     );
   });
-  const heads = ["value", "slope", "minus GELU, × 1000"];
+  const heads = ["value", "slope", "minus GELU, ×\u00a01000"];
   const head = make("tr", {}, make("td"), ...heads.map((text) => make("th", { scope: "col" }, text)));
   const element = make("table", {}, caption, make("thead", {}, head), make("tbody", {}, ...rows));
   return { element, cells, boxes };
 }
 
-/* Numbers as a reader writes them; null if there is none or something else. */
+/* Numbers as a reader writes them; null if there is none, something else or one for which
+   the axis has no room. */
 function readNumbers(text) {
   const numbers = text.replace(/−/g, "-").split(/[\s,;[\]()]+/).filter(Boolean).map(Number);
-  return numbers.length && numbers.every(Number.isFinite) ? numbers : null;
+  return numbers.length && numbers.every((x) => Math.abs(x) <= 1000) ? numbers : null;
 }
 
 /* With a true minus, and no minus before zero. */
@@ -220,7 +221,7 @@ function render({ model, el }) {
   const fault = make("span", { class: "vit-hint", role: "alert" });
   typed.addEventListener("change", () => {
     const numbers = readNumbers(typed.value);
-    fault.textContent = numbers ? "" : "Expected numbers with commas between them.";
+    fault.textContent = numbers ? "" : "Expected numbers from −1000 to 1000 with commas between them.";
     if (numbers) choose({ numbers, at: numbers[0] });
   });
   const keys = ["view", "magnify", "at", "shown", "dropout", "p", "numbers"];

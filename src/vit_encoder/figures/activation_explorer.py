@@ -18,8 +18,8 @@ class ActivationExplorer(anywidget.AnyWidget):
     [0, 0.9].
 
     `at`, `view` (values, slopes, differences), `magnify`, `shown`, `dropout`, `p` and
-    `numbers` follow what the reader chooses. Raises ValueError for other arguments. The
-    tests hold values and slopes to within 1e-5 of PyTorch's.
+    `numbers` follow what the reader chooses. Raises ValueError or TypeError for other
+    arguments. The tests hold values and slopes to within 1e-5 of PyTorch's.
     """
 
     _esm = front_end("activation_explorer.js")
@@ -36,11 +36,19 @@ class ActivationExplorer(anywidget.AnyWidget):
     def __init__(
         self, hidden: torch.Tensor | None = None, at: float = -1.0, p: float = 0.3
     ):
+        for name, number in (("p", p), ("at", at)):
+            if not isinstance(number, int | float):
+                got = type(number).__name__
+                raise TypeError(f"expected a number as {name}, got {got}")
         if not 0 <= p <= 0.9:
             raise ValueError(f"expected p in [0, 0.9], got {p}")
         if not -1e6 < at < 1e6:
             raise ValueError(f"expected a number to start at, got {at}")
-        numbers = torch.linspace(-4, 4, 65) if hidden is None else some_of(hidden)
+        numbers = (
+            torch.linspace(-4, 4, 65, device="cpu")
+            if hidden is None
+            else some_of(hidden)
+        )
         super().__init__(numbers=numbers.tolist(), at=float(at), p=float(p))
 
     def __repr__(self) -> str:
@@ -56,5 +64,7 @@ def some_of(hidden: torch.Tensor) -> torch.Tensor:
     if not len(numbers) or not numbers.isfinite().all():
         what = "inf or nan" if len(numbers) else "no number"
         raise ValueError(f"expected finite hidden units, got {what}")
-    kept = torch.linspace(0, len(numbers) - 1, min(MOST, len(numbers))).long()
+    kept = torch.linspace(
+        0, len(numbers) - 1, min(MOST, len(numbers)), device="cpu"
+    ).long()
     return numbers[kept]

@@ -117,8 +117,10 @@ def fashion_at_work() -> EncoderAtWork:
     from vit_encoder.datasets import CLASSES, fashion_mnist
     from vit_encoder.training_runs import trainings
 
-    model, test = fashion_vit(), fashion_mnist().test
+    with torch.device("cpu"):  # a notebook may have another default
+        model, test = fashion_vit(), fashion_mnist().test
     (run,) = (run for run in trainings("fashion") if run["seed"] == 0)  # that was saved
+    right = 100 * run["test_accuracy"]
     count = sum(p.numel() for p in model.parameters())
     some = test[list(SHOWN)]
     return EncoderAtWork(
@@ -129,7 +131,7 @@ def fashion_at_work() -> EncoderAtWork:
         mean=test.mean,
         std=test.std,
         about=f"This ViT has {spaced(count)} parameters and was trained by the course "
-        f"on Fashion-MNIST. It is right about {run['test_accuracy']:.1%} of "
+        f"on Fashion-MNIST. It is right about {right:.1f}\N{NO-BREAK SPACE}% of "
         f"{spaced(10_000)} test images. It knows these {len(CLASSES)} kinds of "
         "clothes, and gives one of them to every image.",
     )
@@ -225,7 +227,9 @@ def require_codes(images: torch.Tensor, sizes: dict) -> torch.Tensor:
 
 def per_channel(value: float | torch.Tensor, channels: int) -> torch.Tensor:
     """A number for each channel, (C, 1, 1)."""
-    numbers = torch.as_tensor(value, dtype=torch.float32).detach().cpu().flatten()
+    numbers = (
+        torch.as_tensor(value, dtype=torch.float32, device="cpu").detach().flatten()
+    )
     if len(numbers) not in (1, channels) or not numbers.isfinite().all():
         raise ValueError(
             f"expected a number, or one for each of {channels} channels, got "
@@ -246,12 +250,13 @@ def require_labels(labels: torch.Tensor | None, count: int, classes: int) -> lis
     """One class an image; -1 where none is given."""
     if labels is None:
         return [-1] * count
-    numbers = torch.as_tensor(labels).flatten().tolist()
-    if len(numbers) != count or not all(0 <= n < classes for n in numbers):
+    numbers = torch.as_tensor(labels, device="cpu").flatten().tolist()
+    fit = all(isinstance(n, int) and 0 <= n < classes for n in numbers)
+    if len(numbers) != count or not fit:
         raise ValueError(
             f"expected {count} labels from 0 to {classes - 1}, got {numbers}"
         )
-    return [int(n) for n in numbers]
+    return numbers
 
 
 def packed(model: VisionTransformer) -> bytes:

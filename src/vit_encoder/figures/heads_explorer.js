@@ -175,7 +175,7 @@ function render({ model, el }) {
       picker,
       make("p", { class: "vit-hint" }, "Ringed: the token of the output. The paler a patch, the less the output depends on it."),
       make("div", { class: "heads-views" }, ...figures),
-      make("p", { class: "vit-hint" }, "What stands at each place for each head, and in purple its weights in the ringed row."),
+      make("p", { class: "vit-hint" }, "The image as each head gets it. Purple: what the head attends to from the ringed place."),
     ),
     make(
       "div", { class: "vit-right" },
@@ -237,7 +237,7 @@ function render({ model, el }) {
     cut.show(options.cut);
     const list = used.flatMap((is, i) => (is ? [i] : []));
     const inputs = found.slopes.flat().filter((slope) => Math.abs(slope) > 1e-12).length;
-    const asked = [...new Set(found.asks)];
+    const asked = [...new Set(found.asks.filter((_, i) => used[i]))];
     const { values } = readout;
     values.output.textContent = `token ${n}, feature ${j}`;
     values.value.textContent = found.value.toFixed(5).replace("-", "−");

@@ -5,6 +5,7 @@ import torch
 import traitlets
 
 from vit_encoder.figures.front_end import front_end
+from vit_encoder.figures.inputs import require_place
 from vit_encoder.figures.pixels import as_picture, as_text, few_pixels
 from vit_encoder.multi_head import MultiHeadSelfAttention
 
@@ -23,7 +24,8 @@ class HeadsExplorer(anywidget.AnyWidget):
     and the feature to start with. alt: what the photo shows, for those who cannot see.
 
     `output`, `mixed` (with W_O), `cut` (transpose or reshape) and `pixels` follow what
-    the reader chooses. Raises ValueError for other arguments. The tests hold the output
+    the reader chooses. Raises ValueError or TypeError for other arguments. The tests
+    hold the output
     and its slopes to within 1e-5 of PyTorch's.
     """
 
@@ -50,19 +52,15 @@ class HeadsExplorer(anywidget.AnyWidget):
     ):
         layer = random_layer() if layer is None else layer
         n = GRID[0] * GRID[1]
-        inside = len(output) == 2 and 0 <= output[0] < n and 0 <= output[1] < WIDTH
-        if not inside:
-            raise ValueError(
-                f"expected an output (token, feature) inside {n} × {WIDTH}, got"
-                f" {tuple(output)}"
-            )
-        pixels = few_pixels(photo, *SIZE)
+        what, where = "an output (token, feature)", f"{n} × {WIDTH}"
+        output = require_place(output, (n, WIDTH), what, where)
+        pixels, numbers = few_pixels(photo, *SIZE), numbers_of(layer)
         super().__init__(
             picture=as_picture(pixels),
             pixels=as_text(pixels),
             alt=alt,
             heads=layer.num_heads,
-            layer=numbers_of(layer),
+            layer=numbers,
             output=list(output),
         )
 
@@ -73,15 +71,23 @@ class HeadsExplorer(anywidget.AnyWidget):
 def random_layer() -> MultiHeadSelfAttention:
     """Three heads with weights of standard deviation 1/√D."""
     rng = torch.Generator().manual_seed(0)
-    layer = MultiHeadSelfAttention(WIDTH, 3)
+    with torch.device("cpu"):  # a notebook may have another default
+        layer = MultiHeadSelfAttention(WIDTH, 3)
     with torch.no_grad():
         for p in layer.parameters():
-            p.copy_(torch.randn(p.shape, generator=rng) / WIDTH**0.5)
+            p.normal_(std=WIDTH**-0.5, generator=rng)
     return layer
 
 
 def numbers_of(layer: MultiHeadSelfAttention) -> dict[str, list]:
-    """The parameters of a layer of width 12, as lists. Raises ValueError for others."""
+    """The parameters of a layer of width 12, as lists.
+
+    Raises TypeError for what is no such layer, ValueError for another width.
+    """
+    if not isinstance(layer, torch.nn.Module) or not hasattr(layer, "num_heads"):
+        raise TypeError(
+            f"expected a MultiHeadSelfAttention, got {type(layer).__name__}"
+        )
     named = dict(layer.named_parameters())
     wanted = {
         "qkv.weight": (3 * WIDTH, WIDTH),

@@ -1,5 +1,7 @@
 """What the figures accept, and the photograph as their background."""
 
+from operator import index
+
 import torch
 
 
@@ -16,6 +18,8 @@ def require_photo(photo: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     channels, height, width = photo.shape
     if channels not in (1, 3):
         raise ValueError(f"expected a photo with 1 or 3 channels, got {channels}")
+    if not photo.numel():
+        raise ValueError(f"expected a photo with pixels, got {height} × {width}")
     low, high = photo.min().item(), photo.max().item()
     if not 0 <= low <= high <= 1:
         raise ValueError(
@@ -32,9 +36,10 @@ def require_photo(photo: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
 
 def require_grid(grid: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of patches, two whole numbers above 0."""
-    if len(grid) != 2 or any(int(n) != n or n < 1 for n in grid):
-        raise ValueError(f"expected a grid (rows, columns), got {tuple(grid)}")
-    return int(grid[0]), int(grid[1])
+    pair = whole_pair(grid)
+    if not pair or min(pair) < 1:
+        raise ValueError(f"expected a grid (rows, columns), got {grid}")
+    return pair
 
 
 def require_table(
@@ -58,12 +63,27 @@ def require_table(
 def require_patch(patch: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
     """Row and column of a patch of the grid, counted from 0."""
     rows, columns = grid
-    if len(patch) != 2 or not (0 <= patch[0] < rows and 0 <= patch[1] < columns):
-        raise ValueError(
-            f"expected a query (row, column) inside {rows} × {columns} patches,"
-            f" got {tuple(patch)}"
-        )
-    return int(patch[0]), int(patch[1])
+    where = f"{rows} × {columns} patches"
+    return require_place(patch, grid, "a query (row, column)", where)
+
+
+def require_place(
+    place: tuple[int, int], sizes: tuple[int, int], what: str, where: str
+) -> tuple[int, int]:
+    """Two whole numbers from 0, each below its size. ValueError says what and where."""
+    pair = whole_pair(place)
+    if not pair or not (0 <= pair[0] < sizes[0] and 0 <= pair[1] < sizes[1]):
+        raise ValueError(f"expected {what} inside {where}, got {place}")
+    return pair
+
+
+def whole_pair(numbers: object) -> tuple[int, int] | None:
+    """Two whole numbers, such as ints or those of a tensor; None for anything else."""
+    try:
+        first, second = map(index, numbers)
+    except (TypeError, ValueError):  # no numbers, no whole ones, or not two
+        return None
+    return first, second
 
 
 def describe(shape: torch.Size | str) -> str:
@@ -76,5 +96,5 @@ def fade(photo: torch.Tensor) -> torch.Tensor:
 
     Luma after Rec. 601, then raised to [0.4, 1].
     """
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    weights = torch.tensor([0.299, 0.587, 0.114], device=photo.device).view(3, 1, 1)
     return 0.4 + 0.6 * (photo * weights).sum(0)  # (H, W)

@@ -78,6 +78,9 @@ function touched(image, [H, W], [y, x]) {
   return changed;
 }
 
+/* A whole number with a space between thousands. */
+const spaced = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, "\u00a0");
+
 const farthest = (a, b) => Math.max(...a.map((x, i) => Math.abs(x - b[i])));
 
 function makeView(model, [H, W]) {
@@ -225,13 +228,13 @@ function render({ model, el }) {
     const apart = farthest(before, after);
     const { values } = readout;
     values.count.textContent = `n = ${n}, N = ${N}`;
-    values.cost.textContent = `N² = ${N * N}`;
+    values.cost.textContent = `N² = ${spaced(N * N)}`;
     values.pixel.textContent = `row ${y}, column ${x}`;
     values.change.textContent = `${list.length} of ${N}: ${list.join(", ")}`;
     values.tell.textContent = isShuffled ? `changed by up to ${apart.toFixed(5)}` : "not shuffled yet";
     strip.setAttribute("aria-label", `${N} tokens; those that change: ${list.join(", ")}`);
     live.say(
-      `Patch size ${P}: ${n} patches, ${N} tokens, ${N * N} scores. Pixel at row ${y}, column ${x}: ` +
+      `Patch size ${P}: ${n} patches, ${N} tokens, ${spaced(N * N)} scores. Pixel at row ${y}, column ${x}: ` +
         `it changes ${list.length} of the tokens, ${list.join(", ")}.` +
         (isShuffled ? ` Output at the class token: ${values.tell.textContent}.` : ""),
     );

@@ -5,6 +5,7 @@ import torch
 import traitlets
 
 from vit_encoder.figures.front_end import front_end
+from vit_encoder.figures.inputs import require_place
 from vit_encoder.figures.pixels import as_picture, as_text, few_pixels
 
 SIZE = (32, 48)  # pixels, few enough for a finger
@@ -51,12 +52,8 @@ class PatchExplorer(anywidget.AnyWidget):
         if patch_size not in SIZES:
             raise ValueError(f"expected a patch_size of {SIZES}, got {patch_size}")
         rows, columns = SIZE
-        inside = len(pixel) == 2 and 0 <= pixel[0] < rows and 0 <= pixel[1] < columns
-        if not inside:
-            raise ValueError(
-                f"expected a pixel (row, column) inside {rows} × {columns}, got"
-                f" {tuple(pixel)}"
-            )
+        where = f"{rows} × {columns}"
+        pixel = require_place(pixel, SIZE, "a pixel (row, column)", where)
         pixels = few_pixels(photo, *SIZE)
         super().__init__(
             picture=as_picture(pixels),

@@ -91,7 +91,8 @@ function makeLegend(ramp) {
   const top = make("span");
   const keys = make("span", { class: "vit-key" }, make("i", { "aria-hidden": "true" }), "query");
   const element = make(
-    "div", { class: "vit-legend" }, keys, make("span", {}, "attention weight"), "0", bar, top,
+    "div", { class: "vit-legend" }, keys,
+    make("span", { class: "vit-scale" }, make("span", {}, "attention weight"), "0", bar, top),
   );
   return { element, top };
 }

@@ -35,9 +35,9 @@ class AttentionExplorer(anywidget.AnyWidget):
     by, such as 1/sqrt(D_h). query: row and column to start with. alt: what the photo
     shows, for those who cannot see it.
 
-    `query`, `label` and `scaled` follow what the reader chooses. Raises ValueError if
-    the arguments do not fit together. Scores are rounded to 12 bits; the tests hold the
-    weights shown to within 0.001 of the exact softmax.
+    `query`, `label` and `scaled` follow what the reader chooses. Raises ValueError or
+    TypeError if the arguments do not fit together. Scores are rounded to 12 bits; the
+    tests hold the weights shown to within 0.001 of the exact softmax.
     """
 
     _esm = front_end("self_attention.js")
@@ -96,6 +96,14 @@ def require_scale(
     scale: dict[str, float], scores: dict[str, torch.Tensor]
 ) -> dict[str, float]:
     """A number above 0 for each label of the scores."""
+    for name, labelled in (("scores", scores), ("scale", scale)):
+        if not isinstance(labelled, dict) or not all(
+            isinstance(k, str) for k in labelled
+        ):
+            got = [*labelled] if isinstance(labelled, dict) else type(labelled).__name__
+            raise TypeError(
+                f"expected {name} as a dict whose labels are texts, got {got}"
+            )
     if not scores:
         raise ValueError("expected at least one set of scores, got none")
     if set(scale) != set(scores):
@@ -103,7 +111,7 @@ def require_scale(
             f"expected a scale for each of {sorted(scores)}, got {sorted(scale)}"
         )
     for label, factor in scale.items():
-        if not 0 < factor < math.inf:
+        if not isinstance(factor, int | float) or not 0 < factor < math.inf:
             raise ValueError(f"expected a scale above 0 for {label!r}, got {factor}")
     return {label: float(factor) for label, factor in scale.items()}
 
