@@ -1399,7 +1399,7 @@ class InAPlainList(nn.Module):
 
 RESIDUAL = {"x = self.fc1(x)": "y = x\n        x = self.fc1(x)"}
 WRONG_MLP = {
-    "plain-list": [InAPlainList],
+    "layers-hidden": [InAPlainList],
     "layers-exchanged": wrong_steps(
         {"dim, mlp_dim, dropout=0.0": "mlp_dim, dim, dropout=0.0"},
         {FC1: FC1.replace("dim, mlp_dim", "mlp_dim, dim")}

@@ -368,19 +368,6 @@ OWN = edits(
         "Which of the two layers makes a token wide, and which brings it back?",
     ),
     edit(
-        "plain-list",
-        {
-            "self.fc1 = nn.Linear(dim, mlp_dim)\n        self.fc2 = nn.Linear(mlp_dim, "
-            "dim)": "self.fc = [nn.Linear(dim, mlp_dim), nn.Linear(mlp_dim, dim)]",
-            "self.fc1.in_features": "self.fc[0].in_features",
-            "self.fc1(x)": "self.fc[0](x)",
-            "self.fc2(x)": "self.fc[1](x)",
-        },
-        "The layers stand in a plain list, where PyTorch does not look for them: the "
-        "module has no parameters.",
-        "How does a module come to know of the layers inside it?",
-    ),
-    edit(
         "dropout-always-on",
         {
             DROPPED: f"F.dropout({BENT}, self.dropout)",
