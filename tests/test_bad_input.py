@@ -13,7 +13,7 @@ from sync import generated_notebooks, package_texts
 
 CHAPTER = "chapters/02_self_attention.md"
 EXERCISE = "solutions/02_self_attention.md"
-COPIED = ("book", "chapters", "exercises", "solutions", "src", "tools")
+COPIED = ("book", "chapters", "exercises", "solutions", "src", "tests", "tools")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ is plain text, as a reader would type it: W_O, d_k.
 
 import asyncio
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -34,7 +35,10 @@ TEACHING, NOTES = 3, 0.5
 def write_index(html: Path) -> None:
     """Write the index of all pages below a folder into its folder `pagefind`."""
     pages = [path for path in sorted(html.rglob("*.html")) if path.stem not in NO_TEXT]
-    asyncio.run(_write(html, [p for p in pages if "_static" not in p.parts]))
+    writing = _write(html, [p for p in pages if "_static" not in p.parts])
+    # Where a test's browser is open, this thread has a loop already.
+    with ThreadPoolExecutor(1) as other:
+        other.submit(asyncio.run, writing).result()
 
 
 async def _write(html: Path, pages: list[Path]) -> None:
