@@ -83,8 +83,8 @@ def folder(figure, tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
     for path in (ROOT / "book/_static/widgets.js", WEIGHTS):
         shutil.copy(path, folder)
-    for name in ("encoder_at_work.js", "encoder_at_work.css"):
-        shutil.copy(HERE / name, folder)
+    shutil.copy(HERE / "encoder_at_work.css", folder)
+    (folder / "encoder_at_work.js").write_text(EncoderAtWork._esm, encoding="utf-8")
     stored = {"version_major": 2, "version_minor": 0}
     page = stored | {"state": {"page": for_page(figure, ".")}}
     colour = random_vit(**COLOUR)
@@ -592,9 +592,8 @@ def test_without_scripts_there_is_a_still_picture_and_the_numbers(visit, figure)
     texts = tab.locator(".work-still td span").all_inner_texts()
     shares = torch.tensor(figure.recorded["logits"]).softmax(-1).T.flatten()
     assert texts == [f"{100 * p:.0f} %" for p in shares.tolist()]
-    html = (HERE / "encoder_at_work.js").read_text(encoding="utf-8")
     caption = tab.locator(".work-still caption").inner_text()
-    assert f'"{caption}"' in html  # the script says the same
+    assert f'"{caption}"' in EncoderAtWork._esm  # the script says the same
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

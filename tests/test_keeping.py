@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
 
@@ -82,8 +83,8 @@ class Notebook:
 
     def cell(self, source):
         """Run a cell."""
-        # ipykernel calls a cell so, with the number of its process; no file is there.
-        name = f"/tmp/ipykernel_1/{next(NUMBERS)}.py"
+        # Called as ipykernel calls a cell; no file is there.
+        name = f"{tempfile.gettempdir()}/ipykernel_1/{next(NUMBERS)}.py"
         linecache.cache[name] = (len(source), None, source.splitlines(True), name)
         exec(compile(source, name, "exec"), self.names)
 

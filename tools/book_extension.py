@@ -232,7 +232,10 @@ class AtWork(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The picture, the place of the figure, its state, as MyST-NB writes them."""
-        for path in at_work.HERE.glob("encoder_at_work.*"):
+        for path in (
+            *at_work.HERE.glob("encoder_at_work.*"),
+            at_work.HERE / "shared.js",
+        ):
             self.env.note_dependency(path)
         self.env.note_dependency(at_work.WEIGHTS)
         figure = at_work.fashion_at_work()

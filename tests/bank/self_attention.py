@@ -494,8 +494,32 @@ class LayersInAList(nn.Module):
         return with_matmul(*(layer(x) for layer in self.layers))[0]
 
 
+class ParametersInAList(nn.Module):
+    def __init__(self, dim, head_dim):
+        super().__init__()
+        self.maps = [nn.Parameter(torch.randn(dim, head_dim)) for _ in range(3)]
+
+    def forward(self, x):
+        return with_matmul(*(x @ weight for weight in self.maps))[0]
+
+
+class ListOfNoCulprits(nn.Module):
+    """What the list holds has no parameters; a tensor keeps its dtype."""
+
+    def __init__(self, dim, head_dim):
+        super().__init__()
+        self.steps = [nn.Identity()]
+        self.query, self.key = nn.Linear(dim, head_dim), nn.Linear(dim, head_dim)
+        self.value = torch.randn(dim, head_dim)
+
+    def forward(self, x):
+        (step,) = self.steps
+        return with_matmul(self.query(step(x)), self.key(x), x @ self.value)[0]
+
+
 WRONG_SELF_ATTENTION = {
-    "layers-hidden": [LayersInAList],
+    "dtypes-mixed": [ListOfNoCulprits],
+    "layers-hidden": [LayersInAList, ParametersInAList],
     "extra-parameters": [with_one_more(Fused)],
     "no-projections": [NothingLearned],
     "one-projection": [OneLinear, SharedModule],

@@ -202,24 +202,6 @@ const percent = (p) => `${Math.round(100 * p)} %`;
 const clamp = (value, count) => Math.max(0, Math.min(count - 1, value));
 const frame = () => new Promise((done) => requestAnimationFrame(done));
 
-function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  node.append(...children);
-  return node;
-}
-
-/* The colour at a place from 0 to 1 on a ramp of hexadecimal colours. */
-function mix(ramp, place) {
-  const step = Math.min(Math.floor(place * (ramp.length - 1)), ramp.length - 2);
-  const part = place * (ramp.length - 1) - step;
-  const channels = [1, 3, 5].map((i) => {
-    const [from, to] = [ramp[step], ramp[step + 1]].map((c) => parseInt(c.slice(i, i + 2), 16));
-    return Math.round(from + part * (to - from));
-  });
-  return `rgb(${channels})`;
-}
-
 /* Bytes (C·S·S) on a canvas. grey: pale, so that a colour can be laid over it. */
 function paint(canvas, bytes, { in_channels: C, image_size: S }, negative, grey) {
   const image = new ImageData(S, S);

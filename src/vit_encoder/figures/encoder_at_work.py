@@ -15,6 +15,7 @@ from safetensors.torch import save
 
 from vit_encoder.arguments import require_images
 from vit_encoder.figures.colours import CLASS, QUERY, RAMP
+from vit_encoder.figures.front_end import front_end
 from vit_encoder.looking_inside import attention_maps, logit_lens, residual_stream
 from vit_encoder.training import VisionTransformer
 
@@ -46,7 +47,7 @@ class EncoderAtWork(anywidget.AnyWidget):
     together, and for a model that computes anything else than its weights say.
     """
 
-    _esm = HERE / "encoder_at_work.js"
+    _esm = front_end("encoder_at_work.js")
     _css = HERE / "encoder_at_work.css"
 
     sizes = traitlets.Dict().tag(sync=True)
@@ -296,7 +297,7 @@ def for_page(figure: EncoderAtWork, folder: str) -> dict:
     version = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()[:8]
     ours = figure.traits(sync=True).keys() - anywidget.AnyWidget.class_trait_names()
     state = {name: getattr(figure, name) for name in sorted(ours) if name[0] != "_"}
-    state["_esm"] = (HERE / "encoder_at_work.js").read_text(encoding="utf-8")
+    state["_esm"] = EncoderAtWork._esm
     state["weights"] = f"{folder}/{WEIGHTS.name}?v={version}"
     return {"model_name": "AnyModel", "model_module": "anywidget", "state": state}
 

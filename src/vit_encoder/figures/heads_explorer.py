@@ -25,8 +25,7 @@ class HeadsExplorer(anywidget.AnyWidget):
 
     `output`, `mixed` (with W_O), `cut` (transpose or reshape) and `pixels` follow what
     the reader chooses. Raises ValueError or TypeError for other arguments. The tests
-    hold the output
-    and its slopes to within 1e-5 of PyTorch's.
+    hold the output and its slopes to within 1e-5 of PyTorch's.
     """
 
     _esm = front_end("heads_explorer.js")

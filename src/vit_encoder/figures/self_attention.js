@@ -23,17 +23,6 @@ function entropyOf(weights) {
   return -weights.reduce((sum, w) => sum + (w > 0 ? w * Math.log(w) : 0), 0);
 }
 
-/* The colour at a place from 0 to 1 on a ramp of hexadecimal colours. */
-function mix(ramp, place) {
-  const step = Math.min(Math.floor(place * (ramp.length - 1)), ramp.length - 2);
-  const part = place * (ramp.length - 1) - step;
-  const channels = [1, 3, 5].map((i) => {
-    const [from, to] = [ramp[step], ramp[step + 1]].map((c) => parseInt(c.slice(i, i + 2), 16));
-    return Math.round(from + part * (to - from));
-  });
-  return `rgb(${channels})`;
-}
-
 const square = (name) => draw("rect", { class: name, width: 1, height: 1 });
 const placeAt = (node, [row, column]) => {
   node.setAttribute("x", column);

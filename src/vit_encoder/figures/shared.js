@@ -15,6 +15,17 @@ function draw(tag, attributes = {}, ...children) {
   return node;
 }
 
+/* The colour at a place from 0 to 1 on a ramp of hexadecimal colours. */
+function mix(ramp, place) {
+  const step = Math.min(Math.floor(place * (ramp.length - 1)), ramp.length - 2);
+  const part = place * (ramp.length - 1) - step;
+  const channels = [1, 3, 5].map((i) => {
+    const [from, to] = [ramp[step], ramp[step + 1]].map((c) => parseInt(c.slice(i, i + 2), 16));
+    return Math.round(from + part * (to - from));
+  });
+  return `rgb(${channels})`;
+}
+
 /* The whole figure. The attribute keeps JupyterLab from taking its keys. */
 function makeFigure(name, label, ...children) {
   const attributes = { class: `vit-figure ${name}`, role: "group", "aria-label": label };

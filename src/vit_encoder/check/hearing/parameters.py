@@ -88,25 +88,32 @@ def find_places(
 
 
 def require_known_layers(module: object) -> None:
-    """ProblemError if a plain list or dict hides layers, whose dtype then stays."""
+    """ProblemError if a plain list or dict hides parameters, whose dtype then stays."""
     if not isinstance(module, nn.Module):
         return
-    known = [*module.modules()]
-    for part in known:
+    known = {*map(id, module.parameters())}
+    for part in module.modules():
         for name, held in vars(part).items():
             plain = {list: "list", tuple: "tuple", dict: "dict"}.get(type(held))
             if not plain or name.startswith("_"):
                 continue
-            layers = held.values() if plain == "dict" else held
-            layers = [x for x in layers if isinstance(x, nn.Module)]
-            if not {*map(id, layers)} <= {*map(id, known)}:
+            inside = held.values() if plain == "dict" else held
+            hidden = {*map(id, itertools.chain(*map(parameters_of, inside)))}
+            if not hidden <= known:
                 raise ProblemError(
                     "layers-hidden",
-                    f"`{name}` is a plain {plain}. Torch does not look for layers in "
-                    "it, so they are no part of the module, and it cannot change or "
-                    "train their parameters.",
+                    f"`{name}` is a plain {plain}. Torch does not look inside it, so "
+                    "what it holds is no part of the module: the module cannot change "
+                    "or train these parameters.",
                     "How does a module come to know of the layers inside it?",
                 )
+
+
+def parameters_of(thing: object) -> list[nn.Parameter]:
+    """The parameters of a layer, or a parameter itself."""
+    if isinstance(thing, nn.Module):
+        return [*thing.parameters()]
+    return [thing] if isinstance(thing, nn.Parameter) else []
 
 
 @functools.cache
