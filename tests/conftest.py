@@ -8,6 +8,7 @@ from book import HTML
 from browser import chromium
 from site_server import serving
 
+PATIENCE = 120_000  # milliseconds that a busy machine may take for a step of a browser
 # Groups of tests that take or wait the longest: first, so that none is left over.
 LONG = ("test_hostile", "test_command", "test_parity", "test_site", "test_exercises")
 
@@ -57,3 +58,39 @@ def browser():
     """A headless Chromium."""
     with chromium() as browser:
         yield browser
+
+
+@pytest.fixture
+def tabs(browser):
+    """Opens tabs; fails at its end if one logged an error or asked another host.
+
+    address: of the host. allowed: whether a tab may log this. A tab's `asked` holds
+    what it asked for.
+    """
+    contexts, faults = [], []
+
+    def new_tab(address, allowed=lambda _text: False, **options):
+        context = browser.new_context(**options)
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE)
+        tab = context.new_page()
+        tab.asked = []
+
+        def log(text):
+            if not allowed(text):
+                faults.append(text)
+
+        def ask(request):
+            tab.asked.append(request.url)
+            if not request.url.startswith((address, "data:", "blob:")):
+                faults.append(f"asked for {request.url}")
+
+        tab.on("pageerror", lambda error: log(error.stack or str(error)))
+        tab.on("console", lambda message: message.type == "error" and log(message.text))
+        tab.on("request", ask)
+        return tab
+
+    yield new_tab
+    for context in contexts:
+        context.close()
+    assert faults == []

@@ -23,7 +23,6 @@ CHAPTER = "chapters/02_self_attention.html"
 EXERCISE = "exercises/02_self_attention.html"
 CHAPTERS = [p for p in PAGES if p.startswith("chapters/")]
 WIDTHS = (360, 1280)  # pixels, of a phone and of a desktop
-PATIENCE = 120_000  # milliseconds that a busy machine may take for a step
 CUT_OFF = """[...document.querySelectorAll("div.math")]
     .filter(formula => [...formula.querySelectorAll(".base")].some(part =>
         part.getBoundingClientRect().right > formula.getBoundingClientRect().right + 2))
@@ -50,35 +49,15 @@ parses_pages = pytest.mark.xdist_group("parses pages")
 
 
 @pytest.fixture
-def visit(browser, site):
-    """Open a page; fail at its end if it logged an error or asked another host."""
-    opened, faults = [], []
+def visit(tabs, site):
+    """Open a page."""
 
     def open_page(page, **options):
-        context = browser.new_context(**options)
-        context.set_default_timeout(PATIENCE)
-        tab = context.new_page()
-        tab.on("pageerror", lambda error: faults.append(f"{page}: {error}"))
-        tab.on(
-            "console",
-            lambda m: faults.append(f"{page}: {m.text}") if m.type == "error" else None,
-        )
-        tab.on(
-            "request",
-            lambda r: (
-                None
-                if r.url.startswith((site, "data:", "blob:"))
-                else faults.append(f"{page} asked for {r.url}")
-            ),
-        )
+        tab = tabs(site, **options)
         tab.goto(site + page, wait_until="networkidle")
-        opened.append(context)
         return tab
 
-    yield open_page
-    for context in opened:
-        context.close()
-    assert faults == []
+    return open_page
 
 
 def test_there_are_pages():
@@ -451,12 +430,10 @@ def test_print_leaves_the_navigation_out(visit):
 
 
 @pytest.mark.parametrize("page", ["index.html", *CHAPTERS])
-def test_weight_before_pictures(page, browser, site):
+def test_weight_before_pictures(page, tabs, site):
     """What the server sends, compressed, until the page is at rest."""
-    context = browser.new_context(viewport={"width": 412, "height": 823})
-    context.set_default_timeout(PATIENCE)
-    tab = context.new_page()
-    session = context.new_cdp_session(tab)
+    tab = tabs(site, viewport={"width": 412, "height": 823})
+    session = tab.context.new_cdp_session(tab)
     session.send("Network.enable")
     kinds, sizes = {}, {}
     session.on(
@@ -468,7 +445,6 @@ def test_weight_before_pictures(page, browser, site):
         lambda e: sizes.__setitem__(e["requestId"], e["encodedDataLength"]),
     )
     tab.goto(site + page, wait_until="networkidle")
-    context.close()
     sent = sum(size for key, size in sizes.items() if kinds.get(key) != "Image")
     assert 0 < sent <= BUDGET
 

@@ -16,7 +16,6 @@ from vit_encoder.figures import AttentionExplorer
 pytestmark = pytest.mark.xdist_group("widgets")  # one server and browser for all
 ROWS, COLUMNS = 3, 5
 SCALE = {"trained": 1 / 8, "no projections": 1 / 4}
-PATIENCE = 120_000  # milliseconds that a busy machine may take for a step
 MISSING = "This figure needs a running notebook."
 PAGE = """<!doctype html>
 <html lang="en"><head><title>Widgets</title>
@@ -77,32 +76,16 @@ def pages(stored, tmp_path_factory):
 
 
 @pytest.fixture
-def visit(browser, pages):
-    """Open a page; fail at its end if it logged an error or asked another host."""
-    contexts, faults = [], []
+def visit(tabs, pages):
+    """Open a page."""
 
     def open_page(theme="light", width=900, **options):
-        viewport = {"width": width, "height": 800}
-        context = browser.new_context(viewport=viewport, **options)
-        context.set_default_timeout(PATIENCE)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on("pageerror", lambda error: faults.append(str(error)))
-        tab.on("console", lambda m: m.type == "error" and faults.append(m.text))
-        tab.on(
-            "request",
-            lambda r: (
-                r.url.startswith((pages, "blob:", "data:")) or faults.append(r.url)
-            ),
-        )
+        tab = tabs(pages, viewport={"width": width, "height": 800}, **options)
         tab.goto(f"{pages.rstrip('/')}/{theme}.html", wait_until="networkidle")
         tab.locator(".vit-cell").first.wait_for(state="attached")
         return tab
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert faults == []
+    return open_page
 
 
 def figure(tab):
