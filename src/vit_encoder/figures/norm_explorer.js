@@ -83,7 +83,7 @@ function makeBlock(sizes) {
     const at = [x + d * WIDE, y + n * HIGH];
     const text = draw("text", { x: at[0] + WIDE / 2, y: at[1] + HIGH / 2 + 4.5 });
     texts.push(text);
-    return draw("g", {}, draw("rect", { x: at[0] + 2, y: at[1] + 2, width: WIDE - 4, height: HIGH - 4, rx: 3 }), text);
+    return draw("g", { class: "" }, draw("rect", { x: at[0] + 2, y: at[1] + 2, width: WIDE - 4, height: HIGH - 4, rx: 3 }), text);
   });
   const [width, height] = [corner(across - 1)[0] + D * WIDE + DEEP + 2, corner(B - 1)[1] + N * HIGH + 20];
   const names = [
@@ -99,16 +99,16 @@ function makeBlock(sizes) {
     "aria-label": `A block of ${B} × ${N} × ${D} numbers: images, tokens, features`,
     "aria-description": "The arrow keys move the poked number. Space paints it.",
   }, svg);
-  // Which number a pointer is at, from its place from 0 to 1; undefined between images.
-  const under = ([right, down]) => {
-    for (let b = 0; b < B; b++) {
+  // The number nearest to a pointer, which is at a place from 0 to 1.
+  const nearest = ([right, down]) => {
+    const far = cells.map((_, index) => {
+      const [b, n, d] = placeOf(index, sizes);
       const [x, y] = corner(b);
-      const [d, n] = [Math.floor((right * width - x) / WIDE), Math.floor((down * height - y) / HIGH)];
-      if (d >= 0 && d < D && n >= 0 && n < N) return [b, n, d];
-    }
-    return undefined;
+      return Math.hypot(right * width - x - (d + 0.5) * WIDE, down * height - y - (n + 0.5) * HIGH);
+    });
+    return placeOf(far.indexOf(Math.min(...far)), sizes);
   };
-  return { element, svg, cells, texts, under };
+  return { element, svg, cells, texts, nearest };
 }
 
 const UP = Array(3).fill(1 / Math.sqrt(3)); // the direction (1, 1, 1)
@@ -149,7 +149,7 @@ function makeSpace(tokens) {
   const path = (name) => draw("path", { class: `cube-${name}` });
   const [plane, sphere, axes, circle, moves, way] = ["plane", "sphere", "axes", "circle", "moves", "way"].map(path);
   const names = ["0", "1", "2"].map((d) => draw("text", {}, `feature ${d}`));
-  const outputs = Array.from({ length: tokens }, () => draw("g", {}, draw("circle", { r: 5 })));
+  const outputs = Array.from({ length: tokens }, () => draw("g", { class: "" }, draw("circle", { r: 5 })));
   const input = draw("circle", { class: "cube-input", r: 4.5 });
   const svg = draw(
     "svg", { viewBox: `0 0 ${SPACE_WIDE} ${SPACE_HIGH}`, "aria-hidden": "true" },
@@ -317,8 +317,7 @@ function render({ model, el }) {
   };
   let brush = null; // whether a drag paints or takes paint away
   const touched = (event) => {
-    const place = block.under(placeOn(block.svg, event));
-    if (!place) return;
+    const place = block.nearest(placeOn(block.svg, event));
     if (model.get("touch") === "poke") return choose({ poke: place });
     const index = indexOf(place, sizes);
     brush ??= !setNow().includes(index);

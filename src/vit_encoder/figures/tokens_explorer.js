@@ -110,7 +110,7 @@ function makeTable(N, choose) {
     const input = make("input", { type: "radio", name, class: "vit-live-only" });
     input.addEventListener("change", () => choose(i));
     const head = make("th", { scope: "row" }, make("label", {}, input, `query ${i}`));
-    const element = make("tr", {}, head, ...cells.map((cell) => cell.element));
+    const element = make("tr", { class: "" }, head, ...cells.map((cell) => cell.element));
     return { element, input, cells };
   });
   const heads = count.map((j) => make("th", { scope: "col" }, `key ${j}`));
@@ -155,7 +155,7 @@ function makePlane(N) {
   }
   const output = draw("g", { class: "plane-output" }, draw("path", { d: "M0 -8L8 0L0 8L-8 0z" }));
   const inside = draw(
-    "svg", { width: SIDE, height: SIDE, viewBox: `0 0 ${SIDE} ${SIDE}`, overflow: "hidden" },
+    "svg", { width: SIDE, height: SIDE, viewBox: `0 0 ${SIDE} ${SIDE}`, "aria-hidden": "true" },
     grid, axes, ...ends, hull, draw("g", { class: "plane-pulls" }, ...pulls), looks,
   );
   const svg = draw(

@@ -12,7 +12,7 @@ TOKENS = [[-1.5, 0.6], [-0.6, -1.2], [0.3, 1.3], [0.9, -0.4], [1.6, 0.8]]
 # The first two columns leave a token as it is; the others are of normal numbers.
 W_Q = [[1, 0, -0.2, 1.3, -1.5, 0.3, 0.9, -1.1], [0, 1, 1.4, 0.2, 0.6, -0.8, 1.2, 0.7]]
 W_K = [[1, 0, 0.8, 0.4, -1.1, 1.6, 0.6, -0.5], [0, 1, 1.1, -0.9, 1.3, -0.4, 1.5, 0.2]]
-W_V = [[1, 0], [0, 1]]
+W_V = [[1.0, 0.0], [0.0, 1.0]]
 
 
 class TokensExplorer(anywidget.AnyWidget):
