@@ -68,7 +68,7 @@ function makeBlock(sizes) {
   const [B, N, D] = sizes;
   const across = Math.min(B, Math.max(1, Math.floor(6 / D)));
   const corner = (b) => [
-    LEFT + (b % across) * (D * WIDE + DEEP + GAP), TOP + Math.floor(b / across) * (N * HIGH + TOP + 6),
+    LEFT + (b % across) * (D * WIDE + DEEP + GAP), TOP + Math.floor(b / across) * (N * HIGH + TOP + 18),
   ];
   const slices = Array.from({ length: B }, (_, b) => {
     const [x, y] = corner(b);
@@ -243,6 +243,7 @@ function render({ model, el }) {
     make(
       "div", { class: "vit-left" }, block.element,
       make("p", { class: "vit-hint" }, "Brown: painted. Thick: poked. Dashed: changes with it."),
+      makeControls(make("p", { class: "vit-hint" }, "Touch a number, or use the arrow keys. Drag the points to turn them.")),
       ...inSpace,
     ),
     make(

@@ -115,7 +115,7 @@ function makeTable(N, choose) {
   });
   const heads = count.map((j) => make("th", { scope: "col" }, `key ${j}`));
   const element = make(
-    "table", {}, make("caption", {}, "Attention weights"),
+    "table", { class: N > 5 ? "plane-many" : "" }, make("caption", {}, "Attention weights"),
     make("thead", {}, make("tr", {}, make("td"), ...heads)),
     make("tbody", {}, ...rows.map((row) => row.element)),
   );
@@ -261,6 +261,7 @@ function render({ model, el }) {
     make(
       "div", { class: "vit-left" },
       make("div", { class: "plane-view" }, plane.svg),
+      makeControls(make("p", { class: "vit-hint" }, "Drag a token, or tap it to make it the query.")),
       make(
         "p", { class: "vit-hint" },
         "Circles: tokens, the query’s ringed. Squares: their values, the hull shaded. White: the " +
