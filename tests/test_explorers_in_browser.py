@@ -925,17 +925,26 @@ def test_outputs_of_layer_norm_lie_on_the_circle_however_it_is_moved(visit):
     assert torch.cdist(dots(tab), points(tab, "circle")).min(-1).values.max() > 10
 
 
-def test_the_sphere_touches_its_circle_and_holds_all_outputs(visit):
-    """Seen from straight above, circle and outline are one curve."""
+@pytest.mark.parametrize("view", [(-28, 24), (0, 90), (211, -57)])
+def test_sphere_s_outline_is_as_far_out_as_the_sphere_in_every_direction(visit, view):
     tab = visit("norms")
-    tab.locator(".cube-space").focus()
-    for _ in range(14):
-        tab.keyboard.press("ArrowDown")  # to 90 degrees
-    apart = torch.cdist(points(tab, "circle"), points(tab, "sphere")).min(-1).values
-    assert apart.max() < 5
-    middle = torch.tensor([200.0, 150.0]).double()
-    radii = [(points(tab, name) - middle).norm(dim=-1) for name in ("circle", "sphere")]
-    assert torch.cat(radii).std() < 0.1
+    for weight, bias in (((1, 1, 1), (0, 0, 0)), ((1.5, -0.4, 0), (0.3, -2, 1))):
+        arguments = f"{[*weight]}, {[*bias]}, figure.directions({[*view]})"
+        found = run(
+            tab, f"[figure.directions({[*view]}), figure.outlineOf({arguments})]"
+        )
+        directions, outline = (torch.tensor(rows).double() for rows in found)
+        eye = torch.eye(2).double()
+        torch.testing.assert_close(directions @ directions.T, eye, rtol=0, atol=1e-6)
+        assert directions[0].sum().abs() < 1e-6  # (1, 1, 1) points up
+        angles = torch.arange(len(outline)).double() * torch.pi / 36
+        seen = torch.stack([angles.cos(), angles.sin()], -1)  # (73, 2)
+        space = seen @ directions  # (73, 3)
+        weight, bias = torch.tensor([weight, bias]).double()
+        # The largest u·(γs + β) over all s of length √3 is √3 |γu| + u·β.
+        farthest = 3**0.5 * (weight * space).norm(dim=-1) + space @ bias
+        reached = (seen[:, None] * outline).sum(-1).amax(-1)
+        torch.testing.assert_close(reached, farthest, rtol=0, atol=1e-5)
 
 
 def test_painting_by_hand_and_by_keys(visit):

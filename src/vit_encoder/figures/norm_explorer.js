@@ -357,5 +357,5 @@ function render({ model, el }) {
   return follow(model, keys, update);
 }
 
-export { nameOf, normalize, partition };
+export { directions, nameOf, normalize, outlineOf, partition };
 export default { render };
