@@ -136,6 +136,13 @@ function makeTable(N, choose) {
   };
 }
 
+/* Write what has changed and leave the rest, which a browser need not draw again. */
+function assign(node, values) {
+  for (const [key, value] of Object.entries(values)) {
+    if (node.getAttribute(key) !== String(value)) node.setAttribute(key, value);
+  }
+}
+
 /* The plane with everything that lies on it. */
 function makePlane(N) {
   const count = Array.from({ length: N }, (_, i) => i);
@@ -150,8 +157,10 @@ function makePlane(N) {
     draw("circle", { class: "plane-ring", r: 15 }),
   ));
   for (const token of tokens) {
-    for (const [key, value] of [["tabindex", 0], ["role", "application"]]) token.setAttribute(key, value);
-    token.setAttribute("aria-description", "The arrow keys move the token; Enter makes it the query.");
+    assign(token, {
+      tabindex: 0, role: "application",
+      "aria-description": "The arrow keys move the token; Enter makes it the query.",
+    });
   }
   const output = draw("g", { class: "plane-output" }, draw("path", { d: "M0 -8L8 0L0 8L-8 0z" }));
   const inside = draw(
@@ -175,35 +184,29 @@ const rangeOf = (points, least = 2) => {
 function drawPlane(plane, range, tokens, found, query) {
   const place = ([x, y]) => [((x / range + 1) * SIDE) / 2, ((1 - y / range) * SIDE) / 2];
   const text = (points) => points.map((p) => place(p).map((x) => x.toFixed(1)).join(" "));
-  const move = (node, point) => {
-    const to = `translate(${text([point])[0].replace(" ", ",")})`;
-    if (node.getAttribute("transform") !== to) node.setAttribute("transform", to);
-  };
+  const move = (node, point) => assign(node, { transform: `translate(${text([point])[0].replace(" ", ",")})` });
   const middle = SIDE / 2;
   const step = range <= 10 ? middle / range : middle / 5;
   let lines = "";
   for (let at = middle % step; at <= SIDE; at += step) lines += `M0 ${at.toFixed(1)}H${SIDE}M${at.toFixed(1)} 0V${SIDE}`;
-  plane.grid.setAttribute("d", lines);
-  plane.axes.setAttribute("d", `M0 ${middle}H${SIDE}M${middle} 0V${SIDE}`);
-  plane.ends[0].setAttribute("y", middle - 4);
-  plane.ends[1].setAttribute("x", middle + 4);
+  assign(plane.grid, { d: lines });
+  assign(plane.axes, { d: `M0 ${middle}H${SIDE}M${middle} 0V${SIDE}` });
+  assign(plane.ends[0], { y: middle - 4 });
+  assign(plane.ends[1], { x: middle + 4 });
   for (const end of plane.ends) end.textContent = String(range);
 
   const { values, outputs, weights, looks } = found;
-  plane.hull.setAttribute("d", `M${text(hullOf(values)).join("L")}z`);
-  const from = place(outputs[query]);
+  assign(plane.hull, { d: `M${text(hullOf(values)).join("L")}z` });
+  const [x1, y1] = place(outputs[query]).map((x) => x.toFixed(1));
   plane.pulls.forEach((line, j) => {
-    const to = place(values[j]);
-    for (const [key, number] of [["x1", from[0]], ["y1", from[1]], ["x2", to[0]], ["y2", to[1]]]) {
-      line.setAttribute(key, number.toFixed(1));
-    }
-    line.setAttribute("stroke-width", (14 * weights[query][j]).toFixed(2));
+    const [x2, y2] = place(values[j]).map((x) => x.toFixed(1));
+    assign(line, { x1, y1, x2, y2, "stroke-width": (14 * weights[query][j]).toFixed(2) });
   });
   values.forEach((value, j) => move(plane.values[j], value));
   tokens.forEach((token, i) => {
     move(plane.tokens[i], token);
     plane.tokens[i].classList.toggle("plane-query", i === query);
-    plane.tokens[i].setAttribute("aria-label", `token ${i} at ${sayPoint(token)}, its value at ${sayPoint(values[i])}`);
+    assign(plane.tokens[i], { "aria-label": `token ${i} at ${sayPoint(token)}, its value at ${sayPoint(values[i])}` });
   });
   move(plane.output, outputs[query]);
 
@@ -219,7 +222,7 @@ function drawPlane(plane, range, tokens, found, query) {
     const tip = `${x.toFixed(1)} ${y.toFixed(1)}`;
     arrow = `M${middle} ${middle}L${tip}M${tip}${wing(1)}M${tip}${wing(-1)}`;
   }
-  plane.looks.setAttribute("d", arrow);
+  assign(plane.looks, { d: arrow });
 }
 
 function render({ model, el }) {
