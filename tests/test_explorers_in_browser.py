@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import shutil
 from collections import Counter
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from ipywidgets.embed import dependency_state, embed_data
 from PIL import Image
 
+import still
 from address import ROOT
 from node import install_checkers
 from page_html import Site, still_figures
@@ -23,7 +25,9 @@ from vit_encoder.figures import (
     ActivationExplorer,
     AttentionExplorer,
     HeadsExplorer,
+    NormExplorer,
     PatchExplorer,
+    TokensExplorer,
 )
 from vit_encoder.figures.pixels import few_pixels
 
@@ -92,6 +96,16 @@ CASES = {
         lambda: HeadsExplorer(rand(3, 64, 96), output=(8, 5)),
         ".heads-picture",
         (("switch", "W"), ("radio", "reshape alone")),
+    ),
+    "norms": Case(
+        lambda: NormExplorer(poke=(0, 1, 2)),
+        ".cube-block",
+        (("radio", "BatchNorm"), ("radio", "your own"), ("radio", "x̂")),
+    ),
+    "tokens": Case(
+        lambda: TokensExplorer(),
+        ".plane-view > svg",
+        (("radio", "query 1"), ("switch", "scale"), ("button", "Random")),
     ),
 }
 
@@ -728,3 +742,473 @@ def test_heads_explorer_refuses_a_layer_that_is_none():
     layer.proj.bias.data[0] = torch.nan
     with pytest.raises(ValueError, match=r"finite numbers in proj.bias"):
         HeadsExplorer(rand(3, 64, 96), layer)
+
+
+# The norms.
+
+SIZES = [(2, 4, 3), (3, 2, 5), (1, 6, 4), (4, 1, 2)]
+
+
+def instance_norm(x, eps):
+    """One mean and one variance for each feature of each image."""
+    return F.instance_norm(x.transpose(1, 2), eps=eps).transpose(1, 2)
+
+
+def batch_norm(x, eps):
+    D = x.shape[-1]
+    flat = F.batch_norm(x.reshape(-1, D), None, None, training=True, eps=eps)
+    return flat.view(x.shape)
+
+
+NORMS = {  # name → the axes that a set runs along, what PyTorch makes of it
+    "LayerNorm": ((2,), lambda x, eps: F.layer_norm(x, x.shape[2:], eps=eps)),
+    "BatchNorm": ((0, 1), batch_norm),
+    "LayerNorm over N and D": (
+        (1, 2),
+        lambda x, eps: F.layer_norm(x, x.shape[1:], eps=eps),
+    ),
+    "all numbers together": (
+        (0, 1, 2),
+        lambda x, eps: F.layer_norm(x, x.shape, eps=eps),
+    ),
+    "InstanceNorm": ((1,), instance_norm),
+}
+
+
+def set_through(place, axes, sizes):
+    """Places, in reading order, of the numbers that share a mean with this one."""
+    together = torch.zeros(sizes, dtype=torch.bool)
+    where = [slice(None) if a in axes else at for a, at in enumerate(place)]
+    together[tuple(where)] = True
+    return together.flatten().nonzero().flatten().tolist()
+
+
+def normalized(tab, x, painted, weight, bias, eps):
+    """What the figure makes of a block: its name for the norm, and the outputs."""
+    arguments = f"{x.flatten().tolist()}, sets, {weight.tolist()}, {bias.tolist()}"
+    code = (
+        f"(() => {{ const sets = figure.partition({painted}, {[*x.shape]});"
+        f"const name = figure.nameOf({painted}, {[*x.shape]}) ?? null;"
+        f"return [name, figure.normalize({arguments}, {eps}).y]; }})()"
+    )
+    name, y = run(tab, code)
+    return name, torch.tensor(y).double().view(x.shape)
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_outputs_of_a_norm_are_those_of_torch(visit, name):
+    axes, function = NORMS[name]
+    tab = visit("norms")
+    for seed, sizes in enumerate(SIZES):
+        if math.prod(sizes[a] for a in axes) == 1 or 1 in sizes:
+            continue  # then one set may be that of another norm as well
+        rng = torch.Generator().manual_seed(seed)
+        x = 3 * torch.randn(sizes, generator=rng).double() + 2
+        weight, bias = torch.randn(2, sizes[2], generator=rng).double()
+        painted = set_through([n - 1 for n in sizes], axes, sizes)
+        for eps in (1e-6, 0.1):
+            said, y = normalized(tab, x, painted, weight, bias, eps)
+            right = weight * function(x, eps) + bias
+            assert said == name
+            torch.testing.assert_close(y, right, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_layer_norm_is_that_of_torch_for_every_size(visit, sizes):
+    x, eps = 3 * rand(*sizes).double() - 1, 1e-6
+    weight, bias = rand(2, sizes[2], seed=1).double()
+    painted = set_through((0, 0, 0), (2,), sizes)
+    name, y = normalized(visit("norms"), x, painted, weight, bias, eps)
+    assert name == "LayerNorm"
+    right = F.layer_norm(x, sizes[2:], weight, bias, eps)
+    torch.testing.assert_close(y, right, rtol=0, atol=1e-5)
+
+
+def test_of_a_set_of_one_s_own_the_rest_stays_as_it_is(visit):
+    x, painted = 4 * rand(2, 4, 3).double(), [0, 4, 5, 17]
+    weight, bias = rand(2, 3, seed=1).double()
+    name, y = normalized(visit("norms"), x, painted, weight, bias, 1e-6)
+    right = x.flatten().clone()
+    right[painted] = F.layer_norm(right[painted], (4,), eps=1e-6)
+    right = weight * right.view(2, 4, 3) + bias
+    assert name is None
+    torch.testing.assert_close(y, right, rtol=0, atol=1e-5)
+
+
+def block(tab):
+    """The numbers shown, which are painted and which change with the poked one."""
+    cells = tab.locator(".cube-cells > g")
+    numbers = [float(t.replace("−", "-")) for t in cells.all_text_contents()]
+    kinds = [cells.nth(i).get_attribute("class") or "" for i in range(cells.count())]
+    marked = [
+        [i for i, kind in enumerate(kinds) if name in kind]
+        for name in ("cube-painted", "cube-changed")
+    ]
+    return torch.tensor(numbers).double(), *marked
+
+
+def test_who_changes_with_a_poked_number(visit):
+    tab = visit("norms")
+    x = torch.tensor(CASES["norms"].make().x).double()
+    poked = x.clone()
+    poked[0, 1, 2] += 2
+    for choice, name in (
+        ("LayerNorm", "LayerNorm"),
+        ("BatchNorm", "BatchNorm"),
+        ("whole image", "LayerNorm over N and D"),
+    ):
+        tab.get_by_role("radio", name=choice).check()
+        axes, function = NORMS[name]
+        shown, painted, changed = block(tab)
+        after = function(poked, 1e-6)
+        assert (shown - after.flatten()).abs().max() < 0.0051
+        assert painted == set_through((0, 1, 2), axes, (2, 4, 3))
+        moved = ((after - function(x, 1e-6)).abs() > 1e-6).flatten()
+        assert changed == [i for i in moved.nonzero().flatten().tolist() if i != 5]
+        near = sum(3 <= i < 6 for i in changed)
+        counts = f"{near} in its token, {len(changed) - near} elsewhere"
+        assert value(tab, "others") == counts
+        for key, distance in (
+            ("plane", after.sum(-1).abs() / 3**0.5),
+            ("sphere", (after.norm(dim=-1) - 3**0.5).abs()),
+        ):
+            said = float(value(tab, key).removeprefix("by up to "))
+            assert said == pytest.approx(distance.max().item(), abs=0.0006)
+
+
+def test_gain_and_bias_of_the_poked_feature_move_the_outputs(visit):
+    tab = visit("norms")
+    tab.get_by_role("slider", name="γ").fill("-1.5")
+    tab.get_by_role("slider", name="β").fill("0.7")
+    x = torch.tensor(CASES["norms"].make().x).double()
+    x[0, 1, 2] += 2
+    weight, bias = torch.tensor([[1, 1, -1.5], [0, 0, 0.7]]).double()
+    right = F.layer_norm(x, (3,), weight, bias, 1e-6)
+    assert (block(tab)[0] - right.flatten()).abs().max() < 0.0051
+    tab.get_by_role("radio", name="x", exact=True).check()
+    assert (block(tab)[0] - x.flatten()).abs().max() < 0.0051
+
+
+def points(tab, name):
+    """The points of a path of the drawing in space, in its own units."""
+    path = tab.locator(f".cube-{name}").get_attribute("d")
+    pairs = [p.split() for p in path.strip("Mz").replace("M", "L").split("L")]
+    return torch.tensor([[float(a), float(b)] for a, b in pairs]).double()
+
+
+def dots(tab):
+    """Where the outputs stand in space, in the drawing's units."""
+    at = tab.locator(".cube-outputs circle").evaluate_all(
+        "all => all.map(c => [c.getAttribute('cx'), c.getAttribute('cy')])"
+    )
+    return torch.tensor([[float(a), float(b)] for a, b in at]).double()
+
+
+def test_outputs_of_layer_norm_lie_on_the_circle_however_it_is_moved(visit):
+    tab = visit("norms")
+    tab.locator(".cube-space").focus()
+    for key in ("ArrowRight", "ArrowUp", "ArrowUp"):
+        tab.keyboard.press(key)
+    for weight, bias in ((1, 0), (1.7, -0.6)):
+        tab.get_by_role("slider", name="γ").fill(str(weight))
+        tab.get_by_role("slider", name="β").fill(str(bias))
+        # 72 steps around: half a step off is 0.1 % of the radius.
+        apart = torch.cdist(dots(tab), points(tab, "circle")).min(-1).values
+        assert apart.max() < 6
+        corners = points(tab, "circle")[:-1]
+        edges = corners.roll(-1, 0) - corners
+        across = dots(tab)[:, None] - corners
+        along = ((across * edges).sum(-1) / edges.square().sum(-1)).clamp(0, 1)
+        off = (across - along[..., None] * edges).norm(dim=-1).min(-1).values
+        assert off.max() < 0.4
+    tab.get_by_role("radio", name="BatchNorm").check()
+    assert torch.cdist(dots(tab), points(tab, "circle")).min(-1).values.max() > 10
+
+
+@pytest.mark.parametrize("view", [(-28, 24), (0, 90), (211, -57)])
+def test_sphere_s_outline_is_as_far_out_as_the_sphere_in_every_direction(visit, view):
+    tab = visit("norms")
+    for weight, bias in (((1, 1, 1), (0, 0, 0)), ((1.5, -0.4, 0), (0.3, -2, 1))):
+        arguments = f"{[*weight]}, {[*bias]}, figure.directions({[*view]})"
+        found = run(
+            tab, f"[figure.directions({[*view]}), figure.outlineOf({arguments})]"
+        )
+        directions, outline = (torch.tensor(rows).double() for rows in found)
+        eye = torch.eye(2).double()
+        torch.testing.assert_close(directions @ directions.T, eye, rtol=0, atol=1e-6)
+        assert directions[0].sum().abs() < 1e-6  # (1, 1, 1) points up
+        angles = torch.arange(len(outline)).double() * torch.pi / 36
+        seen = torch.stack([angles.cos(), angles.sin()], -1)  # (73, 2)
+        space = seen @ directions  # (73, 3)
+        weight, bias = torch.tensor([weight, bias]).double()
+        # The largest u·(γs + β) over all s of length √3 is √3 |γu| + u·β.
+        farthest = 3**0.5 * (weight * space).norm(dim=-1) + space @ bias
+        reached = (seen[:, None] * outline).sum(-1).amax(-1)
+        torch.testing.assert_close(reached, farthest, rtol=0, atol=1e-5)
+
+
+def test_painting_by_hand_and_by_keys(visit):
+    tab = visit("norms")
+    tab.get_by_role("radio", name="touch paints").check()
+    one = tab.locator(".cube-cells rect").nth(0).bounding_box()
+    assert min(one["width"], one["height"]) >= 24
+    for index in (3, 4):  # two numbers of the painted token: take them away
+        cell = tab.locator(".cube-cells rect").nth(index).bounding_box()
+        tab.mouse.click(cell["x"] + cell["width"] / 2, cell["y"] + cell["height"] / 2)
+    assert block(tab)[1] == [5]
+    assert value(tab, "painted") == "1 number: a set of your own"
+    assert tab.get_by_role("radio", name="your own").is_checked()
+    tab.locator(".cube-block").focus()
+    for key in (
+        "ArrowDown",
+        " ",
+        "ArrowDown",
+        " ",
+        "ArrowUp",
+        "ArrowUp",
+        "ArrowUp",
+        " ",
+    ):
+        tab.keyboard.press(key)
+    assert block(tab)[1] == [2, 5, 8, 11]  # feature 2 of image 0
+    assert value(tab, "painted") == "4 numbers: InstanceNorm"
+    assert value(tab, "means") == "6, each of 4 numbers"
+
+
+def test_finger_pokes_a_number(visit):
+    tab = visit("norms", width=360, has_touch=True, is_mobile=True)
+    cell = tab.locator(".cube-cells rect").nth(19).bounding_box()
+    assert min(cell["width"], cell["height"]) >= 24
+    tab.touchscreen.tap(cell["x"] + 9, cell["y"] + 9)
+    assert value(tab, "poked") == "image 1, token 2, feature 1"
+
+
+def test_without_three_features_there_is_no_space():
+    made = NormExplorer(rand(3, 2, 5), poke=torch.tensor([2, 1, 4]))
+    assert made.poke == [2, 1, 4]
+    assert repr(made) == "NormExplorer(3 × 2 × 5 numbers)"
+    drawn = still.draw({"a": made.get_state()})["a"]
+    assert "cube-block" in drawn
+    assert "cube-space" not in drawn
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"x": [[1.0]]}, "expected a tensor of real numbers as x, got list"),
+        ({"x": rand(2, 3)}, r"x \(B, N, D\) with B from 1 to 4 .*, got shape \(2, 3\)"),
+        ({"x": rand(2, 7, 3)}, r"N from 1 to 6 .*, got shape \(2, 7, 3\)"),
+        ({"x": rand(2, 0, 3)}, r"N from 1 to 6 .*, got shape \(2, 0, 3\)"),
+        ({"x": rand(2, 4, 3) / 0}, "expected numbers from -1000 to 1000 in x"),
+        ({"weight": rand(4)}, r"expected weight \(3\), got shape \(4,\)"),
+        ({"bias": torch.tensor([0, torch.nan, 0])}, "-1000 to 1000 in bias"),
+        ({"eps": 0.0}, r"expected eps in \(0, 1\], got 0.0"),
+        ({"eps": "small"}, r"expected eps in \(0, 1\], got small"),
+        ({"poke": (2, 0, 0)}, r"a poke .* inside 2 × 4 × 3, got \(2, 0, 0\)"),
+        ({"poke": (0, 0)}, r"a poke .* inside 2 × 4 × 3, got \(0, 0\)"),
+        ({"poke": 3}, "a poke .* inside 2 × 4 × 3, got 3"),
+    ],
+)
+def test_norm_explorer_refuses(arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        NormExplorer(**arguments)
+
+
+# Tokens on a plane.
+
+
+def entropy(weights):
+    return torch.special.entr(weights).sum(-1)
+
+
+@pytest.mark.parametrize("width", range(1, 9))
+def test_attention_on_the_plane_is_that_of_torch(visit, width):
+    tab = visit("tokens")
+    for seed, N in enumerate((1, 2, 5, 8)):
+        rng = torch.Generator().manual_seed(10 * width + seed)
+        x = 2 * torch.randn(N, 2, generator=rng).double()
+        w_q, w_k = torch.randn(2, 2, width, generator=rng).double()
+        w_v = torch.randn(2, 2, generator=rng).double()
+        tables = ", ".join(str(table.tolist()) for table in (x, w_q, w_k, w_v))
+        for scaled in (True, False):
+            found = run(tab, f"figure.attend({tables}, {str(scaled).lower()})")
+            q, k, v = x @ w_q, x @ w_k, x @ w_v
+            scale = None if scaled else 1.0
+            output, weights = (
+                F.scaled_dot_product_attention(q, k, values, scale=scale)
+                for values in (v, torch.eye(N).double())
+            )
+            scores = (q @ k.T) * (width**-0.5 if scaled else 1.0)
+            for name, right in {
+                "outputs": output,
+                "weights": weights,
+                "values": v,
+                "entropies": entropy(weights),
+                "scores": scores,
+            }.items():
+                ours = torch.tensor(found[name]).double()
+                torch.testing.assert_close(ours, right, rtol=0, atol=1e-5)
+            along = torch.tensor(found["looks"]).double() @ x.T  # the arrows
+            torch.testing.assert_close(along, scores, rtol=0, atol=1e-5)
+
+
+def test_hull_holds_all_points_and_turns_one_way(visit):
+    tab = visit("tokens")
+    for seed in range(20):
+        points = torch.randn(8, 2, generator=torch.Generator().manual_seed(seed))
+        points[7] = points[0]  # two in one place
+        hull = run(tab, f"figure.hullOf({points.tolist()})")
+        corners = torch.tensor(hull)
+        edges = corners.roll(-1, 0) - corners
+        across = points[:, None] - corners
+        turned = edges[:, 0] * across[..., 1] - edges[:, 1] * across[..., 0]
+        assert (turned >= -1e-6).all()  # every point lies to the left of every edge
+        assert {*map(tuple, hull)} <= {*map(tuple, points.tolist())}
+    assert len(run(tab, "figure.hullOf([[1, 2]])")) == 1
+    assert len(run(tab, "figure.hullOf([[0, 0], [1, 1], [2, 2], [1, 1]])")) == 2
+    assert run(tab, "figure.hullOf([[1, 2], [1, 2]])")[0] == [1, 2]
+
+
+def test_table_and_readout_follow_fields_and_switch(visit):
+    tab = visit("tokens")
+    tab.get_by_label("W K, row 0, column 1").fill("-1.5")
+    tab.get_by_label("W V, row 1, column 0").fill("0.5")
+    tab.get_by_role("slider", name="D").fill("3")
+    tab.get_by_role("switch", name="scale").click()
+    tab.get_by_role("radio", name="query 3").check()
+    made = CASES["tokens"].make()
+    x, w_q, w_k, w_v = (
+        torch.tensor(table).double()
+        for table in (made.tokens, made.w_q, made.w_k, made.w_v)
+    )
+    w_k[0, 1], w_v[1, 0] = -1.5, 0.5
+    q, k = x @ w_q[:, :3], x @ w_k[:, :3]
+    weights = (q @ k.T).softmax(-1)
+    shown = [[float(value(tab, f"'{i} {j}'")) for j in range(5)] for i in range(5)]
+    assert (torch.tensor(shown) - weights).abs().max() < 0.0051
+    assert float(value(tab, "entropy").split()[0]) == pytest.approx(
+        entropy(weights)[3].item(), abs=0.0051
+    )
+    output = (weights @ x @ w_v)[3].tolist()
+    said = value(tab, "output").replace("−", "-").strip("()").split(", ")
+    assert [float(number) for number in said] == pytest.approx(output, abs=0.0051)
+    spread = (q @ k.T).std(correction=0).item()
+    assert float(value(tab, "spread")) == pytest.approx(spread, abs=0.0051)
+
+
+def test_what_is_typed_is_no_number_or_one(visit):
+    tab = visit("tokens")
+    before = value(tab, "output")
+    field = tab.get_by_label("W Q, row 0, column 0")
+    for text in ("", "5000"):
+        field.fill(text)
+        assert value(tab, "output") == before
+        field.blur()
+        assert field.input_value() == "1"
+    field.press("ArrowUp")
+    assert field.input_value() == "1.1"
+    assert value(tab, "output") != before
+
+
+def token_at(tab, i):
+    label = tab.locator(".plane-token").nth(i).get_attribute("aria-label")
+    x, y = label.replace("−", "-").split("(")[1].split(")")[0].split(", ")
+    return float(x), float(y)
+
+
+def test_a_drag_moves_the_nearest_token_and_a_tap_asks_for_it(visit):
+    tab = visit("tokens")
+    box = tab.locator(".plane-view > svg").bounding_box()
+    unit = box["width"] / 4  # from -2 to 2
+    start = [token_at(tab, i) for i in range(5)]
+    x, y = box["x"] + unit * (2 + start[3][0]), box["y"] + unit * (2 - start[3][1])
+    tab.mouse.move(x + 10, y + 5)  # beside its middle, which stays where it is
+    tab.mouse.down()
+    tab.mouse.move(x + 10, y + 5 + unit / 2)
+    tab.mouse.move(x + 10 - unit / 2, y + 5 + unit / 2)
+    tab.mouse.up()
+    right = start[3][0] - 0.5, start[3][1] - 0.5
+    assert token_at(tab, 3) == pytest.approx(right, abs=0.02)
+    assert [token_at(tab, i) for i in (0, 1, 2, 4)] == start[:3] + start[4:]
+    assert tab.get_by_role("radio", name="query 2").is_checked()
+    tab.locator(".plane-token").nth(1).click()
+    assert tab.get_by_role("radio", name="query 1").is_checked()
+    assert token_at(tab, 1) == start[1]
+
+
+def test_keys_move_a_token_to_the_edge_and_choose_it(visit):
+    tab = visit("tokens")
+    tab.locator(".plane-token").nth(4).focus()
+    for key in ["ArrowRight"] * 20 + ["ArrowDown", "Enter"]:
+        tab.keyboard.press(key)
+    _, y = CASES["tokens"].make().tokens[4]
+    assert token_at(tab, 4) == pytest.approx((2, y - 2 / 30), abs=0.006)
+    assert tab.get_by_role("radio", name="query 4").is_checked()
+
+
+def test_finger_drags_a_token_and_the_page_stays(visit):
+    tab = visit("tokens", width=360, has_touch=True, is_mobile=True)
+    box = tab.locator(".plane-token .plane-reach").nth(1).bounding_box()
+    assert box["width"] >= 24
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    session = tab.context.new_cdp_session(tab)
+    start = token_at(tab, 1)
+    for kind, dy in (("touchStart", 0), *(("touchMove", -6 * i) for i in range(1, 9))):
+        points = [{"x": x, "y": y + dy}]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    tab.wait_for_timeout(200)
+    assert token_at(tab, 1)[1] > start[1] + 0.4
+    assert tab.evaluate("scrollY") == 0
+
+
+def test_random_maps_keep_the_spread_with_the_scale_alone(visit):
+    tab = visit("tokens")
+    spreads = {True: {}, False: {}}
+    for scaled, found in spreads.items():
+        tab.get_by_role("switch", name="scale").set_checked(scaled)
+        for width in (1, 8):
+            tab.get_by_role("slider", name="D").fill(str(width))
+            many = []
+            for _ in range(60):
+                tab.get_by_role("button", name="Random").click()
+                many.append(float(value(tab, "spread")))
+            found[width] = sum(s * s for s in many) / len(many)
+    assert 0.5 < spreads[True][8] / spreads[True][1] < 2
+    assert 4 < spreads[False][8] / spreads[False][1] < 16
+
+
+def test_tokens_explorer_takes_the_reader_s_own():
+    made = TokensExplorer(rand(3, 2), rand(2, 3).half(), rand(2, 3), 2 * torch.eye(2))
+    assert (len(made.tokens), made.width, made.query) == (3, 3, 1)
+    assert made.w_v == [[2, 0], [0, 2]]
+    assert [len(row) for row in made.w_q + made.w_k] == [8] * 4
+    assert torch.tensor(made.w_q)[:, :3].half().equal(rand(2, 3).half())
+    assert repr(made) == "TokensExplorer(3 tokens, D_h = 3)"
+    assert TokensExplorer(w_k=rand(2, 5)).width == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tokens": "x"}, "expected a tensor of real numbers as tokens, got str"),
+        ({"tokens": 1j * rand(3, 2)}, "as tokens, got torch.complex64"),
+        ({"tokens": rand(3, 4)}, r"tokens \(N, 2\) with N from 1 to 8, got .*\(3, 4\)"),
+        ({"tokens": rand(9, 2)}, r"with N from 1 to 8, got shape \(9, 2\)"),
+        ({"tokens": rand(2)}, r"expected tokens \(N, 2\) .*, got shape \(2,\)"),
+        ({"tokens": rand(3, 2) / 0}, "expected numbers from -1000 to 1000 in tokens"),
+        ({"w_q": rand(3, 2)}, r"w_q \(2, D_h\) with D_h from 1 to 8, got shape"),
+        ({"w_k": rand(2, 9)}, r"w_k \(2, D_h\) with D_h from 1 to 8, got shape"),
+        (
+            {"w_q": rand(2, 3), "w_k": rand(2, 4)},
+            "expected w_q and w_k of one width D_h, got 3 and 4",
+        ),
+        ({"w_v": rand(2, 3)}, r"expected w_v \(2, 2\), got shape \(2, 3\)"),
+        ({"query": 5}, "expected a query from 0 to 4, got 5"),
+        ({"query": -1}, "expected a query from 0 to 4, got -1"),
+        ({"query": 1.0}, "expected a query from 0 to 4, got 1.0"),
+    ],
+)
+def test_tokens_explorer_refuses(arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        TokensExplorer(**arguments)

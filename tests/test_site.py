@@ -1,5 +1,6 @@
 """The built book in a browser: what a reader meets, and what must not happen."""
 
+import gzip
 import json
 import re
 import subprocess
@@ -447,6 +448,16 @@ def test_weight_before_pictures(page, tabs, site):
     tab.goto(site + page, wait_until="networkidle")
     sent = sum(size for key, size in sizes.items() if kinds.get(key) != "Image")
     assert 0 < sent <= BUDGET
+
+
+def test_a_figure_loads_its_own_data_and_no_other_s(visit):
+    """In chapter 02 the one on the plane, and not the scores of the photograph's."""
+    tab = visit(CHAPTER)
+    tab.locator(".plane-figure").scroll_into_view_if_needed()
+    tab.locator(".vit-still .plane-figure").wait_for(state="detached")
+    (asked,) = [url for url in tab.asked if "widget-state" in url]
+    data = (HTML / "_static" / asked.rpartition("/")[2]).read_bytes()
+    assert len(gzip.compress(data)) < 40_000
 
 
 FIGURE = ".vit-work:not(.work-still)"

@@ -148,7 +148,7 @@ WIDGET_LOADER = re.compile(r'<script([^>]*src="([^"]*_static/)widgets\.js)')
 
 
 def still_figures(site: Site, html: str) -> tuple[str, int]:
-    """Show each interactive figure as it starts; load its data when it is seen.
+    """Show each interactive figure as it starts; load its own data when it is seen.
 
     One that has no style in its state is styled and shown by the page itself. The data
     are a script and not a JSON file, so that they load in a book opened from the disk.
@@ -166,15 +166,17 @@ def still_figures(site: Site, html: str) -> tuple[str, int]:
         still.pictures_to_files(state, site.static, loader[2])
     stills = still.draw(figures)
     styles = dict.fromkeys(state.pop("_css") for state in figures.values())
-    name = write_widget_state(site, data)
 
     def shown(match: re.Match) -> str:
-        drawn = stills.get(json.loads(match[1])["model_id"])
-        return match[0] + (f'<div class="vit-still">{drawn}</div>' if drawn else "")
+        id = json.loads(match[1])["model_id"]
+        drawn, view = stills.get(id), match[0]
+        if id in data["state"]:
+            name = write_widget_state(site, data | {"state": {id: data["state"][id]}})
+            tag = f'<script data-state="{loader[2]}{name}"'
+            view = view.replace("<script", tag, 1)
+        return view + (f'<div class="vit-still">{drawn}</div>' if drawn else "")
 
     html = WIDGET_VIEW.sub(shown, WIDGET_STATE.sub("", html))
-    tag = f'<script data-state="{loader[2]}{name}"'
-    html = html.replace(loader[0], loader[0].replace("<script", tag, 1))
     css = "\n".join(styles)
     sheet = f"figures-{digest(css)}.css"
     (site.static / sheet).write_text(css, encoding="utf-8")
@@ -183,7 +185,7 @@ def still_figures(site: Site, html: str) -> tuple[str, int]:
 
 
 def write_widget_state(site: Site, data: dict) -> str:
-    """The name of a script that adds a page's widget state to it."""
+    """The name of a script that adds the state of a figure to a page."""
     text = (
         'const state = document.createElement("script");\n'
         'state.type = "application/vnd.jupyter.widget-state+json";\n'

@@ -6,7 +6,6 @@
   const find = (kind, place = document) =>
     [...place.querySelectorAll(`script[type="application/vnd.jupyter.${kind}+json"]`)];
   const parse = (script) => JSON.parse(script.textContent);
-  const later = document.currentScript.dataset.state; // the file of the stored state
 
   function makeModel(values) {
     const listeners = new Map();
@@ -44,6 +43,7 @@
     document.head.append(Object.assign(document.createElement("style"), { textContent: css }));
   });
 
+  /* The state of a figure stands in the page, or in a file of its own. */
   const readStates = once(async (file) => {
     if (file) {
       const script = Object.assign(document.createElement("script"), { src: file });
@@ -57,7 +57,8 @@
 
   /* Model and widget belong together: several views of one model share both. */
   const open = once(async (id) => {
-    const found = (await readStates(later))[id];
+    const view = find("widget-view").find((script) => parse(script).model_id === id);
+    const found = (await readStates(view.dataset.state))[id];
     if (found?.model_module !== "anywidget") throw new Error(`no anywidget: ${id}`);
     const values = found.state;
     if (values._css) addStyle(values._css);

@@ -98,3 +98,39 @@ def fade(photo: torch.Tensor) -> torch.Tensor:
     """
     weights = torch.tensor([0.299, 0.587, 0.114], device=photo.device).view(3, 1, 1)
     return 0.4 + 0.6 * (photo * weights).sum(0)  # (H, W)
+
+
+def require_numbers(
+    numbers: torch.Tensor, name: str, most: float = 1000, **sizes: int | tuple[int, int]
+) -> list:
+    """The numbers of a small tensor, as lists of floats.
+
+    sizes: name of each axis → its largest size, or the smallest and the largest. The
+    smallest is 1 if left out. Raises TypeError for what is no tensor of real numbers,
+    ValueError for another shape or a number that is not in [-most, most].
+    """
+    if not isinstance(numbers, torch.Tensor) or numbers.is_complex():
+        got = getattr(numbers, "dtype", type(numbers).__name__)
+        raise TypeError(f"expected a tensor of real numbers as {name}, got {got}")
+    ranges = [size if isinstance(size, tuple) else (1, size) for size in sizes.values()]
+    if numbers.dim() != len(sizes) or not all(
+        low <= size <= high
+        for size, (low, high) in zip(numbers.shape, ranges, strict=True)
+    ):
+        form = ", ".join(
+            axis if low < high else str(low)
+            for axis, (low, high) in zip(sizes, ranges, strict=True)
+        )
+        open_axes = " and ".join(
+            f"{axis} from {low} to {high}"
+            for axis, (low, high) in zip(sizes, ranges, strict=True)
+            if low < high
+        )
+        expected = f"({form})" + (f" with {open_axes}" if open_axes else "")
+        raise ValueError(
+            f"expected {name} {expected}, got shape {tuple(numbers.shape)}"
+        )
+    numbers = numbers.detach().to("cpu", torch.float64)
+    if not (numbers.abs() <= most).all():  # nan is not either
+        raise ValueError(f"expected numbers from {-most} to {most} in {name}")
+    return numbers.tolist()
