@@ -17,6 +17,7 @@ _HOMES = {
     "QUERY": "colours",
     "TOGETHER": "colours",
     "VALUE": "colours",
+    "WiringExplorer": "wiring_explorer",
     "WRONG": "colours",
     "attention_drawing": "drawings.attention",
     "block_drawing": "drawings.block",
