@@ -165,8 +165,8 @@ def fashion_at_work() -> EncoderAtWork:
         **given,
         about=f"This ViT has {spaced(count)} parameters and was trained by the course "
         f"on Fashion-MNIST. It is right about {right:.1f}\N{NO-BREAK SPACE}% of "
-        f"{spaced(10_000)} test images. It knows these {len(given['classes'])} kinds of "
-        "clothes, and gives one of them to every image.",
+        f"{spaced(10_000)} test images. It knows these {len(given['classes'])} kinds "
+        "of clothes, and gives one of them to every image.",
     )
 
 

@@ -1,4 +1,4 @@
-"""A figure that answers: one image through all numbers of a ViT, from patch to guess."""
+"""A figure that answers: one image through all numbers of a ViT, patch to guess."""
 
 import hashlib
 from collections.abc import Sequence

@@ -57,6 +57,7 @@ class WiringExplorer(anywidget.AnyWidget):
     ):
         blocks = new_blocks() if blocks is None else require_blocks(blocks)
         tokens = new_tokens() if tokens is None else require_tokens(tokens)
+        require_width(blocks, tokens.shape[1])
         found = {}
         for times in TIMES:
             grown = [times_weights(block, times) for block in blocks]
@@ -83,9 +84,7 @@ class WiringExplorer(anywidget.AnyWidget):
 def wiring(norm: str, *, skips: bool) -> Callable[[nn.Module, torch.Tensor], object]:
     """How tokens pass a block. norm: "pre", "post" or "none"."""
 
-    def half(
-        normalize: nn.Module, branch: nn.Module, x: torch.Tensor
-    ) -> torch.Tensor:
+    def half(normalize: nn.Module, branch: nn.Module, x: torch.Tensor) -> torch.Tensor:
         y = branch(normalize(x) if norm == "pre" else x)
         y = x + y if skips else y
         return normalize(y) if norm == "post" else y
@@ -100,8 +99,8 @@ def measure(
 ) -> tuple[list, list, list]:
     """Sizes of the stream (L + 1), then gradients and directions for each depth.
 
-    tokens: (N, D). By the chain rule the derivative of the stack is the product of those
-    of its blocks, so that each of these is needed once.
+    tokens: (N, D). By the chain rule the derivative of the stack is the product of
+    those of its blocks, so that each of these is needed once.
     """
     width, count = tokens.shape[1], len(blocks)
     stream, jacobians = [tokens], []  # (N, D), (N·D, N·D)
@@ -126,7 +125,7 @@ def measure(
 
 
 def directions(jacobians: torch.Tensor) -> list[int | None]:
-    """How many singular values of each (D, N·D) are above a hundredth of its largest."""
+    """How many singular values of each (D, N·D) exceed a hundredth of its largest."""
     largest = jacobians.abs().amax((1, 2), keepdim=True)
     known = largest.isfinite().flatten()
     tiny = torch.finfo(jacobians.dtype).tiny
@@ -157,9 +156,8 @@ def new_tokens() -> torch.Tensor:
 
 def require_blocks(blocks: Sequence[nn.Module]) -> list[nn.Module]:
     """Copies in float64 on the CPU, with dropout off."""
-    if isinstance(blocks, nn.Module) and not isinstance(blocks, nn.ModuleList):
+    if not isinstance(blocks, list | tuple | nn.ModuleList | nn.Sequential):
         raise TypeError(f"expected a list of blocks, got {type(blocks).__name__}")
-    blocks = list(blocks)
     if not 1 <= len(blocks) <= DEPTH:
         raise ValueError(f"expected 1 to {DEPTH} blocks, got {len(blocks)}")
     for block in blocks:
@@ -183,11 +181,27 @@ def require_tokens(tokens: torch.Tensor) -> torch.Tensor:
         got = got if isinstance(got, str) else f"shape {tuple(got)}"
         raise ValueError(f"expected tokens (N, D), got {got}")
     if not 1 <= tokens.numel() <= MOST:
-        raise ValueError(f"expected 1 to {MOST} numbers in tokens, got {tokens.numel()}")
+        raise ValueError(
+            f"expected 1 to {MOST} numbers in tokens, got {tokens.numel()}"
+        )
     tokens = tokens.detach().to("cpu", torch.float64)
     if not tokens.isfinite().all():
         raise ValueError("expected finite tokens, got inf or nan")
     return tokens
+
+
+def require_width(blocks: Sequence[nn.Module], dim: int):
+    """Raise ValueError for blocks that normalize tokens of another width."""
+    for block in blocks:
+        for name, p in (
+            *block.norm1.named_parameters(),
+            *block.norm2.named_parameters(),
+        ):
+            if p.shape != (dim,):
+                raise ValueError(
+                    f"expected blocks for tokens of width {dim}: their norms have a"
+                    f" {name} of shape {tuple(p.shape)}"
+                )
 
 
 def times_weights(block: nn.Module, times: int) -> nn.Module:
