@@ -1156,10 +1156,10 @@ def test_weights_come_when_a_step_needs_them_and_their_loss_is_said(visit):
     assert not any("safetensors" in url for url in tab.asked)
     tab.get_by_role("button", name="Next").click()
     tab.get_by_text("could not be loaded").wait_for()
-    assert tab.get_by_text("1 of 10: Patches").is_visible()
+    assert tab.get_by_text("1 of 10: Patches", exact=True).is_visible()
     tab.unroute("**/*.safetensors*")
     tab.get_by_role("button", name="Next").click()
-    tab.get_by_text("2 of 10: Projection").wait_for()
+    tab.get_by_text("2 of 10: Projection", exact=True).wait_for()
     assert not tab.get_by_text("could not be loaded").is_visible()
 
 

@@ -259,7 +259,7 @@ function makePanel(name) {
   const place = (nodes, box) => {
     for (const node of nodes) {
       node.setAttribute("visibility", box ? "visible" : "hidden");
-      ["x", "y", "width", "height"].forEach((key, i) => { if (box) node.setAttribute(key, box[i].toFixed(2)); });
+      ["x", "y", "width", "height"].forEach((key, i) => node.setAttribute(key, box ? box[i].toFixed(2) : "0"));
     }
   };
   return {
@@ -335,7 +335,6 @@ function render({ model, el }) {
   // The tour.
   const photo = makePanel("tour-photo");
   const look = draw("image", { width: 100, height: 100, preserveAspectRatio: "none" }); // attention, over it
-  photo.image.setAttribute("class", "tour-pixels");
   photo.svg.append(look);
   photo.lines.setAttribute("d", table(side - 1, (i) => { const at = (100 * (i + 1)) / side; return `M${at.toFixed(2)} 0V100M0 ${at.toFixed(2)}H100`; }).join(""));
   const small = [makePanel("tour-small"), makePanel("tour-small")];
@@ -345,7 +344,7 @@ function render({ model, el }) {
   const picker = make("div", {
     class: "tour-main", tabindex: 0, role: "application",
     "aria-description": "The arrow keys move to another row and column.",
-  }, main.svg, bars.element);
+  });
   const title = make("p", { class: "tour-title" });
   const text = make("p", { class: "tour-text" });
   const how = make("p", { class: "tour-how" });
@@ -382,12 +381,19 @@ function render({ model, el }) {
     guess.element,
     make("p", { class: "vit-hint" }, "The trained model is cut after so many blocks; the last norm and the head read what is there. FLOPs count the products of matrices. The skips add no parameter and no such product."),
   ];
+  // What only one view has stands in slots, so that nothing of the other is kept there.
+  const left = make("div", { class: "vit-left" });
+  const [above, below] = [0, 1].map(() => make("div", { class: "tour-slot" }));
+  const fill = (touring) => {
+    left.replaceChildren(...(touring ? tourParts : depthParts));
+    above.replaceChildren(...(touring ? [tourControls, ...tourSays] : [depthControls, ...depthSays]));
+    below.replaceChildren(...(touring ? [tourSliders] : []));
+  };
   const root = makeFigure(
-    "tour-figure", "A tour through the encoder",
-    make("div", { class: "vit-left" }, ...tourParts, ...depthParts),
+    "tour-figure", "A tour through the encoder", left,
     make(
-      "div", { class: "vit-right" }, makeControls(view.element), tourControls, depthControls,
-      ...tourSays, ...depthSays, makeControls(image.element, reset), tourSliders, status, live.element,
+      "div", { class: "vit-right" }, makeControls(view.element), above,
+      makeControls(image.element, reset), below, status, live.element,
     ),
   );
   for (const row of [image.element, block.element, head.element]) row.classList.add("tour-slider");
@@ -430,6 +436,7 @@ function render({ model, el }) {
   }
 
   // What is shown.
+  let filled; // the view
   let drawn = ""; // what the pictures were drawn from
   let seen; // the step that is shown
   let now; // what it reads
@@ -448,10 +455,9 @@ function render({ model, el }) {
     small.forEach((panel, at) => {
       const [name, rows] = seen.from[at] ?? [];
       panel.element.hidden = step > 1 && !rows;
-      panel.svg.setAttribute("class", `tour-matrix${rows ? "" : " tour-pixels"}`);
-      if (rows) panel.image.setAttribute("href", toPictureOf(rows, "signed"));
-      if (rows) panel.caption.replaceChildren(...math(name));
-      if (rows) panel.svg.setAttribute("aria-label", `${name}: ${rows.length} rows, ${rows[0].length} columns`);
+      panel.image.setAttribute("href", rows ? toPictureOf(rows, "signed") : "");
+      panel.caption.replaceChildren(...(rows ? math(name) : []));
+      panel.svg.setAttribute("aria-label", rows ? `${name}: ${rows.length} rows, ${rows[0].length} columns` : "");
       panel.rows = rows;
     });
     if (step === 1) {
@@ -459,9 +465,7 @@ function render({ model, el }) {
       small[0].caption.textContent = "the patch";
       patch = -1;
     }
-    main.svg.hidden = Boolean(asBars);
-    bars.element.hidden = !asBars;
-    main.svg.style.display = asBars ? "none" : "";
+    picker.replaceChildren(asBars ? bars.element : main.svg);
     if (asBars) {
       const p = softmax(seen.made[0]);
       classes.forEach((_, j) => bars.show(j, p[j], percent(p[j])));
@@ -540,10 +544,9 @@ function render({ model, el }) {
   function update() {
     const [kind, i, step] = ["view", "image", "step"].map((key) => model.get(key));
     const touring = kind === "tour";
-    for (const node of [...tourParts, ...tourSays, tourControls]) node.hidden = !touring;
-    for (const node of [...depthParts, ...depthSays, depthControls]) node.hidden = touring;
+    if (kind !== filled) fill(touring);
+    filled = kind;
     const { inBlock, ofHead } = STEPS[step - 1];
-    tourSliders.hidden = !touring;
     view.show(kind);
     stepChoice.show(step);
     back.disabled = step === 1;
