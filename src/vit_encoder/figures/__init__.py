@@ -41,7 +41,6 @@ _HOMES = {
     "show_changes": "norms",
     "show_collapse": "collapse",
     "show_confusion": "training",
-    "show_depths": "branches",
     "show_growth": "norms",
     "show_guesses": "training",
     "show_images": "patch_plots",
