@@ -41,10 +41,13 @@ const COLOURS = {
   signed: (x, most) => [...(x < 0 ? [191, 129, 45] : [53, 151, 143]), Math.round((255 * Math.abs(x)) / most)],
   weights: (x, most) => [128, 87, 172, Math.round((255 * x) / most)],
 };
-const largest = (rows) => rows.reduce((most, row) => row.reduce((m, x) => Math.max(m, Math.abs(x)), most), 0) || 1;
+/* The few numbers that are far larger than the others are drawn as if they were less so. */
 const toPictureOf = (rows, kind) => {
-  const most = largest(rows), rgba = [];
-  for (const row of rows) for (const x of row) rgba.push(...COLOURS[kind](x, most));
+  let [most, squares] = [0, 0];
+  for (const row of rows) for (const x of row) { most = Math.max(most, Math.abs(x)); squares += x * x; }
+  if (kind === "signed") most = Math.min(most, 2.5 * Math.sqrt(squares / (rows.length * rows[0].length)));
+  const rgba = [];
+  for (const row of rows) for (const x of row) rgba.push(...COLOURS[kind](Math.max(-most, Math.min(most, x)), most || 1));
   return toPng(rows[0].length, rows.length, rgba);
 };
 
@@ -87,7 +90,7 @@ const feature = (f) => `feature ${f}`;
 const STEPS = [
   {
     title: "Patches",
-    text: ({ n, sizes }) => `The image is cut into ${n} patches. The ${sizes.patch_size}² · ${sizes.in_channels} numbers of each become one row. Bright pixels are positive, dark ones negative.`,
+    text: ({ n, patches }) => `The image is cut into n = ${n} patches. The P²C = ${patches[0].length} numbers of each become one row. Green stands for positive numbers, brown for negative ones.`,
     see: (c) => {
       const { patch_size: P, image_size: S } = c.sizes;
       return {
@@ -138,7 +141,7 @@ const STEPS = [
     }),
   },
   {
-    title: "Queries, keys, values", inBlock: true, ofHead: true,
+    title: "Query, key, value", inBlock: true, ofHead: true,
     text: ({ width, head }) => `Three matrices make a query, a key and a value of each token. Head ${head} gets ${width} numbers of each.`,
     see: (c) => {
       const column = (f) => [Math.floor(f / c.width), f % c.width];
@@ -159,7 +162,7 @@ const STEPS = [
       const [q, k] = [0, 1].map((part) => c.of(part));
       return {
         formula: "A = softmax(q kᵀ / √D_h)", from: [["q", q], ["k", k]], symbols: "(N, N)", kind: "weights",
-        made: c.at.attention[c.head], column: (f) => `key of ${c.short(f)}`,
+        made: c.at.attention[c.head], column: (f) => `key of token ${c.named(f)}`,
         how(t, f) {
           const product = dot(q[t], k[f]);
           return `q · k = ${num(product)}, divided by √${c.width}: ${num(product / Math.sqrt(c.width))}. e to this power, divided by the sum over all ${c.N} keys.`;
@@ -218,7 +221,7 @@ function contextOf({ sizes, weights, passes, image, bytes, mean, std, classes, b
     sizes, weights, bytes, mean, std, classes, head, at, D, n, N: n + 1, width, l: block - 1,
     patches: patchify(image, sizes), bare: passes[0]?.bare, embedded: passes[0]?.x, last: passes[sizes.depth],
     of: (part) => at.qkv.map((row) => row.slice(D * part + width * head, D * part + width * (head + 1))),
-    short: (t) => (t ? `the patch in row ${Math.floor((t - 1) / side)}, column ${(t - 1) % side}` : "the class token"),
+    named: (t) => (t ? `${t} (row ${Math.floor((t - 1) / side)}, column ${(t - 1) % side})` : "0 (class token)"),
   };
 }
 
@@ -349,7 +352,7 @@ function render({ model, el }) {
   const text = make("p", { class: "tour-text" });
   const how = make("p", { class: "tour-how" });
   const status = make("p", { class: "vit-hint", role: "alert" });
-  const readout = makeReadout({ shape: "Shape", row: "Row", column: "Column", number: "Number" });
+  const readout = makeReadout({ shape: "Shape", token: "Token", column: "Column", number: "Number" });
 
   // Depth and skips.
   const curves = makeCurves(L);
@@ -451,7 +454,7 @@ function render({ model, el }) {
     text.replaceChildren(...math(says(now)));
     main.caption.replaceChildren(...math(seen.formula));
     photo.image.setAttribute("href", cutOut(bytesAt(i), sizes, negative, [0, 0, S]));
-    photo.caption.textContent = "the image";
+    photo.caption.textContent = negative ? "image, negative" : "image";
     small.forEach((panel, at) => {
       const [name, rows] = seen.from[at] ?? [];
       panel.element.hidden = step > 1 && !rows;
@@ -496,7 +499,7 @@ function render({ model, el }) {
       patch = t;
       const box = [P * Math.floor((t - 1) / side), P * ((t - 1) % side), P];
       small[0].image.setAttribute("href", cutOut(now.bytes, sizes, negative, box));
-      small[0].svg.setAttribute("aria-label", `${now.short(t)}, enlarged`);
+      small[0].svg.setAttribute("aria-label", `The patch of token ${now.named(t)}, enlarged`);
     }
     if (seen.step === 1) { // its pixel
       const at = f % (P * P);
@@ -512,12 +515,12 @@ function render({ model, el }) {
     const { values } = readout;
     const shape = asBars ? `(${columns},)` : `(${seen.made.length}, ${columns})`;
     values.shape.replaceChildren(...math(seen.symbols), ` = ${shape}`);
-    values.row.textContent = asBars ? "the class token" : `token ${t}: ${now.short(t)}`;
+    values.token.textContent = now.named(t);
     values.column.textContent = seen.column(f);
     values.number.textContent = num(number);
     how.textContent = seen.how(t, f);
     picker.setAttribute("aria-label", `Step ${seen.step}: ${STEPS[seen.step - 1].title}, ${seen.made.length} rows and ${columns} columns of numbers`);
-    live.say(`Step ${title.textContent}. ${now.short(t)}, ${seen.column(f)}: ${values.number.textContent}. ${how.textContent}`);
+    live.say(`Step ${title.textContent}. Token ${now.named(t)}, ${seen.column(f)}: ${values.number.textContent}. ${how.textContent}`);
   }
 
   function showDepth() {

@@ -35,11 +35,11 @@ function say(size) {
 }
 
 /* The three plots stand one below the other, above one axis of layers. */
-const LEFT = 38, WIDE = 352, TALL = 350;
+const LEFT = 38, WIDE = 352, TALL = 398;
 const PLOTS = {
-  stream: { top: 18, high: 82, title: "size of the stream" },
-  gradient: { top: 128, high: 92, title: "size of the gradient" },
-  directions: { top: 248, high: 72, title: "directions that are left" },
+  stream: { top: 18, high: 98, title: "size of the stream" },
+  gradient: { top: 144, high: 108, title: "size of the gradient" },
+  directions: { top: 280, high: 88, title: "directions that are left" },
 };
 
 function makePlots(wirings) {
