@@ -11,56 +11,68 @@ const word = (n) => [24, 16, 8, 0].map((shift) => (n >>> shift) & 255);
 
 /* An address of a PNG, not compressed. rgba: four bytes a pixel, row after row. */
 function toPng(width, height, rgba) {
+  const line = 4 * width + 1, size = line * height; // a byte before each row says that it is plain
+  const blocks = Math.ceil(size / 65535); // of zlib, as they are
+  const bytes = new Uint8Array(8 + 25 + 12 + 2 + 5 * blocks + size + 4 + 12);
+  bytes.set([137, 80, 78, 71, 13, 10, 26, 10]);
+  let at = 8;
   const chunk = (name, data) => {
-    const body = [...name].map((letter) => letter.charCodeAt(0)).concat(data);
+    bytes.set([...word(data.length), ...[...name].map((letter) => letter.charCodeAt(0))], at);
+    bytes.set(data, at + 8);
     let crc = 0xffffffff;
-    for (const byte of body) crc = CRC[(crc ^ byte) & 255] ^ (crc >>> 8);
-    return [...word(data.length), ...body, ...word(~crc)];
+    for (let i = at + 4; i < at + 8 + data.length; i++) crc = CRC[(crc ^ bytes[i]) & 255] ^ (crc >>> 8);
+    bytes.set(word(~crc), at + 8 + data.length);
+    at += 12 + data.length;
   };
-  const raw = table(height, (y) => [0, ...rgba.slice(4 * width * y, 4 * width * (y + 1))]).flat();
-  const stored = [0x78, 1]; // zlib: blocks of at most 65 535 bytes as they are
-  for (let at = 0; at < raw.length; at += 65535) {
-    const part = raw.slice(at, at + 65535), size = part.length;
-    stored.push(Number(at + size === raw.length), size & 255, size >> 8, ~size & 255, (~size >> 8) & 255);
-    for (const byte of part) stored.push(byte);
+  const raw = new Uint8Array(size);
+  for (let y = 0; y < height; y++) raw.set(rgba.subarray(4 * width * y, 4 * width * (y + 1)), line * y + 1);
+  const data = new Uint8Array(2 + 5 * blocks + size + 4);
+  data.set([0x78, 1]);
+  for (let i = 0; i < blocks; i++) {
+    const part = raw.subarray(65535 * i, 65535 * (i + 1)), { length } = part, to = 2 + 65540 * i;
+    data.set([Number(i === blocks - 1), length & 255, length >> 8, ~length & 255, (~length >> 8) & 255], to);
+    data.set(part, to + 5);
   }
-  let [a, b] = [1, 0];
-  for (const byte of raw) { a = (a + byte) % 65521; b = (b + a) % 65521; }
-  stored.push(...word(((b << 16) | a) >>> 0));
-  const bytes = [
-    137, 80, 78, 71, 13, 10, 26, 10,
-    ...chunk("IHDR", [...word(width), ...word(height), 8, 6, 0, 0, 0]),
-    ...chunk("IDAT", stored), ...chunk("IEND", []),
-  ];
-  return `data:image/png;base64,${textOf(bytes)}`;
+  let [sum, sums] = [1, 0];
+  for (const byte of raw) { sum = (sum + byte) % 65521; sums = (sums + sum) % 65521; }
+  data.set(word(((sums << 16) | sum) >>> 0), data.length - 4);
+  chunk("IHDR", [...word(width), ...word(height), 8, 6, 0, 0, 0]);
+  chunk("IDAT", data);
+  chunk("IEND", []);
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
+  return `data:image/png;base64,${btoa(text)}`;
 }
 
-/* From a number and the largest to a colour: what is small is transparent, so that light
-   and dark need no pictures of their own. */
-const COLOURS = {
-  signed: (x, most) => [...(x < 0 ? [191, 129, 45] : [53, 151, 143]), Math.round((255 * Math.abs(x)) / most)],
-  weights: (x, most) => [128, 87, 172, Math.round((255 * x) / most)],
-};
+/* Of numbers above and below 0. What is small is transparent, so that light and dark need
+   no pictures of their own. */
+const COLOURS = { signed: [[53, 151, 143], [191, 129, 45]], weights: [[128, 87, 172], [128, 87, 172]] };
 /* The few numbers that are far larger than the others are drawn as if they were less so. */
 const toPictureOf = (rows, kind) => {
   let [most, squares] = [0, 0];
   for (const row of rows) for (const x of row) { most = Math.max(most, Math.abs(x)); squares += x * x; }
   if (kind === "signed") most = Math.min(most, 2.5 * Math.sqrt(squares / (rows.length * rows[0].length)));
-  const rgba = [];
-  for (const row of rows) for (const x of row) rgba.push(...COLOURS[kind](Math.max(-most, Math.min(most, x)), most || 1));
+  const [above, below] = COLOURS[kind];
+  const rgba = new Uint8Array(4 * rows.length * rows[0].length);
+  let at = 0;
+  for (const row of rows) {
+    for (const x of row) {
+      rgba.set(x < 0 ? below : above, at);
+      rgba[at + 3] = Math.round(255 * Math.min(1, Math.abs(x) / (most || 1)));
+      at += 4;
+    }
+  }
   return toPng(rows[0].length, rows.length, rgba);
 };
 
 /* Part of an image (C·S·S bytes) as it is drawn. */
 function cutOut(bytes, { in_channels: C, image_size: S }, negative, [top, left, side]) {
-  const rgba = [];
-  for (let y = top; y < top + side; y++) {
-    for (let x = left; x < left + side; x++) {
-      for (let c = 0; c < 3; c++) {
-        const value = bytes[S * S * (C === 3 ? c : 0) + S * y + x];
-        rgba.push(negative ? 255 - value : value);
-      }
-      rgba.push(255);
+  const rgba = new Uint8Array(4 * side * side).fill(255);
+  for (let i = 0; i < side * side; i++) {
+    const from = S * (top + Math.floor(i / side)) + left + (i % side);
+    for (let c = 0; c < 3; c++) {
+      const value = bytes[S * S * (C === 3 ? c : 0) + from];
+      rgba[4 * i + c] = negative ? 255 - value : value;
     }
   }
   return toPng(side, side, rgba);
