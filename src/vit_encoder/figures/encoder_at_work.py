@@ -135,14 +135,14 @@ def described(
     return given, require_plain(model, sizes, image), image
 
 
-def shipped() -> dict:
-    """The ViT that ships and twelve test images of Fashion-MNIST, as arguments."""
+def shipped(places: Sequence[int] = SHOWN) -> dict:
+    """The ViT that ships and some test images of Fashion-MNIST, as arguments."""
     from vit_encoder.data import fashion_vit
     from vit_encoder.datasets import CLASSES, fashion_mnist
 
     with torch.device("cpu"):  # a notebook may have another default
         model, test = fashion_vit(), fashion_mnist().test
-    some = test[list(SHOWN)]
+    some = test[list(places)]
     return {
         "model": model,
         "images": some.images / 255,

@@ -364,7 +364,7 @@ function render({ model, el }) {
   const text = make("p", { class: "tour-text" });
   const how = make("p", { class: "tour-how" });
   const status = make("p", { class: "vit-hint", role: "alert" });
-  const readout = makeReadout({ shape: "Shape", token: "Token", column: "Column", number: "Number" });
+  const readout = makeReadout({ shape: "Shape", token: "Token", column: "Entry", number: "Number" });
 
   // Depth and skips.
   const curves = makeCurves(L);
@@ -466,7 +466,7 @@ function render({ model, el }) {
     text.replaceChildren(...math(says(now)));
     main.caption.replaceChildren(...math(seen.formula));
     photo.image.setAttribute("href", cutOut(bytesAt(i), sizes, negative, [0, 0, S]));
-    photo.caption.textContent = negative ? "image, negative" : "image";
+    photo.caption.textContent = negative ? "the negative" : "the image";
     small.forEach((panel, at) => {
       const [name, rows] = seen.from[at] ?? [];
       panel.element.hidden = step > 1 && !rows;
@@ -546,9 +546,10 @@ function render({ model, el }) {
       rows.forEach((row, i) => columns[which - 1].show(i, row[which] / sum, spaced(row[which])));
       totals[which - 1].textContent = spaced(sum);
     });
+    const { values } = guess;
+    if (!ready) values.differ.textContent = values.guess.textContent = "…";
     if (!ready) return;
     const p = softmax(chosen[l].logits), best = p.indexOf(Math.max(...p)), label = labels[model.get("image")];
-    const { values } = guess;
     values.differ.textContent = chosen[l].differ < 1e-4 ? "less than 0.0001" : num(chosen[l].differ);
     values.guess.textContent = `${classes[best]}, ${percent(p[best])}${label < 0 ? "" : ` (label: ${classes[label]})`}`;
     const words = `${is ? "With" : "Without"} skips, after ${l} of ${L} blocks`;

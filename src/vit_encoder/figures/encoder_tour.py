@@ -7,6 +7,7 @@ import torch
 import traitlets
 
 from vit_encoder.figures.encoder_at_work import (
+    SHOWN,
     WEIGHTS,
     OfViT,
     data_url,
@@ -74,4 +75,5 @@ class EncoderTour(OfViT):
 def fashion_tour() -> EncoderTour:
     """The figure with the ViT that ships and twelve test images of Fashion-MNIST."""
     version = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()[:8]
-    return EncoderTour(**shipped(), file=f"{WEIGHTS.name}?v={version}")
+    # Image 0 of the test first, which chapter 07 follows.
+    return EncoderTour(**shipped(sorted(SHOWN)), file=f"{WEIGHTS.name}?v={version}")
