@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vit_encoder.figures import show_branches, show_depths
+from vit_encoder.figures import show_branches
 from vit_encoder.figures.drawings.block import START, example, post_norm, pre_norm
 
 
@@ -55,15 +55,3 @@ def test_branches_have_a_panel_a_stack():
 def test_branches_refuse_what_does_not_fit(other):
     with pytest.raises(ValueError, match=r"two rows \(L,\) for 'one'.*\(6,\)"):
         show_branches({"one": (shares(), other)})
-
-
-def test_depths_have_a_panel_a_quantity_and_a_line_a_wiring():
-    lines = {"with": {1: 1.0, 24: 2.0}, "without": {1: 1.0, 24: 1e-30}}
-    figure = show_depths({"size": lines, "directions": lines}, log=("size",))
-    size, directions = figure.axes
-    assert (size.get_yscale(), directions.get_yscale()) == ("log", "linear")
-    assert directions.get_ylim()[0] == 0
-    with_, without = size.get_lines()
-    assert list(with_.get_ydata()) == [1, 2]
-    assert list(without.get_xdata()) == [1, 24]
-    assert [t.get_text() for t in size.get_legend().get_texts()] == ["with", "without"]

@@ -234,7 +234,7 @@ class AtWork(SphinxDirective):
         """The picture, the place of the figure, its state, as MyST-NB writes them."""
         for path in (
             *at_work.HERE.glob("encoder_at_work.*"),
-            at_work.HERE / "shared.js",
+            *(at_work.HERE / name for name in ("shared.js", "vit.js")),
         ):
             self.env.note_dependency(path)
         self.env.note_dependency(at_work.WEIGHTS)

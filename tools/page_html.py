@@ -164,6 +164,8 @@ def still_figures(site: Site, html: str) -> tuple[str, int]:
     }
     for state in figures.values():
         still.pictures_to_files(state, site.static, loader[2])
+        if state.get("file"):  # what a figure loads when it needs it
+            state["weights"] = loader[2] + state["file"]
     stills = still.draw(figures)
     styles = dict.fromkeys(state.pop("_css") for state in figures.values())
 

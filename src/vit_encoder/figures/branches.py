@@ -1,4 +1,4 @@
-"""Plots of stacked blocks: what their branches add, and what changes with depth."""
+"""A plot of stacked blocks: what their branches add."""
 
 import matplotlib.pyplot as plt
 import torch
@@ -38,30 +38,4 @@ def show_branches(shares: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> Figur
         ax.minorticks_off()
     axes[0, 0].set_ylabel("size of the addition")
     axes[0, -1].legend()
-    return fig
-
-
-def show_depths(
-    panels: dict[str, dict[str, dict[int, float]]], log: tuple[str, ...] = ()
-) -> Figure:
-    """One panel a quantity: a line a wiring, against the number of blocks.
-
-    panels: title → name of the wiring → number of blocks → value. log: the titles of
-    the panels with a logarithmic axis; their values are above 0.
-    """
-    fig, axes = plt.subplots(1, len(panels), figsize=(5.2, 2.9), squeeze=False)
-    for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
-        styles = ("o-", "s--", "^:")
-        for (name, values), style in zip(lines.items(), styles, strict=False):
-            ax.plot([*values], [*values.values()], style, label=name, markersize=5)
-        depths = sorted({depth for values in lines.values() for depth in values})
-        ax.set_xscale("log", base=2)
-        ax.set_xticks(depths, depths)
-        if title in log:
-            ax.set_yscale("log")
-        else:
-            ax.set_ylim(0, None)
-        ax.minorticks_off()
-        ax.set(title=title, xlabel="blocks")
-    axes[0, 0].legend()
     return fig

@@ -1,206 +1,12 @@
-/* Front end of EncoderAtWork. First the model: the forward pass of the course's ViT, with
-   the names that the course gives its parts. Then the figure around it. */
-
-/* Tokens are a list of N rows, a Float64Array each. Weights have PyTorch's layout and are
-   such arrays too: a mixture of kinds would run at half the speed. */
-
-const table = (n, make) => Array.from({ length: n }, (_, i) => make(i));
-const add = (x, y) => x.map((row, i) => row.map((number, j) => number + y[i][j]));
-
-/* Σ x[i] · y[from + i] */
-function dot(x, y, from = 0) {
-  let sum = 0;
-  for (let i = 0; i < x.length; i++) sum += x[i] * y[from + i];
-  return sum;
-}
-
-/* (N, in) → (N, out) */
-function linear(x, weight, bias) {
-  return x.map((row) => {
-    const result = new Float64Array(bias.length);
-    for (let out = 0; out < bias.length; out++) {
-      result[out] = dot(row, weight, out * row.length) + bias[out];
-    }
-    return result;
-  });
-}
-
-/* Chapter 01. An image (C·S·S) → n rows of C·P·P numbers, patch by patch, row by row. */
-function patchify(image, { in_channels: C, image_size: S, patch_size: P }) {
-  const side = S / P;
-  return table(side * side, (patch) => {
-    const [top, left] = [P * Math.floor(patch / side), P * (patch % side)];
-    const row = new Float64Array(C * P * P);
-    for (let c = 0, at = 0; c < C; c++) {
-      for (let y = top; y < top + P; y++) {
-        for (let x = left; x < left + P; x++, at++) row[at] = image[S * (S * c + y) + x];
-      }
-    }
-    return row;
-  });
-}
-
-function embed(image, sizes, weights) {
-  const { proj, cls_token, pos_embed } = weights.embedding;
-  const patches = linear(patchify(image, sizes), proj.weight, proj.bias); // (n, D)
-  const tokens = [cls_token, ...patches]; // (N, D)
-  const D = cls_token.length;
-  return tokens.map((row, i) => Float64Array.from(row, (number, j) => number + pos_embed[D * i + j]));
-}
-
-function softmax(scores) {
-  let largest = -Infinity, sum = 0;
-  for (const score of scores) largest = Math.max(largest, score);
-  const powers = new Float64Array(scores.length);
-  for (let i = 0; i < powers.length; i++) sum += powers[i] = Math.exp(scores[i] - largest);
-  for (let i = 0; i < powers.length; i++) powers[i] /= sum;
-  return powers;
-}
-
-/* Chapter 02. q, k, v: (N, D_h) each → the output (N, D_h) and the weights (N, N). */
-function attention(q, k, v) {
-  const [N, width] = [q.length, q[0].length];
-  const weights = q.map((query) => {
-    const scores = new Float64Array(N);
-    for (let j = 0; j < N; j++) scores[j] = dot(query, k[j]) / Math.sqrt(width);
-    return softmax(scores);
-  });
-  const output = weights.map((row) => {
-    const sum = new Float64Array(width);
-    for (let j = 0; j < N; j++) {
-      for (let i = 0; i < width; i++) sum[i] += row[j] * v[j][i];
-    }
-    return sum;
-  });
-  return [output, weights];
-}
-
-/* Chapter 03. → the output (N, D) and the weights (h, N, N). */
-function multiHead(x, { qkv, proj }, { dim, num_heads }) {
-  const all = linear(x, qkv.weight, qkv.bias); // (N, 3·D)
-  const width = dim / num_heads;
-  const merged = x.map(() => new Float64Array(dim));
-  const weights = table(num_heads, (head) => {
-    const [q, k, v] = [0, 1, 2].map((part) => {
-      const from = part * dim + head * width;
-      return all.map((row) => row.slice(from, from + width)); // (N, D_h)
-    });
-    const [output, found] = attention(q, k, v);
-    output.forEach((row, i) => merged[i].set(row, head * width));
-    return found;
-  });
-  return [linear(merged, proj.weight, proj.bias), weights];
-}
-
-/* Chapter 04 */
-function layerNorm(x, { weight, bias }, eps) {
-  return x.map((row) => {
-    const mean = row.reduce((a, b) => a + b) / row.length;
-    const variance = row.reduce((sum, number) => sum + (number - mean) ** 2, 0) / row.length;
-    const deviation = Math.sqrt(variance + eps);
-    return row.map((number, i) => (weight[i] * (number - mean)) / deviation + bias[i]);
-  });
-}
-
-/* erf x = 2/√π · exp(-x²) · (x + x·2x²/3 + x·(2x²)²/(3·5) + …), all terms of one sign */
-function erf(x) {
-  if (Math.abs(x) > 6) return Math.sign(x); // to all digits
-  let sum = x, term = x;
-  for (let odd = 3; Math.abs(term) > 1e-17 * Math.abs(sum); odd += 2) {
-    term *= (2 * x * x) / odd;
-    sum += term;
-  }
-  return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
-}
-
-/* Chapter 05 */
-const gelu = (x) => 0.5 * x * (1 + erf(x / Math.SQRT2));
-
-function mlp(x, { fc1, fc2 }) {
-  const hidden = linear(x, fc1.weight, fc1.bias).map((row) => row.map(gelu)); // (N, M)
-  return linear(hidden, fc2.weight, fc2.bias);
-}
-
-/* Chapters 06 and 07, block by block, with the logit lens of chapter 10: after each block
-   the final LayerNorm and the head read the class token, as if no block followed.
-   image: C·S·S normalized numbers. Yields { logits: J } for no block, and for each block
-   { logits, attention: (h, N, N) }. The last logits are the model's. In the middle of a
-   block it yields null: whoever runs it may pause there too. */
-export function* run(image, sizes, weights) {
-  const { encoder, head } = weights;
-  const norm = (x, parameters) => layerNorm(x, parameters, sizes.eps);
-  const lens = (x) => linear(norm([x[0]], encoder.norm), head.weight, head.bias)[0];
-  let x = embed(image, sizes, weights); // (N, D)
-  yield { logits: lens(x) };
-  for (let i = 0; i < sizes.depth; i++) {
-    const block = encoder.blocks[i];
-    const [attended, found] = multiHead(norm(x, block.norm1), block.attn, sizes);
-    x = add(x, attended);
-    yield null;
-    x = add(x, mlp(norm(x, block.norm2), block.mlp));
-    yield { logits: lens(x), attention: found };
-  }
-}
-
-/* Weights in the format safetensors: the length of a JSON text, the text, the numbers.
-   → nested by the parts of their names: weights.encoder.blocks[0].norm1.bias */
-export function unpack(buffer) {
-  const length = Number(new DataView(buffer).getBigUint64(0, true));
-  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
-  const weights = {};
-  for (const [name, { dtype, data_offsets }] of Object.entries(header)) {
-    if (name === "__metadata__") continue;
-    const bytes = buffer.slice(...data_offsets.map((offset) => 8 + length + offset));
-    const parts = name.split(".");
-    const last = parts.pop();
-    const place = parts.reduce((outer, part) => (outer[part] ??= {}), weights);
-    place[last] = dtype === "F16" ? fromHalves(new Uint16Array(bytes)) : Float64Array.from(new Float32Array(bytes));
-  }
-  return weights;
-}
-
-/* Not every browser has a Float16Array. */
-function fromHalves(halves) {
-  const powers = table(32, (exponent) => 2 ** (Math.max(exponent, 1) - 25));
-  return Float64Array.from(halves, (bits) => {
-    const exponent = (bits >> 10) & 31;
-    const size = powers[exponent] * ((bits & 1023) + (exponent ? 1024 : 0));
-    return bits & 0x8000 ? -size : size;
-  });
-}
-
-/* A failure is forgotten, so that the next touch tries again. */
-const loading = new Map();
-function load(url) {
-  if (!loading.has(url)) {
-    const promise = fetchBytes(url).then(unpack);
-    promise.catch(() => loading.delete(url));
-    loading.set(url, promise);
-  }
-  return loading.get(url);
-}
-
-async function fetchBytes(url) {
-  if (url.startsWith("data:")) return bytesOf(url.slice(url.indexOf(",") + 1)).buffer;
-  const answer = await fetch(new URL(url, document.baseURI));
-  if (!answer.ok) throw new Error(`${url}: ${answer.status}`);
-  return answer.arrayBuffer();
-}
-
-const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-const textOf = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
-
-/* The figure. */
+/* Front end of EncoderAtWork: the figure around the model of vit.js. */
 
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const CAPTION = "The class token’s guess after each block: the final LayerNorm and the head, applied early";
-const SLICE = 6; // milliseconds for which the model runs before the page has its turn
 const STEP = 550; // milliseconds a block, when it plays
 const PEN = 1.1; // pixels from the middle of a line to where it fades
 
 const percent = (p) => `${Math.round(100 * p)} %`;
 const clamp = (value, count) => Math.max(0, Math.min(count - 1, value));
-const frame = () => new Promise((done) => requestAnimationFrame(done));
 
 /* Bytes (C·S·S) on a canvas. grey: pale, so that a colour can be laid over it. */
 function paint(canvas, bytes, { in_channels: C, image_size: S }, negative, grey) {
@@ -402,13 +208,9 @@ function render({ model, el }) {
       for (let answered = -1; answered !== asked && !closed;) {
         answered = asked;
         const fresh = { logits: [], attention: [] };
-        let began = performance.now();
-        for (const step of run(normalized(), sizes, weights)) {
+        for await (const step of sliced(run(normalized(), sizes, weights))) {
           if (step) fresh.logits.push(step.logits);
           if (step?.attention) fresh.attention.push(step.attention);
-          if (performance.now() - began < SLICE) continue;
-          await frame();
-          began = performance.now();
         }
         await frame();
         if (answered !== asked && !stroke) continue;

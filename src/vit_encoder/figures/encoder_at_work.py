@@ -32,7 +32,20 @@ CAPTION = (  # the same in the script
 SHOWN = (12, 0, 1, 2, 4, 8, 10, 13, 18, 19, 23, 40)
 
 
-class EncoderAtWork(anywidget.AnyWidget):
+class OfViT(anywidget.AnyWidget):
+    """What every figure in which a ViT runs is given: see `EncoderAtWork`."""
+
+    sizes = traitlets.Dict().tag(sync=True)
+    weights = traitlets.Unicode().tag(sync=True)  # a URL; in a notebook a data URL
+    classes = traitlets.List().tag(sync=True)
+    images = traitlets.Unicode().tag(sync=True)  # bytes, as base64
+    labels = traitlets.List().tag(sync=True)
+    mean = traitlets.List().tag(sync=True)
+    std = traitlets.List().tag(sync=True)
+    negative = traitlets.Bool().tag(sync=True)  # drawn dark on light
+
+
+class EncoderAtWork(OfViT):
     """Draw or choose an image; a ViT runs in the browser and shows what happens inside.
 
     model: a VisionTransformer of the course that reads the class token. images: (B, C,
@@ -47,17 +60,9 @@ class EncoderAtWork(anywidget.AnyWidget):
     together, and for a model that computes anything else than its weights say.
     """
 
-    _esm = front_end("encoder_at_work.js")
+    _esm = front_end("encoder_at_work.js", "vit.js")
     _css = HERE / "encoder_at_work.css"
 
-    sizes = traitlets.Dict().tag(sync=True)
-    weights = traitlets.Unicode().tag(sync=True)  # a URL; in a notebook a data URL
-    classes = traitlets.List().tag(sync=True)
-    images = traitlets.Unicode().tag(sync=True)  # bytes, as base64
-    labels = traitlets.List().tag(sync=True)
-    mean = traitlets.List().tag(sync=True)
-    std = traitlets.List().tag(sync=True)
-    negative = traitlets.Bool().tag(sync=True)  # drawn dark on light
     recorded = traitlets.Dict().tag(sync=True)  # what image 0 gives, see `record`
     about = traitlets.Unicode().tag(sync=True)
     colours = traitlets.Dict().tag(sync=True)
@@ -77,26 +82,14 @@ class EncoderAtWork(anywidget.AnyWidget):
         std: float | torch.Tensor = 1.0,
         about: str = "",
     ):
-        sizes = sizes_of(model)
-        codes = require_codes(images, sizes)  # (B, C, H, W), uint8
-        mean, std = (per_channel(x, sizes["in_channels"]) for x in (mean, std))
-        if not (std > 0).all():
-            raise ValueError(f"expected a std above 0, got {std.flatten().tolist()}")
-        normalized = (codes / 255 - mean) / std
-        plain = require_plain(model, sizes, normalized[:1])
+        given, plain, image = described(model, images, classes, labels, mean, std)
         super().__init__(
-            sizes=sizes,
+            **given,
             weights=data_url(packed(plain)),
-            classes=require_classes(classes, sizes["num_classes"]),
-            images=base64.b64encode(codes.numpy().tobytes()).decode(),
-            labels=require_labels(labels, len(codes), sizes["num_classes"]),
-            mean=mean.flatten().tolist(),
-            std=std.flatten().tolist(),
-            negative=bool(codes.median() < 26),
-            recorded=record(plain, normalized[:1]),
+            recorded=record(plain, image),
             about=about,
             colours={"ramp": list(RAMP), "query": QUERY, "class": CLASS},
-            blocks=sizes["depth"],
+            blocks=given["sizes"]["depth"],
         )
 
     @property
@@ -112,29 +105,68 @@ class EncoderAtWork(anywidget.AnyWidget):
         return f"EncoderAtWork({len(self.labels)} images, {sizes})"
 
 
-def fashion_at_work() -> EncoderAtWork:
-    """The figure with the ViT that ships and twelve test images of Fashion-MNIST."""
+def described(
+    model: VisionTransformer,
+    images: torch.Tensor,
+    classes: Sequence[str],
+    labels: torch.Tensor | None,
+    mean: float | torch.Tensor,
+    std: float | torch.Tensor,
+) -> tuple[dict, VisionTransformer, torch.Tensor]:
+    """The traits of `OfViT` apart from the weights, a plain model, and its image 0.
+
+    For the arguments of `EncoderAtWork`; raises what that does.
+    """
+    sizes = sizes_of(model)
+    codes = require_codes(images, sizes)  # (B, C, H, W), uint8
+    mean, std = (per_channel(x, sizes["in_channels"]) for x in (mean, std))
+    if not (std > 0).all():
+        raise ValueError(f"expected a std above 0, got {std.flatten().tolist()}")
+    image = (codes[:1] / 255 - mean) / std  # (1, C, H, W)
+    given = {
+        "sizes": sizes,
+        "classes": require_classes(classes, sizes["num_classes"]),
+        "images": base64.b64encode(codes.numpy().tobytes()).decode(),
+        "labels": require_labels(labels, len(codes), sizes["num_classes"]),
+        "mean": mean.flatten().tolist(),
+        "std": std.flatten().tolist(),
+        "negative": bool(codes.median() < 26),
+    }
+    return given, require_plain(model, sizes, image), image
+
+
+def shipped(places: Sequence[int] = SHOWN) -> dict:
+    """The ViT that ships and some test images of Fashion-MNIST, as arguments."""
     from vit_encoder.data import fashion_vit
     from vit_encoder.datasets import CLASSES, fashion_mnist
-    from vit_encoder.training_runs import trainings
 
     with torch.device("cpu"):  # a notebook may have another default
         model, test = fashion_vit(), fashion_mnist().test
+    some = test[list(places)]
+    return {
+        "model": model,
+        "images": some.images / 255,
+        "classes": CLASSES,
+        "labels": some.labels,
+        "mean": test.mean,
+        "std": test.std,
+    }
+
+
+def fashion_at_work() -> EncoderAtWork:
+    """The figure with the ViT that ships and twelve test images of Fashion-MNIST."""
+    from vit_encoder.training_runs import trainings
+
+    given = shipped()
     (run,) = (run for run in trainings("fashion") if run["seed"] == 0)  # that was saved
     right = 100 * run["test_accuracy"]
-    count = sum(p.numel() for p in model.parameters())
-    some = test[list(SHOWN)]
+    count = sum(p.numel() for p in given["model"].parameters())
     return EncoderAtWork(
-        model,
-        some.images / 255,
-        CLASSES,
-        labels=some.labels,
-        mean=test.mean,
-        std=test.std,
+        **given,
         about=f"This ViT has {spaced(count)} parameters and was trained by the course "
         f"on Fashion-MNIST. It is right about {right:.1f}\N{NO-BREAK SPACE}% of "
-        f"{spaced(10_000)} test images. It knows these {len(CLASSES)} kinds of "
-        "clothes, and gives one of them to every image.",
+        f"{spaced(10_000)} test images. It knows these {len(given['classes'])} kinds "
+        "of clothes, and gives one of them to every image.",
     )
 
 

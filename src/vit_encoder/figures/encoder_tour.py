@@ -1,0 +1,79 @@
+"""A figure that answers: one image through all numbers of a ViT, patch to guess."""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+import traitlets
+
+from vit_encoder.figures.encoder_at_work import (
+    SHOWN,
+    WEIGHTS,
+    OfViT,
+    data_url,
+    described,
+    packed,
+    shipped,
+)
+from vit_encoder.figures.front_end import front_end
+from vit_encoder.training import VisionTransformer
+
+
+class EncoderTour(OfViT):
+    """Walk one image through a ViT in ten steps; then move depth and skips.
+
+    The arguments are those of `EncoderAtWork`. file: the name of a file in the static
+    folder of a book that holds the weights, where a page shall load them from.
+
+    In a notebook the figure asks for the weights when it needs them, so that a saved
+    notebook does not hold them. `view` (tour or depth), `step`, `image`, `token`,
+    `feature`, `block`, `head`, `depth` and `skips` follow what the reader chooses.
+    Raises ValueError or TypeError for other arguments. The tests hold every number to
+    within 1e-5 of PyTorch's, the parameters and FLOPs to its counts.
+    """
+
+    _esm = front_end("encoder_tour.js", "vit.js")
+    _css = front_end("encoder_tour.css")
+
+    file = traitlets.Unicode().tag(sync=True)
+    asked = traitlets.Bool(False).tag(sync=True)  # for the weights
+    view = traitlets.Unicode("tour").tag(sync=True)
+    step = traitlets.Int(1).tag(sync=True)
+    image = traitlets.Int(0).tag(sync=True)
+    token = traitlets.Int().tag(sync=True)  # 0: the class token
+    feature = traitlets.Int(0).tag(sync=True)
+    block = traitlets.Int(1).tag(sync=True)
+    head = traitlets.Int(0).tag(sync=True)
+    depth = traitlets.Int().tag(sync=True)
+    skips = traitlets.Bool(True).tag(sync=True)
+
+    def __init__(
+        self,
+        model: VisionTransformer,
+        images: torch.Tensor,
+        classes: Sequence[str],
+        labels: torch.Tensor | None = None,
+        mean: float | torch.Tensor = 0.0,
+        std: float | torch.Tensor = 1.0,
+        file: str = "",
+    ):
+        given, self._plain, _ = described(model, images, classes, labels, mean, std)
+        sizes = given["sizes"]
+        middle = (sizes["image_size"] // sizes["patch_size"]) ** 2 // 2 + 1
+        super().__init__(**given, file=file, token=middle, depth=sizes["depth"])
+
+    @traitlets.observe("asked")
+    def _send_weights(self, _: object):
+        if self.asked and not self.weights:
+            self.weights = data_url(packed(self._plain))
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name}={size}" for name, size in self.sizes.items())
+        return f"EncoderTour({len(self.labels)} images, {sizes})"
+
+
+def fashion_tour() -> EncoderTour:
+    """The figure with the ViT that ships and twelve test images of Fashion-MNIST."""
+    version = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()[:8]
+    # Image 0 of the test first, which chapter 07 follows.
+    return EncoderTour(**shipped(sorted(SHOWN)), file=f"{WEIGHTS.name}?v={version}")
