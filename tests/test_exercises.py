@@ -314,6 +314,21 @@ def test_catalogue_and_tasks_agree():
         assert (entry["kind"] == "find the bug") == bool(bug)
 
 
+BUGS = [entry["id"] for entry in ENTRIES if entry["kind"] == "find the bug"]
+
+
+@pytest.mark.parametrize("id", BUGS)
+def test_to_find_a_bug_takes_a_search(id):
+    """Nothing in the book names it, and the answer of no other task repairs it."""
+    pages = [*ROOT.glob("chapters/*.md"), *ROOT.glob("solutions/*.md")]
+    bug = task_of(id).bug.name
+    assert not [p.name for p in pages if bug in p.read_text(encoding="utf-8")]
+    module = id.partition(".")[0]
+    for other in of_type(Implement):
+        if other.startswith(f"{module}.") and other != id:
+            assert not check(id, answers("RIGHT", other)[0], 0).points, other
+
+
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_has_five_tasks_of_four_kinds_with_three_hints_each(name):
     own = [entry for entry in ENTRIES if entry["notebook"] == name]

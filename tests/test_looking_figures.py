@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from vit_encoder.figures import show_maps, show_similarities
+from vit_encoder.figures import show_heads, show_lines, show_maps, show_similarities
 from vit_encoder.figures.looking import tiles
 from vit_encoder.figures.style import ATTENTION
 
@@ -78,3 +78,26 @@ def test_similarities_have_one_panel_a_table_and_one_scale():
     assert {ax.images[0].get_clim() for ax in panels} == {(-1, 1)}
     with pytest.raises(ValueError, match=r"expected a table \(n, n\) in 'a'"):
         show_similarities({"a": torch.zeros(4, 9)})
+
+
+def test_heads_are_dots_at_their_layer_and_the_level_a_line():
+    measured = {"a": {"one": torch.tensor([[1.0, 2], [3, 4], [5, 6]])}}
+    (ax,) = show_heads(measured, [2.5]).axes
+    dots, level = ax.lines
+    assert dots.get_xdata().round().tolist() == [0, 0, 1, 1, 2, 2]
+    assert dots.get_ydata().tolist() == [1, 2, 3, 4, 5, 6]
+    assert set(level.get_ydata()) == {2.5}
+    assert ax.get_ylim()[1] > 6
+    with pytest.raises(ValueError, match="a level for each of 1 panels, got 2"):
+        show_heads(measured, [1, 2])
+
+
+def test_lines_pass_through_their_values_and_no_two_look_alike():
+    lines = {name: [i, 2 * i, 4 * i] for i, name in enumerate("abcdefg")}
+    (ax,) = show_lines(lines, (1, 4, 12), "x", "y").axes
+    assert [line.get_ydata().tolist() for line in ax.lines] == [*lines.values()]
+    assert all(line.get_xdata().tolist() == [1, 4, 12] for line in ax.lines)
+    looks = {(line.get_linestyle(), line.get_marker()) for line in ax.lines}
+    assert len(looks) == 7
+    with pytest.raises(ValueError, match="expected 2 values in 'a', got 3"):
+        show_lines(lines, (1, 2), "x", "y")

@@ -36,6 +36,7 @@ def claims():
 
 
 CLAIMS = claims()
+CHAPTERS = sorted((ROOT / "chapters").glob("*.md"))
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=[str(c[0]) for c in CLAIMS])
@@ -105,3 +106,12 @@ def test_the_built_page_says_each_verdict_in_words():
         block.select_one(".admonition-title strong").get_text() for block in blocks
     ]
     assert words == [verdict for _, verdict, *_ in CLAIMS]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_has_at_most_one_box_and_builds_the_right_thing_before(path):
+    text = path.read_text(encoding="utf-8")
+    boxes = [at.start() for at in re.finditer("What the common explanations", text)]
+    parts = [at.start() for at in re.finditer(r"^:tags: \[part\]$", text, re.M)]
+    assert len(boxes) <= 1
+    assert all(box > max(parts) for box in boxes)

@@ -26,6 +26,9 @@ K_CLASSES = r"\bK classes|num_classes: K\b|\\ln K\b|\\mathbb\{R\}\^K|/K\b"
 # have an index: W_Q, W_1.
 BARE_W = r"(?<![\w\\{])W(?!'?\w)|\\mathbf\{W\}(?!_)"
 H_BESIDE_W = r"(?<![A-Za-z\\])H(?![a-z_])"
+# m is what an MLP adds to the stream, bold and with its block; M is its hidden width.
+BARE_M = r"(?<![\w\\{])m(?![\w}])|\{m\}(?!_\\ell)"
+FORMULA = r"\$\$.*?\$\$|\$[^$\n]+\$"
 W_IN_A_PRODUCT = r"@ W\b|\bW @|\bW\.T\b"
 NOT_OXFORD = (
     r"\w*(?:normal|recogn|optim|initial|random|standard)is"
@@ -42,6 +45,12 @@ def notation_faults(text: str) -> list[str]:
         *(shape for shape in shapes if not re.search(r"\b[QV]\b", shape)),
         *re.findall(K_CLASSES, text),
     ]
+
+
+def m_faults(page: str) -> list[str]:
+    """Formulas of a page in which m is something else than what an MLP adds."""
+    formulas = re.findall(FORMULA, prose_of(page), re.S)
+    return [formula for formula in formulas if re.search(BARE_M, formula)]
 
 
 def matrix_faults(page: str) -> list[str]:
@@ -91,6 +100,17 @@ def test_sizes_are_written_as_the_course_writes_them(path):
 @pytest.mark.parametrize("path", PAGES, ids=named)
 def test_a_matrix_of_weights_has_an_index(path):
     assert matrix_faults(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_m_is_what_an_mlp_adds(path):
+    assert m_faults(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("formula", ["$m = 4$", r"$$\n\mathbf{m} + x\n$$", r"$x^m$"])
+def test_a_planted_m_is_found(formula):
+    assert m_faults(f"Let {formula} be.\n") == [formula]
+    assert m_faults(r"Add $\mathbf{m}_\ell$, in $\mathrm{mean}$ or \text{mm}.") == []
 
 
 @pytest.mark.parametrize("path", [*PAGES, *MODULES], ids=named)

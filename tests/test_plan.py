@@ -51,9 +51,17 @@ def test_minutes_of_reading_are_counted():
     assert reading_minutes("word " * 1000 + "\n" + cell) == 10
 
 
-def test_no_part_of_the_encoder_takes_more_than_half_an_hour_to_read():
-    reading = {page: minutes for _, page, minutes, *_ in rows()}
-    assert max(reading[page] for page in reading if page < "chapters/08") == 30
+@pytest.mark.parametrize(
+    ("page", "minutes"), [row[1:3] for row in rows() if row[2]], ids=lambda value: value
+)
+def test_a_chapter_says_how_long_it_takes(page, minutes):
+    words = {25: "twenty-five", 30: "thirty"}[minutes]
+    text = (ROOT / f"{page}.md").read_text(encoding="utf-8")
+    assert f"Reading and running take about {words} minutes." in text
+
+
+def test_no_chapter_takes_more_than_half_an_hour_to_read():
+    assert max(minutes for _, _, minutes, *_ in rows()) == 30
 
 
 def test_of_a_cell_s_options_the_caption_is_read():

@@ -1,6 +1,7 @@
-"""Plots of chapter 10: maps laid over images, and similarities of positions."""
+"""Plots of what is inside a model: maps over images, heads, similar positions."""
 
 import math
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import torch
@@ -101,6 +102,60 @@ def show_similarities(tables: dict[str, torch.Tensor]) -> Figure:
         picture, ax=axes, label="cosine similarity", location="bottom",
         ticks=[-1, 0, 1], fraction=0.05, aspect=40, pad=0.03,
     )  # fmt: skip
+    return fig
+
+
+def show_heads(
+    measured: dict[str, dict[str, torch.Tensor]], levels: list[float]
+) -> Figure:
+    """One panel a quantity: a dot for each head, against the layer.
+
+    measured: title → name of a model → (L, h), for at most three models. levels: for
+    each panel the value that a dashed line marks, above 0. Raises ValueError where the
+    two do not go together.
+    """
+    if len(measured) != len(levels):
+        raise ValueError(
+            f"expected a level for each of {len(measured)} panels, got {len(levels)}"
+        )
+    fig, axes = plt.subplots(1, len(levels), figsize=(WIDTH, 2.8), squeeze=False)
+    for ax, (title, models), level in zip(
+        axes[0], measured.items(), levels, strict=True
+    ):
+        for i, ((name, values), marker) in enumerate(
+            zip(models.items(), ("o", "x", "+"), strict=False)
+        ):
+            depth, heads = values.shape
+            layer = torch.arange(depth).repeat_interleave(heads) + 0.22 * (i - 1)
+            ax.plot(layer, values.flatten().cpu(), marker, ms=5, label=name)
+        ax.axhline(level, color="gray", ls="--", lw=1)
+        top = 1.1 * max(level, *(values.max().item() for values in models.values()))
+        ax.set(xlabel="layer", title=title, xticks=range(depth), ylim=(0, top))
+    handles = axes[0, 0].get_legend_handles_labels()
+    fig.legend(*handles, ncols=3, loc="outside lower center")
+    return fig
+
+
+def show_lines(
+    lines: dict[str, list[float]], places: Sequence[int], x: str, y: str
+) -> Figure:
+    """One line a name, with a marker of its own at each place.
+
+    lines: name → one value a place, for at most seven names. x, y: what the axes say.
+    Raises ValueError for another number of values.
+    """
+    for name, values in lines.items():
+        if len(values) != len(places):
+            raise ValueError(
+                f"expected {len(places)} values in {name!r}, got {len(values)}"
+            )
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.8))
+    looks = ("-o", "-s", ":o", ":s", "--^", "-.v", "-.D")
+    for (name, values), look in zip(lines.items(), looks, strict=False):
+        ax.plot(places, values, look, ms=4, lw=1.5, label=name)
+    ax.set(xlabel=x, ylabel=y, xticks=places)
+    ax.set_ylim(min(0, ax.get_ylim()[0]), None)
+    fig.legend(ncols=2, loc="outside lower center")
     return fig
 
 
