@@ -15,6 +15,8 @@ _HOMES = {
     "KEY": "colours",
     "PatchExplorer": "patch_explorer",
     "QUERY": "colours",
+    "RolloutExplorer": "rollout_explorer",
+    "RunsExplorer": "runs_explorer",
     "TOGETHER": "colours",
     "VALUE": "colours",
     "WRONG": "colours",
