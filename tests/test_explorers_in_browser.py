@@ -2,10 +2,13 @@
 
 import gzip
 import json
+import re
 import shutil
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from statistics import mean
 
 import pytest
 import torch
@@ -17,15 +20,26 @@ from address import ROOT
 from node import install_checkers
 from page_html import Site, still_figures
 from site_server import serving
-from vit_encoder import MultiHeadSelfAttention, patchify
+from vit_encoder import (
+    MultiHeadSelfAttention,
+    VisionTransformer,
+    attention_maps,
+    patchify,
+    rollout,
+)
 from vit_encoder.check import misconception
+from vit_encoder.data import fashion_vit
+from vit_encoder.datasets import CLASSES, fashion_mnist
 from vit_encoder.figures import (
     ActivationExplorer,
     AttentionExplorer,
     HeadsExplorer,
     PatchExplorer,
+    RolloutExplorer,
+    RunsExplorer,
 )
 from vit_encoder.figures.pixels import few_pixels
+from vit_encoder.training_runs import USUAL, ablation, runs
 
 pytestmark = pytest.mark.xdist_group("widgets")  # one server and browser for all
 KIND = "application/vnd.jupyter.widget"
@@ -61,6 +75,25 @@ def attention():
     return AttentionExplorer(photo, (12, 18), scores, {"a": 9.0, "b": 7.0}, (4, 6))
 
 
+@cache
+def boot_maps():
+    """A boot in [0, 1], (1, 28, 28), and the weights of all heads in two models."""
+    test, trained = fashion_mnist().test, fashion_vit()
+    first = int((test.labels == CLASSES.index("ankle boot")).nonzero()[0])
+    data = test[first : first + 1]
+    torch.manual_seed(0)
+    sizes = {"depth": 6, "dim": 64, "num_heads": 4, "mlp_dim": 128}
+    new = VisionTransformer(28, 4, 1, 10, **sizes).eval()
+    models = {"trained": trained, "untrained": new}
+    images = data.normalized()
+    maps = {name: attention_maps(m, images)[:, 0] for name, m in models.items()}
+    return data.images[0] / 255, maps
+
+
+def boot():
+    return RolloutExplorer(*boot_maps(), alt="an ankle boot")
+
+
 def stored(figure):
     """The state of a figure as a notebook stores it."""
     own = dependency_state([figure], drop_defaults=False)
@@ -92,6 +125,16 @@ CASES = {
         lambda: HeadsExplorer(rand(3, 64, 96), output=(8, 5)),
         ".heads-picture",
         (("switch", "W"), ("radio", "reshape alone")),
+    ),
+    "rollout": Case(
+        boot,
+        ".roll-picture",
+        (("switch", "identity"), ("radio", "untrained"), ("radio", "stretched")),
+    ),
+    "runs": Case(
+        lambda: RunsExplorer(panel="24 blocks"),
+        ".runs-plot > svg",
+        (("radio", "loss"), ("checkbox", "post-norm"), ("switch", "magni")),
     ),
 }
 
@@ -728,3 +771,329 @@ def test_heads_explorer_refuses_a_layer_that_is_none():
     layer.proj.bias.data[0] = torch.nan
     with pytest.raises(ValueError, match=r"finite numbers in proj.bias"):
         HeadsExplorer(rand(3, 64, 96), layer)
+
+
+# Rollout.
+
+
+def maps_of(depth, num_heads, count, seed=0):
+    """Random weights (L, h, N, N) in float64, some rows of one weight alone."""
+    rng = torch.Generator().manual_seed(seed)
+    scores = torch.randn(depth, num_heads, count, count, generator=rng).double()
+    scores[0, :, ::3] *= 200
+    return (3 * scores).softmax(-1)
+
+
+def rows_apart(table):
+    """How far the rows (N, N) are from their mean row."""
+    return (table - table.mean(0)).abs().sum(-1).mean() / 2
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.5, 1])
+def test_rollout_is_that_of_torch(visit, share):
+    tab = visit("rollout")
+    for depth, num_heads, count, seed in ((1, 2, 5, 0), (4, 3, 10, 1), (7, 5, 17, 2)):
+        maps = maps_of(depth, num_heads, count, seed)
+        layers = json.dumps(maps.mean(1).tolist())
+        code = (
+            f"(() => {{ const all = figure.rollOut({layers}, {share});"
+            "return [all.map(t => t.map(r => [...r])), all.map(figure.rowsApart)];"
+            "})()"
+        )
+        tables, apart = run(tab, code)
+        assert len(tables) == depth
+        for i, table in enumerate(tables):
+            right = rollout(maps[: i + 1, None], share)[0]
+            found = torch.tensor(table, dtype=torch.float64)
+            torch.testing.assert_close(found, right, rtol=0, atol=1e-9)
+            assert apart[i] == pytest.approx(rows_apart(right).item(), abs=1e-9)
+
+
+def test_weights_are_kept_in_rows_that_sum_to_one(visit):
+    tab = visit("rollout")
+    for depth, num_heads, count in ((2, 3, 17), (3, 1, 10)):
+        maps = maps_of(depth, num_heads, count)
+        made = RolloutExplorer(rand(1, 28, 28), {"a": maps})
+        code = f"figure.unpack({json.dumps(made.maps['a'])}, [{depth}, {count}])"
+        kept = run(tab, f"{code}.map(t => t.map(r => [...r]))")
+        kept = torch.tensor(kept, dtype=torch.float64)
+        torch.testing.assert_close(kept, maps.mean(1), rtol=0, atol=1e-4)
+        ones = torch.ones_like(kept[..., 0])
+        torch.testing.assert_close(kept.sum(-1), ones, rtol=0, atol=1e-12)
+
+
+def test_table_and_maps_show_attention_and_rollout_of_the_models(visit):
+    tab = visit("rollout")
+    maps = boot_maps()[1]
+    for layer, on, name, query in (
+        (5, True, "trained", 0),
+        (0, True, "trained", 23),
+        (3, False, "untrained", 48),
+        (5, False, "trained", 1),
+    ):
+        tab.get_by_role("slider", name="layer").fill(str(layer))
+        tab.get_by_role("switch", name="identity").set_checked(on)
+        tab.get_by_role("radio", name=name, exact=True).check()
+        tab.get_by_role("radio", name="from 0").check()
+        if query:
+            box = tab.locator(".roll-picture").bounding_box()
+            row, column = divmod(query - 1, 7)
+            at = {"x": (column + 0.4) / 7, "y": (row + 0.6) / 7}
+            at = {"x": at["x"] * box["width"], "y": at["y"] * box["height"]}
+            tab.locator(".roll-picture").click(position=at)
+        given = maps[name].double()
+        tables = [
+            given[layer].mean(0),
+            rollout(given[: layer + 1, None], 0.5 if on else 0)[0],
+        ]
+        for i, table in enumerate(tables):
+            patches = table[query, 1:]
+            wanted = {
+                "most": patches.max(),
+                "own": table[query, query],
+                "apart": rows_apart(table),
+            }
+            for key, right in wanted.items():
+                found = float(tab.locator(f"[data-value='{key} {i}']").inner_text())
+                assert found == pytest.approx(right.item(), abs=7e-4), (key, i)
+            shades = shades_of(tab, i)
+            right = 0.85 * patches / patches.max()
+            assert (shades - right).abs().max() < 0.012
+            place = tab.locator(f"[data-value='place {i}']").inner_text()
+            row, column = map(int, place.split(", "))
+            assert patches[7 * row + column] > patches.max() - 2e-4
+            assert 0.84 < shades[7 * row + column] < 0.86
+    tab.get_by_role("radio", name="stretched").check()
+    for i in range(2):
+        assert shades_of(tab, i).min() == 0
+
+
+def shades_of(tab, i):
+    """The opacities of the patches of a map."""
+    cells = tab.locator(".roll-map").nth(i).locator(":not(.roll-token) > .roll-cells")
+    code = "g => [...g.children].map(c => Number(c.getAttribute('fill-opacity')))"
+    return torch.tensor(cells.evaluate(code), dtype=torch.float64)
+
+
+def test_arrow_keys_and_the_square_choose_the_query(visit):
+    tab = visit("rollout")
+    chosen = tab.get_by_role("radio", name="class token")
+    assert chosen.is_checked()
+    tab.locator(".roll-picture").focus()
+    for key in ["ArrowRight"] * 9 + ["ArrowUp"]:
+        tab.keyboard.press(key)
+    assert tab.get_by_role("radio", name="a patch").is_checked()
+    ring = tab.locator(".roll-ring").first
+    assert (ring.get_attribute("x"), ring.get_attribute("y")) == ("6", "2")
+    tab.locator(".roll-token").first.click()
+    assert chosen.is_checked()
+    tab.get_by_role("radio", name="a patch").check()  # the last one
+    assert (ring.get_attribute("x"), ring.get_attribute("y")) == ("6", "2")
+
+
+def test_finger_chooses_a_query_on_either_map(visit):
+    tab = visit("rollout", width=360, has_touch=True, is_mobile=True)
+    for i, (x, y) in enumerate([(0.9, 0.1), (0.3, 0.95)]):
+        box = tab.locator(".roll-map > svg, .roll-picture").nth(i).bounding_box()
+        tab.touchscreen.tap(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        for ring in tab.locator(".roll-ring").all():
+            places = [int(ring.get_attribute(name)) for name in "xy"]
+            assert places == [int(7 * x), int(7 * y)]
+
+
+EVEN = torch.full((2, 3, 10, 10), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        (EVEN, "expected a dict of maps, name → weights, got Tensor"),
+        ({}, "expected a dict of maps, .* got none"),
+        ({"a": EVEN[0]}, r"weights \(L, h, N, N\) in 'a', got shape \(3, 10, 10\)"),
+        ({"a": EVEN[..., :9]}, r"\(L, h, N, N\) in 'a', got shape \(2, 3, 10, 9\)"),
+        ({"a": EVEN[..., :8, :8]}, "square number of patches in 'a', got 8 tokens"),
+        (
+            {"a": EVEN, "b": EVEN[:1]},
+            r"one L and N, got \[\(1, 10, 10\), \(2, 10, 10\)",
+        ),
+        ({"a": 2 * EVEN}, "sum to 1 in 'a', got sums from 2 to 2"),
+        ({"a": EVEN * torch.nan}, "sum to 1 in 'a', got sums from nan to nan"),
+        ({"a": torch.ones(1, 1, 730, 730)}, "at most 500000 weights .* got 532900"),
+    ],
+)
+def test_rollout_explorer_refuses(maps, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        RolloutExplorer(rand(1, 28, 28), maps)
+
+
+# The recorded trainings.
+
+
+def test_means_are_those_of_the_records(visit):
+    rng = torch.Generator().manual_seed(0)
+    points = [
+        [rate, seed, *torch.rand(2, generator=rng).double().tolist(), False]
+        for rate in (1e-3, 3e-3)
+        for seed in range(5)
+    ]
+    points[7][3], points[7][4] = None, True
+    tab = visit("runs")
+    for rate in (1e-3, 3e-3, 1e-2):
+        own = [point for point in points if point[0] == rate]
+        for column, measure in ((2, "accuracy"), (3, "loss")):
+            known = [p[column] for p in own if p[column] is not None]
+            code = f"figure.valueAt({json.dumps(points)}, {rate}, '{measure}')"
+            found = run(tab, code)
+            right = mean(known) if known else None
+            assert found["mean"] == (right and pytest.approx(right, abs=1e-12))
+            assert found["seeds"] == len(own)
+            assert found["diverged"] == any(point[4] for point in own)
+
+
+SETTINGS = {
+    "2 blocks": {"depth": 2},
+    "4 blocks": {},
+    "24 blocks": {"depth": 24},
+    "16 heads": {"num_heads": 16},
+    "1600 steps": {"steps": 1600},
+    "CIFAR-10, P = 8, 1600 steps": {"steps": 1600, "data": "cifar10", "patch_size": 8},
+}
+
+
+def table_of(tab):
+    """Row → the texts of its two cells, as they are read."""
+    rows = tab.locator(".runs-figure tbody tr").evaluate_all(
+        "rows => rows.map(r => [...r.children].map(c => c.innerText.trim()))"
+    )
+    return {name: [re.split(r"\s*\n\s*", c) for c in cells] for name, *cells in rows}
+
+
+def in_words(accuracy, whole):
+    """An accuracy as the figure says it, and how far it is from the whole model's."""
+    far = f"{100 * (accuracy - whole):+.1f}".replace("-", "−")
+    return f"{100 * accuracy:.1f}\xa0%", far
+
+
+def test_table_shows_every_ablation_as_it_was_recorded(visit):
+    tab = visit("runs")
+    for panel, changes in SETTINGS.items():
+        tab.get_by_role("radio", name=panel, exact=True).check()
+        key = {"study": "ablations"} | USUAL | changes
+        records = [run for run in runs() if key.items() <= run.items()]
+        rates = sorted({run["learning_rate"] for run in records})
+        for i, rate in enumerate(rates):
+            tab.get_by_role("slider").fill(str(i))
+            found = table_of(tab)
+            assert len(found) == len({run["variant"] for run in records})
+            at_rate = {}
+            for record in records:
+                if record["learning_rate"] == rate:
+                    values = at_rate.setdefault(record["variant"], [])
+                    values.append(record["report"])
+            for name, (here, best) in found.items():
+                variant = "base" if name == "whole model" else name
+                if variant not in at_rate:
+                    assert here == ["–"]
+                else:
+                    whole = mean(at_rate["base"]) if "base" in at_rate else 0
+                    value, far = in_words(mean(at_rate[variant]), whole)
+                    assert here[0] == value
+                    if variant != "base" and "base" in at_rate:
+                        assert here[1].split()[0] == far
+                chosen, whole = (ablation(v, **changes) for v in (variant, "base"))
+                value, far = in_words(chosen.mean, whole.mean)
+                note = f"at {chosen.learning_rate:f}".rstrip("0")
+                assert best == [value, note if variant == "base" else f"{far} {note}"]
+
+
+def test_line_is_the_first_seed_over_the_rates(visit):
+    tab = visit("runs")
+    for kind, top in (("accuracy", 1), ("loss", 1.05 * 4.4409)):
+        tab.get_by_role("radio", name=kind, exact=True).check()
+        path = tab.locator("[data-series='post-norm'] .runs-line").get_attribute("d")
+        points = [[*map(float, p.split())] for p in re.split("[ML]", path)[1:]]
+        key = {"study": "ablations", "variant": "post-norm", "seed": 0}
+        records = [
+            run
+            for run in runs()
+            if (key | USUAL | {"depth": 24}).items() <= run.items()
+        ]
+        records.sort(key=lambda run: run["learning_rate"])
+        column = "report" if kind == "accuracy" else "train_loss"
+        assert [250 * (1 - run[column] / top) for run in records] == pytest.approx(
+            [y for _, y in points], abs=0.01
+        )
+        x = [torch.tensor(run["learning_rate"]).log10().item() for run in records]
+        shown = [a[0] - points[0][0] for a in points]
+        right = [(a - x[0]) / (x[-1] - x[0]) * shown[-1] for a in x]
+        assert right == pytest.approx(shown, abs=0.05)
+
+
+def test_curves_by_step_show_the_reader_s_own_first():
+    history = [
+        {"step": 80 * i, "train_loss": 2 / i, "train_accuracy": 0.1 * i,
+         "validation_loss": 3 / i, "validation_accuracy": 0.09 * i, "seconds": 1.0}
+        for i in range(1, 4)
+    ]  # fmt: skip
+    made = RunsExplorer([], {"mine": history})
+    (panel,) = made.panels
+    assert (made.panel, made.at) == ("long runs", 240)
+    assert [*panel["series"]] == ["mine, training", "mine, validation"]
+    (_, middle, _) = panel["series"]["mine, validation"]["points"]
+    assert middle == [160, 0, pytest.approx(0.18), 1.5, False]
+    made = RunsExplorer(curves={"mine": history})
+    assert [*made.panels[-1]["series"]][:2] == ["mine, training", "mine, validation"]
+    assert repr(made).startswith("RunsExplorer(2 blocks, 4 blocks, 24 blocks")
+
+
+def test_at_a_step_the_last_measurement_before_it_stands(visit):
+    tab = visit("runs")
+    tab.get_by_role("radio", name="long runs").check()
+    (record,) = (r for r in runs() if r["study"] == "cifar10" and r["device"] == "cpu")
+    slider = tab.get_by_role("slider")
+    for i in range(int(slider.get_attribute("max")) + 1):
+        slider.fill(str(i))
+        step = float(slider.get_attribute("aria-valuetext").split()[-1])
+        before = [e for e in record["history"] if e["step"] <= step]
+        for kind, words in (("train", "training"), ("validation", "validation")):
+            here, end = table_of(tab)[f"cifar10, {words}"]
+            value = [e[f"{kind}_accuracy"] for e in before]
+            assert here == [f"{100 * value[-1]:.1f}\xa0%" if value else "–"]
+            last = record["history"][-1]
+            wanted = f"{100 * last[f'{kind}_accuracy']:.1f}\xa0%"
+            assert end == [wanted, f"at {last['step']}"]
+
+
+def test_finger_chooses_the_nearest_rate(visit):
+    tab = visit("runs", width=360, has_touch=True, is_mobile=True)
+    box = tab.locator(".runs-plot > svg").bounding_box()
+    for x, rate in ((0.25, "0.0003"), (0.97, "0.01"), (0.45, "0.001")):
+        tab.touchscreen.tap(box["x"] + x * box["width"], box["y"] + 60)
+        assert tab.get_by_role("columnheader").nth(0).inner_text() == f"at {rate}"
+
+
+ROW = {"variant": "base", "learning_rate": 0.1, "seed": 0, "selection": 0.5}
+EPOCH = {"step": 1, "train_loss": 1.0, "train_accuracy": 0.5, "validation_loss": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"runs": []}, "runs with a learning_rate or a history, got none"),
+        ({"runs": "all"}, "expected a dict of numbers, got str"),
+        ({"runs": [ROW]}, "seed, selection, report, got a dict without report"),
+        ({"runs": [ROW | {"report": 1.2}]}, "expected report from 0 to 1, got 1.2"),
+        (
+            {"runs": [ROW | {"report": 0.5, "seed": 1}]},
+            r"a run with seed 0, .* of 'whole model', got seeds \[1\]",
+        ),
+        ({"runs": [ROW | {"report": 0.5, "depth": "4"}]}, "expected depth .* got '4'"),
+        ({"curves": {"mine": []}}, "expected epochs in the curve 'mine', got none"),
+        ({"curves": {"mine": [EPOCH]}}, "a dict without validation_accuracy"),
+        ({"curves": [EPOCH]}, "expected curves as a dict, got list"),
+        ({"panel": "3 blocks"}, "expected a panel of .*'24 blocks'.*, got '3 blocks'"),
+    ],
+)
+def test_runs_explorer_refuses(arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        RunsExplorer(**arguments)

@@ -105,31 +105,35 @@ function render({ model, el }) {
   maps[1].svg.setAttribute("role", "img");
 
   const layer = makeSlider("layer", { min: 0, max: L - 1, step: 1 }, (value) => choose({ layer: value }));
-  const asks = makeChoice("The query", { token: "class token", patch: "a patch" }, (kind) => {
+  const asks = makeChoice("Query", { token: "class token", patch: "a patch" }, (kind) => {
     choose({ query: kind === "token" ? 0 : patch });
   });
+  const named = (words, { element }) => make("div", { class: "roll-named" }, make("span", {}, words), element);
   const identity = makeSwitch("identity in rollout", (on) => choose({ identity: on }));
   const whose = makeChoice("Model", Object.fromEntries(names.map((name) => [name, name])), (name) => choose({ chosen: name }));
-  const shades = makeChoice("Shades", { zero: "shades from 0", stretched: "stretched" }, (kind) => {
+  const shades = makeChoice("Shades", { zero: "from 0", stretched: "stretched" }, (kind) => {
     choose({ stretched: kind === "stretched" });
   });
   const keys = ["layer", "query", "identity", "chosen", "stretched"];
   const reset = makeReset(model, keys, () => { patch = Math.floor((N - 1) / 2) + 1; });
   const table = makeComparison({
-    most: "largest, of the patches", place: "where", own: "the query’s own", apart: "rows differ by",
+    most: "largest, of the patches", place: "its row, column", own: "own share", apart: "rows differ by",
   });
   const root = makeFigure(
     "roll-figure", "Attention and rollout, layer by layer",
     make(
       "div", { class: "vit-left" },
       make("div", { class: "roll-maps" }, ...maps.map((map) => map.element)),
-      make("p", { class: "vit-hint" }, "Purple: what the query gets from each token. Ringed: the query. The darkest patch of each map is its largest number."),
+      make("p", { class: "vit-hint" }, "Purple: what the query gets from each token. Ringed: the query. Each map has a scale of its own."),
     ),
     make(
       "div", { class: "vit-right" },
-      makeControls(layer.element, asks.element, identity.element, whose.element, shades.element, reset),
+      makeControls(
+        layer.element, named("query", asks), named("model", whose), named("shades", shades),
+        identity.element, reset,
+      ),
       table.element, live.element,
-      make("p", { class: "vit-hint" }, `Even weights would be ${(1 / N).toFixed(3)} for each of ${N} tokens. Rows differ by 0 where all queries get the same, and by nearly 1 where they have nothing in common.`),
+      make("p", { class: "vit-hint" }, `Even weights are ${(1 / N).toFixed(3)} for each of ${N} tokens. Own share: what the query gets from itself. Rows differ by 0 where all queries get the same, by nearly 1 where they have nothing in common.`),
     ),
   );
 
@@ -145,7 +149,8 @@ function render({ model, el }) {
     if (!apart.has(found)) apart.set(found, rowsApart(found));
     return apart.get(found);
   };
-  const place = (i) => `row ${Math.floor((i - 1) / side)}, column ${(i - 1) % side}`;
+  const rowAndColumn = (i) => [Math.floor((i - 1) / side), (i - 1) % side];
+  const place = (i) => `row ${rowAndColumn(i)[0]}, column ${rowAndColumn(i)[1]}`;
 
   function show(map, row, query, stretched) {
     const patches = row.slice(1);
@@ -174,18 +179,17 @@ function render({ model, el }) {
     if (query) patch = query;
     const found = tablesOf(name, on ? 0.5 : 0).map((all) => all[at]);
     const who = query ? `the patch at ${place(query)}` : "the class token";
-    const through = at ? `layers 0 to ${at}` : "layer 0";
     maps[0].title.textContent = `Attention, layer ${at}`;
-    maps[1].title.textContent = `Rollout, ${through}`;
+    maps[1].title.textContent = at ? `Rollout, layers 0–${at}` : "Rollout, layer 0";
     const said = found.map((all, i) => {
       const [high, most] = show(maps[i], all[query], query, stretched);
       table.values.most[i].textContent = high.toFixed(3);
-      table.values.place[i].textContent = place(most);
+      table.values.place[i].textContent = rowAndColumn(most).join(", ");
       table.values.own[i].textContent = all[query][query].toFixed(3);
       table.values.apart[i].textContent = rowsApartOf(all).toFixed(3);
       return `${high.toFixed(3)} from the patch at ${place(most)}; rows differ by ${table.values.apart[i].textContent}`;
     });
-    maps[1].svg.setAttribute("aria-label", `Rollout through ${through}: at most ${said[1]}`);
+    maps[1].svg.setAttribute("aria-label", `${maps[1].title.textContent}: at most ${said[1]}`);
     layer.show(at, String(at));
     asks.show(query ? "patch" : "token");
     identity.show(on);

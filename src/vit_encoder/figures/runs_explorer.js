@@ -10,7 +10,8 @@ const COLUMNS = { accuracy: 2, loss: 3 }; // of a point: x, seed, accuracy, loss
 function valueAt(points, x, measure) {
   const found = points.filter((point) => point[0] === x);
   const known = found.map((point) => point[COLUMNS[measure]]).filter((number) => number !== null);
-  const mean = known.length ? known.reduce((a, b) => a + b) / known.length : null;
+  // Twelve digits: 0.0965 shall not become 0.09649999999999999, which is rounded down.
+  const mean = known.length ? Number((known.reduce((a, b) => a + b) / known.length).toPrecision(12)) : null;
   return { mean, seeds: found.length, diverged: found.some((point) => point[4]) };
 }
 
@@ -33,7 +34,7 @@ const FORMS = {
   accuracy: { say: (number) => percent(number), apart: (number) => signed(100 * number, 1) },
   loss: { say: (number) => number.toFixed(3), apart: (number) => signed(number, 3) },
 };
-const write = (x) => String(Number(x.toPrecision(3)));
+const write = (x) => String(Number(x.toPrecision(6)));
 
 /* Shapes around a place; the sixth to tenth are the first five, hollow. */
 const SHAPES = [
@@ -48,13 +49,28 @@ const CROSSES = [
   (x, y, r) => `M${x - 1.3 * r} ${y}h${2.6 * r}m${-1.3 * r} ${-1.3 * r}v${2.6 * r}`,
 ];
 const shapeOf = (i) => (i % 12 < 10 ? SHAPES[i % 5] : CROSSES[i % 12 - 10]);
-const classOf = (i) => `runs-${i === 0 ? "first" : `dash${i % 5}`}${i % 12 >= 5 ? " runs-hollow" : ""}`;
+
+/* How each series looks: in a panel of rates its own mark and dashes, whatever the panel;
+   by step one mark for a run, hollow and dashed for training. */
+function looksOf(panels) {
+  const looks = {};
+  const names = [...new Set(panels.filter((panel) => panel.x !== "step").flatMap((panel) => Object.keys(panel.series)))];
+  names.forEach((name, i) => {
+    const line = name === "whole model" ? "thick" : `dash${i % 5}`;
+    looks[name] = { shape: shapeOf(i), style: `runs-${line}${i % 12 >= 5 ? " runs-hollow" : ""}` };
+  });
+  const curves = panels.filter((panel) => panel.x === "step").flatMap((panel) => Object.keys(panel.series));
+  curves.forEach((name, i) => {
+    looks[name] = { shape: SHAPES[Math.floor(i / 2) % 5], style: i % 2 ? "runs-thick" : "runs-dash1 runs-hollow" };
+  });
+  return looks;
+}
 
 /* Where a point stands. xs: all that the panel has; rates on a logarithmic axis. */
 function frameOf(panel, xs, shown, measure, magnified) {
   const log = panel.x === "learning rate";
   const scale = log ? Math.log10 : (x) => x;
-  const ends = [log ? scale(xs[0]) - 0.25 : 0, scale(xs.at(-1)) + (log ? 0.25 : 0)];
+  const ends = log ? [scale(xs[0]) - 0.25, scale(xs.at(-1)) + 0.25] : [0, 1.03 * xs.at(-1)];
   const numbers = shown.flatMap(({ points }) => points.map((point) => point[COLUMNS[measure]])).filter((y) => y !== null);
   const [least, most] = numbers.length ? [Math.min(...numbers), Math.max(...numbers)] : [0, 1];
   let [low, high] = measure === "accuracy" ? [0, 1] : [0, 1.05 * most || 1];
@@ -84,6 +100,7 @@ function drawSeries({ points, best }, measure, { px, py }, shape, aside) {
 
 function render({ model, el }) {
   const panels = Object.fromEntries(model.get("panels").map((panel) => [panel.name, panel]));
+  const looks = looksOf(model.get("panels"));
   const live = makeLive();
   const choose = (values) => put(model, values);
   const hint = make("p", { class: "vit-hint" });
@@ -100,7 +117,7 @@ function render({ model, el }) {
     const { at, shown } = panels[name];
     choose({ panel: name, at, shown });
   });
-  const measure = makeChoice("Show", { accuracy: "accuracy", loss: "training loss" }, (kind) => choose({ measure: kind }));
+  const measure = makeChoice("Show", { accuracy: "accuracy", loss: "loss" }, (kind) => choose({ measure: kind }));
   const magnified = makeSwitch("magnified", (on) => choose({ magnified: on }));
   const slider = makeSlider("at", { min: 0, max: 1, step: 1 }, (i) => choose({ at: known().xs[i] }));
   const keys = ["panel", "at", "shown", "measure", "magnified"];
@@ -125,16 +142,16 @@ function render({ model, el }) {
   function known() {
     const panel = panels[model.get("panel")];
     if (built?.panel !== panel) {
-      const rows = Object.keys(panel.series).map((name, i) => {
+      const rows = Object.keys(panel.series).map((name) => {
         const box = make("input", { type: "checkbox", class: "vit-live-only" });
         box.addEventListener("change", () => {
           const shown = Object.keys(panel.series).filter((n) => (n === name ? box.checked : model.get("shown").includes(n)));
           choose({ shown });
         });
         const swatch = draw(
-          "svg", { viewBox: "0 0 34 14", "aria-hidden": "true", class: classOf(i) },
+          "svg", { viewBox: "0 0 34 14", "aria-hidden": "true", class: looks[name].style },
           draw("path", { class: "runs-line", d: "M0 7H34" }),
-          draw("path", { class: "runs-marks", d: shapeOf(i)(17, 7, 4) }),
+          draw("path", { class: "runs-marks", d: looks[name].shape(17, 7, 4) }),
         );
         const cells = [0, 1].map((j) => make("td", { "data-value": `${name} ${j}` }));
         const title = make("th", { scope: "row" }, make("label", {}, box, swatch, make("span", {}, name)));
@@ -149,14 +166,12 @@ function render({ model, el }) {
   function drawPlot(panel, xs, shown, kind, close) {
     const some = shown.map((name) => panel.series[name]);
     const frame = frameOf(panel, xs, some, kind, close);
-    const names = Object.keys(panel.series);
     curves.replaceChildren(...shown.map((name, i) => {
       const aside = panel.x === "step" ? 0 : 9 * (i - (shown.length - 1) / 2);
-      const k = names.indexOf(name);
-      const paths = drawSeries(panel.series[name], kind, frame, shapeOf(k), aside);
+      const paths = drawSeries(panel.series[name], kind, frame, looks[name].shape, aside);
       const path = (part) => draw("path", { class: `runs-${part}`, d: paths[part] });
       const parts = panel.x === "step" ? ["line", "others", "marks"] : ["line", "others", "marks", "ring"];
-      return draw("g", { class: classOf(k), "data-series": name }, ...parts.map(path));
+      return draw("g", { class: looks[name].style, "data-series": name }, ...parts.map(path));
     }));
     const ys = marksOf(frame.low, frame.high);
     axes.setAttribute("d", ys.map((y) => `M0 ${frame.py(y).toFixed(2)}H${WIDTH}`).join(""));
@@ -195,7 +210,9 @@ function render({ model, el }) {
     cursor.setAttribute("d", `M${frame.px(at).toFixed(2)} 0V${HEIGHT}`);
     const steps = panel.x === "step";
     const whole = steps ? undefined : panel.series["whole model"];
-    const value = (series, x) => (series ? valueAt(series.points, x, kind) : { mean: null });
+    const last = (points, x) => Math.max(...points.map((point) => point[0]).filter((step) => step <= x));
+    const value = (series, x) =>
+      (series ? valueAt(series.points, steps ? last(series.points, x) : x, kind) : { mean: null });
     const said = [];
     for (const { name, box, cells } of rows) {
       const series = panel.series[name];
@@ -207,16 +224,17 @@ function render({ model, el }) {
       const there = ([words, far]) => words + (far ? ` (${far})` : "");
       if (box.checked) said.push(`${name} ${there(here)}; ${steps ? "at the end" : "at its best rate"} ${there(best)}`);
     }
-    const what = kind === "accuracy" ? "Accuracy" : "Loss";
-    caption.textContent = `${what}, a mean over the seeds` + (whole ? "; below it, minus that of the whole model" : "");
+    const what = kind === "accuracy" ? "Accuracy" : steps ? "Loss" : "Training loss in the last epoch";
+    const unit = kind === "accuracy" ? ", in points" : "";
+    caption.textContent = `${what}, mean of the seeds.` + (whole ? ` Below: minus the whole model’s${unit}.` : "");
     head.replaceChildren(
-      make("td"), make("th", { scope: "col" }, `at ${write(at)}`),
+      make("td"), make("th", { scope: "col" }, `${steps ? "by step" : "at"} ${write(at)}`),
       make("th", { scope: "col" }, steps ? "at the end" : "at its best rate"),
     );
     hint.textContent = steps
       ? "Lines: the first seed of a run; small marks: others. Training is measured on changed images while the model still learns, validation on unchanged ones after it."
         + (kind === "loss" ? " The training loss holds the label smoothing, where a run has it." : "")
-      : "Lines: the first seed; small marks: two others, at the best rate. Ringed: that rate, chosen on images that serve for nothing else.";
+      : "Lines: the first seed; small marks: other seeds. Ringed: the version’s best rate, chosen with the first seed on other images.";
     setting.show(panel.name);
     measure.show(kind);
     magnified.show(close);

@@ -21,6 +21,19 @@ WORDS = {  # of a setting that differs from the usual one
 }
 CURVES = "long runs"
 FIRST = (WHOLE, "post-norm", "no norms", "no skips")  # shown where a panel has many
+LARGEST = 1e9  # that a record may hold
+LIMITS = {
+    **dict.fromkeys((key for key in USUAL if key != "data"), (1, LARGEST)),
+    "learning_rate": (1e-12, LARGEST),
+    "seed": (0, LARGEST),
+    "step": (0, LARGEST),
+    "selection": (0, 1),
+    "report": (0, 1),
+    "train_accuracy": (0, 1),
+    "validation_accuracy": (0, 1),
+    "train_loss": (0, LARGEST),
+    "validation_loss": (0, LARGEST),
+}
 
 
 class RunsExplorer(anywidget.AnyWidget):
@@ -194,18 +207,3 @@ def require(run: dict, *keys: str) -> dict:
                 f"expected {key} from {ends[0]:g} to {ends[1]:g}, got {value!r}"
             )
     return run
-
-
-LARGEST = 1e9  # finite, with room
-LIMITS = {
-    **dict.fromkeys((key for key in USUAL if key != "data"), (1, LARGEST)),
-    "learning_rate": (1e-12, LARGEST),
-    "seed": (0, LARGEST),
-    "step": (0, LARGEST),
-    "selection": (0, 1),
-    "report": (0, 1),
-    "train_accuracy": (0, 1),
-    "validation_accuracy": (0, 1),
-    "train_loss": (0, LARGEST),
-    "validation_loss": (0, LARGEST),
-}
