@@ -1091,6 +1091,7 @@ EPOCH = {"step": 1, "train_loss": 1.0, "train_accuracy": 0.5, "validation_loss":
         ({"curves": {"mine": []}}, "expected epochs in the curve 'mine', got none"),
         ({"curves": {"mine": [EPOCH]}}, "a dict without validation_accuracy"),
         ({"curves": [EPOCH]}, "expected curves as a dict, got list"),
+        ({"curves": {"cifar10": [EPOCH]}}, "a name of its own, got .* 'cifar10'"),
         ({"panel": "3 blocks"}, "expected a panel of .*'24 blocks'.*, got '3 blocks'"),
     ],
 )

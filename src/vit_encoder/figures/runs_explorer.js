@@ -31,7 +31,7 @@ const digitsOf = (step) => Math.max(0, Math.min(2, -Math.floor(Math.log10(step) 
 const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}\u00a0%`;
 const signed = (number, digits) => (number < 0 ? "−" : "+") + Math.abs(number).toFixed(digits);
 const FORMS = {
-  accuracy: { say: (number) => percent(number), apart: (number) => signed(100 * number, 1) },
+  accuracy: { say: percent, apart: (number) => signed(100 * number, 1) },
   loss: { say: (number) => number.toFixed(3), apart: (number) => signed(number, 3) },
 };
 const write = (x) => String(Number(x.toPrecision(6)));

@@ -26,7 +26,7 @@ LIMITS = {
     **dict.fromkeys((key for key in USUAL if key != "data"), (1, LARGEST)),
     "learning_rate": (1e-12, LARGEST),
     "seed": (0, LARGEST),
-    "step": (0, LARGEST),
+    "step": (1, LARGEST),
     "selection": (0, 1),
     "report": (0, 1),
     "train_accuracy": (0, 1),
@@ -165,6 +165,11 @@ def by_step(given: Sequence[dict], curves: dict[str, Sequence[dict]]) -> list[di
     for run in given:
         if "history" in run:
             require(run, "study", "seed")
+            if run["study"] in curves:
+                raise ValueError(
+                    "expected a curve with a name of its own, got that of a training,"
+                    f" {run['study']!r}"
+                )
             histories.append((run["study"], run["seed"], run["history"]))
     series: dict[str, dict] = {}
     for name, seed, history in histories:
