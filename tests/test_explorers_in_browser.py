@@ -151,7 +151,7 @@ def pages(tmp_path_factory):
         state = stored(figure)
         values = {
             "view": json.dumps({"model_id": figure.model_id}),
-            "state": json.dumps(state),
+            "state": json.dumps(state, sort_keys=True),  # as in a saved notebook
             "kind": KIND,
         }
         colours = {t: {"background": b, "colour": c} for t, (b, c) in THEMES.items()}
@@ -775,6 +775,8 @@ def test_heads_explorer_refuses_a_layer_that_is_none():
 
 # Rollout.
 
+EVEN_5 = torch.full((2, 1, 5, 5), 0.2)
+
 
 def maps_of(depth, num_heads, count, seed=0):
     """Random weights (L, h, N, N) in float64, some rows of one weight alone."""
@@ -787,6 +789,12 @@ def maps_of(depth, num_heads, count, seed=0):
 def rows_apart(table):
     """How far the rows (N, N) are from their mean row."""
     return (table - table.mean(0)).abs().sum(-1).mean() / 2
+
+
+def test_the_first_name_is_shown_first():
+    made = RolloutExplorer(rand(3, 20, 20), {"new": maps_of(2, 3, 5), "a": EVEN_5})
+    assert (made.names, made.chosen, made.layer) == (["new", "a"], "new", 1)
+    assert repr(made) == "RolloutExplorer(new, a: L = 2, N = 5)"
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.5, 1])
@@ -984,6 +992,7 @@ def test_table_shows_every_ablation_as_it_was_recorded(visit):
         for i, rate in enumerate(rates):
             tab.get_by_role("slider").fill(str(i))
             found = table_of(tab)
+            assert next(iter(found)) == "whole model"
             assert len(found) == len({run["variant"] for run in records})
             at_rate = {}
             for record in records:
@@ -1038,11 +1047,11 @@ def test_curves_by_step_show_the_reader_s_own_first():
     made = RunsExplorer([], {"mine": history})
     (panel,) = made.panels
     assert (made.panel, made.at) == ("long runs", 240)
-    assert [*panel["series"]] == ["mine, training", "mine, validation"]
+    assert panel["names"] == ["mine, training", "mine, validation"]
     (_, middle, _) = panel["series"]["mine, validation"]["points"]
     assert middle == [160, 0, pytest.approx(0.18), 1.5, False]
     made = RunsExplorer(curves={"mine": history})
-    assert [*made.panels[-1]["series"]][:2] == ["mine, training", "mine, validation"]
+    assert made.panels[-1]["names"][:2] == ["mine, training", "mine, validation"]
     assert repr(made).startswith("RunsExplorer(2 blocks, 4 blocks, 24 blocks")
 
 

@@ -86,7 +86,7 @@ function makeComparison(terms) {
 function render({ model, el }) {
   const [L, N] = model.get("sizes");
   const side = Math.sqrt(N - 1);
-  const names = Object.keys(model.get("maps"));
+  const names = model.get("names");
   const live = makeLive();
   const choose = (values) => put(model, values);
   let patch = Math.floor((N - 1) / 2) + 1; // the one in the middle, until one is touched
@@ -164,7 +164,7 @@ function render({ model, el }) {
     map.cells.forEach((cell, i) => fill(cell, patches[i]));
     fill(map.square, row[0]);
     map.words.textContent = `class token ${row[0].toFixed(3)}`;
-    map.range.textContent = `patches ${low.toFixed(3)} to ${high.toFixed(3)}`;
+    map.range.textContent = `patches ${low.toFixed(3)}–${high.toFixed(3)}`;
     map.token.classList.toggle("roll-asks", query === 0);
     for (const ring of map.rings) {
       ring.setAttribute("x", (query - 1) % side);

@@ -37,6 +37,7 @@ class RolloutExplorer(anywidget.AnyWidget):
     picture = traitlets.Unicode().tag(sync=True)  # a data URL of the pale image
     alt = traitlets.Unicode().tag(sync=True)
     sizes = traitlets.List().tag(sync=True)  # L, N
+    names = traitlets.List().tag(sync=True)  # a saved notebook sorts keys of a dict
     maps = traitlets.Dict().tag(sync=True)  # name → see `as_bytes`
     layer = traitlets.Int().tag(sync=True)
     query = traitlets.Int(0).tag(sync=True)
@@ -51,7 +52,7 @@ class RolloutExplorer(anywidget.AnyWidget):
         alt: str = "an image",
     ):
         if not isinstance(maps, dict) or not maps:
-            got = type(maps).__name__ if maps is None or len(maps) else "none"
+            got = "none" if isinstance(maps, dict) else type(maps).__name__
             raise TypeError(f"expected a dict of maps, name → weights, got {got}")
         means = {str(name): means_of(name, given) for name, given in maps.items()}
         shapes = {tuple(mean.shape) for mean in means.values()}
@@ -62,6 +63,7 @@ class RolloutExplorer(anywidget.AnyWidget):
             picture=as_picture(pale(image)),
             alt=alt,
             sizes=[depth, count],
+            names=[*means],
             maps={name: as_bytes(mean) for name, mean in means.items()},
             layer=depth - 1,
             chosen=next(iter(means)),
@@ -69,7 +71,7 @@ class RolloutExplorer(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         depth, count = self.sizes
-        return f"RolloutExplorer({', '.join(self.maps)}: L = {depth}, N = {count})"
+        return f"RolloutExplorer({', '.join(self.names)}: L = {depth}, N = {count})"
 
 
 def means_of(name: str, maps: torch.Tensor) -> torch.Tensor:

@@ -54,12 +54,12 @@ const shapeOf = (i) => (i % 12 < 10 ? SHAPES[i % 5] : CROSSES[i % 12 - 10]);
    by step one mark for a run, hollow and dashed for training. */
 function looksOf(panels) {
   const looks = {};
-  const names = [...new Set(panels.filter((panel) => panel.x !== "step").flatMap((panel) => Object.keys(panel.series)))];
+  const names = [...new Set(panels.filter((panel) => panel.x !== "step").flatMap((panel) => panel.names))];
   names.forEach((name, i) => {
     const line = name === "whole model" ? "thick" : `dash${i % 5}`;
     looks[name] = { shape: shapeOf(i), style: `runs-${line}${i % 12 >= 5 ? " runs-hollow" : ""}` };
   });
-  const curves = panels.filter((panel) => panel.x === "step").flatMap((panel) => Object.keys(panel.series));
+  const curves = panels.filter((panel) => panel.x === "step").flatMap((panel) => panel.names);
   curves.forEach((name, i) => {
     looks[name] = { shape: SHAPES[Math.floor(i / 2) % 5], style: i % 2 ? "runs-thick" : "runs-dash1 runs-hollow" };
   });
@@ -142,10 +142,10 @@ function render({ model, el }) {
   function known() {
     const panel = panels[model.get("panel")];
     if (built?.panel !== panel) {
-      const rows = Object.keys(panel.series).map((name) => {
+      const rows = panel.names.map((name) => {
         const box = make("input", { type: "checkbox", class: "vit-live-only" });
         box.addEventListener("change", () => {
-          const shown = Object.keys(panel.series).filter((n) => (n === name ? box.checked : model.get("shown").includes(n)));
+          const shown = panel.names.filter((n) => (n === name ? box.checked : model.get("shown").includes(n)));
           choose({ shown });
         });
         const swatch = draw(
@@ -201,7 +201,7 @@ function render({ model, el }) {
   function update() {
     const { panel, rows, xs } = known();
     const [at, chosen, kind, close] = keys.slice(1).map((key) => model.get(key));
-    const shown = Object.keys(panel.series).filter((name) => chosen.includes(name));
+    const shown = panel.names.filter((name) => chosen.includes(name));
     const asked = [panel, chosen, kind, close];
     if (asked.some((value, i) => value !== drawn[i])) {
       frame = drawPlot(panel, xs, shown, kind, close);

@@ -94,9 +94,9 @@ def recorded() -> list[dict]:
 def by_rate(given: Sequence[dict]) -> list[dict]:
     """Ablations: a panel for each setting with two versions, or for the only setting.
 
-    In a panel `series` maps a version to its `best` rate and its `points`: learning
-    rate, seed, accuracy, loss or None, whether it diverged. `at` and `shown` are what
-    it starts with.
+    In a panel `series` maps each of `names` to its `best` rate and its `points`:
+    learning rate, seed, accuracy, loss or None, whether it diverged. `at` and `shown`
+    are what it starts with. (A saved notebook sorts the keys of a dict.)
     """
     found: dict[tuple, dict[str, list[dict]]] = {}
     for run in given:
@@ -146,9 +146,13 @@ def rate_panel(name: str, versions: dict[str, list[dict]]) -> dict:
     few = [v for v in FIRST if v in series] if len(series) > 5 else [*series]
     shown = few or [*series][:4]
     at = series[shown[0]]["best"]
-    return {
-        "name": name, "x": "learning rate", "series": series, "shown": shown, "at": at
-    }  # fmt: skip
+    return panel_of(name, "learning rate", series, shown, at)
+
+
+def panel_of(name: str, x: str, series: dict, shown: list[str], at: float) -> dict:
+    """A panel, with the order of its series."""
+    start = {"shown": shown, "at": at}
+    return {"name": name, "x": x, "names": [*series], "series": series} | start
 
 
 def point_of(run: dict) -> list:
@@ -189,9 +193,7 @@ def by_step(given: Sequence[dict], curves: dict[str, Sequence[dict]]) -> list[di
         one["best"] = max(point[0] for point in one["points"])
     shown = [*series][:4]
     at = max(series[name]["best"] for name in shown)
-    return [
-        {"name": CURVES, "x": "step", "series": series, "shown": shown, "at": at}
-    ]  # fmt: skip
+    return [panel_of(CURVES, "step", series, shown, at)]
 
 
 def require(run: dict, *keys: str) -> dict:
