@@ -232,8 +232,8 @@ function render({ model, el }) {
       make("th", { scope: "col" }, steps ? "at the end" : "at its best rate"),
     );
     hint.textContent = steps
-      ? "Lines: the first seed of a run; small marks: others. Training is measured on changed images while the model still learns, validation on unchanged ones after it."
-        + (kind === "loss" ? " The training loss holds the label smoothing, where a run has it." : "")
+      ? "Lines: the first seed of a run; small marks: others. Training: while the model still learns, on images as the recipe varies them. Validation: after each epoch, on unchanged ones."
+        + (kind === "loss" ? " The training loss includes label smoothing, where a run has it." : "")
       : "Lines: the first seed; small marks: other seeds. Ringed: the version’s best rate, chosen with the first seed on other images.";
     setting.show(panel.name);
     measure.show(kind);
