@@ -17,6 +17,8 @@ from vit_encoder.figures import (
     HeadsExplorer,
     NormExplorer,
     PatchExplorer,
+    RolloutExplorer,
+    RunsExplorer,
     TokensExplorer,
     colours,
     encoder_map,
@@ -104,6 +106,8 @@ FRONT_ENDS = {  # the concepts in the scripts and style sheets of figures that a
     "activation_explorer": {"HIDDEN"},
     "heads_explorer": {"QUERY"},
     "patch_explorer": {"CLASS"},
+    "rollout_explorer": {"QUERY"},
+    "runs_explorer": set(),
     "self_attention": {"QUERY"},
     "shared": set(),
 }
@@ -265,6 +269,14 @@ def photo(channels=3):
     return torch.rand(channels, 12, 20, generator=rng)
 
 
+def square():
+    return torch.rand(1, 28, 28, device="cpu")
+
+
+def even_maps():
+    return torch.full((2, 3, 17, 17), 1 / 17, device="cpu")
+
+
 def scores(width=64, dtype=torch.float64):
     rng = torch.Generator().manual_seed(1)
     q, k = torch.randn(2, 15, width, generator=rng, dtype=torch.float64)
@@ -374,6 +386,8 @@ def test_explorer_refuses_what_does_not_fit(changes, message):
         lambda **_: NormExplorer(),
         lambda **_: TokensExplorer(),
         lambda photo, **_: PatchExplorer(photo),
+        lambda **_: RolloutExplorer(square(), {"even": even_maps()}),
+        lambda **_: RunsExplorer(),
         lambda **_: fashion_at_work(),
     ],
 )

@@ -17,6 +17,8 @@ _HOMES = {
     "NormExplorer": "norm_explorer",
     "PatchExplorer": "patch_explorer",
     "QUERY": "colours",
+    "RolloutExplorer": "rollout_explorer",
+    "RunsExplorer": "runs_explorer",
     "TOGETHER": "colours",
     "TokensExplorer": "tokens_explorer",
     "VALUE": "colours",

@@ -1,0 +1,129 @@
+"""A figure that answers: rollout through the layers, beside each layer's attention."""
+
+import base64
+import math
+
+import anywidget
+import torch
+import traitlets
+
+from vit_encoder.figures.front_end import front_end
+from vit_encoder.figures.inputs import describe, fade, require_photo
+from vit_encoder.figures.pixels import as_picture, few_pixels
+
+STEPS = 10_000  # a weight is kept as so many parts of its row
+MOST = 500_000  # weights that a browser multiplies while a reader waits
+SIDE = 112  # pixels that are shown at most
+
+
+class RolloutExplorer(anywidget.AnyWidget):
+    """Walk through the layers: what a token attends to, and what rollout makes of it.
+
+    image: (C, H, W), C = 1 or 3, values in [0, 1]; one on black is drawn as its
+    negative. maps: name → the weights (L, h, N, N) of this image, as `attention_maps`
+    gives them for one image, class token first, then n patches in a square grid. The
+    first name is shown first, and the others are its controls. alt: what the image
+    shows, for those who cannot see.
+
+    `layer` (from 0), `query` (0 for the class token), `identity`, `chosen` (a name) and
+    `stretched` follow what the reader chooses. Raises ValueError or TypeError for other
+    arguments. Kept are the means over the heads, within 1e-4, in rows that sum to 1.
+    The tests hold what the figure computes to within 1e-5 of `rollout`.
+    """
+
+    _esm = front_end("rollout_explorer.js")
+    _css = front_end("rollout_explorer.css")
+
+    picture = traitlets.Unicode().tag(sync=True)  # a data URL of the pale image
+    alt = traitlets.Unicode().tag(sync=True)
+    sizes = traitlets.List().tag(sync=True)  # L, N
+    names = traitlets.List().tag(sync=True)  # a saved notebook sorts keys of a dict
+    maps = traitlets.Dict().tag(sync=True)  # name → see `as_bytes`
+    layer = traitlets.Int().tag(sync=True)
+    query = traitlets.Int(0).tag(sync=True)
+    identity = traitlets.Bool(True).tag(sync=True)
+    chosen = traitlets.Unicode().tag(sync=True)
+    stretched = traitlets.Bool(False).tag(sync=True)
+
+    def __init__(
+        self,
+        image: torch.Tensor,
+        maps: dict[str, torch.Tensor],
+        alt: str = "an image",
+    ):
+        if not isinstance(maps, dict) or not maps:
+            got = "none" if isinstance(maps, dict) else type(maps).__name__
+            raise TypeError(f"expected a dict of maps, name → weights, got {got}")
+        means = {str(name): means_of(name, given) for name, given in maps.items()}
+        shapes = {tuple(mean.shape) for mean in means.values()}
+        if len(shapes) > 1:
+            raise ValueError(f"expected maps of one L and N, got {sorted(shapes)}")
+        ((depth, count, _),) = shapes
+        super().__init__(
+            picture=as_picture(pale(image)),
+            alt=alt,
+            sizes=[depth, count],
+            names=[*means],
+            maps={name: as_bytes(mean) for name, mean in means.items()},
+            layer=depth - 1,
+            chosen=next(iter(means)),
+        )
+
+    def __repr__(self) -> str:
+        depth, count = self.sizes
+        return f"RolloutExplorer({', '.join(self.names)}: L = {depth}, N = {count})"
+
+
+def means_of(name: str, maps: torch.Tensor) -> torch.Tensor:
+    """The means over the heads, (L, N, N) in float64 on the CPU. Raises ValueError."""
+    if not isinstance(maps, torch.Tensor) or maps.dim() != 4:
+        got = describe(getattr(maps, "shape", type(maps).__name__))
+        raise ValueError(f"expected weights (L, h, N, N) in {name!r}, got {got}")
+    depth, heads, rows, count = maps.shape
+    if rows != count or not depth or not heads or count < 2:
+        raise ValueError(
+            f"expected weights (L, h, N, N) in {name!r}, got {describe(maps.shape)}"
+        )
+    if math.isqrt(count - 1) ** 2 != count - 1:
+        raise ValueError(
+            "expected a class token and a square number of patches in"
+            f" {name!r}, got {count} tokens"
+        )
+    if depth * count**2 > MOST:
+        raise ValueError(
+            f"expected at most {MOST} weights L·N·N in {name!r}, got {depth * count**2}"
+        )
+    mean = maps.detach().to("cpu", torch.float64).mean(dim=1)  # (L, N, N)
+    sums = mean.sum(-1)
+    if not (mean >= 0).all() or not ((sums - 1).abs() < 1e-2).all():
+        raise ValueError(
+            f"expected rows of weights ≥ 0 that sum to 1 in {name!r}, got sums from"
+            f" {sums.min():g} to {sums.max():g} and a smallest weight {mean.min():g}"
+        )
+    return mean / sums.unsqueeze(-1)
+
+
+def as_bytes(mean: torch.Tensor) -> str:
+    """Rows of whole parts that sum to STEPS, each less the row above it, as base64.
+
+    mean: (L, N, N). What rounding down leaves of a row goes to its largest fractions.
+    First come the low bytes of all differences + 128, then the high ones: queries are
+    much alike, so that few high bytes are not 0, and they pack well.
+    """
+    parts = mean * STEPS
+    whole = parts.floor()
+    left = STEPS - whole.sum(-1, keepdim=True)  # from 0 to N - 1
+    rank = (parts - whole).argsort(-1, descending=True).argsort(-1)
+    codes = (whole + (rank < left)).long()
+    above = torch.nn.functional.pad(codes[:, :-1], (0, 0, 1, 0))
+    kept = (codes - above + 128).flatten() % 65536
+    planes = torch.stack([kept % 256, kept // 256]).byte()
+    return base64.b64encode(planes.numpy().tobytes()).decode()
+
+
+def pale(image: torch.Tensor) -> torch.Tensor:
+    """The middle of the image in light grey, as bytes (3, side, side)."""
+    photo = require_photo(image, (1, 1))  # (3, H, W)
+    side = min(SIDE, *photo.shape[1:])
+    grey = fade(1 - photo if photo.median() < 0.1 else photo)  # (H, W)
+    return few_pixels(grey.unsqueeze(0), side, side)
