@@ -1,0 +1,151 @@
+"""The figures that are tested in a browser, and what a reader does to each."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from ipywidgets.embed import dependency_state, embed_data
+
+from vit_encoder import EncoderBlock, VisionTransformer, attention_maps
+from vit_encoder.check import misconception
+from vit_encoder.data import fashion_vit
+from vit_encoder.datasets import CLASSES, fashion_mnist
+from vit_encoder.figures import (
+    ActivationExplorer,
+    AttentionExplorer,
+    HeadsExplorer,
+    NormExplorer,
+    PatchExplorer,
+    RolloutExplorer,
+    RunsExplorer,
+    TokensExplorer,
+    WiringExplorer,
+    fashion_tour,
+)
+
+THEMES = {"light": ("#fff", "#000"), "dark": ("#131416", "#cfd0d0")}
+
+
+def rand(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def attention():
+    scores = {"a": rand(216, 216), "b": rand(216, 216, seed=1)}
+    photo = rand(3, 192, 288)
+    return AttentionExplorer(photo, (12, 18), scores, {"a": 9.0, "b": 7.0}, (4, 6))
+
+
+@cache
+def boot_maps():
+    """A boot in [0, 1], (1, 28, 28), and the weights of all heads in two models."""
+    test, trained = fashion_mnist().test, fashion_vit()
+    first = int((test.labels == CLASSES.index("ankle boot")).nonzero()[0])
+    data = test[first : first + 1]
+    torch.manual_seed(0)
+    sizes = {"depth": 6, "dim": 64, "num_heads": 4, "mlp_dim": 128}
+    new = VisionTransformer(28, 4, 1, 10, **sizes).eval()
+    models = {"trained": trained, "untrained": new}
+    images = data.normalized()
+    maps = {name: attention_maps(m, images)[:, 0] for name, m in models.items()}
+    return data.images[0] / 255, maps
+
+
+def boot():
+    return RolloutExplorer(*boot_maps(), alt="an ankle boot")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A figure, and what a reader does to it."""
+
+    make: object
+    heart: str  # selector of what a finger touches, which moves at each step
+    changes: tuple  # (role, name) of what changes the figure when clicked
+
+
+CASES = {
+    "attention": Case(attention, ".vit-picture", (("switch", "scale"),)),
+    "activations": Case(
+        lambda: ActivationExplorer(),
+        ".act-plot > svg",
+        (("radio", "slopes"), ("checkbox", "SiLU"), ("switch", "dropout")),
+    ),
+    "patches": Case(
+        lambda: PatchExplorer(rand(3, 64, 96), pixel=(12, 17)),
+        ".patch-picture",
+        (("radio", "P = 4"), ("button", "Shuffle"), ("radio", "reshape")),
+    ),
+    "heads": Case(
+        lambda: HeadsExplorer(rand(3, 64, 96), output=(8, 5)),
+        ".heads-picture",
+        (("switch", "W"), ("radio", "reshape alone")),
+    ),
+    "norms": Case(
+        lambda: NormExplorer(poke=(0, 1, 2)),
+        ".cube-block",
+        (("radio", "BatchNorm"), ("radio", "your own"), ("radio", "x̂")),
+    ),
+    "tokens": Case(
+        lambda: TokensExplorer(),
+        ".plane-view > svg",
+        (("radio", "query 1"), ("switch", "scale"), ("button", "Random")),
+    ),
+    "wiring": Case(
+        WiringExplorer,
+        ".wiring-plots",
+        (("radio", "no norm"), ("switch", "skips"), ("radio", "weights × 2")),
+    ),
+    "tour": Case(
+        fashion_tour,
+        ".tour-main",
+        (("button", "Next"), ("radio", "Depth and skips"), ("switch", "skips")),
+    ),
+    "rollout": Case(
+        boot,
+        ".roll-picture",
+        (("switch", "identity"), ("radio", "untrained"), ("radio", "stretched")),
+    ),
+    "runs": Case(
+        lambda: RunsExplorer(panel="24 blocks"),
+        ".runs-plot > svg",
+        (("radio", "loss"), ("checkbox", "post-norm"), ("switch", "magni")),
+    ),
+}
+
+WIRINGS = {  # written down one by one
+    "pre skips": lambda b, x: EncoderBlock.forward(b, x),
+    "pre row": lambda b, x: b.mlp(b.norm2(b.attn(b.norm1(x)))),
+    "post skips": lambda b, x: misconception(
+        "encoder_block.EncoderBlock", "post-norm"
+    ).wrong.forward(b, x),
+    "post row": lambda b, x: b.norm2(b.mlp(b.norm1(b.attn(x)))),
+    "none skips": lambda b, x: x + b.attn(x) + b.mlp(x + b.attn(x)),
+    "none row": lambda b, x: b.mlp(b.attn(x)),
+}
+
+
+def stored(figure):
+    """The state of a figure as a notebook stores it."""
+    own = dependency_state([figure], drop_defaults=False)
+    return embed_data([figure], state=own)["manager_state"]
+
+
+def value(tab, key):
+    return tab.locator(f"[data-value={key}]").inner_text()
+
+
+def run(tab, code):
+    """What a script in the page returns; `figure` is the figure's own module."""
+    return tab.evaluate(
+        """async code => {
+            const script = document.querySelector('script[type$="widget-state+json"]');
+            const { state } = JSON.parse(script.textContent);
+            const { _esm } = Object.values(state).find(s => s.state._esm).state;
+            const type = "text/javascript";
+            const url = URL.createObjectURL(new Blob([_esm], { type }));
+            const figure = await import(url);
+            return await eval(code);
+        }""",
+        code,
+    )

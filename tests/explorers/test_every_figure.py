@@ -1,0 +1,179 @@
+"""What holds for every figure: usable, light, the same before scripts run."""
+
+import gzip
+import json
+from collections import Counter
+
+import pytest
+from tests.explorers.cases import CASES, THEMES, stored
+
+from node import install_checkers
+
+TIMELINE = ["devtools.timeline", "disabled-by-default-devtools.timeline"]
+FRAME = "FireAnimationFrame"
+TASK = "RunTask"  # what a thread of the browser does in one go
+SMALL = """[...document.querySelectorAll(
+        ".vit-figure :is(input, button):not([type=radio]):not([type=file])")]
+    .map(e => (e.closest("label") ?? e).getBoundingClientRect())
+    .filter(box => box.height && Math.min(box.width, box.height) < 23.9).length"""
+STICK_OUT = """[...document.querySelectorAll(".vit-figure > div")].flatMap(column =>
+    [...column.querySelectorAll("*")].filter(e => !e.closest("svg, .vit-live") &&
+        e.getBoundingClientRect().right > column.getBoundingClientRect().right + 1)
+    .map(e => e.outerHTML.slice(0, 99)))"""
+
+
+def violations(tab):
+    """What axe-core objects to."""
+    if not tab.evaluate("'axe' in window"):
+        tab.add_script_tag(path=install_checkers() / "axe-core" / "axe.min.js")
+    found = tab.evaluate("axe.run().then(result => result.violations)")
+    return [
+        f"{v['id']}: {n['html'][:200]} {n['failureSummary']}"
+        for v in found
+        for n in v["nodes"]
+    ]
+
+
+every_figure = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.xdist_group(f"explorer {name}"))
+        for name in CASES
+    ],
+)
+
+
+@every_figure
+def test_without_scripts_a_picture_says_what_it_shows(visit, name):
+    tab = visit(name, width=360, alive=False, java_script_enabled=False)
+    figure = tab.locator(".vit-figure")
+    assert figure.is_visible()
+    assert tab.locator(".vit-controls:visible").count() == 0
+    assert tab.locator(":focus-visible, [tabindex]").count() == 0
+    assert figure.get_by_role("img").first.get_attribute("aria-label")
+    assert len(figure.get_by_role("status").text_content().split()) > 5
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@every_figure
+def test_paper_shows_the_figure_and_no_control(visit, name):
+    tab = visit(name)
+    tab.emulate_media(media="print")
+    assert tab.locator(".vit-figure svg").first.is_visible()
+    assert tab.locator(".vit-controls:visible").count() == 0
+
+
+@every_figure
+def test_nothing_moves_when_the_figure_comes_to_life(visit, name):
+    box = ".vit-figure"
+    for width in (360, 900):
+        still = visit(name, "far", width=width, alive=False)
+        before = still.locator(box).bounding_box()["height"]
+        assert not any(
+            "widget-state" in url for url in still.asked
+        )  # nobody has seen it
+        still.locator(box).scroll_into_view_if_needed()
+        still.locator(".vit-still").wait_for(state="detached")
+        assert still.locator(box).bounding_box()["height"] == pytest.approx(
+            before, abs=1
+        )
+        assert sum("widget-state" in url for url in still.asked) == 1
+
+
+@every_figure
+@pytest.mark.parametrize("theme", THEMES)
+def test_no_accessibility_violation(visit, name, theme):
+    for width in (328, 760, 1280):  # the first leaves what a page has at 360
+        tab = visit(name, theme, width=width, color_scheme=theme)
+        assert violations(tab) == []
+        for role, words in CASES[name].changes:
+            tab.get_by_role(role, name=words).first.click()
+        assert violations(tab) == []
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.evaluate(SMALL) == 0
+        assert tab.evaluate(STICK_OUT) == []
+
+
+@every_figure
+def test_reset_brings_back_the_start(visit, name):
+    tab = visit(name)
+    look = "document.querySelector('.vit-figure').innerHTML"
+    controls = "[...document.querySelectorAll('input')].map(i => [i.checked, i.value])"
+    start = tab.evaluate(look), tab.evaluate(controls)[1:]
+    for role, words in CASES[name].changes:
+        tab.get_by_role(role, name=words).first.click()
+    assert tab.evaluate(look) != start[0]
+    tab.get_by_role("button", name="Reset").click()
+    tab.wait_for_timeout(1000)  # until the words for screen readers are back too
+    assert tab.evaluate(look) == start[0]
+    assert tab.evaluate(controls)[1:] == start[1]
+
+
+@every_figure
+def test_words_for_screen_readers_wait_until_the_reader_rests(visit, name):
+    tab = visit(name)
+    before = tab.get_by_role("status").text_content()
+    tab.evaluate(
+        """window.said = 0;
+           const status = document.querySelector("[role=status]");
+           new MutationObserver(() => { said += 1; }).observe(
+               status, { childList: true, characterData: true, subtree: true });"""
+    )
+    box = tab.locator(CASES[name].heart).bounding_box()
+    tab.mouse.move(box["x"] + 40, box["y"] + 40)
+    tab.mouse.down()
+    for step in range(10):
+        tab.mouse.move(box["x"] + 40 + 12 * step, box["y"] + 40)
+    tab.mouse.up()
+    tab.wait_for_timeout(1500)
+    assert tab.evaluate("window.said") == 1
+    assert tab.get_by_role("status").text_content() != before
+
+
+@every_figure
+def test_a_slow_phone_draws_thirty_frames_a_second(visit, browser, name):
+    """A touch takes a thirtieth of a second of a CPU that is four times as slow.
+
+    Counted is the time that the page's thread computes, script, layout and paint, which
+    hardly depends on what else the machine does.
+    """
+    tab = visit(name)
+    # A busy machine makes a run slower, and none quicker.
+    heart = CASES[name].heart
+    assert 0 < min(time_a_touch(tab, browser, heart) for _ in range(3)) < 1 / 120
+
+
+def time_a_touch(tab, browser, heart):
+    """Seconds of computing that one of 40 touches takes."""
+    tab.wait_for_load_state("networkidle")  # what it loads is there
+    browser.start_tracing(page=tab, categories=TIMELINE)
+    tab.evaluate(
+        """async heart => {
+            const target = document.querySelector(heart);
+            target.setPointerCapture = () => {}; // there is no real pointer
+            const box = target.getBoundingClientRect();
+            for (let i = 0; i < 40; i++) {
+                await new Promise(requestAnimationFrame);
+                const at = { clientX: box.left + box.width * (0.1 + i / 50),
+                             clientY: box.top + box.height / 2,
+                             bubbles: true, buttons: 1 };
+                const kind = i ? "pointermove" : "pointerdown";
+                target.dispatchEvent(new PointerEvent(kind, at));
+            }
+        }""",
+        heart,
+    )
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    times = Counter()
+    for event in events:
+        if event["ph"] == "X":
+            thread = event["pid"], event["tid"]
+            times[event["name"], thread] += event.get("tdur", 0)  # microseconds
+    drawn = {t: time for (name, t), time in times.items() if name == FRAME}
+    return times[TASK, max(drawn, key=drawn.get)] / 1e6 / 40
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "attention"])
+def test_figure_is_small(name):  # the scores of 216 patches alone weigh more
+    packed = gzip.compress(json.dumps(stored(CASES[name].make())).encode())
+    assert len(packed) < 40_000

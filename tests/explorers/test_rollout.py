@@ -1,0 +1,173 @@
+"""Rollout, layer by layer."""
+
+import json
+
+import pytest
+import torch
+from tests.explorers.cases import boot_maps, rand, run
+
+from vit_encoder import rollout
+from vit_encoder.figures import (
+    RolloutExplorer,
+)
+
+pytestmark = pytest.mark.xdist_group("explorer rollout")
+
+
+EVEN_5 = torch.full((2, 1, 5, 5), 0.2)
+
+
+def maps_of(depth, num_heads, count, seed=0):
+    """Random weights (L, h, N, N) in float64, some rows of one weight alone."""
+    rng = torch.Generator().manual_seed(seed)
+    scores = torch.randn(depth, num_heads, count, count, generator=rng).double()
+    scores[0, :, ::3] *= 200
+    return (3 * scores).softmax(-1)
+
+
+def rows_apart(table):
+    """How far the rows (N, N) are from their mean row."""
+    return (table - table.mean(0)).abs().sum(-1).mean() / 2
+
+
+def test_the_first_name_is_shown_first():
+    made = RolloutExplorer(rand(3, 20, 20), {"new": maps_of(2, 3, 5), "a": EVEN_5})
+    assert (made.names, made.chosen, made.layer) == (["new", "a"], "new", 1)
+    assert repr(made) == "RolloutExplorer(new, a: L = 2, N = 5)"
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.5, 1])
+def test_rollout_is_that_of_torch(visit, share):
+    tab = visit("rollout")
+    for depth, num_heads, count, seed in ((1, 2, 5, 0), (4, 3, 10, 1), (7, 5, 17, 2)):
+        maps = maps_of(depth, num_heads, count, seed)
+        layers = json.dumps(maps.mean(1).tolist())
+        code = (
+            f"(() => {{ const all = figure.rollOut({layers}, {share});"
+            "return [all.map(t => t.map(r => [...r])), all.map(figure.rowsApart)];"
+            "})()"
+        )
+        tables, apart = run(tab, code)
+        assert len(tables) == depth
+        for i, table in enumerate(tables):
+            right = rollout(maps[: i + 1, None], share)[0]
+            found = torch.tensor(table, dtype=torch.float64)
+            torch.testing.assert_close(found, right, rtol=0, atol=1e-9)
+            assert apart[i] == pytest.approx(rows_apart(right).item(), abs=1e-9)
+
+
+def test_weights_are_kept_in_rows_that_sum_to_one(visit):
+    tab = visit("rollout")
+    for depth, num_heads, count in ((2, 3, 17), (3, 1, 10)):
+        maps = maps_of(depth, num_heads, count)
+        made = RolloutExplorer(rand(1, 28, 28), {"a": maps})
+        code = f"figure.unpack({json.dumps(made.maps['a'])}, [{depth}, {count}])"
+        kept = run(tab, f"{code}.map(t => t.map(r => [...r]))")
+        kept = torch.tensor(kept, dtype=torch.float64)
+        torch.testing.assert_close(kept, maps.mean(1), rtol=0, atol=1e-4)
+        ones = torch.ones_like(kept[..., 0])
+        torch.testing.assert_close(kept.sum(-1), ones, rtol=0, atol=1e-12)
+
+
+def test_table_and_maps_show_attention_and_rollout_of_the_models(visit):
+    tab = visit("rollout")
+    maps = boot_maps()[1]
+    for layer, on, name, query in (
+        (5, True, "trained", 0),
+        (0, True, "trained", 23),
+        (3, False, "untrained", 48),
+        (5, False, "trained", 1),
+    ):
+        tab.get_by_role("slider", name="layer").fill(str(layer))
+        tab.get_by_role("switch", name="identity").set_checked(on)
+        tab.get_by_role("radio", name=name, exact=True).check()
+        tab.get_by_role("radio", name="from 0").check()
+        if query:
+            box = tab.locator(".roll-picture").bounding_box()
+            row, column = divmod(query - 1, 7)
+            at = {"x": (column + 0.4) / 7, "y": (row + 0.6) / 7}
+            at = {"x": at["x"] * box["width"], "y": at["y"] * box["height"]}
+            tab.locator(".roll-picture").click(position=at)
+        given = maps[name].double()
+        tables = [
+            given[layer].mean(0),
+            rollout(given[: layer + 1, None], 0.5 if on else 0)[0],
+        ]
+        for i, table in enumerate(tables):
+            patches = table[query, 1:]
+            wanted = {
+                "most": patches.max(),
+                "own": table[query, query],
+                "apart": rows_apart(table),
+            }
+            for key, right in wanted.items():
+                found = float(tab.locator(f"[data-value='{key} {i}']").inner_text())
+                assert found == pytest.approx(right.item(), abs=7e-4), (key, i)
+            shades = shades_of(tab, i)
+            right = 0.85 * patches / patches.max()
+            assert (shades - right).abs().max() < 0.012
+            place = tab.locator(f"[data-value='place {i}']").inner_text()
+            row, column = map(int, place.split(", "))
+            assert patches[7 * row + column] > patches.max() - 2e-4
+            assert 0.84 < shades[7 * row + column] < 0.86
+    tab.get_by_role("radio", name="stretched").check()
+    for i in range(2):
+        assert shades_of(tab, i).min() == 0
+
+
+def shades_of(tab, i):
+    """The opacities of the patches of a map."""
+    cells = tab.locator(".roll-map").nth(i).locator(":not(.roll-token) > .roll-cells")
+    code = "g => [...g.children].map(c => Number(c.getAttribute('fill-opacity')))"
+    return torch.tensor(cells.evaluate(code), dtype=torch.float64)
+
+
+def test_arrow_keys_and_the_square_choose_the_query(visit):
+    tab = visit("rollout")
+    chosen = tab.get_by_role("radio", name="class token")
+    assert chosen.is_checked()
+    tab.locator(".roll-picture").focus()
+    for key in ["ArrowRight"] * 9 + ["ArrowUp"]:
+        tab.keyboard.press(key)
+    assert tab.get_by_role("radio", name="a patch").is_checked()
+    ring = tab.locator(".roll-ring").first
+    assert (ring.get_attribute("x"), ring.get_attribute("y")) == ("6", "2")
+    tab.locator(".roll-token").first.click()
+    assert chosen.is_checked()
+    tab.get_by_role("radio", name="a patch").check()  # the last one
+    assert (ring.get_attribute("x"), ring.get_attribute("y")) == ("6", "2")
+
+
+def test_finger_chooses_a_query_on_either_map(visit):
+    tab = visit("rollout", width=360, has_touch=True, is_mobile=True)
+    for i, (x, y) in enumerate([(0.9, 0.1), (0.3, 0.95)]):
+        box = tab.locator(".roll-map > svg, .roll-picture").nth(i).bounding_box()
+        tab.touchscreen.tap(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        for ring in tab.locator(".roll-ring").all():
+            places = [int(ring.get_attribute(name)) for name in "xy"]
+            assert places == [int(7 * x), int(7 * y)]
+
+
+EVEN = torch.full((2, 3, 10, 10), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        (EVEN, "expected a dict of maps, name → weights, got Tensor"),
+        ({}, "expected a dict of maps, .* got none"),
+        ({"a": EVEN[0]}, r"weights \(L, h, N, N\) in 'a', got shape \(3, 10, 10\)"),
+        ({"a": EVEN[..., :9]}, r"\(L, h, N, N\) in 'a', got shape \(2, 3, 10, 9\)"),
+        ({"a": EVEN[..., :8, :8]}, "square number of patches in 'a', got 8 tokens"),
+        (
+            {"a": EVEN, "b": EVEN[:1]},
+            r"one L and N, got \[\(1, 10, 10\), \(2, 10, 10\)",
+        ),
+        ({"a": 2 * EVEN}, "sum to 1 in 'a', got sums from 2 to 2"),
+        ({"a": EVEN * torch.nan}, "sum to 1 in 'a', got sums from nan to nan"),
+        ({"a": torch.ones(1, 1, 730, 730)}, "at most 500000 weights .* got 532900"),
+    ],
+)
+def test_rollout_explorer_refuses(maps, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        RolloutExplorer(rand(1, 28, 28), maps)
