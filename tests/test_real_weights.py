@@ -1,19 +1,25 @@
 """The parts of chapter 09 against independent implementations, and what it ships."""
 
+import ast
 import math
 import re
+from types import SimpleNamespace
 
+import nbformat
 import pytest
 import scipy.ndimage
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
 import library_models as lib
 import record_foreign_weights as study
+from address import ROOT
 from vit_encoder import LoRALinear, VisionTransformer, interpolate_positions
 from vit_encoder.check import misconception
 from vit_encoder.check.real_weights import LORA, POSITIONS, weights_of
+from vit_encoder.data import photo
 from vit_encoder.foreign import (
     GARMENTS,
     GARMENTS_FILE,
@@ -24,6 +30,7 @@ from vit_encoder.foreign import (
     garments,
     library_positions,
     library_weights,
+    photograph,
     suspects,
 )
 from vit_encoder.loading import (
@@ -380,6 +387,34 @@ def test_another_split_is_refused():
         garments("validate")
 
 
+def test_a_photograph_of_the_reader_is_cut_scaled_and_upright(tmp_path):
+    tall = torch.zeros(600, 288, 3, dtype=torch.uint8)
+    tall[204:396] = torch.tensor([10, 20, 30], dtype=torch.uint8)  # the middle
+    stored = Image.fromarray(tall.numpy())
+    stored.save(tmp_path / "tall.png")
+    found = photograph(tmp_path / "tall.png")
+    middle = torch.tensor([10, 20, 30]).view(3, 1, 1) / 255
+    torch.testing.assert_close(found, middle.expand(3, 192, 288))
+
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn it to the right
+    left = Image.new("RGB", (300, 200))
+    left.paste((255, 255, 255), (0, 0, 150, 200))
+    left.save(tmp_path / "turned.png", exif=exif)
+    turned = photograph(str(tmp_path / "turned.png"))
+    assert turned.shape == (3, 192, 288)
+    assert turned[:, :80].min() > 0.9 > 0.1 > turned[:, 112:].max()
+    assert torch.equal(photograph(), photo())
+
+
+def test_a_photograph_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"photograph in .*none\.jpg, found no"):
+        photograph(tmp_path / "none.jpg")
+    (tmp_path / "text.jpg").write_text("no image")
+    with pytest.raises(ValueError, match=r"photograph in .*text\.jpg: cannot identify"):
+        photograph(tmp_path / "text.jpg")
+
+
 def deep():
     sizes = {"depth": 12, "dim": 24, "num_heads": 3, "mlp_dim": 40}
     return lib.randomize(VisionTransformer(**GARMENTS | sizes).double(), seed=3)
@@ -448,6 +483,89 @@ def test_blocks_of_models_from_the_hub(name, size, prefix, rng):
         close = torch.testing.assert_close
         close(ours(tokens), theirs.forward_features(images), rtol=0, atol=1e-10)
     assert theirs.patch_embed.patch_size == ((14, 14) if size else (16, 16))
+
+
+def cells_for_the_hub():
+    """The cells of chapter 09 that download, and the functions and imports before."""
+    notebook = nbformat.read(ROOT / "chapters" / "09_real_weights.ipynb", 4)
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    (start,) = (i for i, text in enumerate(sources) if "DOWNLOAD = False" in text)
+    last = max(i for i, text in enumerate(sources) if "if DOWNLOAD:" in text)
+    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+    before = [
+        node
+        for text in sources[1:start]  # the first installs the package on Colab
+        for node in ast.parse(text).body
+        if isinstance(node, kinds) or "RATES" in ast.unparse(node)[:5]
+    ]
+    return ast.Module(before, []), sources[start : last + 1]
+
+
+@pytest.mark.parametrize(
+    ("classifies", "tower", "mean", "prefix"),
+    [
+        (
+            "vit_base_patch16_224.augreg_in21k_ft_in1k",
+            "vit_small_patch14_reg4_dinov2.lvd142m",
+            0.5,
+            5,
+        ),
+        (
+            "deit_small_patch16_224.fb_in1k",
+            "vit_base_patch16_siglip_224.webli",
+            0.485,
+            0,
+        ),
+    ],
+)
+def test_cells_for_the_hub_compute_what_timm_does(
+    classifies, tower, mean, prefix, monkeypatch, capsys
+):
+    """With the architectures that the page names, small and with random weights."""
+    made = {}
+
+    def create(name, pretrained, **options):
+        sizes = {"embed_dim": 24, "depth": 2, "num_heads": 3}
+        made[name] = real(name, pretrained=False, **sizes, **options)
+        return lib.randomize(made[name])
+
+    real = timm.create_model
+    monkeypatch.setattr(timm, "create_model", create)
+    before, cells = cells_for_the_hub()
+    scope = {"device": torch.device("cpu"), "torch": torch}
+    scope |= {"state": load_file(GARMENTS_FILE)}
+    scope |= {"training": garments("train")[1], "new": garments("test")[1][:8]}
+    exec(compile(before, "before", "exec"), scope)
+    drawn = []
+    scope["plt"] = SimpleNamespace(imshow=drawn.append, show=lambda: None)
+    scope["adapt"] = lambda *arguments, **_: 0  # 30 steps take too long here
+    names = ("vit_base_patch16_224.augreg_in21k_ft_in1k",)
+    names += ("vit_small_patch14_reg4_dinov2.lvd142m",)
+    for text in cells:
+        text = text.replace("DOWNLOAD = False", "DOWNLOAD = True")
+        for name, other in zip(names, (classifies, tower), strict=True):
+            text = text.replace(name, other)
+        exec(text, scope)
+
+    assert made.keys() == {classifies, tower}
+    theirs = made[classifies].eval()
+    theirs.set_input_size((192, 288))
+    center = torch.tensor(theirs.pretrained_cfg["mean"]).view(3, 1, 1)
+    spread = torch.tensor(theirs.pretrained_cfg["std"]).view(3, 1, 1)
+    assert center[0].item() == pytest.approx(mean)
+    shares = theirs(((photo() - center) / spread)[None]).softmax(-1)[0]
+    torch.testing.assert_close(scope["shares"], shares, rtol=0, atol=1e-5)
+
+    theirs = made[tower]
+    assert theirs.num_prefix_tokens == prefix
+    patches = theirs.forward_features(scope["image"])[0, prefix:]
+    torch.testing.assert_close(scope["patches"], patches, rtol=0, atol=1e-4)
+    assert len(patches) == 12 * 18
+    chosen = patches[4 * 18 + 6]
+    expected = F.cosine_similarity(patches, chosen[None], dim=-1).view(12, 18)
+    (alike,) = drawn
+    torch.testing.assert_close(alike, expected, rtol=0, atol=1e-4)
+    assert "% right" in capsys.readouterr().out
 
 
 # Misconceptions do what their names say
