@@ -33,6 +33,7 @@ from vit_encoder.check.predictions import (
     power_of,
 )
 from vit_encoder.check.report import Report
+from vit_encoder.exploring import explore, html
 from wrong_answer import wrong_answer
 
 NO_SCRIPT = (
@@ -288,6 +289,9 @@ def put_answers(app: Sphinx, doctree: nodes.document) -> None:
             put(cell, form(tasks[id]["exercise"], choices_above(cell)))
         elif id:
             show_wrong_answer(checks[id], id, tasks[id].get("wrong", ""), docname)
+        elif found := re.match(r"explore\((\w+)\)", source_of(cell)):
+            (id,) = (id for id in tasks if id.endswith(f".{found[1]}"))
+            cell[1:] = [raw(explored(id))]
         elif source_of(cell).startswith("score_card("):
             total = sum("prediction" in entry_of(id) for id in tasks)
             what = "one prediction" if total == 1 else f"{total} predictions"
@@ -360,6 +364,18 @@ def show_wrong_answer(cell: nodes.container, id: str, test: str, docname: str) -
             f'<a href="{address.file(path)}">notebook</a>.</p></details></div>'
         ),
     ]
+
+
+def explored(id: str) -> str:
+    """What the notebook explores, as a still picture of the right version."""
+    explorer = explore(task(id).misconceptions[0].right)
+    controls = explorer.exploration.controls.values()
+    labels = " and ".join(escape(control.label) for control in controls)
+    return (
+        '<div class="cell_output"><p>In the notebook you move here '
+        f"<em>{labels}</em>, and your own function answers. The chapter’s function "
+        f"starts like this:</p>{html(explorer.look())}</div>"
+    )
 
 
 def with_rows(report: Report) -> str:
