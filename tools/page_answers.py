@@ -359,7 +359,7 @@ def show_wrong_answer(cell: nodes.container, id: str, test: str, docname: str) -
         ),
         *([code] if found.code else []),
         raw(
-            f'<div class="output text_html">{with_rows(found.report)}</div>'
+            f'<div class="output text_html">{on_page(found.report)}</div>'
             f'<p>Write yours <a href="{address.colab(path)}">in Colab</a> or in the '
             f'<a href="{address.file(path)}">notebook</a>.</p></details></div>'
         ),
@@ -378,13 +378,15 @@ def explored(id: str) -> str:
     )
 
 
-def with_rows(report: Report) -> str:
-    """A report in HTML whose prose wraps and whose rows of numbers scroll."""
-    html = report._repr_html_()
-    rows = re.compile(r"(?:^  .*\n)+", re.MULTILINE)
-    return rows.sub(
-        lambda found: f'<span class="answer-rows" tabindex="0">{found[0]}</span>', html
-    )
+def on_page(report: Report) -> str:
+    """A report in HTML, whose links stay in the book."""
+    inside = in_book(report.read)
+    return report._repr_html_().replace(f'href="{report.read}"', f'href="{inside}"')
+
+
+def in_book(address: str) -> str:
+    """The address of a page of the book, as seen from a page of exercises."""
+    return f"../{address.removeprefix(read_address().site)}"
 
 
 def form(exercise: dict, choices: nodes.bullet_list | None) -> list[nodes.Node]:
@@ -394,7 +396,8 @@ def form(exercise: dict, choices: nodes.bullet_list | None) -> list[nodes.Node]:
     name = exercise["id"].replace(".", "-")
     kind = form_of(exercise)
     fields = choice_fields(name, choices) if choices else kinds[kind](name, exercise)
-    data = {key: entry[key] for key in ("id", "version")} | {"out_of": entry["points"]}
+    data = {key: entry[key] for key in ("id", "version", "again")}
+    data |= {"out_of": entry["points"], "read": in_book(entry["read"])}
     title = f"Your answer: {entry['title']}"
     reports = reports_of(exercise["id"])
     return framed(name, data | reports, fields, "Your answer", title)

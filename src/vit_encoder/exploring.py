@@ -5,11 +5,9 @@ a picture and its numbers stand there. Nothing here knows what is right.
 """
 
 import math
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from html import escape
 from types import SimpleNamespace
 
 import torch
@@ -29,6 +27,7 @@ from vit_encoder.check.hearing.guard import Sink, TimeUp, guarded
 from vit_encoder.check.hearing.returned import read_outputs
 from vit_encoder.figures.colours import HIDDEN, TOGETHER, WEIGHTS, WRONG
 from vit_encoder.figures.drawing import GREY, Drawing, drawing, line, text
+from vit_encoder.message_html import message_html
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 UNANSWERED = "Nothing to explore yet: replace `...` in `{}`, then run both cells."
@@ -148,9 +147,10 @@ class Explorer:
             return UNANSWERED.format(self.answer.__name__)
         controls = self.exploration.controls
         parts = [f"{controls[n].label} {shown(v)}" for n, v in self.settings.items()]
-        lines = seen.words
         if isinstance(seen, Problem):
             lines = [seen.text, seen.where, seen.ask]
+        else:
+            lines = seen.words
         heading = f"{self.answer.__name__}: {', '.join(parts)}"
         return "\n".join([heading, *(f"  {each}" for each in lines if each)])
 
@@ -235,19 +235,9 @@ def require_shapes(
 
 def report(problem: Problem) -> str:
     """A problem as a card that takes its text colours from the page."""
-    where, _, code = problem.where.partition(": ")
-    lines = [f"<p><strong>{with_code(problem.text)}</strong></p>"]
-    if where:
-        lines.append(f"<p>{with_code(where)}: <code>{escape(code)}</code></p>")
-    if problem.ask:
-        lines.append(f"<p>{with_code(problem.ask)}</p>")
+    said = "\n".join(filter(None, (problem.text, problem.where, problem.ask)))
     style = f"border-left: 4px solid {WRONG}; padding: 0 1em; white-space: normal"
-    return f'<div style="{style}">{"".join(lines)}</div>'
-
-
-def with_code(words: str) -> str:
-    """A text in HTML, with what stands between backticks as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(words))
+    return f'<div style="{style}">{message_html(said)}</div>'
 
 
 def shown(value: float | bool) -> str:
@@ -379,7 +369,7 @@ def show_gelu(at: SimpleNamespace, inputs: tuple, outputs: tuple) -> Seen:
             f'<circle cx="{x0}" cy="{y0}" r="6" fill="{HIDDEN}" stroke="currentColor"'
             ' stroke-width="2"/>'
         )
-    parts.append(text(words[0], 20, 18, "start", 12, bold=True))
+    parts.append(text(words[0], 20, 40, "start", 12, bold=True))
     picture = drawing("The curve of your function", words[0], parts, 226)
     return Seen(words, picture)
 
