@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from address import ROOT
+from outputs import without_picture
 from vit_encoder import attention, figures, patchify
 from vit_encoder.figures import (
     ActivationExplorer,
@@ -238,6 +239,23 @@ def test_drawing_says_what_it_shows_and_can_be_read(name):
     assert all(node.get("id") is None for node in root.iter())
     assert drawing.svg == getattr(figures, name)().svg
     assert repr(drawing) == f"Drawing({drawing.name!r})"
+
+
+@pytest.mark.parametrize("name", [*DRAWINGS, "encoder_map"])
+def test_a_drawing_is_a_picture_where_the_notebook_is_not_trusted(name, browser):
+    """Without SVG and styles, which JupyterLab then takes out, the picture is seen."""
+    trusted = getattr(figures, name)()._repr_html_()
+    sanitized = re.sub(r"<(svg|style)\b.*?</\1>", "", trusted, flags=re.DOTALL)
+    tab = browser.new_page()
+    tab.set_content(trusted)
+    assert tab.locator("svg").is_visible()
+    assert not tab.locator("img").is_visible()
+    tab.set_content(sanitized)
+    assert len(tab.locator("img").get_attribute("alt").split()) > 30
+    assert tab.evaluate("document.images[0].decode().then(() => true)")
+    assert tab.locator("img").bounding_box()["width"] >= 300
+    tab.close()
+    assert without_picture(trusted) == trusted.partition("<style>.vit-")[0] + "</div>"
 
 
 def test_drawn_patches_are_those_of_patchify():

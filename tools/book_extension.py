@@ -23,7 +23,7 @@ from sphinxcontrib.katex import KaTeXServer
 import node
 from address import ROOT, Address, read_address
 from book_context import anchor
-from outputs import fill_cache, require_nothing_ran
+from outputs import fill_cache, require_nothing_ran, without_picture
 from page_answers import Quiz, put_answers
 from page_html import RULES, Site, digest, finish
 from plain_markdown import labels
@@ -224,7 +224,7 @@ class EncoderMap(SphinxDirective):
             if source.docname.startswith("chapters/") and source.module in PARTS
         }
         drawing = encoder_map(links=links)
-        return [nodes.raw("", drawing._repr_html_(), format="html")]
+        return [nodes.raw("", without_picture(drawing._repr_html_()), format="html")]
 
 
 class AtWork(SphinxDirective):
