@@ -258,6 +258,38 @@ def test_a_drawing_is_a_picture_where_the_notebook_is_not_trusted(name, browser)
     assert without_picture(trusted) == trusted.partition("<style>.vit-")[0] + "</div>"
 
 
+@pytest.mark.parametrize("dark", [False, True])
+def test_attention_weights_stand_out_from_the_page(dark):
+    """The strongest cell by 4 : 1 and each by 1.3 : 1 at least, in both themes."""
+    page = "#131416" if dark else "#ffffff"
+    colour = colours.WEIGHTS_IN_THE_DARK if dark else colours.WEIGHTS
+    for name in ("attention_drawing", "multi_head_drawing"):
+        root = ET.fromstring(getattr(figures, name)().svg)
+        cells = [c for c in root.iter(f"{SVG}rect") if c.get("fill") == colours.WEIGHTS]
+        found = [
+            contrast(mixed(colour, float(c.get("opacity")), page), page) for c in cells
+        ]
+        assert max(found) > 4
+        assert min(found) > 1.3
+
+
+def mixed(colour, share, page):
+    """A colour laid over the page with this opacity."""
+    pairs = zip(rgb(colour), rgb(page), strict=True)
+    return "#" + "".join(f"{round(share * a + (1 - share) * b):02x}" for a, b in pairs)
+
+
+def rgb(colour):
+    return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+
+
+def test_the_page_s_dark_twin_is_the_notebook_s():
+    css = (ROOT / "book" / "_static" / "course.css").read_text()
+    rule = f'[fill="{colours.WEIGHTS}"] {{\n'
+    assert css.count(rule) == 2
+    assert css.count(f"fill: {colours.WEIGHTS_IN_THE_DARK};") == 2
+
+
 def test_drawn_patches_are_those_of_patchify():
     image = torch.tensor(IMAGE, dtype=torch.float32)
     assert patchify(image[None, None], P)[0].tolist() == cut(IMAGE)

@@ -95,6 +95,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("source-read", put_setup_cell)
     app.connect("source-read", fill_in_address)
     app.connect("doctree-read", put_answers)
+    app.connect("doctree-read", colour_diffs)
     app.connect("missing-reference", resolve_proof)
     app.connect("html-page-context", add_to_page)
     app.connect("build-finished", finish_pages, priority=900)  # after Furo's last
@@ -136,6 +137,15 @@ def put_setup_cell(app: Sphinx, docname: str, source: list[str]) -> None:
         # Its outputs come from there.
         app.env.note_dependency(app.env.doc2path(docname).replace(".md", ".ipynb"))
         source[0] = with_setup(source[0], read_address())
+
+
+def colour_diffs(_app: Sphinx, doctree: nodes.document) -> None:
+    """What a cell prints of a wrong version is a diff, and coloured as one."""
+    for block in doctree.findall(nodes.literal_block):
+        lines = block.astext().splitlines()
+        marked = {line[:1] for line in lines}
+        if "stream" in block["classes"] and {"-", "+"} & marked and marked <= {*" -+"}:
+            block["language"] = "diff"
 
 
 def fill_in_address(_app: Sphinx, docname: str, source: list[str]) -> None:

@@ -25,7 +25,7 @@ from vit_encoder.check.hearing.errors import describe, not_answered, require_fit
 from vit_encoder.check.hearing.exceptions import raised
 from vit_encoder.check.hearing.guard import Sink, TimeUp, guarded
 from vit_encoder.check.hearing.returned import read_outputs
-from vit_encoder.figures.colours import HIDDEN, TOGETHER, WEIGHTS, WRONG
+from vit_encoder.figures.colours import HIDDEN, RAMP, TOGETHER, WRONG
 from vit_encoder.figures.drawing import GREY, Drawing, drawing, line, text
 from vit_encoder.message_html import message_html
 
@@ -285,7 +285,7 @@ def show_attention(at: SimpleNamespace, inputs: tuple, outputs: tuple) -> Seen:
         for j, weight in enumerate(row):
             parts.append(
                 f'<rect x="{66 + 30 * j}" y="{y}" width="28" height="28" rx="3"'
-                f' fill="{WEIGHTS}" fill-opacity="{0.9 * share(weight, 1):.2f}"'
+                f' fill="{RAMP[7]}" fill-opacity="{0.9 * share(weight, 1):.2f}"'
                 f' stroke="{GREY}"/>'
             )
             colour = "#fff" if share(weight, 1) > 0.85 else ""  # or it is hard to read

@@ -9,6 +9,8 @@ import base64
 from html import escape
 from xml.etree import ElementTree as ET
 
+from vit_encoder.figures.colours import WEIGHTS, WEIGHTS_IN_THE_DARK
+
 NAMESPACE = "http://www.w3.org/2000/svg"
 WIDTH, CELL = 340, 20
 GREY = "#767676"  # tokens and the residual stream: at least 4:1 on white and on black
@@ -28,6 +30,11 @@ class Drawing:
         return f"Drawing({self.name!r})"
 
 
+# How JupyterLab and Colab say that they are dark. For pages it stands in course.css.
+DARK = ":is(body[data-jp-theme-light=false], html[theme=dark])"
+TWIN = f'{DARK} [fill="{WEIGHTS}"] {{fill: {WEIGHTS_IN_THE_DARK}}}'
+
+
 def in_notebook(kind: str, svg: str) -> str:
     """A drawing in HTML: its SVG, and a picture where the notebook is not trusted.
 
@@ -39,7 +46,8 @@ def in_notebook(kind: str, svg: str) -> str:
     data = base64.b64encode(image.encode()).decode()
     told = " ".join(ET.fromstring(svg).findtext(f"{{{NAMESPACE}}}desc").split())
     return (
-        f'<div class="{kind}">{svg}<style>.{kind} > svg ~ img {{display: none}}</style>'
+        f'<div class="{kind}">{svg}<style>.{kind} > svg ~ img {{display: none}} {TWIN}'
+        "</style>"
         f'<img alt="{escape(told)}" src="data:image/svg+xml;base64,{data}">'
         "</div>"
     )
