@@ -204,6 +204,9 @@ def test_a_lost_reader_finds_the_way(address):
         ("W_O", "chapters/03_multi_head_self_attention.html"),
         ("layernorm", "chapters/04_layer_norm.html"),
         ("gelu", "chapters/05_mlp.html"),
+        ("logit lens", "chapters/10_looking_inside.html"),
+        ("rollout", "chapters/10_looking_inside.html"),
+        ("dropout", "chapters/05_mlp.html"),
         ("d_k", "chapters/02_self_attention.html"),
     ],
 )
@@ -213,6 +216,15 @@ def test_search_finds_what_teaches_it_first(words, page, visit):
     assert first.locator("a").first.get_attribute("href").endswith(page)
     nested = first.locator(".pagefind-ui__result-nested a").first
     assert f"{page}#" in nested.get_attribute("href")
+
+
+@pytest.mark.parametrize("words", ["zzzqqq", "xylophone", "xylophone softmax"])
+def test_search_finds_nothing_where_a_word_is_not_in_the_course(words, visit):
+    tab = visit(f"search.html?q={quote_plus(words)}")
+    message = tab.locator(".pagefind-ui__message")
+    message.filter(has_text="No results").wait_for()
+    assert words in message.inner_text()
+    assert tab.locator(".pagefind-ui__result").count() == 0
 
 
 def test_a_formula_stands_once_in_what_the_search_shows(visit):
