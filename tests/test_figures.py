@@ -58,7 +58,7 @@ CONCEPTS = {  # colour of a concept → the modules of figures that draw that co
     },
     "KEY": {"attention", "encoder_map", "multi_head", "parameters"},
     "VALUE": {"attention", "encoder_map", "multi_head", "parameters"},
-    "WEIGHTS": {"attention", "block", "multi_head"},
+    "WEIGHTS": {"attention", "block", "drawing", "multi_head"},
     "CLASS": {"encoder_at_work", "encoder_map", "patches"},
     "POSITION": {"encoder_map", "patches"},
     "HIDDEN": {"activations", "encoder_map", "mlp"},
