@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 import subprocess
 from functools import cache
 from urllib.parse import quote_plus, urldefrag, urljoin
@@ -511,3 +512,38 @@ def test_first_page_does_not_shift(width, visit):
 def test_no_icons_for_the_source_of_a_page():
     for page in OURS:
         assert not soup(page).select(".view-this-page, .edit-this-page"), page
+
+
+HEADS = "chapters/03_multi_head_self_attention.html"
+
+
+@pytest.mark.parametrize("width", [1280, 1440])
+def test_lines_are_easy_to_read_and_the_contents_stand_beside_them(width, visit):
+    tab = visit(HEADS, viewport={"width": width, "height": 900})
+    letters = tab.evaluate(
+        """[...document.querySelectorAll("article section > p")]
+            .filter((p) => !p.querySelector(".katex"))
+            .map((p) => [p, parseFloat(getComputedStyle(p).lineHeight)])
+            .map(([p, line]) => [p.innerText.length, Math.round(p.clientHeight / line)])
+            .filter(([, lines]) => lines > 2)
+            .map(([letters, lines]) => letters / (lines - 0.5))"""
+    )
+    assert 60 <= statistics.median(letters) <= 75
+    box = tab.locator(".toc-drawer").bounding_box()
+    assert box["x"] + box["width"] <= width
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_what_a_wrong_version_changes_is_coloured():
+    diffs = soup(HEADS).select(".stream.highlight-diff")
+    assert len(diffs) >= 2
+    assert all(diff.select(".gd") and diff.select(".gi") for diff in diffs)
+
+
+def test_a_phone_shows_the_results_of_the_recorded_runs(visit):
+    tab = visit("book/tested.html", viewport={"width": 360, "height": 800})
+    edges = tab.locator(".recorded-runs td:nth-child(2)").evaluate_all(
+        "cells => cells.map(cell => cell.getBoundingClientRect().right)"
+    )
+    assert edges
+    assert max(edges) < 360
