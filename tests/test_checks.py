@@ -165,9 +165,37 @@ def test_reports_show_themselves_as_text_and_html():
     )
     page = report._repr_html_()
     assert "<strong>Attention: 0 of 3 points" in page
-    assert "`return`" in page
+    assert "<code>return</code>" in page
     report = check(ATTENTION, lambda q, k, v: int("<b>"))
     assert "&lt;b&gt;" in report._repr_html_()
+
+
+def test_a_report_keeps_rows_in_columns_and_shows_code_as_code():
+    page = check(ATTENTION, misconception(ATTENTION, "no-scale").wrong)._repr_html_()
+    rows = re.search(r"<pre[^>]*>(.*?)</pre>", page, re.DOTALL)[1]
+    assert "  q = [[" in rows
+    assert "<p>Question: " in page
+    assert "white-space: pre;" in page  # and no word of the prose is broken
+
+
+def test_a_report_shows_the_line_that_raised_as_code():
+    def attention(q, k, v):
+        return q.nothing
+
+    page = check(ATTENTION, attention)._repr_html_()
+    assert re.search(
+        r"<p>Line \d+, in <code>attention</code>: <code>return q.nothing<", page
+    )
+
+
+def test_only_a_wrong_answer_leads_to_what_to_read_again():
+    link = (
+        r'<p>Read again: <a href="http\S+/chapters/02_self_attention.html#code">Code<'
+    )
+    right = misconception(ATTENTION, "no-scale").right
+    wrong = misconception(ATTENTION, "no-scale").wrong
+    shown = {f: check(ATTENTION, f)._repr_html_() for f in (right, wrong, None)}
+    assert [bool(re.search(link, page)) for page in shown.values()] == [0, 1, 0]
 
 
 def small_number_added(q, k, v):

@@ -8,6 +8,7 @@ import shutil
 import pytest
 import torch
 from ipywidgets.embed import embed_data
+from tests.test_explorers_in_browser import time_a_touch
 
 from address import ROOT
 from node import install_checkers
@@ -710,3 +711,42 @@ def test_it_refuses_what_does_not_fit(changes, message):
     }
     with pytest.raises((TypeError, ValueError), match=message):
         EncoderAtWork(**arguments | changes)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("chosen", 99, "expected chosen from -1 to 11, got 99"),
+        ("chosen", -2, "expected chosen from -1 to 11, got -2"),
+        ("chosen", -1, "expected an own image before chosen is -1, got none"),
+        ("blocks", 7, "expected blocks from 0 to 6, got 7"),
+        ("head", 4, "expected head from -1 to 3, got 4"),
+        ("query", 50, "expected query from 0 to 49, got 50"),
+    ],
+)
+def test_what_it_does_not_have_cannot_be_chosen(key, value, message):
+    figure = fashion_at_work()
+    before = getattr(figure, key)
+    with pytest.raises(ValueError, match=message):
+        setattr(figure, key, value)
+    assert getattr(figure, key) == before
+
+
+def test_the_reader_s_own_image_can_be_chosen_at_once():
+    figure = fashion_at_work()
+    own = base64.b64encode(bytes(28 * 28)).decode()
+    figure.set_state({"chosen": -1, "own": own})
+    assert figure.pixels.sum() == 0
+
+
+def test_drawing_keeps_thirty_frames_a_second_on_a_slow_phone(visit, browser):
+    """Of a CPU that is four times as slow, as for other figures; the model runs."""
+    tab = visit()
+    work(tab).get_by_role("button", name="Draw").click()
+    settled(tab)
+    tab.evaluate(
+        """const all = document.querySelectorAll(".work-picture");
+           all[all.length - 1].id = "to-draw-on";"""
+    )
+    times = [time_a_touch(tab, browser, "#to-draw-on") for _ in range(3)]
+    assert 0 < min(times) < 1 / 120

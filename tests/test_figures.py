@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from address import ROOT
+from outputs import without_picture
 from vit_encoder import attention, figures, patchify
 from vit_encoder.figures import (
     ActivationExplorer,
@@ -61,7 +62,7 @@ CONCEPTS = {  # colour of a concept → the modules of figures that draw that co
     },
     "KEY": {"attention", "encoder_map", "multi_head", "parameters"},
     "VALUE": {"attention", "encoder_map", "multi_head", "parameters"},
-    "WEIGHTS": {"attention", "block", "multi_head"},
+    "WEIGHTS": {"attention", "block", "drawing", "multi_head"},
     "CLASS": {"encoder_at_work", "encoder_map", "patches"},
     "POSITION": {"encoder_map", "patches"},
     "HIDDEN": {"activations", "encoder_map", "mlp"},
@@ -244,6 +245,55 @@ def test_drawing_says_what_it_shows_and_can_be_read(name):
     assert all(node.get("id") is None for node in root.iter())
     assert drawing.svg == getattr(figures, name)().svg
     assert repr(drawing) == f"Drawing({drawing.name!r})"
+
+
+@pytest.mark.parametrize("name", [*DRAWINGS, "encoder_map"])
+def test_a_drawing_is_a_picture_where_the_notebook_is_not_trusted(name, browser):
+    """Without SVG and styles, which JupyterLab then takes out, the picture is seen."""
+    trusted = getattr(figures, name)()._repr_html_()
+    sanitized = re.sub(r"<(svg|style)\b.*?</\1>", "", trusted, flags=re.DOTALL)
+    tab = browser.new_page()
+    tab.set_content(trusted)
+    assert tab.locator("svg").is_visible()
+    assert not tab.locator("img").is_visible()
+    tab.set_content(sanitized)
+    assert len(tab.locator("img").get_attribute("alt").split()) > 30
+    assert tab.evaluate("document.images[0].decode().then(() => true)")
+    assert tab.locator("img").bounding_box()["width"] >= 300
+    tab.close()
+    assert without_picture(trusted) == trusted.partition("<style>.vit-")[0] + "</div>"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_attention_weights_stand_out_from_the_page(dark):
+    """The strongest cell by 4 : 1 and each by 1.3 : 1 at least, in both themes."""
+    page = "#131416" if dark else "#ffffff"
+    colour = colours.WEIGHTS_IN_THE_DARK if dark else colours.WEIGHTS
+    for name in ("attention_drawing", "multi_head_drawing"):
+        root = ET.fromstring(getattr(figures, name)().svg)
+        cells = [c for c in root.iter(f"{SVG}rect") if c.get("fill") == colours.WEIGHTS]
+        found = [
+            contrast(mixed(colour, float(c.get("opacity")), page), page) for c in cells
+        ]
+        assert max(found) > 4
+        assert min(found) > 1.3
+
+
+def mixed(colour, share, page):
+    """A colour laid over the page with this opacity."""
+    pairs = zip(rgb(colour), rgb(page), strict=True)
+    return "#" + "".join(f"{round(share * a + (1 - share) * b):02x}" for a, b in pairs)
+
+
+def rgb(colour):
+    return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+
+
+def test_the_page_s_dark_twin_is_the_notebook_s():
+    css = (ROOT / "book" / "_static" / "course.css").read_text()
+    rule = f'[fill="{colours.WEIGHTS}"] {{\n'
+    assert css.count(rule) == 2
+    assert css.count(f"fill: {colours.WEIGHTS_IN_THE_DARK};") == 2
 
 
 def test_drawn_patches_are_those_of_patchify():

@@ -19,6 +19,7 @@ from predictions import DeclarationError
 from sources import read_all
 from vit_encoder.check import catalogue, judged, progress, task
 from vit_encoder.check.predictions import Choose, PredictNumbers
+from vit_encoder.message_html import message_html
 from wrong_answer import made, wrong_answer
 
 ENTRIES = {e["id"]: e for e in catalogue() if e["kind"] == "predict"}
@@ -48,7 +49,12 @@ ANSWER = """([name, answers]) => {
             menu.value = answer[menu.name] ?? "";
         form.querySelector("button").click();
         const box = form.querySelector(".answer-report");
-        return [...box.children].map((part) => part.textContent).join("\\n\\n");
+        for (const code of box.querySelectorAll("p > code"))
+            code.replaceWith("`" + code.textContent + "`");
+        const [first, ...more] = [...box.querySelectorAll(":not(.answer-again)")]
+            .filter((part) => part.parentElement === box)
+            .map((part) => part.textContent);
+        return [first, ...(more.length ? [more.join("\\n")] : [])].join("\\n\\n");
     });
 }"""
 
@@ -210,10 +216,13 @@ def test_code_tasks_show_a_wrong_answer_with_its_report(notebook):
         assert wrong.report.answered
         assert not wrong.report.passed
         assert wrong.report.misconceptions
-        heading, message = shown.select_one("strong"), shown.select("pre")[-1]
-        assert heading.text == wrong.report.heading
-        assert message.text == wrong.report.message
-        links = [link["href"] for link in shown.select("a")]
+        assert shown.select_one("strong").text == wrong.report.heading
+        message = BeautifulSoup(message_html(wrong.report.message), "html.parser")
+        assert message.get_text() in shown.get_text()
+        again = shown.select_one(".text_html a")
+        assert again.text == wrong.report.again
+        assert again["href"].startswith("../")
+        links = [link["href"] for link in shown.select("a")][1:]
         assert links[0].endswith(f"exercises/{notebook}.ipynb")
         assert links[0].startswith("https://colab.research.google.com/")
 
@@ -498,7 +507,7 @@ def test_numbers_in_a_report_stay_below_each_other_on_a_phone(notebook, visit):
         "document.querySelectorAll('.answer-wrong').forEach(d => { d.open = true; })"
     )
     wrapped = tab.evaluate(
-        """[...document.querySelectorAll(".answer-rows")].filter((rows) => {
+        """[...document.querySelectorAll(".answer-wrong div pre")].filter((rows) => {
             const lines = rows.textContent.trimEnd().split("\\n").length;
             const { lineHeight } = getComputedStyle(rows);
             return rows.clientHeight > (lines + 1.5) * parseFloat(lineHeight);
@@ -506,6 +515,39 @@ def test_numbers_in_a_report_stay_below_each_other_on_a_phone(notebook, visit):
     )
     assert wrapped == []
     assert tab.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_a_report_leads_to_what_to_read_again(visit):
+    tab = visit(PAGE)
+    answer(tab, CHOICE, "A")
+    link = tab.locator(f"#{form_of(CHOICE)} .answer-again a")
+    assert link.inner_text() == ENTRIES[CHOICE]["again"]
+    link.click()
+    title, target = tab.url.rpartition("#")[::2]
+    assert title.endswith("chapters/02_self_attention.html")
+    assert tab.locator(f"[id='{target}'] > h2").inner_text().startswith("Break it")
+
+
+def test_every_section_to_read_again_is_where_its_address_says():
+    prefix = read_address().site
+    for entry in catalogue():
+        page, _, target = entry["read"].removeprefix(prefix).partition("#")
+        heading = soup(page).select_one(f"[id='{target}'] > :is(h1, h2, h3)")
+        assert heading.get_text().rstrip("¶#") == entry["again"], entry["read"]
+
+
+def test_a_changed_answer_marks_the_report_as_old(visit):
+    tab = visit(PAGE)
+    answer(tab, CHOICE, "A")
+    form = tab.locator(f"#{form_of(CHOICE)}")
+    report = form.locator(".answer-report")
+    assert "old" not in report.get_attribute("class")
+    form.locator("input[value=C]").check()
+    assert "old" in report.get_attribute("class")
+    assert report.locator("p").first.inner_text().startswith("Your answer has changed")
+    form.get_by_role("button", name="Check").click()
+    assert "old" not in report.get_attribute("class")
+    assert "changed" not in report.inner_text()
 
 
 @pytest.mark.parametrize("page", [PAGE, "chapters/02_self_attention.html"])

@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import statistics
 import subprocess
 from functools import cache
 from urllib.parse import quote_plus, urldefrag, urljoin
@@ -205,6 +206,9 @@ def test_a_lost_reader_finds_the_way(address):
         ("W_O", "chapters/03_multi_head_self_attention.html"),
         ("layernorm", "chapters/04_layer_norm.html"),
         ("gelu", "chapters/05_mlp.html"),
+        ("logit lens", "chapters/10_looking_inside.html"),
+        ("rollout", "chapters/10_looking_inside.html"),
+        ("dropout", "chapters/05_mlp.html"),
         ("d_k", "chapters/02_self_attention.html"),
     ],
 )
@@ -214,6 +218,15 @@ def test_search_finds_what_teaches_it_first(words, page, visit):
     assert first.locator("a").first.get_attribute("href").endswith(page)
     nested = first.locator(".pagefind-ui__result-nested a").first
     assert f"{page}#" in nested.get_attribute("href")
+
+
+@pytest.mark.parametrize("words", ["zzzqqq", "xylophone", "xylophone softmax"])
+def test_search_finds_nothing_where_a_word_is_not_in_the_course(words, visit):
+    tab = visit(f"search.html?q={quote_plus(words)}")
+    message = tab.locator(".pagefind-ui__message")
+    message.filter(has_text="No results").wait_for()
+    assert words in message.inner_text()
+    assert tab.locator(".pagefind-ui__result").count() == 0
 
 
 def test_a_formula_stands_once_in_what_the_search_shows(visit):
@@ -510,3 +523,38 @@ def test_first_page_does_not_shift(width, visit):
 def test_no_icons_for_the_source_of_a_page():
     for page in OURS:
         assert not soup(page).select(".view-this-page, .edit-this-page"), page
+
+
+HEADS = "chapters/03_multi_head_self_attention.html"
+
+
+@pytest.mark.parametrize("width", [1280, 1440])
+def test_lines_are_easy_to_read_and_the_contents_stand_beside_them(width, visit):
+    tab = visit(HEADS, viewport={"width": width, "height": 900})
+    letters = tab.evaluate(
+        """[...document.querySelectorAll("article section > p")]
+            .filter((p) => !p.querySelector(".katex"))
+            .map((p) => [p, parseFloat(getComputedStyle(p).lineHeight)])
+            .map(([p, line]) => [p.innerText.length, Math.round(p.clientHeight / line)])
+            .filter(([, lines]) => lines > 2)
+            .map(([letters, lines]) => letters / (lines - 0.5))"""
+    )
+    assert 60 <= statistics.median(letters) <= 75
+    box = tab.locator(".toc-drawer").bounding_box()
+    assert box["x"] + box["width"] <= width
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_what_a_wrong_version_changes_is_coloured():
+    diffs = soup(HEADS).select(".stream.highlight-diff")
+    assert len(diffs) >= 2
+    assert all(diff.select(".gd") and diff.select(".gi") for diff in diffs)
+
+
+def test_a_phone_shows_the_results_of_the_recorded_runs(visit):
+    tab = visit("book/tested.html", viewport={"width": 360, "height": 800})
+    edges = tab.locator(".recorded-runs td:nth-child(2)").evaluate_all(
+        "cells => cells.map(cell => cell.getBoundingClientRect().right)"
+    )
+    assert edges
+    assert max(edges) < 360

@@ -23,7 +23,7 @@ from sphinxcontrib.katex import KaTeXServer
 import node
 from address import ROOT, Address, read_address
 from book_context import anchor
-from outputs import fill_cache, require_nothing_ran
+from outputs import fill_cache, require_nothing_ran, without_picture
 from page_answers import Quiz, put_answers
 from page_html import RULES, Site, digest, finish
 from plain_markdown import labels
@@ -95,6 +95,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("source-read", put_setup_cell)
     app.connect("source-read", fill_in_address)
     app.connect("doctree-read", put_answers)
+    app.connect("doctree-read", colour_diffs)
     app.connect("missing-reference", resolve_proof)
     app.connect("html-page-context", add_to_page)
     app.connect("build-finished", finish_pages, priority=900)  # after Furo's last
@@ -136,6 +137,15 @@ def put_setup_cell(app: Sphinx, docname: str, source: list[str]) -> None:
         # Its outputs come from there.
         app.env.note_dependency(app.env.doc2path(docname).replace(".md", ".ipynb"))
         source[0] = with_setup(source[0], read_address())
+
+
+def colour_diffs(_app: Sphinx, doctree: nodes.document) -> None:
+    """What a cell prints of a wrong version is a diff, and coloured as one."""
+    for block in doctree.findall(nodes.literal_block):
+        lines = block.astext().splitlines()
+        marked = {line[:1] for line in lines}
+        if "stream" in block["classes"] and {"-", "+"} & marked and marked <= {*" -+"}:
+            block["language"] = "diff"
 
 
 def fill_in_address(_app: Sphinx, docname: str, source: list[str]) -> None:
@@ -224,7 +234,7 @@ class EncoderMap(SphinxDirective):
             if source.docname.startswith("chapters/") and source.module in PARTS
         }
         drawing = encoder_map(links=links)
-        return [nodes.raw("", drawing._repr_html_(), format="html")]
+        return [nodes.raw("", without_picture(drawing._repr_html_()), format="html")]
 
 
 class AtWork(SphinxDirective):

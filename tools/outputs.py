@@ -1,5 +1,6 @@
 """Give the book the outputs of the committed notebooks, so that it runs nothing."""
 
+import re
 import shutil
 from copy import deepcopy
 
@@ -34,9 +35,19 @@ def with_outputs(source: Source, done: NotebookNode) -> NotebookNode:
     executed = [c for c in done.cells if c.cell_type == "code"]
     for cell, result in zip(written, executed, strict=True):
         cell.outputs, cell.execution_count = result.outputs, result.execution_count
+        for output in cell.outputs:
+            if "text/html" in output.get("data", {}):
+                output.data["text/html"] = without_picture(output.data["text/html"])
     notebook.metadata["widgets"] = done.metadata.get("widgets", {})
     notebook.metadata["language_info"] = done.metadata["language_info"]
     return notebook
+
+
+def without_picture(html: str) -> str:
+    """A drawing without the picture of it, which a page of the book does not need."""
+    return re.sub(
+        r"<style>[^<]*</style><img [^>]*data:image/svg\+xml[^>]*>(?=</div>)", "", html
+    )
 
 
 def require_nothing_ran(app: Sphinx, error: Exception | None) -> None:

@@ -33,6 +33,7 @@ from vit_encoder.check.predictions import (
     power_of,
 )
 from vit_encoder.check.report import Report
+from vit_encoder.exploring import explore, html
 from wrong_answer import wrong_answer
 
 NO_SCRIPT = (
@@ -288,6 +289,9 @@ def put_answers(app: Sphinx, doctree: nodes.document) -> None:
             put(cell, form(tasks[id]["exercise"], choices_above(cell)))
         elif id:
             show_wrong_answer(checks[id], id, tasks[id].get("wrong", ""), docname)
+        elif found := re.match(r"explore\((\w+)\)", source_of(cell)):
+            (id,) = (id for id in tasks if id.endswith(f".{found[1]}"))
+            cell[1:] = [raw(explored(id))]
         elif source_of(cell).startswith("score_card("):
             total = sum("prediction" in entry_of(id) for id in tasks)
             what = "one prediction" if total == 1 else f"{total} predictions"
@@ -355,20 +359,34 @@ def show_wrong_answer(cell: nodes.container, id: str, test: str, docname: str) -
         ),
         *([code] if found.code else []),
         raw(
-            f'<div class="output text_html">{with_rows(found.report)}</div>'
+            f'<div class="output text_html">{on_page(found.report)}</div>'
             f'<p>Write yours <a href="{address.colab(path)}">in Colab</a> or in the '
             f'<a href="{address.file(path)}">notebook</a>.</p></details></div>'
         ),
     ]
 
 
-def with_rows(report: Report) -> str:
-    """A report in HTML whose prose wraps and whose rows of numbers scroll."""
-    html = report._repr_html_()
-    rows = re.compile(r"(?:^  .*\n)+", re.MULTILINE)
-    return rows.sub(
-        lambda found: f'<span class="answer-rows" tabindex="0">{found[0]}</span>', html
+def explored(id: str) -> str:
+    """What the notebook explores, as a still picture of the right version."""
+    explorer = explore(task(id).misconceptions[0].right)
+    controls = explorer.exploration.controls.values()
+    labels = " and ".join(escape(control.label) for control in controls)
+    return (
+        '<div class="cell_output"><p>In the notebook you move here '
+        f"<em>{labels}</em>, and your own function answers. The chapter’s function "
+        f"starts like this:</p>{html(explorer.look())}</div>"
     )
+
+
+def on_page(report: Report) -> str:
+    """A report in HTML, whose links stay in the book."""
+    inside = in_book(report.read)
+    return report._repr_html_().replace(f'href="{report.read}"', f'href="{inside}"')
+
+
+def in_book(address: str) -> str:
+    """The address of a page of the book, as seen from a page of exercises."""
+    return f"../{address.removeprefix(read_address().site)}"
 
 
 def form(exercise: dict, choices: nodes.bullet_list | None) -> list[nodes.Node]:
@@ -378,7 +396,8 @@ def form(exercise: dict, choices: nodes.bullet_list | None) -> list[nodes.Node]:
     name = exercise["id"].replace(".", "-")
     kind = form_of(exercise)
     fields = choice_fields(name, choices) if choices else kinds[kind](name, exercise)
-    data = {key: entry[key] for key in ("id", "version")} | {"out_of": entry["points"]}
+    data = {key: entry[key] for key in ("id", "version", "again")}
+    data |= {"out_of": entry["points"], "read": in_book(entry["read"])}
     title = f"Your answer: {entry['title']}"
     reports = reports_of(exercise["id"])
     return framed(name, data | reports, fields, "Your answer", title)

@@ -30,7 +30,7 @@ def runs_table(runs: list[dict]) -> str:
         parts += [
             f"**{run['name']}**, {run['date']}",
             "",
-            f"{run['machine']}. {versions}.",
+            f"{verdict(run)} {run['machine']}. {versions}.",
             "",
             "| Notebook | Result | CPU time | Peak memory | GPU memory |",
             "|---|---|---:|---:|---:|",
@@ -40,6 +40,13 @@ def runs_table(runs: list[dict]) -> str:
     if not any(run["device"] == "cuda" for run in runs):
         parts += ["No run on a GPU has been recorded yet."]
     return "\n".join(parts)
+
+
+def verdict(run: dict) -> str:
+    """How many of a run's notebooks passed, in a sentence."""
+    passed = sum(notebook["passed"] for notebook in run["notebooks"])
+    all_of_them = passed == len(run["notebooks"])
+    return f"{'All' if all_of_them else f'{passed} of'} {len(run['notebooks'])} passed."
 
 
 def notebook_row(notebook: dict) -> str:

@@ -6,6 +6,7 @@ is plain text, as a reader would type it: W_O, d_k.
 """
 
 import asyncio
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +31,8 @@ LEFT_OUT = (".headerlink", ".katex-html", ".launch", ".leads-nowhere", ".colopho
 NO_TEXT = {"404", "genindex", "search"}
 # Where a word means the same in several places, what teaches it comes first.
 TEACHING, NOTES = 3, 0.5
+BEGINNING = 4  # letters; Pagefind itself is content with the first one
+WORD = re.compile(rf"[^\W\d]{{{BEGINNING},}}")
 
 
 def write_index(html: Path) -> None:
@@ -51,17 +54,31 @@ async def _write(html: Path, pages: list[Path]) -> None:
         output_path=str(html / "pagefind"),
     )
     async with PagefindIndex(config) as index:
+        known: set[str] = set()
         for path in pages:
             name = path.relative_to(html).as_posix()
             text = searchable(path.read_text(encoding="utf-8"), name)
+            known |= beginnings(text)
             await index.add_html_file(content=text, source_path=name)
+    path = html / "pagefind" / "beginnings.json"
+    path.write_text(json.dumps(sorted(known), separators=(",", ":")), encoding="utf-8")
+
+
+def beginnings(page: str) -> set[str]:
+    """How the words of a page begin: a word that begins otherwise is not in the course.
+
+    The parts of a name such as split_heads begin words, too.
+    """
+    words = WORD.findall(re.sub(r"<[^>]*>", " ", page).lower())
+    parts = [part for word in words for part in (word, *word.split("_"))]
+    return {part[:BEGINNING] for part in parts if len(part) >= BEGINNING}
 
 
 def searchable(page: str, name: str) -> str:
     """A page as Pagefind reads it best. name: its path, which tells what it is for."""
     page = FORMULA.sub(lambda found: typed(ElementTree.fromstring(found[0])), page)
     page = SECTION.sub(r'<section>\2<\3 id="\1">', page)
-    weight = TEACHING if name.startswith(("index", "chapters/")) else NOTES
+    weight = TEACHING if name.startswith("chapters/") else NOTES
     body = '<article id="furo-main-content"'
     return page.replace(body, f'{body} data-pagefind-weight="{weight}"', 1)
 

@@ -276,24 +276,33 @@ def check_exercises(source: Source) -> None:
 
 def check_headings(sources: list[Source], root: Path) -> None:
     """What to read `again` is a heading of a page that the exercises link to."""
-    texts = {source.docname: source.prose for source in sources}
     for source in sources:
         if not source.cells("exercise"):
             continue
-        pages = re.findall(r"\{doc\}`(?:[^`<]*<)?/([^`>]+)", "".join(source.prose))
-        known = {
-            title
-            for page in pages
-            for _, title in headings(texts.get(page) or [text_of(root, page)])
-        }
+        pages = linked(sources, source, root)
+        known = {title for _, titles in pages for title in titles}
         for cell in source.cells("exercise"):
             exercise = cell.metadata["exercise"]
             if exercise["again"] not in known:
+                names = " or ".join(page for page, _ in pages)
                 raise SourceError(
                     f"{show(source.path)}: `again: {exercise['again']}` of "
-                    f"{exercise['id']} is no heading of {' or '.join(pages)}. Name a "
+                    f"{exercise['id']} is no heading of {names}. Name a "
                     "section there, or link with {doc} to the page that has it."
                 )
+
+
+def linked(
+    sources: list[Source], source: Source, root: Path
+) -> list[tuple[str, set[str]]]:
+    """The pages that a source links to, and the headings of each."""
+    texts = {s.docname: s.prose for s in sources}
+    names = re.findall(r"\{doc\}`(?:[^`<]*<)?/([^`>]+)", "".join(source.prose))
+    found = []
+    for name in names:
+        titles = headings(texts.get(name) or [text_of(root, name)])
+        found.append((name, {title for _, title in titles}))
+    return found
 
 
 def text_of(root: Path, page: str) -> str:

@@ -27,6 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import nbformat
+from docutils.nodes import make_id
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
@@ -46,7 +47,7 @@ from predictions import COMMON, judged, public
 from readme import sync_readme
 from run_notebooks import start_up
 from seals import is_edited, keep_edit, seal, seal_notebook, seal_text
-from sources import Source, SourceError, read_all, show
+from sources import Source, SourceError, linked, read_all, show
 
 GIVEN = ("id", "title", "kind", "points", "minutes")  # of an exercise, in notebooks
 
@@ -140,7 +141,7 @@ def package_texts(sources: list[Source]) -> dict[Path, str]:
     solutions = [s for s in sources if s.path.parent.name == "solutions"]
     texts = {PACKAGE / f"{s.module}.py": seal_text(module_text(s)) for s in chapters}
     check = PACKAGE / "check"
-    made = {check / "catalogue.json": catalogue_text(solutions)}
+    made = {check / "catalogue.json": catalogue_text(sources, read_address())}
     for name, text in predictions_texts(solutions).items():
         made[check / "judging" / "predictions" / f"{name}.json"] = text
     for path, text in made.items():
@@ -175,25 +176,36 @@ def module_text(source: Source) -> str:
     )
 
 
-def catalogue_text(solutions: list[Source]) -> str:
+def catalogue_text(sources: list[Source], address: Address) -> str:
     """The list of all exercises, as the sources declare them.
 
-    again: the section to read again. notebook: where the exercise is. answer: the name
-    that its check is called with. version: changes with what a student is given.
-    prediction: what a student may know of one.
+    again, read: the section to read again, and its address. notebook: where the
+    exercise is. answer: the name that its check is called with. version: changes with
+    what a student is given. prediction: what a student may know of one.
     """
     entries = [
         {
             **{key: cell.metadata["exercise"][key] for key in COMMON},
+            "read": section_address(sources, source, cell, address),
             "notebook": source.path.stem,
             "answer": answer_name(source, cell),
             "version": version_of(cell),
             **prediction_of(cell),
         }
-        for source in solutions
+        for source in sources
+        if source.path.parent.name == "solutions"
         for cell in source.cells("exercise")
     ]
     return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
+
+
+def section_address(
+    sources: list[Source], source: Source, cell: NotebookNode, address: Address
+) -> str:
+    """Where the section is that helps with an exercise."""
+    title = cell.metadata["exercise"]["again"]
+    page = next(p for p, titles in linked(sources, source, ROOT) if title in titles)
+    return f"{address.page(page)}#{make_id(title)}"
 
 
 def prediction_of(cell: NotebookNode) -> dict:

@@ -158,13 +158,28 @@
 
   /* ---- What is shown. ---- */
 
-  function show({ form }, heading, message, state) {
-    const [first, rest] = ["p", "pre"].map((name) => document.createElement(name));
-    first.textContent = heading;
-    rest.textContent = message;
+  const make = (name, text, more) =>
+    Object.assign(document.createElement(name), { textContent: text, ...more });
+
+  /* Lines that begin with two spaces are rows of numbers, which stay in columns; what
+     stands between backticks is code. */
+  function parts(message) {
+    return [...message.matchAll(/(?:^ {2}.*\n?)+|^.+/gm)].map(([block]) => {
+      if (block.startsWith("  ")) return make("pre", block.trimEnd(), { tabIndex: 0 });
+      const line = make("p", "");
+      line.append(...block.split(/`([^`]+)`/).map((t, i) => (i % 2 ? make("code", t) : t)));
+      return line;
+    });
+  }
+
+  function show({ form, data }, heading, message, state) {
     const box = form.querySelector(".answer-report");
     box.className = `answer-report ${state}`;
-    box.replaceChildren(first, ...(message ? [rest] : []));
+    box.replaceChildren(make("p", heading), ...parts(message));
+    if (state !== "wrong" || !data.read) return;
+    const again = make("p", "Read again: ", { className: "answer-again" });
+    again.append(make("a", data.again, { href: data.read }));
+    box.append(again);
   }
 
   function tell() {
@@ -184,6 +199,12 @@
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       check(task);
+    });
+    form.addEventListener("input", () => {
+      const box = form.querySelector(".answer-report");
+      if (!box.firstChild || box.classList.contains("old")) return;
+      box.classList.add("old");
+      box.prepend(make("p", "Your answer has changed since: check it again."));
     });
     const task = { form, data };
     return task;

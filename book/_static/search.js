@@ -9,8 +9,19 @@
   look.rel = "stylesheet";
   look.href = "pagefind/pagefind-ui.css";
   document.head.prepend(look); // before the course's own
+  /* How the words of the course begin. Pagefind is content with a first letter, so a word
+     that begins otherwise is looked for as something that no page holds. */
+  const BEGINNING = 4;
+  const NOWHERE = "\u2205";
+  let known = null;
+  const anywhere = (word) => {
+    const letters = word.toLowerCase().match(/\p{L}[\p{L}_]*/u)?.[0] ?? "";
+    return letters.length < BEGINNING || known.has(letters.slice(0, BEGINNING));
+  };
+
   const search = new PagefindUI({
     element: place,
+    ranking: { termSimilarity: 5 }, // a word before those that only begin with it
     pageSize: 10,
     resetStyles: false,
     showImages: false,
@@ -18,12 +29,15 @@
     processTerm(words) {
       // The address keeps them, for who comes back from a result.
       history.replaceState(null, "", `?${new URLSearchParams({ q: words })}`);
-      return words;
+      return !known || words.split(/\s+/).every(anywhere) ? words : NOWHERE;
     },
   });
   const field = place.querySelector("input");
   field.ariaLabel = "Search the course"; // a title alone is no label
   const asked = new URLSearchParams(location.search).get("q");
-  if (asked) search.triggerSearch(asked);
-  else field.focus();
+  if (!asked) field.focus();
+  fetch("pagefind/beginnings.json")
+    .then((answer) => answer.json())
+    .then((words) => { known = new Set(words); })
+    .finally(() => { if (asked) search.triggerSearch(asked); });
 })();

@@ -71,15 +71,17 @@ def judged(id: str, answer: object, seed: int) -> Report:
         entry["title"],
         entry["version"],
         kernel.warning_of(entry["answer"], answer),
+        again=entry["again"],
+        read=entry["read"],
     )
 
 
 def catalogue() -> list[dict]:
     """Every exercise, in order: id, title, kind, points, minutes, notebook.
 
-    Also again, the section to read again; answer, the name that its notebook gives the
-    answer; version, which changes with what a student is given; and for a prediction
-    what is known of it, such as the texts of its choices.
+    Also again, the section to read again; read, its address; answer, the name that its
+    notebook gives the answer; version, which changes with what a student is given; and
+    for a prediction what is known of it, such as the texts of its choices.
     """
     return [dict(entry) for entry in _catalogue()]
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from html import escape
 from pathlib import Path
 
+from vit_encoder.message_html import message_html
+
 GREEN, VERMILION, GREY = "#009E73", "#D55E00", "#767676"
 OPTIONAL = "optional"  # stands where a task that gives points has its points
 
@@ -22,6 +24,7 @@ class Report:
     message: what was seen, and the question that leads on. title: the exercise's.
     version: of the task, as in the catalogue. warning: why it does not count, or "".
     kept: what became of an answer that was to be kept, or "".
+    again, read: the section to read again and its address, or "".
     """
 
     id: str
@@ -35,6 +38,8 @@ class Report:
     version: str = ""
     warning: str = ""
     kept: str = ""
+    again: str = ""
+    read: str = ""
 
     @property
     def state(self) -> str:
@@ -66,11 +71,13 @@ class Report:
             f"<p><strong>{escape(self.warning)}</strong></p>" if self.warning else ""
         )
         last = f"<p>{escape(self.kept)}</p>" if self.kept else ""
+        if self.read and self.answered and not self.passed:
+            link = f'<a href="{escape(self.read)}">{escape(self.again)}</a>'
+            last += f"<p>Read again: {link}</p>"
         return (
             f'<div style="border-left: 4px solid {colour}; padding: 0 1em">{first}'
             f"<p><strong>{escape(self.heading)}</strong></p>"
-            '<pre style="white-space: pre-wrap; background: none; color: inherit">'
-            f"{escape(self.message)}</pre>{last}</div>"
+            f"{message_html(self.message)}{last}</div>"
         )
 
 

@@ -9,6 +9,7 @@ _HOMES = {
     "ATTENTION": "style",
     "ActivationExplorer": "activation_explorer",
     "AttentionExplorer": "self_attention",
+    "CheckMatrix": "check_matrix",
     "EncoderAtWork": "encoder_at_work",
     "EncoderTour": "encoder_tour",
     "HIDDEN": "colours",

@@ -11,6 +11,7 @@ POSITION = "#8A8A2B"  # position embeddings
 WRONG = "#D55E00"
 HIDDEN = "#CC79A7"  # the hidden units of the MLP
 WEIGHTS = "#6a35a8"  # attention weights, where a ramp is too much
+WEIGHTS_IN_THE_DARK = "#b48ae6"  # its twin, as far from black as that is from white
 TOGETHER = "#8B5E3C"  # numbers that are normalized with one mean and one variance
 
 # From no weight to the largest. Lightness L* falls from 98 to 27 in equal steps at one

@@ -5,8 +5,13 @@ units can be read there. Lines and plain text take the page's colour. Nothing ha
 so that several drawings may stand on one page.
 """
 
+import base64
 from html import escape
+from xml.etree import ElementTree as ET
 
+from vit_encoder.figures.colours import WEIGHTS, WEIGHTS_IN_THE_DARK
+
+NAMESPACE = "http://www.w3.org/2000/svg"
 WIDTH, CELL = 340, 20
 GREY = "#767676"  # tokens and the residual stream: at least 4:1 on white and on black
 
@@ -19,10 +24,33 @@ class Drawing:
         self.svg = svg
 
     def _repr_html_(self) -> str:
-        return f'<div class="vit-drawing">{self.svg}</div>'
+        return in_notebook("vit-drawing", self.svg)
 
     def __repr__(self) -> str:
         return f"Drawing({self.name!r})"
+
+
+# How JupyterLab and Colab say that they are dark. For pages it stands in course.css.
+DARK = ":is(body[data-jp-theme-light=false], html[theme=dark])"
+TWIN = f'{DARK} [fill="{WEIGHTS}"] {{fill: {WEIGHTS_IN_THE_DARK}}}'
+
+
+def in_notebook(kind: str, svg: str) -> str:
+    """A drawing in HTML: its SVG, and a picture where the notebook is not trusted.
+
+    JupyterLab takes SVG and styles out of what it does not trust, and leaves pictures.
+    As a picture a drawing cannot take the page's colours, so it stands on white.
+    """
+    head, _, rest = svg.partition(">")
+    image = f'{head}><rect width="100%" height="100%" fill="#fff"/>{rest}'
+    data = base64.b64encode(image.encode()).decode()
+    told = " ".join(ET.fromstring(svg).findtext(f"{{{NAMESPACE}}}desc").split())
+    return (
+        f'<div class="{kind}">{svg}<style>.{kind} > svg ~ img {{display: none}} {TWIN}'
+        "</style>"
+        f'<img alt="{escape(told)}" src="data:image/svg+xml;base64,{data}">'
+        "</div>"
+    )
 
 
 def drawing(

@@ -92,6 +92,23 @@ class EncoderAtWork(OfViT):
             blocks=given["sizes"]["depth"],
         )
 
+    @traitlets.validate("chosen", "blocks", "head", "query")
+    def _require_in_range(self, proposal: dict) -> int:
+        """ValueError, where Python sets what the figure does not have."""
+        side = self.sizes["image_size"] // self.sizes["patch_size"]
+        low, high = {
+            "chosen": (-1, len(self.labels) - 1),  # -1: the reader's own
+            "blocks": (0, self.sizes["depth"]),
+            "head": (-1, self.sizes["num_heads"] - 1),  # -1: the mean of all
+            "query": (0, side**2),  # 0: the class token
+        }[name := proposal["trait"].name]
+        value = proposal["value"]
+        if not low <= value <= high:
+            raise ValueError(f"expected {name} from {low} to {high}, got {value}")
+        if name == "chosen" and value < 0 and not self.own:
+            raise ValueError("expected an own image before chosen is -1, got none")
+        return value
+
     @property
     def pixels(self) -> torch.Tensor:
         """The image that is shown now, drawn or chosen: (C, H, W) in [0, 1]."""

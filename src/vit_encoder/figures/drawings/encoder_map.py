@@ -18,6 +18,7 @@ from vit_encoder.figures.colours import (
     TOGETHER,
     VALUE,
 )
+from vit_encoder.figures.drawing import in_notebook
 
 PARTS = {
     "patches": "Patches and positions",
@@ -135,7 +136,7 @@ class EncoderMap:
         self.lit = lit
 
     def _repr_html_(self) -> str:
-        return f'<div class="vit-map">{self.svg}</div>'
+        return in_notebook("vit-map", self.svg)
 
     def __repr__(self) -> str:
         return f"EncoderMap(lit={list(self.lit)})"
