@@ -368,7 +368,7 @@ function render({ model, el }) {
 
   // Depth and skips.
   const curves = makeCurves(L);
-  const plot = make("div", { class: "tour-curves", role: "img" }, curves.svg);
+  const plot = make("div", { class: "tour-curves", role: "img", "aria-label": "How much the tokens differ after each block" }, curves.svg);
   const guess = makeReadout({ differ: "The tokens differ by", guess: "The guess" });
   const parts = costs(sizes, L).map(([name]) => name);
   const columns = [makeBars(parts), makeBars(parts)];
