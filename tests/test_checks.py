@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from tests.bank import encoder as encoder_bank
 from tests.bank import layer_norm as layer_norm_bank
 from tests.bank import mlp as mlp_bank
+from tests.bank import multi_head as multi_head_bank
 from tests.bank import self_attention as bank
 from torch import nn
 
@@ -947,3 +948,23 @@ def test_a_form_may_say_how_an_answer_is_called():
     question = Question("list", (torch.ones(2), torch.ones(2)))
     reply = asking.ask_all(torch.stack, form, [question]).replies["list"]
     assert reply.outputs[0].item() == 4
+
+
+@pytest.mark.parametrize(
+    ("id", "answer"),
+    [
+        ("layer_norm.normed_attention", layer_norm_bank.with_torchs_own),
+        ("multi_head.windowed", multi_head_bank.with_a_mask),
+    ],
+)
+def test_a_query_of_nan_that_pytorch_hides_costs_nothing(monkeypatch, id, answer):
+    """With some instructions of a CPU fused attention gives 0 for such a query."""
+    fused = F.scaled_dot_product_attention
+
+    def hides(q, k, v, **options):
+        rows = q.isnan().all(dim=-1, keepdim=True) & ~k.isnan().any()
+        return fused(q, k, v, **options).masked_fill(rows, 0)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", hides)
+    report = check(id, answer)
+    assert report.passed, report

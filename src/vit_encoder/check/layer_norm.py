@@ -1015,7 +1015,7 @@ def normed_questions(seed: int) -> list[Question]:
         Question("a query of zeros", (zeros, k, v, *gains, eps)),
         Question("float32", (*single, eps)),
         Question("float32 again", (*single, eps)),
-        Question("a nan", (with_nan(q), k, v, *gains, eps)),
+        Question("a nan", (q, with_nan(k), v, *gains, eps)),
         Question("gradients", (q, k, v, *gains, eps), cotangent=normal(2, 3, 5, 4)),
         Question("another device", (q, k, v, *gains, eps), device="meta"),
     ]

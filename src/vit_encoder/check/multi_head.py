@@ -1001,7 +1001,7 @@ def windowed_questions(seed: int) -> list[Question]:
         Question("windows of one token", (q, k, v, 6, 10, 1)),
         Question("float32", (*single, *grid)),
         Question("float32 again", (*single, *grid)),
-        Question("a nan", (with_nan(q), k, v, *grid)),
+        Question("a nan", (q, with_nan(k), v, *grid)),
         Question("gradients", (q, k, v, *grid), cotangent=normal(2, 4, 60, 7)),
         Question("another device", (q, k, v, *grid), device="meta"),
         Question("rows that are left over", (q, k, v, 15, 4, 2), refused=True),
