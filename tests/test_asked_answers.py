@@ -91,7 +91,7 @@ def test_a_part_is_asked_again(known):
     assert sync.sync_answers(check=True) == []
 
 
-@pytest.mark.parametrize("key", ["sources", "python", "torch"])
+@pytest.mark.parametrize("key", ["sources", "python", "torch", "instructions"])
 def test_all_are_asked_where_something_is_new(known, key):
     known["mlp"][key] = "another"
     own = [e["id"] for e in asked_answers.entries() if e["id"].startswith("mlp.")]

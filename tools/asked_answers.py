@@ -2,7 +2,8 @@
 
 `make sync` asks the others, and notes in tests/bank/asked.json on what it was done. So
 `make test` asks those on some exercises alone, on others after each change, and on all
-of them where Python or torch is another.
+of them where Python, torch or the processor's instructions are others: with other
+instructions torch may round and treat nan differently.
 """
 
 import hashlib
@@ -11,8 +12,9 @@ import re
 import subprocess
 import sys
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
+
+import torch
 
 from address import ROOT
 
@@ -42,7 +44,8 @@ def stamp(module: str) -> dict[str, str]:
     return {
         "sources": hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16],
         "python": ".".join(map(str, sys.version_info[:2])),
-        "torch": version("torch").partition("+")[0],
+        "torch": torch.__version__.partition("+")[0],
+        "instructions": torch.backends.cpu.get_cpu_capability(),
     }
 
 
