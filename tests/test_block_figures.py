@@ -1,10 +1,9 @@
-"""The figures of chapter 06: drawings that are true, plots of what they are given."""
+"""The drawings of chapter 06 are true."""
 
 import pytest
 import torch
 from torch import nn
 
-from vit_encoder.figures import show_branches
 from vit_encoder.figures.drawings.block import START, example, post_norm, pre_norm
 
 
@@ -33,25 +32,3 @@ def test_drawn_stream_keeps_sizes_and_norms_do_not():
     for place in ("LayerNorm 1", "LayerNorm 2"):
         assert sizes[place] == pytest.approx([1, 1, 1], rel=1e-5)
     assert max(sizes["y"]) > 2 * min(sizes["y"])
-
-
-def shares(depth=6):
-    return torch.linspace(0.1, 2, depth)
-
-
-def test_branches_have_a_panel_a_stack():
-    figure = show_branches({"one": (shares(), shares() / 2), "two": (shares(3),) * 2})
-    one, two = figure.axes
-    assert (one.get_title(), two.get_title()) == ("one", "two")
-    attention, mlp, whole = one.get_lines()
-    assert list(attention.get_xdata()) == [1, 2, 3, 4, 5, 6]
-    assert attention.get_ydata() == pytest.approx(shares().numpy())
-    assert mlp.get_ydata() == pytest.approx(shares().numpy() / 2)
-    assert list(whole.get_ydata()) == [1, 1]
-    assert one.get_ylim() == two.get_ylim()
-
-
-@pytest.mark.parametrize("other", [shares(5), torch.rand(6, 1)])
-def test_branches_refuse_what_does_not_fit(other):
-    with pytest.raises(ValueError, match=r"two rows \(L,\) for 'one'.*\(6,\)"):
-        show_branches({"one": (shares(), other)})

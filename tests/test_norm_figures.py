@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from vit_encoder.figures import (
     layer_norm_drawing,
     norm_axes_drawing,
-    show_changes,
     show_growth,
     show_spreads,
 )
@@ -113,29 +112,3 @@ def test_growth_refuses_what_has_no_logarithm():
     for curves in ({}, {"a": [1.0, 0.0]}):
         with pytest.raises(ValueError, match="expected curves of positive numbers"):
             show_growth(curves)
-
-
-def test_changes_cover_the_patches_that_changed_and_no_others():
-    photos = torch.stack([photo(), photo()])
-    one, all_ = torch.zeros(2, 15), torch.full((2, 15), 0.1)
-    one[0, 7] = 2.0
-    figure = show_changes(photos, {"one": one, "all": all_}, (3, 5), (1, 2))
-    first, second, third, fourth, bar = figure.axes
-    drawn = [ax.get_images()[1].get_array().count() for ax in (first, second, third)]
-    assert drawn == [1, 15, 0]
-    assert fourth.get_images()[1].get_array().count() == 15
-    assert (first.get_title(), second.get_title()) == ("one", "all")
-    assert (first.get_ylabel(), third.get_ylabel()) == ("image 0", "image 1")
-    assert bar.get_xlim() == pytest.approx((0.1, 2.0))
-
-
-def test_changes_refuse_what_does_not_fit():
-    photos = photo()[None]
-    with pytest.raises(
-        ValueError, match=r"changes of 'a' \(1, 15\), got shape \(15,\)"
-    ):
-        show_changes(photos, {"a": torch.ones(15)}, (3, 5), (0, 0))
-    with pytest.raises(ValueError, match=r"inside 3 × 5 patches, got \(3, 0\)"):
-        show_changes(photos, {"a": torch.ones(1, 15)}, (3, 5), (3, 0))
-    with pytest.raises(ValueError, match="expected a change above 0, got none"):
-        show_changes(photos, {"a": torch.zeros(1, 15)}, (3, 5), (0, 0))

@@ -46,7 +46,8 @@ def verdict(run: dict) -> str:
     """How many of a run's notebooks passed, in a sentence."""
     passed = sum(notebook["passed"] for notebook in run["notebooks"])
     all_of_them = passed == len(run["notebooks"])
-    return f"{'All' if all_of_them else f'{passed} of'} {len(run['notebooks'])} passed."
+    share = "All" if all_of_them else f"{passed} of"
+    return f"{share} {len(run['notebooks'])} notebooks passed."
 
 
 def notebook_row(notebook: dict) -> str:

@@ -42,8 +42,6 @@ _HOMES = {
     "show_ablations": "training",
     "show_activations": "activations",
     "show_attention": "photo",
-    "show_branches": "branches",
-    "show_changes": "norms",
     "show_collapse": "collapse",
     "show_confusion": "training",
     "show_growth": "norms",
