@@ -1,6 +1,7 @@
 """What `pip install` of the repository gives."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -8,7 +9,7 @@ from importlib import import_module
 
 import pytest
 
-from address import ROOT
+from address import ROOT, read_address
 from sources import read_all
 
 
@@ -30,6 +31,16 @@ def test_importing_a_part_leaves_the_others_alone():
     code = "import sys; from vit_encoder import gelu; print(*sys.modules)"
     ours = {name for name in run(code).split() if name.startswith("vit_encoder")}
     assert ours == {"vit_encoder", "vit_encoder.arguments", "vit_encoder.mlp"}
+
+
+def test_every_plot_and_figure_is_shown_somewhere():
+    from vit_encoder import figures
+
+    pages = "".join(source.text for source in read_all(read_address()))
+    pages += (ROOT / "tools" / "book_extension.py").read_text(encoding="utf-8")
+    plots = {name for name in figures.__all__ if not name.isupper()} - {"EncoderTour"}
+    plots -= {"EncoderAtWork"}  # for a notebook; pages show them with the course's ViT
+    assert [name for name in plots if not re.search(rf"\b{name}\b", pages)] == []
 
 
 def test_parts_and_their_modules_are_found_by_name():

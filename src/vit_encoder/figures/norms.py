@@ -1,4 +1,4 @@
-"""Plots for norms: spreads, how they grow, and which tokens a norm lets change."""
+"""Plots for norms: spreads, and how they grow."""
 
 import matplotlib.pyplot as plt
 import torch
