@@ -98,7 +98,7 @@ def test_dropout_is_thrown_anew_and_switched_off():
     explorer.seed += 1
     assert repr(explorer) != first
     explorer.settings["training"] = False
-    assert "100 of 100 numbers are left" in repr(explorer)
+    assert "100 of 100 are left" in repr(explorer)
 
 
 def test_the_notebook_s_own_random_numbers_go_on():
@@ -137,9 +137,9 @@ def half_nan(x, p, training):
     ("function", "p", "told"),
     [
         (dropout, 0.8, "each is 5.00"),
-        (uneven, 0.3, "98 of 100 numbers are left; from 1.00 to 2.00; the mean"),
-        (dropout, 1.0, "0 of 100 numbers are left; the mean of all is 0.00"),
-        (half_nan, 0.3, "100 of 100 numbers are left; from nan to nan; the mean"),
+        (uneven, 0.3, "98 of 100 are left; from 1.00 to 2.00; the mean"),
+        (dropout, 1.0, "0 of 100 are left; the mean of all is 0.00"),
+        (half_nan, 0.3, "100 of 100 are left; from nan to nan; the mean"),
     ],
 )
 def test_what_dropout_leaves_is_told_as_it_is(function, p, told):
@@ -328,7 +328,9 @@ def test_importing_loads_no_widgets():
 @pytest.mark.parametrize("theme", THEMES)
 def test_pictures_are_accessible_and_fit_a_phone(theme, browser):
     background, colour = THEMES[theme]
-    shown = "".join(html(explore(f).look()) for f in RIGHT.values())
+    explorers = [*map(explore, RIGHT.values()), explore(dropout)]
+    explorers[-1].settings["training"] = False  # 100 of 100
+    shown = "".join(html(explorer.look()) for explorer in explorers)
     tab = browser.new_page(viewport={"width": 360, "height": 800})
     tab.set_content(
         '<!doctype html><html lang="en"><title>Explore</title><meta name="viewport" '
@@ -338,7 +340,13 @@ def test_pictures_are_accessible_and_fit_a_phone(theme, browser):
     tab.add_script_tag(path=install_checkers() / "axe-core" / "axe.min.js")
     found = tab.evaluate("axe.run().then(result => result.violations)")
     tab_width = tab.evaluate("document.documentElement.scrollWidth")
+    cut_off = tab.locator("svg text").evaluate_all(
+        "texts => texts.filter(text => text.getBoundingClientRect().right >"
+        " text.ownerSVGElement.getBoundingClientRect().right)"
+        ".map(text => text.textContent)"
+    )
     tab.close()
+    assert cut_off == []
     assert json.dumps(found) == "[]"
     assert tab_width == 360
 

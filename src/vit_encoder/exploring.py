@@ -400,7 +400,7 @@ def show_dropout(at: SimpleNamespace, inputs: tuple, outputs: tuple) -> Seen:
     """Which of a hundred ones are left, how large they are, and their mean."""
     came = outputs[0].double()
     left = came[came != 0]
-    words = [f"{len(left)} of {SIDE**2} numbers are left"]
+    words = [f"{len(left)} of {SIDE**2} are left"]
     if len(left):
         low, high = number(left.min().item()), number(left.max().item())
         same = low == high != "nan"  # one nan makes both of them nan
