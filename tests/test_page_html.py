@@ -23,6 +23,7 @@ from page_html import (
     still_figures,
     sub,
     swap,
+    write_widget_state,
 )
 
 HERE = Rule("here", swap("<b>", "<b class=x>"), everywhere=True)
@@ -109,6 +110,15 @@ def test_what_takes_lines_away_and_adds_some_is_coloured(classes, text, is_diff)
     page += nodes.literal_block(text, text, classes=classes, language="none")
     book_extension.colour_diffs(None, page)
     assert (page[0]["language"] == "diff") == is_diff
+
+
+def test_a_page_loads_the_states_of_two_figures(site, tabs):
+    tab = tabs("about:blank")  # fails at its end if a script has failed
+    for id in ("1", "2"):
+        name = write_widget_state(site, {"state": {id: {}}})
+        tab.add_script_tag(content=(site.static / name).read_text(encoding="utf-8"))
+    states = tab.locator('script[type$="widget-state+json"]').all_text_contents()
+    assert [json.loads(text)["state"] for text in states] == [{"1": {}}, {"2": {}}]
 
 
 def test_pictures_get_their_size(tmp_path):
