@@ -1,6 +1,7 @@
 """The shipped data: what it is, that it fits together, and what its README says."""
 
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -232,3 +233,65 @@ def test_the_vit_for_cifar_takes_pixels_as_they_are():
 def test_models_that_ship_are_small():
     for name in ("fashion", "cifar10", "garments"):
         assert (FOLDER / f"{name}.safetensors").stat().st_size <= 500_000
+
+
+def test_a_photograph_of_the_reader_is_cut_scaled_and_upright(tmp_path):
+    tall = torch.zeros(600, 288, 3, dtype=torch.uint8)
+    tall[204:396] = torch.tensor([10, 20, 30], dtype=torch.uint8)  # the middle
+    stored = Image.fromarray(tall.numpy())
+    stored.save(tmp_path / "tall.png")
+    found = photo(tmp_path / "tall.png")
+    middle = torch.tensor([10, 20, 30]).view(3, 1, 1) / 255
+    torch.testing.assert_close(found, middle.expand(3, 192, 288))
+
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn it to the right
+    left = Image.new("RGB", (300, 200))
+    left.paste((255, 255, 255), (0, 0, 150, 200))
+    left.save(tmp_path / "turned.png", exif=exif)
+    turned = photo(str(tmp_path / "turned.png"))
+    assert turned.shape == (3, 192, 288)
+    assert turned[:, :80].min() > 0.9 > 0.1 > turned[:, 112:].max()
+    assert torch.equal(photo(FOLDER / "photo.png"), photo())
+
+
+def test_a_photograph_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"photograph in .*none\.jpg, found no"):
+        photo(tmp_path / "none.jpg")
+    (tmp_path / "text.jpg").write_text("no image")
+    with pytest.raises(ValueError, match=r"photograph in .*text\.jpg: cannot identify"):
+        photo(tmp_path / "text.jpg")
+
+
+def broken_chunk(png):
+    start = png.rindex(b"IDAT")
+    return png[:start] + b"I?AT" + png[start + 4 :]
+
+
+def long_text(png):
+    """What it says about itself is packed, and more than Pillow unpacks."""
+    packed = b"Comment\0\0" + zlib.compress(bytes(2**21))
+    chunk = len(packed).to_bytes(4) + b"zTXt" + packed
+    return png[:33] + chunk + zlib.crc32(chunk[4:]).to_bytes(4) + png[33:]
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lambda png: png[: len(png) // 2], "truncated"),
+        (broken_chunk, "broken PNG file"),
+        (long_text, "too large"),
+    ],
+)
+def test_a_damaged_photograph_is_named(harm, told, tmp_path):
+    damaged = harm((FOLDER / "photo.png").read_bytes())
+    (tmp_path / "own.png").write_bytes(damaged)
+    with pytest.raises(ValueError, match=rf"photograph in .*own\.png: .*{told}"):
+        photo(tmp_path / "own.png")
+
+
+def test_a_photograph_that_is_far_too_large_is_named(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    own = FOLDER / "photo.png"
+    with pytest.raises(ValueError, match=r"photograph in .*photo\.png: .*exceeds"):
+        photo(own)

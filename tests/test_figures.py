@@ -12,6 +12,7 @@ import torch
 from address import ROOT
 from outputs import without_picture
 from vit_encoder import attention, figures, patchify
+from vit_encoder.exploring import explore
 from vit_encoder.figures import (
     ActivationExplorer,
     AttentionExplorer,
@@ -269,12 +270,12 @@ def test_attention_weights_stand_out_from_the_page(dark):
     """The strongest cell by 4 : 1 and each by 1.3 : 1 at least, in both themes."""
     page = "#131416" if dark else "#ffffff"
     colour = colours.WEIGHTS_IN_THE_DARK if dark else colours.WEIGHTS
-    for name in ("attention_drawing", "multi_head_drawing"):
-        root = ET.fromstring(getattr(figures, name)().svg)
+    pictures = figures.attention_drawing(), figures.multi_head_drawing()
+    for picture in (*pictures, explore(attention).look().picture):
+        root = ET.fromstring(picture.svg)
         cells = [c for c in root.iter(f"{SVG}rect") if c.get("fill") == colours.WEIGHTS]
-        found = [
-            contrast(mixed(colour, float(c.get("opacity")), page), page) for c in cells
-        ]
+        shares = [float(c.get("opacity", 1)) for c in cells]
+        found = [contrast(mixed(colour, share, page), page) for share in shares]
         assert max(found) > 4
         assert min(found) > 1.3
 

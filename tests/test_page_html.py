@@ -6,6 +6,7 @@ import re
 from types import SimpleNamespace
 
 import pytest
+from docutils import nodes
 from PIL import Image
 
 import book_extension
@@ -22,6 +23,7 @@ from page_html import (
     still_figures,
     sub,
     swap,
+    write_widget_state,
 )
 
 HERE = Rule("here", swap("<b>", "<b class=x>"), everywhere=True)
@@ -89,6 +91,34 @@ def test_a_build_warns_of_it_and_so_fails(tmp_path, monkeypatch, found, warnings
     book_extension.finish_pages(app, None)
     assert len(said) == warnings
     assert all("the rule `here`, in tools/page_html.py" in text for text in said)
+
+
+@pytest.mark.parametrize(
+    ("classes", "text", "is_diff"),
+    [
+        (["output", "stream"], " x = 1\n-y = 2\n+y = 3\n", True),
+        (["output", "stream"], " x = 1\n\n-y = 2\n+y = 3\n", True),
+        (["output", "stream"], "-0.3 and -1.387833 both become -0.114627\n", False),
+        (["output", "stream"], "-0.3\n-1.4\n", False),
+        (["output", "stream"], "+0.3\n+1.4\n", False),
+        (["output", "stream"], "-0.3\n+1.4\nand 2\n", False),
+        ([], "-y = 2\n+y = 3\n", False),
+    ],
+)
+def test_what_takes_lines_away_and_adds_some_is_coloured(classes, text, is_diff):
+    page = nodes.container()
+    page += nodes.literal_block(text, text, classes=classes, language="none")
+    book_extension.colour_diffs(None, page)
+    assert (page[0]["language"] == "diff") == is_diff
+
+
+def test_a_page_loads_the_states_of_two_figures(site, tabs):
+    tab = tabs("about:blank")  # fails at its end if a script has failed
+    for id in ("1", "2"):
+        name = write_widget_state(site, {"state": {id: {}}})
+        tab.add_script_tag(content=(site.static / name).read_text(encoding="utf-8"))
+    states = tab.locator('script[type$="widget-state+json"]').all_text_contents()
+    assert [json.loads(text)["state"] for text in states] == [{"1": {}}, {"2": {}}]
 
 
 def test_pictures_get_their_size(tmp_path):

@@ -10,7 +10,6 @@ import pytest
 import scipy.ndimage
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import nn
 
 import library_models as lib
@@ -30,7 +29,6 @@ from vit_encoder.foreign import (
     garments,
     library_positions,
     library_weights,
-    photograph,
     suspects,
 )
 from vit_encoder.loading import (
@@ -385,34 +383,6 @@ def test_few_are_as_many_of_each_class():
 def test_another_split_is_refused():
     with pytest.raises(ValueError, match="expected"):
         garments("validate")
-
-
-def test_a_photograph_of_the_reader_is_cut_scaled_and_upright(tmp_path):
-    tall = torch.zeros(600, 288, 3, dtype=torch.uint8)
-    tall[204:396] = torch.tensor([10, 20, 30], dtype=torch.uint8)  # the middle
-    stored = Image.fromarray(tall.numpy())
-    stored.save(tmp_path / "tall.png")
-    found = photograph(tmp_path / "tall.png")
-    middle = torch.tensor([10, 20, 30]).view(3, 1, 1) / 255
-    torch.testing.assert_close(found, middle.expand(3, 192, 288))
-
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was held upright: turn it to the right
-    left = Image.new("RGB", (300, 200))
-    left.paste((255, 255, 255), (0, 0, 150, 200))
-    left.save(tmp_path / "turned.png", exif=exif)
-    turned = photograph(str(tmp_path / "turned.png"))
-    assert turned.shape == (3, 192, 288)
-    assert turned[:, :80].min() > 0.9 > 0.1 > turned[:, 112:].max()
-    assert torch.equal(photograph(), photo())
-
-
-def test_a_photograph_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"photograph in .*none\.jpg, found no"):
-        photograph(tmp_path / "none.jpg")
-    (tmp_path / "text.jpg").write_text("no image")
-    with pytest.raises(ValueError, match=r"photograph in .*text\.jpg: cannot identify"):
-        photograph(tmp_path / "text.jpg")
 
 
 def deep():

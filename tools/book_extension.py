@@ -140,11 +140,13 @@ def put_setup_cell(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def colour_diffs(_app: Sphinx, doctree: nodes.document) -> None:
-    """What a cell prints of a wrong version is a diff, and coloured as one."""
+    """What a cell prints of a wrong version is a diff, and coloured as one.
+
+    A diff takes lines away and adds some. What has minus signs alone may be numbers.
+    """
     for block in doctree.findall(nodes.literal_block):
-        lines = block.astext().splitlines()
-        marked = {line[:1] for line in lines}
-        if "stream" in block["classes"] and {"-", "+"} & marked and marked <= {*" -+"}:
+        marks = {line[:1] for line in block.astext().splitlines()}
+        if "stream" in block["classes"] and {*"-+"} <= marks <= {*" -+", ""}:
             block["language"] = "diff"
 
 

@@ -19,6 +19,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import quiz
 from address import ROOT, read_address
+from outputs import without_picture
 from predictions import form_of
 from sources import read_all
 from vit_encoder.check import catalogue, judged, task
@@ -374,7 +375,7 @@ def explored(id: str) -> str:
     return (
         '<div class="cell_output"><p>In the notebook you move here '
         f"<em>{labels}</em>, and your own function answers. The chapter’s function "
-        f"starts like this:</p>{html(explorer.look())}</div>"
+        f"starts like this:</p>{without_picture(html(explorer.look()))}</div>"
     )
 
 

@@ -187,12 +187,15 @@ def still_figures(site: Site, html: str) -> tuple[str, int]:
 
 
 def write_widget_state(site: Site, data: dict) -> str:
-    """The name of a script that adds the state of a figure to a page."""
+    """The name of a script that adds the state of a figure to a page.
+
+    A page may load several, and they share their names: hence the block.
+    """
     text = (
-        'const state = document.createElement("script");\n'
+        '{\nconst state = document.createElement("script");\n'
         'state.type = "application/vnd.jupyter.widget-state+json";\n'
         f"state.textContent = {json.dumps(json.dumps(data))};\n"
-        "document.body.append(state);\n"
+        "document.body.append(state);\n}\n"
     )
     name = f"widget-state-{digest(text)}.js"
     (site.static / name).write_text(text, encoding="utf-8")

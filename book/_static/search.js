@@ -9,14 +9,14 @@
   look.rel = "stylesheet";
   look.href = "pagefind/pagefind-ui.css";
   document.head.prepend(look); // before the course's own
-  /* How the words of the course begin. Pagefind is content with a first letter, so a word
-     that begins otherwise is looked for as something that no page holds. */
-  const BEGINNING = 4;
+  /* How the words of the course begin, all as long. Pagefind is content with a first
+     letter, so a word that begins otherwise is looked for as what no page holds. */
   const NOWHERE = "\u2205";
   let known = null;
+  let length = 0;
   const anywhere = (word) => {
     const letters = word.toLowerCase().match(/\p{L}[\p{L}_]*/u)?.[0] ?? "";
-    return letters.length < BEGINNING || known.has(letters.slice(0, BEGINNING));
+    return letters.length < length || known.has(letters.slice(0, length));
   };
 
   const search = new PagefindUI({
@@ -38,6 +38,7 @@
   if (!asked) field.focus();
   fetch("pagefind/beginnings.json")
     .then((answer) => answer.json())
-    .then((words) => { known = new Set(words); })
+    .then((words) => { [known, length] = [new Set(words), words[0].length]; })
+    .catch(() => {}) // without them it finds a little too much
     .finally(() => { if (asked) search.triggerSearch(asked); });
 })();

@@ -22,10 +22,10 @@ from vit_encoder.check.hearing.data import (
     Question,
 )
 from vit_encoder.check.hearing.errors import describe, not_answered, require_fit
-from vit_encoder.check.hearing.exceptions import raised
+from vit_encoder.check.hearing.exceptions import is_stub, raised
 from vit_encoder.check.hearing.guard import Sink, TimeUp, guarded
 from vit_encoder.check.hearing.returned import read_outputs
-from vit_encoder.figures.colours import HIDDEN, RAMP, TOGETHER, WRONG
+from vit_encoder.figures.colours import HIDDEN, TOGETHER, WEIGHTS, WRONG
 from vit_encoder.figures.drawing import GREY, Drawing, drawing, line, text
 from vit_encoder.message_html import message_html
 
@@ -84,7 +84,7 @@ def explore(answer: Callable) -> "Explorer":
     """
     if not callable(answer):
         raise TypeError(
-            "expected a function, such as `attention` without brackets behind it, got "
+            "expected a function, such as `attention` without brackets after it, got "
             f"{describe(answer)}"
         )
     name = getattr(answer, "__name__", "")
@@ -123,7 +123,8 @@ class Explorer:
         try:
             require_fit(self.answer, form)
             with guarded(TIME_LIMIT, sink):
-                torch.manual_seed(self.seed)
+                # torch.manual_seed seeds GPUs, too, and nothing restores theirs.
+                torch.default_generator.manual_seed(self.seed)
                 inputs = self.exploration.inputs(settings)
                 given = [x.clone() if isinstance(x, Tensor) else x for x in inputs]
                 result = self.answer(*given)
@@ -134,7 +135,11 @@ class Explorer:
             return error.problem
         except TimeUp:
             return LATE
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit, too: the notebook goes on
+            if issubclass(type(error), NotImplementedError) and is_stub(error):
+                return not_answered()
             return raised(error, self.answer)
         return self.exploration.show(settings, inputs, outputs)
 
@@ -162,15 +167,18 @@ class Explorer:
             return bundle
         bundle["text/html"] = html(seen)
         if has_kernel():
-            id = self.panel().model_id
+            id = self.panel(seen).model_id
             bundle[VIEW] = {"version_major": 2, "version_minor": 0, "model_id": id}
         return bundle
 
-    def panel(self):
-        """The controls above what they change, as an ipywidgets.VBox."""
+    def panel(self, seen: Seen | Problem | None = None):
+        """The controls above what they change, as an ipywidgets.VBox.
+
+        seen: what the function shows now, if it was called already.
+        """
         import ipywidgets as widgets  # where nothing is shown, nothing needs it
 
-        view = widgets.HTML(html(self.look()))
+        view = widgets.HTML(html(seen or self.look()))
         controls = {
             name: made(widgets, control, self.settings[name])
             for name, control in self.exploration.controls.items()
@@ -180,7 +188,7 @@ class Explorer:
             self.settings = {name: w.value for name, w in controls.items()}
             view.value = html(self.look())
 
-        def throw(button) -> None:
+        def draw(button) -> None:
             self.seed += 1
             renew(button)
 
@@ -189,7 +197,7 @@ class Explorer:
         buttons = []
         if self.exploration.again:
             buttons = [widgets.Button(description=self.exploration.again)]
-            buttons[0].on_click(throw)
+            buttons[0].on_click(draw)
         return widgets.VBox([*controls.values(), *buttons, view])
 
 
@@ -217,7 +225,7 @@ def html(seen: Seen | Problem) -> str:
     """The picture, or what went wrong."""
     if isinstance(seen, Problem):
         return report(seen)
-    return f'<div class="vit-drawing">{seen.picture.svg}</div>'
+    return seen.picture._repr_html_()
 
 
 def require_shapes(
@@ -254,8 +262,13 @@ def number(value: float) -> str:
 
 
 def share(value: float, most: float) -> float:
-    """How strong a colour is: 0 to 1, also for what is no number."""
+    """How large a value is drawn: 0 to 1, also for what is no number."""
     return min(max(value / most, 0), 1) if math.isfinite(value) else 0
+
+
+def largest(values: Tensor) -> float:
+    """The largest magnitude among the finite values, or hardly anything above 0."""
+    return max(values.abs().nan_to_num(0, posinf=0).max().item(), 1e-9)
 
 
 # attention
@@ -265,13 +278,13 @@ QUERIES, KEYS, VALUES = 4, 6, 2  # N_q, N_k and D_v
 
 def attention_inputs(at: SimpleNamespace) -> tuple:
     """Queries (4, D_h), keys (6, D_h) and values (6, 2)."""
-    torch.manual_seed(torch.initial_seed() * 1000 + int(at.width))
+    torch.default_generator.manual_seed(torch.initial_seed() * 1000 + int(at.width))
     q, k = torch.randn(QUERIES, int(at.width)), torch.randn(KEYS, int(at.width))
     return at.stretch * q, k, torch.randn(KEYS, VALUES)
 
 
 def show_attention(at: SimpleNamespace, inputs: tuple, outputs: tuple) -> Seen:
-    """The weights as a table of cells, the sum and the entropy of each row."""
+    """The weights as a table, a bar below each, the sum and the entropy of each row."""
     weights = outputs[1].double()
     sums = weights.sum(-1).tolist()
     entropy = torch.special.entr(weights.clamp(min=0)).sum(-1).tolist()
@@ -283,14 +296,13 @@ def show_attention(at: SimpleNamespace, inputs: tuple, outputs: tuple) -> Seen:
         y = 24 + 30 * i
         parts.append(text(f"query {i}", 58, y + 18, "end", 11))
         for j, weight in enumerate(row):
+            x = 66 + 30 * j
             parts.append(
-                f'<rect x="{66 + 30 * j}" y="{y}" width="28" height="28" rx="3"'
-                f' fill="{RAMP[7]}" fill-opacity="{0.9 * share(weight, 1):.2f}"'
-                f' stroke="{GREY}"/>'
+                f'<rect x="{x}" y="{y}" width="28" height="28" rx="3" fill="none"'
+                f' stroke="{GREY}"/><rect x="{x + 2}" y="{y + 20}" height="6"'
+                f' width="{24 * share(weight, 1):.1f}" fill="{WEIGHTS}"/>'
             )
-            colour = "#fff" if share(weight, 1) > 0.85 else ""  # or it is hard to read
-            written = number(weight)
-            parts.append(text(written, 80 + 30 * j, y + 18, size=11, colour=colour))
+            parts.append(text(number(weight), x + 14, y + 15, size=11))
         parts.append(text(number(sums[i]), 272, y + 18, size=11))
         parts.append(text(number(entropy[i]), 317, y + 18, size=11))
         cells = " ".join(f"{number(weight):>5}" for weight in row)
@@ -323,7 +335,7 @@ def show_layer_norm(at: SimpleNamespace, inputs: tuple, outputs: tuple) -> Seen:
         mean, spread = token.mean().item(), token.std(correction=0).item()
         said = f"{name}: mean {number(mean)}, standard deviation {number(spread)}"
         words += [said, "  " + " ".join(f"{number(x):>6}" for x in token.tolist())]
-        most = max(token.abs().max().item(), 1e-9)
+        most = largest(token)
         parts += [text(said, 8, zero - 52, "start", 12, bold=True)]
         parts += [line([(8, zero), (332, zero)], GREY, 1)]
         for i, x in enumerate(token.tolist()):
@@ -387,14 +399,14 @@ def dropout_inputs(at: SimpleNamespace) -> tuple:
 def show_dropout(at: SimpleNamespace, inputs: tuple, outputs: tuple) -> Seen:
     """Which of a hundred ones are left, how large they are, and their mean."""
     came = outputs[0].double()
-    left = came != 0
-    size = came[left].mean().item() if left.any() else 0.0
-    words = [
-        f"{int(left.sum())} of {SIDE**2} numbers are left",
-        f"each is {number(size)}",
-        f"the mean of all is {number(came.mean().item())}",
-    ]
-    most = max(came.abs().max().item(), 1e-9)
+    left = came[came != 0]
+    words = [f"{len(left)} of {SIDE**2} are left"]
+    if len(left):
+        low, high = number(left.min().item()), number(left.max().item())
+        same = low == high != "nan"  # one nan makes both of them nan
+        words.append(f"each is {low}" if same else f"from {low} to {high}")
+    words.append(f"the mean of all is {number(came.mean().item())}")
+    most = largest(came)
     parts = []
     for i, row in enumerate(came.tolist()):
         for j, x in enumerate(row):
@@ -403,9 +415,8 @@ def show_dropout(at: SimpleNamespace, inputs: tuple, outputs: tuple) -> Seen:
                 f' rx="3" fill="{HIDDEN}" fill-opacity="{share(abs(x), most):.2f}"'
                 f' stroke="{GREY}"/>'
             )
-    parts += [text(words[0], 192, 60, "start", 11)]
-    parts += [text(words[1], 192, 90, "start", 11)]
-    parts += [text(words[2], 192, 120, "start", 11)]
+    for i, said in enumerate(words):
+        parts.append(text(said, 192, 60 + 30 * i, "start", 11))
     picture = drawing("A hundred ones after dropout", "; ".join(words), parts, 188)
     return Seen(words, picture)
 
@@ -443,7 +454,7 @@ EXPLORATIONS = {
             "p": Slider("p", tuple(i / 20 for i in range(21)), 0.3),
             "training": Switch("training", True),
         },
-        "Throw again",
+        "Draw again",
         dropout_inputs,
         {"output": (SIDE, SIDE)},
         show_dropout,

@@ -4,13 +4,10 @@ import copy
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
 from torch import Tensor
 
-from vit_encoder.data import photo
 from vit_encoder.datasets import LabelledImages, fashion_mnist
 from vit_encoder.training import VisionTransformer
 
@@ -58,28 +55,6 @@ def few(data: LabelledImages, count: int, seed: int) -> LabelledImages:
     labels = data.labels[order]
     drawn = [order[labels == label][:count] for label in labels.unique()]
     return data[torch.cat(drawn)]
-
-
-def photograph(file: Path | str | None = None) -> Tensor:
-    """A photograph of the reader's, as large as the course's: (3, 192, 288) in [0, 1].
-
-    file: in a format that Pillow reads; it is turned as its camera was held, cut evenly
-    at two sides and scaled. None gives the course's own. Raises FileNotFoundError, or
-    ValueError for a file that holds no image.
-    """
-    if file is None:
-        return photo()
-    try:
-        with Image.open(file) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"expected a photograph in {file}, found no file"
-        ) from error
-    except OSError as error:
-        raise ValueError(f"expected a photograph in {file}: {error}") from error
-    pixels = np.array(ImageOps.fit(upright, (288, 192)))  # (H, W, C), uint8
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous() / 255  # (C, H, W)
 
 
 def as_timm(model: VisionTransformer) -> dict[str, Tensor]:
