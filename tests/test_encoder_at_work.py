@@ -8,7 +8,7 @@ import shutil
 import pytest
 import torch
 from ipywidgets.embed import embed_data
-from tests.test_explorers_in_browser import time_a_touch
+from tests.explorers.cases import time_a_touch
 
 from address import ROOT
 from node import install_checkers
