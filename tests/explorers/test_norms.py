@@ -290,7 +290,7 @@ def test_without_three_features_there_is_no_space():
         ({"x": rand(2, 4, 1)}, r"D from 2 to 6, got shape \(2, 4, 1\)"),
         ({"x": rand(1, 1, 3)}, r"two tokens in x, got shape \(1, 1, 3\)"),
         ({"x": np.zeros((2, 4, 3))}, "tensor of real numbers as x, got ndarray"),
-        ({"x": rand(2, 4, 3) / 0}, "-1000 to 1000 in x, got nan to nan"),
+        ({"x": rand(2, 4, 3) / 0}, "-1000 to 1000 in x, got inf to inf"),
         ({"x": 2e3 * torch.eye(3)[None]}, "-1000 to 1000 in x, got 0 to 2000"),
         ({"weight": rand(4)}, r"expected weight \(3\), got shape \(4,\)"),
         ({"bias": torch.tensor([0, torch.nan, 0])}, "-1000 to 1000 in bias"),
