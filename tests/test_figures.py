@@ -10,6 +10,7 @@ import pytest
 import torch
 from tests.explorers.cases import CASES
 
+import still
 from address import ROOT
 from outputs import without_picture
 from vit_encoder import attention, figures, patchify
@@ -379,6 +380,17 @@ def test_explorer_takes_equal_scores_and_a_grey_photo():
     assert decoded(made.gaps["a"], made.reach["a"]).eq(0).all()
     assert repr(made) == "AttentionExplorer(15 patches, 1 set of scores)"
     assert made.picture.startswith("data:image/jpeg;base64,")
+
+
+def test_choices_keep_their_order():
+    """Names that look like numbers too, which a script would sort."""
+    names = ["10", "b", "2"]
+    labelled = {
+        "scores": dict.fromkeys(names, scores()),
+        "scale": dict.fromkeys(names, 1),
+    }
+    drawn = still.draw({"a": explorer(**labelled).get_state()})["a"]
+    assert re.findall(r'type="radio"[^>]* value="(\w+)"', drawn) == names
 
 
 def test_explorer_s_state_is_small():

@@ -24,6 +24,7 @@ REFUSED = [  # figure, key, value, the message
         ["Tanh"],
         r"some of \['GELU', .*, each once, got \['Tanh'",
     ),
+    ("activations", "shown", [["GELU"]], r"each once, got \[\['GELU'\]\]"),
     ("activations", "p", 1.0, "expected p from 0 to 0.9, got 1.0"),
     ("patches", "patch_size", 3, "expected patch_size among 2, 4, 8, 16, got 3"),
     ("patches", "pixel", [0, 48], "from 0 to 31, from 0 to 47"),

@@ -64,7 +64,8 @@ def fits(value: object, wanted: object) -> bool:
     if not isinstance(value, list | tuple):
         return False
     if isinstance(wanted, frozenset):
-        return all(v in wanted for v in value) and len({*value}) == len(value)
+        each = tuple(wanted)  # unlike the set it can be asked for a list
+        return all(v in each and value.count(v) == 1 for v in value)
     return len(value) == len(wanted) and all(map(fits, value, wanted))
 
 
