@@ -123,7 +123,7 @@ function render({ model, el }) {
     "roll-figure", "Attention and rollout, layer by layer",
     make(
       "div", { class: "vit-left" },
-      make("div", { class: "roll-maps" }, ...maps.map((map) => map.element)),
+      make("div", { class: "vit-plot roll-maps" }, ...maps.map((map) => map.element)),
       make("p", { class: "vit-hint" }, "Purple: what the query gets from each token. Ringed: the query. Each map has a scale of its own."),
     ),
     make(
