@@ -20,6 +20,18 @@ def test_it_is_a_table_in_text():
     ]
 
 
+def test_a_cell_longer_than_its_heading_moves_no_column():
+    beside = {
+        "ViT": {"right": "92.25%", "no-<scale>": "9%"},
+        "n": dict.fromkeys(PASSED, "1"),
+    }
+    assert repr(CheckMatrix(PASSED, beside)).splitlines() == [
+        "           shape D=4  ViT   n",
+        "right        ✓    ✓  92.25% 1",
+        "no-<scale>   ✓    ✗    9%   1",
+    ]
+
+
 def test_it_is_a_table_with_headings_in_html():
     page = BeautifulSoup(CheckMatrix(PASSED, BESIDE)._repr_html_(), "html.parser")
     heads = [th.get_text() for th in page.select("thead th[scope=col]")]

@@ -8,7 +8,7 @@ import shutil
 import pytest
 import torch
 from ipywidgets.embed import embed_data
-from tests.test_explorers_in_browser import time_a_touch
+from tests.explorers.cases import time_a_touch
 
 from address import ROOT
 from node import install_checkers
@@ -624,7 +624,7 @@ def test_python_follows_what_is_shown(figure):
     made.chosen = 2
     assert (made.pixels - images[2]).abs().max() <= 0.5 / 255 + 1e-6
     own = torch.arange(3 * 15 * 15, dtype=torch.uint8)
-    made.chosen, made.own = -1, base64.b64encode(own.numpy().tobytes()).decode()
+    made.own, made.chosen = base64.b64encode(own.numpy().tobytes()).decode(), -1
     assert torch.equal((made.pixels * 255).round().flatten().byte(), own)
     assert repr(figure).startswith("EncoderAtWork(12 images, image_size=28, patch_si")
 

@@ -8,20 +8,15 @@ from itertools import pairwise
 
 import pytest
 import torch
+from tests.explorers.cases import CASES
 
+import still
 from address import ROOT
 from outputs import without_picture
 from vit_encoder import attention, figures, patchify
 from vit_encoder.exploring import explore
 from vit_encoder.figures import (
-    ActivationExplorer,
     AttentionExplorer,
-    HeadsExplorer,
-    NormExplorer,
-    PatchExplorer,
-    RolloutExplorer,
-    RunsExplorer,
-    TokensExplorer,
     colours,
     encoder_map,
     fashion_at_work,
@@ -106,18 +101,28 @@ def test_a_figure_uses_the_colour_of_a_concept_for_this_alone(path):
 
 FRONT_ENDS = {  # the concepts in the scripts and style sheets of figures that answer
     "activation_explorer": {"HIDDEN"},
+    "encoder_at_work": set(),  # Python sends them
+    "encoder_tour": {"QUERY"},
     "heads_explorer": {"QUERY"},
+    "norm_explorer": {"TOGETHER"},
     "patch_explorer": {"CLASS"},
     "rollout_explorer": {"QUERY"},
     "runs_explorer": set(),
     "self_attention": {"QUERY"},
     "shared": set(),
+    "tokens_explorer": {"QUERY", "KEY", "VALUE"},
+    "vit": set(),
+    "wiring_explorer": set(),
 }
+
+
+def test_every_front_end_is_looked_at():
+    assert FRONT_ENDS.keys() == {path.stem for path in FIGURES.glob("*.js")}
 
 
 @pytest.mark.parametrize("name", FRONT_ENDS)
 def test_a_front_end_uses_the_colour_of_a_concept_for_this_alone(name):
-    paths = (FIGURES / f"{name}.{kind}" for kind in ("js", "css"))
+    paths = FIGURES.glob(f"{name}.[jc]*s")  # vit.js has no style sheet
     used = hexes(" ".join(path.read_text(encoding="utf-8") for path in paths))
     found = {c for c in CONCEPTS if getattr(colours, c)[1:].upper() in used}
     assert found == FRONT_ENDS[name]
@@ -320,14 +325,6 @@ def photo(channels=3):
     return torch.rand(channels, 12, 20, generator=rng)
 
 
-def square():
-    return torch.rand(1, 28, 28, device="cpu")
-
-
-def even_maps():
-    return torch.full((2, 3, 17, 17), 1 / 17, device="cpu")
-
-
 def scores(width=64, dtype=torch.float64):
     rng = torch.Generator().manual_seed(1)
     q, k = torch.randn(2, 15, width, generator=rng, dtype=torch.float64)
@@ -386,6 +383,17 @@ def test_explorer_takes_equal_scores_and_a_grey_photo():
     assert made.picture.startswith("data:image/jpeg;base64,")
 
 
+def test_choices_keep_their_order():
+    """Names that look like numbers too, which a script would sort."""
+    names = ["10", "b", "2"]
+    labelled = {
+        "scores": dict.fromkeys(names, scores()),
+        "scale": dict.fromkeys(names, 1),
+    }
+    drawn = still.draw({"a": explorer(**labelled).get_state()})["a"]
+    assert re.findall(r'type="radio"[^>]* value="(\w+)"', drawn) == names
+
+
 def test_explorer_s_state_is_small():
     n = 150
     made = explorer(
@@ -428,24 +436,12 @@ def test_explorer_refuses_what_does_not_fit(changes, message):
         explorer(**changes)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda **_: ActivationExplorer(),
-        lambda photo, table: AttentionExplorer(photo, GRID, {"a": table}, {"a": 1.0}),
-        lambda photo, **_: HeadsExplorer(photo),
-        lambda **_: NormExplorer(),
-        lambda **_: TokensExplorer(),
-        lambda photo, **_: PatchExplorer(photo),
-        lambda **_: RolloutExplorer(square(), {"even": even_maps()}),
-        lambda **_: RunsExplorer(),
-        lambda **_: fashion_at_work(),
-    ],
-)
-def test_figures_that_answer_need_no_default_device(make):
-    given = {"photo": photo(), "table": scores()}
+@pytest.mark.parametrize("name", [*CASES, "at work"])
+def test_figures_that_answer_need_no_default_device(name):
+    make = CASES[name].make if name in CASES else fashion_at_work
+    make()  # what it is made of is kept
     with torch.device("meta"):  # as unlike the CPU as a GPU is
-        make(**given)
+        make()
 
 
 # The plots.

@@ -1,5 +1,7 @@
 """The figures that are tested in a browser, and what a reader does to each."""
 
+import json
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 
@@ -23,11 +25,15 @@ from vit_encoder.figures import (
     fashion_tour,
 )
 
+TIMELINE = ["devtools.timeline", "disabled-by-default-devtools.timeline"]
+FRAME = "FireAnimationFrame"
+TASK = "RunTask"  # what a thread of the browser does in one go
 THEMES = {"light": ("#fff", "#000"), "dark": ("#131416", "#cfd0d0")}
 
 
 def rand(*shape, seed=0):
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+    rng = torch.Generator().manual_seed(seed)
+    return torch.rand(*shape, generator=rng, device="cpu")
 
 
 def attention():
@@ -149,3 +155,33 @@ def run(tab, code):
         }""",
         code,
     )
+
+
+def time_a_touch(tab, browser, heart):
+    """Seconds of computing that one of 40 touches takes."""
+    tab.wait_for_load_state("networkidle")  # what it loads is there
+    browser.start_tracing(page=tab, categories=TIMELINE)
+    tab.evaluate(
+        """async heart => {
+            const target = document.querySelector(heart);
+            target.setPointerCapture = () => {}; // there is no real pointer
+            const box = target.getBoundingClientRect();
+            for (let i = 0; i < 40; i++) {
+                await new Promise(requestAnimationFrame);
+                const at = { clientX: box.left + box.width * (0.1 + i / 50),
+                             clientY: box.top + box.height / 2,
+                             bubbles: true, buttons: 1 };
+                const kind = i ? "pointermove" : "pointerdown";
+                target.dispatchEvent(new PointerEvent(kind, at));
+            }
+        }""",
+        heart,
+    )
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    times = Counter()
+    for event in events:
+        if event["ph"] == "X":
+            thread = event["pid"], event["tid"]
+            times[event["name"], thread] += event.get("tdur", 0)  # microseconds
+    drawn = {t: time for (name, t), time in times.items() if name == FRAME}
+    return times[TASK, max(drawn, key=drawn.get)] / 1e6 / 40

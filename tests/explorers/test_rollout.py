@@ -1,5 +1,6 @@
 """Rollout, layer by layer."""
 
+import base64
 import json
 
 import pytest
@@ -7,9 +8,8 @@ import torch
 from tests.explorers.cases import boot_maps, rand, run
 
 from vit_encoder import rollout
-from vit_encoder.figures import (
-    RolloutExplorer,
-)
+from vit_encoder.figures import RolloutExplorer
+from vit_encoder.figures.rollout_explorer import as_bytes
 
 pytestmark = pytest.mark.xdist_group("explorer rollout")
 
@@ -146,6 +146,19 @@ def test_finger_chooses_a_query_on_either_map(visit):
         for ring in tab.locator(".roll-ring").all():
             places = [int(ring.get_attribute(name)) for name in "xy"]
             assert places == [int(7 * x), int(7 * y)]
+
+
+def test_equal_fractions_are_rounded_up_from_the_left():
+    kept = base64.b64decode(as_bytes(torch.full((1, 70, 70), 1 / 70).double()))
+    parts = torch.tensor([*kept[:70]]) - 128  # of the first row, below 256
+    assert parts.tolist() == 60 * [143 - 256] + 10 * [142 - 256]  # 60·143 + 10·142
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 20), (3, 20, 28)])
+def test_an_image_that_is_no_square_is_refused(shape):
+    message = f"expected a square image, got {shape[1]} × {shape[2]} pixels"
+    with pytest.raises(ValueError, match=message):
+        RolloutExplorer(rand(*shape), {"a": EVEN_5})
 
 
 EVEN = torch.full((2, 3, 10, 10), 0.1)

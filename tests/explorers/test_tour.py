@@ -252,6 +252,33 @@ def test_guess_is_that_of_the_model_and_depth_cuts_it(visit):
     assert value(tab, "differ") == "less than 0.0001"
 
 
+def test_where_there_are_patches_alone_the_class_token_is_none_of_them(visit):
+    tab = visit("tour")
+    button = tab.get_by_role("button", name="class token")
+    assert button.is_disabled()
+    for step in (2, 3):
+        tab.get_by_role("button", name="Next").click()
+        tab.get_by_text(f"{step} of 10").first.wait_for()
+        assert button.is_disabled() == (step == 2)
+    button.click()
+    assert value(tab, "token") == "0 (class token)"
+    for step, token in ((2, "2 (row 0, column 1)"), (1, "3 (row 0, column 2)")):
+        tab.get_by_role("button", name="Previous").click()
+        tab.get_by_text(f"{step} of 10").first.wait_for()
+        tab.locator(".tour-main").press("ArrowDown")
+        assert value(tab, "token") == token
+
+
+@pytest.mark.parametrize(("depth", "last"), [(1, 2), (6, 7), (24, 9), (100, 8)])
+def test_no_more_layers_are_named_than_an_axis_has_room_for(visit, depth, last):
+    all_texts = f"[...figure.makeCurves({depth}).svg.querySelectorAll('text')]"
+    texts = run(visit("tour"), f"{all_texts}.map(text => text.textContent)")
+    shares, layers = texts[:3], texts[3:]
+    assert shares == ["0", "0.5", "1"]
+    assert len(layers) == last
+    assert layers[0] == "0"
+
+
 def test_finger_chooses_the_patch_on_the_image(visit):
     tab = visit("tour", width=360, has_touch=True, is_mobile=True)
     box = tab.locator(".tour-photo svg").bounding_box()
@@ -264,12 +291,16 @@ def test_finger_chooses_the_patch_on_the_image(visit):
 
 
 def test_weights_come_when_a_step_needs_them_and_their_loss_is_said(visit):
-    tab = visit("tour", allowed="Failed to load")
+    tab = visit("tour", allowed="Failed to")
+    logged = []
+    tab.on("console", lambda message: logged.append(message))
     tab.route("**/*.safetensors*", lambda route: route.abort())
     assert not any("safetensors" in url for url in tab.asked)
     tab.get_by_role("button", name="Next").click()
     tab.get_by_text("could not be loaded").wait_for()
     assert tab.get_by_text("1 of 10: Patches", exact=True).is_visible()
+    errors = [message.text for message in logged if message.type == "error"]
+    assert any("TypeError: Failed to fetch" in error for error in errors)
     tab.unroute("**/*.safetensors*")
     tab.get_by_role("button", name="Next").click()
     tab.get_by_text("2 of 10: Projection", exact=True).wait_for()
@@ -278,8 +309,7 @@ def test_weights_come_when_a_step_needs_them_and_their_loss_is_said(visit):
 
 def test_a_notebook_gives_the_weights_when_it_is_asked(visit):
     made = EncoderTour(random_vit(), rand(2, 3, 15, 15), list("abcdefg"))
-    assert "weights" not in made.file
-    assert made.weights == ""
+    assert (made.file, made.weights) == ("", "")
     state = {name: getattr(made, name) for name in made.traits(sync=True)}
     state = {name: v for name, v in state.items() if name[0] != "_"}
     state.pop("comm", None)
@@ -293,7 +323,8 @@ def test_a_notebook_gives_the_weights_when_it_is_asked(visit):
         const values = {json.dumps(state, default=str)}, heard = new Map();
         const tell = (key) => (heard.get(`change:${{key}}`) ?? []).forEach((f) => f());
         const model = {{
-            get: (key) => values[key], off() {{}},
+            get: (key) => values[key],
+            off: (key, f) => heard.set(key, heard.get(key).filter((g) => g !== f)),
             set: (key, value) => {{ values[key] = value; tell(key); }},
             on: (key, f) => heard.set(key, [...(heard.get(key) ?? []), f]),
             save_changes() {{
@@ -303,10 +334,12 @@ def test_a_notebook_gives_the_weights_when_it_is_asked(visit):
         const el = document.createElement("div");
         document.body.replaceChildren(el);
         figure.default.render({{ model, el }});
+        window.waiting = () => heard.get("change:weights").length;
         model.set("step", 10);
     }})()"""
     run(tab, code)
     tab.get_by_text("10 of 10: Last norm and guess").wait_for()
+    assert tab.evaluate("waiting()") == 0  # nothing is kept alive by the model
     with torch.no_grad():
         codes = (rand(2, 3, 15, 15)[:1] * 255).round() / 255
         right = random_vit()(codes)[0, 0].item()
@@ -319,7 +352,7 @@ def test_a_notebook_gives_the_weights_when_it_is_asked(visit):
     ("arguments", "message"),
     [
         ({"model": torch.nn.Linear(2, 2)}, "a VisionTransformer, got Linear"),
-        ({"images": rand(2, 1, 15, 15)}, "3"),
+        ({"images": rand(2, 1, 15, 15)}, r"images \(B, 3, 15, 15\), got shape \(2, 1,"),
         ({"classes": ["a"]}, "expected 7 names of classes, got 1"),
         ({"std": 0.0}, "expected a std above 0"),
     ],

@@ -124,12 +124,37 @@ def test_wiring_explorer_leaves_the_reader_s_blocks_and_numbers_alone():
     assert blocks[0].training
 
 
+def test_new_blocks_leave_the_random_numbers_of_a_gpu_alone(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    monkeypatch.setattr(torch.mps, "manual_seed", seeds.append)
+    torch.manual_seed(5)
+    right = torch.rand(1)
+    torch.manual_seed(5)
+    seeds.clear()
+    WiringExplorer()
+    assert seeds == []
+    assert torch.equal(torch.rand(1), right)
+
+
+def test_the_page_keeps_the_arrow_keys_that_move_nothing(visit):
+    tab = visit("wiring")
+    tab.evaluate("""() => {
+        window.reached = [];
+        addEventListener("keydown", (event) => window.reached.push(event.key));
+    }""")
+    tab.locator(".wiring-plots").focus()
+    for key in ("ArrowRight", "ArrowDown", "ArrowUp", "ArrowLeft"):
+        tab.keyboard.press(key)
+    assert tab.evaluate("window.reached") == ["ArrowDown", "ArrowUp"]
+
+
 def test_what_is_too_large_for_a_number_is_said(visit):
     made = WiringExplorer(random_blocks(3, scale=1e40), rand(5, 6))
     assert made.stream["none skips 1"][-1] is None
     assert made.directions["none skips 1"][2][0] is None
     assert made.stream["post skips 1"][-1] is not None
-    assert run(visit("wiring"), "figure.say(null)") == "too large for a number"
+    assert run(visit("wiring"), "figure.saySize(null)") == "too large for a number"
 
 
 @pytest.mark.parametrize(

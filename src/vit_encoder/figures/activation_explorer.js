@@ -124,12 +124,6 @@ function readNumbers(text) {
   return numbers.length && numbers.every((x) => Math.abs(x) <= 1000) ? numbers : null;
 }
 
-/* With a true minus, and no minus before zero. */
-function say(number, digits) {
-  const text = number.toFixed(digits);
-  return Number(text) === 0 ? (0).toFixed(digits) : text.replace("-", "−");
-}
-
 const average = (numbers) => numbers.reduce((a, b) => a + b, 0) / numbers.length;
 
 /* Where numbers stand in the plot: x as far as they go, y by what is shown. */
@@ -192,11 +186,11 @@ function render({ model, el }) {
   const choose = (values) => put(model, values);
 
   const view = makeChoice(
-    "Show", { values: "values", slopes: "slopes", differences: "minus GELU" },
+    "Show", [["values", "values"], ["slopes", "slopes"], ["differences", "minus GELU"]],
     (chosen) => choose({ view: chosen }),
   );
   const magnify = makeChoice(
-    "Magnify", { 1: "× 1", 10: "× 10", 100: "× 100", 1000: "× 1000" },
+    "Magnify", [1, 10, 100, 1000].map((factor) => [factor, `× ${factor}`]),
     (chosen) => choose({ magnify: Number(chosen) }),
   );
   const slider = makeSlider("x =", { min: -4, max: 4, step: 0.01 }, (x) => choose({ at: x }));
@@ -237,7 +231,7 @@ function render({ model, el }) {
     "act-figure", "Activation functions and dropout",
     make(
       "div", { class: "vit-left" },
-      makeControls(view.element), make("div", { class: "act-plot" }, plot.svg),
+      makeControls(view.element), make("div", { class: "vit-plot act-plot" }, plot.svg),
       makeControls(magnify.element),
       make("p", { class: "vit-hint" }, hint),
     ),
@@ -310,8 +304,7 @@ function render({ model, el }) {
     const place = (placeOn(plot.svg, event)[0] * WHOLE - LEFT) / WIDTH;
     choose({ at: Math.round(100 * farthest * Math.max(-1, Math.min(1, 2 * place - 1))) / 100 });
   };
-  plot.svg.addEventListener("pointerdown", move);
-  plot.svg.addEventListener("pointermove", (event) => { if (event.buttons) move(event); });
+  onTouch(plot.svg, move);
   el.append(root);
   return follow(model, keys, update);
 }

@@ -4,7 +4,7 @@ import anywidget
 import torch
 import traitlets
 
-from vit_encoder.figures.front_end import front_end
+from vit_encoder.figures.front_end import Between, follows, front_end
 
 MOST = 200  # numbers that can be told apart on the axis
 
@@ -32,6 +32,13 @@ class ActivationExplorer(anywidget.AnyWidget):
     shown = traitlets.List(["ReLU", "GELU", "SiLU"]).tag(sync=True)
     dropout = traitlets.Bool(False).tag(sync=True)
     p = traitlets.Float().tag(sync=True)
+    _require = follows(
+        at=Between(-1e6, 1e6),
+        view=("values", "slopes", "differences"),
+        magnify=(1, 10, 100, 1000),
+        shown=frozenset(("ReLU", "GELU", "GELU (tanh)", "QuickGELU", "SiLU")),
+        p=Between(0, 0.9),
+    )
 
     def __init__(
         self, hidden: torch.Tensor | None = None, at: float = -1.0, p: float = 0.3

@@ -33,9 +33,12 @@ class CheckMatrix:
 
     def __repr__(self) -> str:
         width = max(map(len, self.rows), default=0)
-        lines = [" ".join([" " * width, *self.head])]
+        columns = zip(self.head, *self.rows.values(), strict=True)
+        widths = [max(map(len, column)) for column in columns]
+        heads = (t.center(w) for t, w in zip(self.head, widths, strict=True))
+        lines = [" ".join([" " * width, *heads]).rstrip()]
         for name, row in self.rows.items():
-            cells = (c.center(len(t)) for c, t in zip(row, self.head, strict=True))
+            cells = (c.center(w) for c, w in zip(row, widths, strict=True))
             lines.append(" ".join([f"{name:{width}}", *cells]).rstrip())
         return "\n".join(lines)
 

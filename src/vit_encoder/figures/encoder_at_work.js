@@ -1,6 +1,5 @@
 /* Front end of EncoderAtWork: the figure around the model of vit.js. */
 
-const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const CAPTION = "The class token’s guess after each block: the final LayerNorm and the head, applied early";
 const STEP = 550; // milliseconds a block, when it plays
 const PEN = 1.1; // pixels from the middle of a line to where it fades
@@ -27,24 +26,16 @@ function paint(canvas, bytes, { in_channels: C, image_size: S }, negative, grey)
 
 const makeCanvas = ({ image_size: S }) => make("canvas", { width: S, height: S, "aria-hidden": "true" });
 
-/* Buttons of which one is chosen. */
-function makeRadios(name, values, words) {
-  return values.map((value, i) => {
-    const input = make("input", { type: "radio", name, value, "aria-label": words[i] });
-    return { input, label: make("label", {}, input, make("span", { "aria-hidden": "true" }, `${value}`)) };
-  });
-}
-
 /* What the class token says: a row a class, a column for each number of blocks. */
-function makeGuesses(classes, radios) {
-  const cells = classes.map(() => radios.map(() => make("td", {}, make("i"), make("span"))));
+function makeGuesses(classes, blocks) {
+  const cells = classes.map(() => blocks.map(() => make("td", {}, make("i"), make("span"))));
   const names = classes.map((name) => make("th", { scope: "row" }, name));
   const element = make(
     "table", { class: "work-guesses" },
     make("caption", {}, CAPTION),
     make("thead", {}, make(
       "tr", {}, make("th", { scope: "col" }, "blocks"),
-      ...radios.map(({ label }) => make("th", { scope: "col" }, label)),
+      ...blocks.map((label) => make("th", { scope: "col" }, label)),
     )),
     make("tbody", {}, ...cells.map((row, j) => make("tr", {}, names[j], ...row))),
   );
@@ -63,7 +54,6 @@ function render({ model, el }) {
   const all = bytesOf(model.get("images"));
   const images = labels.map((_, i) => all.subarray(C * S * S * i, C * S * S * (i + 1)));
   const paper = negative ? 0 : 255;
-  const id = `vit-${Math.random().toString(36).slice(2)}`;
 
   let pixels; // what is shown
   let result = null; // of these pixels; null while there is none
@@ -88,13 +78,16 @@ function render({ model, el }) {
   const bar = make("span", { class: "work-ramp", "aria-hidden": "true" });
   bar.style.background = `linear-gradient(to right, ${ramp})`;
   const legend = make("div", { class: "work-legend" }, token, make("span", { class: "work-scale" }, "0", bar, top));
-  const heads = makeRadios(`${id}-head`, ["mean", ...table(h, String)], ["mean of the heads", ...table(h, (i) => `head ${i}`)]);
-  const headChoice = make(
-    "div", { class: "work-heads", role: "radiogroup", "aria-label": "Head" },
-    make("span", {}, "head"), ...heads.map(({ label }) => label),
+  const heads = makeChoice(
+    "Head", [[-1, "mean", "mean of the heads"], ...table(h, (i) => [i, String(i), `head ${i}`])],
+    (head) => choose({ head: Number(head) }),
   );
-  const steps = makeRadios(`${id}-blocks`, table(L + 1, String), table(L + 1, (i) => `${i} blocks passed`));
-  const guesses = makeGuesses(classes, steps);
+  heads.element.classList.add("work-heads");
+  heads.element.prepend(make("span", {}, "head"));
+  const steps = makeChoice( // its buttons stand above the columns of the table
+    "Blocks", table(L + 1, (i) => [i, String(i), `${i} blocks passed`]), (i) => choose({ blocks: Number(i) }),
+  );
+  const guesses = makeGuesses(classes, steps.labels);
   const status = make("p", { class: "work-status", role: "status" });
   const button = (words) => make("button", { type: "button" }, words);
   const [play, draw, clear, reset] = ["▶ Play", "Draw", "Clear", "Reset"].map(button);
@@ -108,7 +101,7 @@ function render({ model, el }) {
   });
   const root = make(
     "div", { class: "vit-work", "data-lm-suppress-shortcuts": "true" },
-    make("div", { class: "work-look" }, legend, picture, headChoice),
+    make("div", { class: "work-look" }, legend, picture, heads.element),
     make("div", { class: "work-say" }, guesses.element, status),
     make("div", { class: "work-thumbs", role: "group", "aria-label": "Images" }, ...thumbs),
     make("div", { class: "work-tools" }, draw, clear, upload, play, reset),
@@ -162,8 +155,8 @@ function render({ model, el }) {
     }));
     const label = labels[model.get("chosen")] ?? -1;
     guesses.names.forEach((name, j) => name.classList.toggle("work-label", j === label));
-    steps.forEach(({ input }, i) => { input.checked = i === blocks; });
-    heads.forEach(({ input }, i) => { input.checked = i === model.get("head") + 1; });
+    steps.show(blocks);
+    heads.show(model.get("head"));
     thumbs.forEach((thumb, i) => thumb.setAttribute("aria-pressed", `${i === model.get("chosen")}`));
     clear.disabled = model.get("chosen") >= 0;
     play.textContent = playing === null ? "▶ Play" : "■ Stop";
@@ -218,7 +211,7 @@ function render({ model, el }) {
         update();
       }
     } catch (problem) {
-      console.info(String(problem));
+      console.error(problem);
       start();
       say("The weights of the model could not be loaded, so the figure can show its first image"
         + " alone. Are you online? Touch another image to try again.");
@@ -277,7 +270,7 @@ function render({ model, el }) {
     choose({ chosen: 0, query: 0, blocks: L, head: -1 });
   }
 
-  const own = (bytes) => choose({ own: textOf(bytes), chosen: -1 });
+  const own = (bytes) => choose({ own: toText(bytes), chosen: -1 });
 
   const blank = () => new Uint8Array(C * S * S).fill(paper);
 
@@ -372,7 +365,7 @@ function render({ model, el }) {
     picture.addEventListener(name, (event) => {
       if (stroke) {
         stroke = null;
-        read = textOf(pixels);
+        read = toText(pixels);
         choose({ own: read, chosen: -1 });
       } else if (name === "pointerup" && !drawing()) {
         const [column, row] = placeOf(event).map((place) => clamp(Math.floor(place * side), side));
@@ -380,22 +373,17 @@ function render({ model, el }) {
       }
     });
   }
-  picture.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.altKey || event.metaKey) return;
-    const move = ARROWS[event.key];
+  onArrows(picture, (down, right) => {
     const at = model.get("query") - 1;
-    if (move) {
-      const [row, column] = at < 0 ? [0, 0] : [Math.floor(at / side) + move[0], (at % side) + move[1]];
-      choose({ query: 1 + clamp(row, side) * side + clamp(column, side) });
-    } else if (event.key === " " && drawing() && at >= 0) {
-      fillPatch(at);
-    } else return;
-    event.preventDefault();
-    event.stopPropagation(); // a page may turn pages, a notebook change cells
+    const [row, column] = at < 0 ? [0, 0] : [Math.floor(at / side) + down, (at % side) + right];
+    choose({ query: 1 + clamp(row, side) * side + clamp(column, side) });
+  });
+  onKeys(picture, [" "], () => {
+    const at = model.get("query") - 1;
+    if (!drawing() || at < 0) return false;
+    fillPatch(at);
   });
   token.addEventListener("click", () => choose({ query: 0 }));
-  steps.forEach(({ input }, i) => input.addEventListener("change", () => choose({ blocks: i })));
-  heads.forEach(({ input }, i) => input.addEventListener("change", () => choose({ head: i - 1 })));
   // Arrow keys in a group of buttons must not turn the page either.
   root.addEventListener("keydown", (event) => {
     if (event.key in ARROWS) event.stopPropagation();

@@ -15,7 +15,7 @@ from safetensors.torch import save
 
 from vit_encoder.arguments import require_images
 from vit_encoder.figures.colours import CLASS, QUERY, RAMP
-from vit_encoder.figures.front_end import front_end
+from vit_encoder.figures.front_end import follows, front_end, require_fit
 from vit_encoder.looking_inside import attention_maps, logit_lens, residual_stream
 from vit_encoder.training import VisionTransformer
 
@@ -44,6 +44,11 @@ class OfViT(anywidget.AnyWidget):
     std = traitlets.List().tag(sync=True)
     negative = traitlets.Bool().tag(sync=True)  # drawn dark on light
 
+    @property
+    def patches(self) -> int:
+        """How many an image has."""
+        return (self.sizes["image_size"] // self.sizes["patch_size"]) ** 2
+
 
 class EncoderAtWork(OfViT):
     """Draw or choose an image; a ViT runs in the browser and shows what happens inside.
@@ -71,6 +76,19 @@ class EncoderAtWork(OfViT):
     blocks = traitlets.Int().tag(sync=True)
     head = traitlets.Int(-1).tag(sync=True)
     query = traitlets.Int(0).tag(sync=True)
+    _require = follows(
+        blocks=lambda self: range(self.sizes["depth"] + 1),
+        head=lambda self: range(-1, self.sizes["num_heads"]),
+        query=lambda self: range(self.patches + 1),
+    )
+
+    @traitlets.validate("chosen")
+    def _require_chosen(self, proposal: dict) -> int:
+        value = proposal["value"]
+        require_fit("chosen", value, range(-1, len(self.labels)))
+        if value < 0 and not self.own:
+            raise ValueError("expected an own image before chosen is -1, got none")
+        return value
 
     def __init__(
         self,
@@ -91,23 +109,6 @@ class EncoderAtWork(OfViT):
             colours={"ramp": list(RAMP), "query": QUERY, "class": CLASS},
             blocks=given["sizes"]["depth"],
         )
-
-    @traitlets.validate("chosen", "blocks", "head", "query")
-    def _require_in_range(self, proposal: dict) -> int:
-        """ValueError, where Python sets what the figure does not have."""
-        side = self.sizes["image_size"] // self.sizes["patch_size"]
-        low, high = {
-            "chosen": (-1, len(self.labels) - 1),  # -1: the reader's own
-            "blocks": (0, self.sizes["depth"]),
-            "head": (-1, self.sizes["num_heads"] - 1),  # -1: the mean of all
-            "query": (0, side**2),  # 0: the class token
-        }[name := proposal["trait"].name]
-        value = proposal["value"]
-        if not low <= value <= high:
-            raise ValueError(f"expected {name} from {low} to {high}, got {value}")
-        if name == "chosen" and value < 0 and not self.own:
-            raise ValueError("expected an own image before chosen is -1, got none")
-        return value
 
     @property
     def pixels(self) -> torch.Tensor:
@@ -185,6 +186,12 @@ def fashion_at_work() -> EncoderAtWork:
         f"{spaced(10_000)} test images. It knows these {len(given['classes'])} kinds "
         "of clothes, and gives one of them to every image.",
     )
+
+
+def weights_file() -> str:
+    """The name by which a page asks for the weights; others have another name."""
+    version = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()[:8]
+    return f"{WEIGHTS.name}?v={version}"
 
 
 def spaced(number: int) -> str:
@@ -343,11 +350,10 @@ def rounded(numbers: torch.Tensor, digits: int) -> list:
 
 def for_page(figure: EncoderAtWork, folder: str) -> dict:
     """The state that the page stores, with weights and style from its static files."""
-    version = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()[:8]
     ours = figure.traits(sync=True).keys() - anywidget.AnyWidget.class_trait_names()
     state = {name: getattr(figure, name) for name in sorted(ours) if name[0] != "_"}
     state["_esm"] = EncoderAtWork._esm
-    state["weights"] = f"{folder}/{WEIGHTS.name}?v={version}"
+    state["weights"] = f"{folder}/{weights_file()}"
     return {"model_name": "AnyModel", "model_module": "anywidget", "state": state}
 
 

@@ -80,12 +80,8 @@ function cutOut(bytes, { in_channels: C, image_size: S }, negative, [top, left, 
 
 /* Words. */
 
-const num = (x, digits = 4) => {
-  const text = x.toFixed(digits);
-  return Number(text) === 0 ? (0).toFixed(digits) : text.replace("-", "−");
-};
+const num = (x) => say(x, 4);
 const percent = (p) => `${(100 * p).toFixed(p > 0.001 && p < 0.01 ? 1 : 0)} %`;
-const spaced = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u00a0");
 /* z_0 with a small 0 */
 const math = (text) => text.split(/(_\w+)/).map((part) => (part[0] === "_" ? make("sub", {}, part.slice(1)) : part));
 
@@ -102,11 +98,11 @@ const feature = (f) => `feature ${f}`;
 const STEPS = [
   {
     title: "Patches",
-    text: ({ n, patches }) => `The image is cut into n = ${n} patches. The P²C = ${patches[0].length} numbers of each become one row. Green stands for positive numbers, brown for negative ones.`,
+    text: ({ n, patches }) => `The image is cut into n = ${n} patches. The C·P·P = ${patches[0].length} numbers of each become one row. Green stands for positive numbers, brown for negative ones.`,
     see: (c) => {
       const { patch_size: P, image_size: S } = c.sizes;
       return {
-        formula: "image (C, H, W) → patches (n, P²C)", from: [], symbols: "(n, P²C)", made: c.patches,
+        formula: "image (C, H, W) → patches (n, C·P·P)", from: [], symbols: "(n, C·P·P)", made: c.patches,
         column: (f) => `channel ${Math.floor(f / (P * P))}, pixel ${f % (P * P)}`,
         how(t, f) {
           const [patch, channel] = [t - 1, Math.floor(f / (P * P))];
@@ -123,7 +119,7 @@ const STEPS = [
     title: "Projection",
     text: ({ D }) => `One matrix E turns each patch into a token of D = ${D} numbers. All patches share it.`,
     see: (c) => ({
-      formula: "x E + b", from: [["patches", c.patches]], symbols: "(n, D)", made: c.bare.slice(1), column: feature,
+      formula: "x_p E + b", from: [["patches", c.patches]], symbols: "(n, D)", made: c.bare.slice(1), column: feature,
       how: (t, f) => `${sumOf(c.patches[t - 1], c.weights.embedding.proj.weight, c.weights.embedding.proj.bias, f)}.`,
     }),
   },
@@ -133,7 +129,7 @@ const STEPS = [
     see: (c) => {
       const { pos_embed } = c.weights.embedding;
       return {
-        formula: "z_0 = [x_class; x E + b] + E_pos", symbols: "(N, D)", made: c.embedded, column: feature,
+        formula: "z_0 = [x_class; x_p E + b] + E_pos", symbols: "(N, D)", made: c.embedded, column: feature,
         from: [["tokens", c.bare], ["positions", table(c.N, (t) => pos_embed.slice(c.D * t, c.D * (t + 1)))]],
         how: (t, f) => `${num(c.bare[t][f])} of the ${t ? "patch" : "class token"} and ${num(pos_embed[c.D * t + f])} of the position.`,
       };
@@ -141,7 +137,7 @@ const STEPS = [
   },
   {
     title: "Norm", inBlock: true,
-    text: () => "LayerNorm makes a copy of each token with mean 0 and variance 1, then applies a gain γ and a bias β of its own.",
+    text: () => "LayerNorm makes a copy of each token with mean 0 and variance 1, then applies the gain γ and the bias β of each feature.",
     see: (c) => ({
       formula: `LN(z_${c.l})`, from: [[`z_${c.l}`, c.at.entered]], symbols: "(N, D)", made: c.at.normed, column: feature,
       how(t, f) {
@@ -169,11 +165,11 @@ const STEPS = [
   },
   {
     title: "Attention weights", inBlock: true, ofHead: true,
-    text: () => "Each query meets each key. A softmax makes the scores of a row into weights that add up to 1. On the image: the row of your token.",
+    text: () => "Each query meets each key. A softmax turns the scores of a row into weights that add up to 1. On the image: the row of your token.",
     see: (c) => {
       const [q, k] = [0, 1].map((part) => c.of(part));
       return {
-        formula: "A = softmax(q kᵀ / √D_h)", from: [["q", q], ["k", k]], symbols: "(N, N)", kind: "weights",
+        formula: "A = softmax(Q Kᵀ / √D_h)", from: [["Q", q], ["K", k]], symbols: "(N, N)", kind: "weights",
         made: c.at.attention[c.head], column: (f) => `key of token ${c.named(f)}`,
         how(t, f) {
           const product = dot(q[t], k[f]);
@@ -188,7 +184,7 @@ const STEPS = [
     see: (c) => {
       const { weight, bias } = c.weights.encoder.blocks[c.l].attn.proj;
       return {
-        formula: "[A v of head 0; head 1; …] W_O + b", from: [["heads joined", c.at.merged]], symbols: "(N, D)",
+        formula: "[A V of head 0, head 1, …] W_O + b", from: [["heads joined", c.at.merged]], symbols: "(N, D)",
         made: c.at.attended, column: feature,
         how: (t, f) => `${sumOf(c.at.merged[t], weight, bias, f)}. The ${c.D} numbers come from all heads.`,
       };
@@ -214,7 +210,7 @@ const STEPS = [
   },
   {
     title: "Last norm and guess", bars: true,
-    text: ({ sizes }) => `After block ${sizes.depth} the class token alone is normalized. The head makes a logit for each class of it, and a softmax makes them probabilities.`,
+    text: ({ sizes }) => `After block ${sizes.depth} comes the last norm. From the class token alone the head makes a logit for each class, and a softmax turns them into probabilities.`,
     see: (c) => ({
       formula: `y = LN(z_${c.sizes.depth}) of token 0, then the head`, symbols: "(J,)", made: [[...c.last.logits]],
       from: [[`z_${c.sizes.depth}`, c.last.x], ["y", [c.last.read]]], column: (f) => c.classes[f],
@@ -306,7 +302,7 @@ function makeCurves(L) {
   const grid = draw("path", { class: "tour-grid", d: [0, 0.5, 1].map((y) => `M24 ${py(y)}H336`).join("") });
   labels.append(
     ...[0, 0.5, 1].map((y) => text(18, py(y) + 4, String(y), "end")),
-    ...table(L + 1, (i) => text(px(i), 182, String(i), "middle")),
+    ...namedLayers(L).map((i) => text(px(i), 182, String(i), "middle")),
   );
   const svg = draw("svg", { class: "tour-plot", viewBox: "-6 0 350 190" }, grid, labels, other, line, dots, at);
   const path = (values) => values.map((value, i) => `${i ? "L" : "M"}${px(i).toFixed(1)} ${py(value).toFixed(1)}`).join("");
@@ -334,8 +330,8 @@ function render({ model, el }) {
   let closed = false;
 
   // Controls.
-  const view = makeChoice("View", { tour: "The tour", depth: "Depth and skips" }, (chosen) => choose({ view: chosen }));
-  const stepChoice = makeChoice("Step", Object.fromEntries(STEPS.map((_, i) => [i + 1, `${i + 1}`])), (chosen) => choose({ step: Number(chosen) }));
+  const view = makeChoice("View", [["tour", "The tour"], ["depth", "Depth and skips"]], (chosen) => choose({ view: chosen }));
+  const stepChoice = makeChoice("Step", STEPS.map((_, i) => [i + 1, `${i + 1}`]), (chosen) => choose({ step: Number(chosen) }));
   const back = makeButton("‹ Previous", () => choose({ step: Math.max(1, model.get("step") - 1) }));
   const on = makeButton("Next ›", () => choose({ step: Math.min(STEPS.length, model.get("step") + 1) }));
   const image = makeSlider("image", { min: 0, max: labels.length - 1, step: 1 }, (i) => choose({ image: i }));
@@ -368,7 +364,7 @@ function render({ model, el }) {
 
   // Depth and skips.
   const curves = makeCurves(L);
-  const plot = make("div", { class: "tour-curves", role: "img", "aria-label": "How much the tokens differ after each block" }, curves.svg);
+  const plot = make("div", { class: "vit-plot tour-curves", role: "img", "aria-label": "How much the tokens differ after each block" }, curves.svg);
   const guess = makeReadout({ differ: "The tokens differ by", guess: "The guess" });
   const parts = costs(sizes, L).map(([name]) => name);
   const columns = [makeBars(parts), makeBars(parts)];
@@ -382,7 +378,7 @@ function render({ model, el }) {
   ];
   const depthParts = [
     plot,
-    make("p", { class: "vit-hint" }, "How much the tokens of the image differ after each block: 0 means that all are equal. Purple: your choice. Grey: the same with the skips the other way."),
+    make("p", { class: "vit-hint" }, "How much the tokens of the image differ after each block: 0 means that all are equal. Thick: your choice. Grey: the same with the skips the other way."),
     ...counts,
   ];
   const tourSays = [
@@ -421,18 +417,25 @@ function render({ model, el }) {
     return (byte / 255 - mean[c]) / std[c];
   });
   const short = ({ x, logits }) => ({ logits, differ: difference(x) });
+  let stopListening = () => {};
   async function fetchWeights() {
     if (!model.get("weights")) { // Python gives them when it is asked
       status.textContent = "The notebook is asked for the weights. If nothing comes, run the cell again.";
-      await new Promise((given) => { model.on("change:weights", given); choose({ asked: true }); });
+      await new Promise((given) => {
+        const heard = () => { stopListening(); given(); };
+        stopListening = () => model.off("change:weights", heard);
+        model.on("change:weights", heard);
+        choose({ asked: true });
+      });
     } else status.textContent = "Loading the weights of the model …";
     return load(model.get("weights"));
   }
   async function compute() {
     if (running) return;
     running = true;
+    let weights = null;
     try {
-      const weights = await fetchWeights();
+      weights = await fetchWeights();
       for (let i = model.get("image"); known.image !== i && !closed; i = model.get("image")) {
         const passes = [], row = [];
         for await (const pass of sliced(run(normalized(i), sizes, weights))) if (pass) passes.push(pass);
@@ -443,10 +446,11 @@ function render({ model, el }) {
       running = false;
       if (!closed) update();
     } catch (problem) {
-      console.info(String(problem));
+      console.error(problem);
       running = false;
       choose({ view: "tour", step: 1 });
-      status.textContent = "The weights of the model could not be loaded, so only the first step can be shown. Are you online? Go to the next step to try again.";
+      const why = weights ? "The model could not be run" : "The weights of the model could not be loaded";
+      status.textContent = `${why}, so only the first step can be shown.${weights ? "" : " Are you online?"} Go to the next step to try again.`;
     }
   }
 
@@ -490,13 +494,13 @@ function render({ model, el }) {
     }
   }
 
-  const rowOf = (t) => (seen.made.length === n ? Math.max(t, 1) - 1 : t);
+  const rowOf = (t) => t - firstToken();
   const boxOf = (row, rows) => [0, (100 * row) / rows, 100, 100 / rows];
   const patchBox = (t) => (t ? [(100 * ((t - 1) % side)) / side, (100 * Math.floor((t - 1) / side)) / side, 100 / side, 100 / side] : null);
 
   function point() {
     const { bars: asBars } = STEPS[seen.step - 1];
-    const t = asBars ? 0 : seen.made.length === n ? Math.max(1, model.get("token")) : model.get("token");
+    const t = asBars ? 0 : Math.max(firstToken(), model.get("token"));
     const columns = seen.made[0].length;
     const f = Math.min(model.get("feature"), columns - 1);
     const row = rowOf(t);
@@ -565,6 +569,7 @@ function render({ model, el }) {
     const { inBlock, ofHead } = STEPS[step - 1];
     view.show(kind);
     stepChoice.show(step);
+    classToken.disabled = step < 3; // which cut and project patches alone
     back.disabled = step === 1;
     on.disabled = step === STEPS.length;
     image.show(i, named(i));
@@ -585,36 +590,35 @@ function render({ model, el }) {
   }
 
   // What the reader touches.
-  const at = (values) => { // the class token is in no row of patches, but may be chosen
-    const rows = seen.made.length, columns = seen.made[0].length;
-    const [t, f] = values;
+  const firstToken = () => (seen.step < 3 ? 1 : 0); // the class token is no patch
+  const at = ([t, f]) => {
+    const columns = seen.made[0].length;
     choose({
-      token: Math.max(rows === n ? 1 : 0, Math.min(n, t)), feature: Math.max(0, Math.min(columns - 1, f)),
+      token: Math.max(firstToken(), Math.min(n, t)), feature: Math.max(0, Math.min(columns - 1, f)),
     });
   };
   const touch = (event) => {
     const [x, y] = placeOn(picker, event);
     if (STEPS[seen.step - 1].bars) choose({ feature: Math.floor(y * classes.length) });
-    else at([Math.floor(y * seen.made.length) + (seen.made.length === n ? 1 : 0), Math.floor(x * seen.made[0].length)]);
+    else at([Math.floor(y * seen.made.length) + firstToken(), Math.floor(x * seen.made[0].length)]);
   };
   const touchPhoto = (event) => {
     const [x, y] = placeOn(photo.svg, event);
     choose({ token: 1 + side * Math.floor(y * side) + Math.floor(x * side) });
   };
   const touchPlot = (event) => choose({ depth: curves.layerAt(placeOn(curves.svg, event)[0]) });
-  for (const [node, touched] of [[picker, touch], [photo.svg, touchPhoto], [plot, touchPlot]]) {
-    node.addEventListener("pointerdown", touched);
-    node.addEventListener("pointermove", (event) => { if (event.buttons) touched(event); });
-  }
+  onTouch(picker, touch);
+  onTouch(photo.svg, touchPhoto);
+  onTouch(plot, touchPlot);
   onArrows(picker, (down, right) => {
     const f = Math.min(model.get("feature"), seen.made[0].length - 1);
     if (STEPS[seen.step - 1].bars) choose({ feature: Math.max(0, Math.min(classes.length - 1, f + down + right)) });
-    else at([model.get("token") + down, f + right]);
+    else at([Math.max(firstToken(), model.get("token")) + down, f + right]);
   });
   el.append(root);
   const end = follow(model, keys, update);
-  return () => { closed = true; end(); };
+  return () => { closed = true; stopListening(); end(); };
 }
 
-export { STEPS, contextOf, costs, difference, toPng };
+export { STEPS, contextOf, costs, difference, makeCurves, toPng };
 export default { render };

@@ -1,6 +1,5 @@
 """A figure that answers: one image through all numbers of a ViT, patch to guess."""
 
-import hashlib
 from collections.abc import Sequence
 
 import torch
@@ -8,15 +7,17 @@ import traitlets
 
 from vit_encoder.figures.encoder_at_work import (
     SHOWN,
-    WEIGHTS,
     OfViT,
     data_url,
     described,
     packed,
     shipped,
+    weights_file,
 )
-from vit_encoder.figures.front_end import front_end
+from vit_encoder.figures.front_end import follows, front_end
 from vit_encoder.training import VisionTransformer
+
+STEPS = 10  # of the tour; the front end has them
 
 
 class EncoderTour(OfViT):
@@ -26,10 +27,10 @@ class EncoderTour(OfViT):
     folder of a book that holds the weights, where a page shall load them from.
 
     In a notebook the figure asks for the weights when it needs them, so that a saved
-    notebook does not hold them. `view` (tour or depth), `step`, `image`, `token`,
-    `feature`, `block`, `head`, `depth` and `skips` follow what the reader chooses.
-    Raises ValueError or TypeError for other arguments. The tests hold every number to
-    within 1e-5 of PyTorch's, the parameters and FLOPs to its counts.
+    notebook does not hold them until a reader asks. `view` (tour or depth), `step`,
+    `image`, `token`, `feature`, `block`, `head`, `depth` and `skips` follow what the
+    reader chooses. Raises ValueError or TypeError for other arguments. The tests hold
+    every number to within 1e-5 of PyTorch's, the parameters and FLOPs to its counts.
     """
 
     _esm = front_end("encoder_tour.js", "vit.js")
@@ -46,6 +47,16 @@ class EncoderTour(OfViT):
     head = traitlets.Int(0).tag(sync=True)
     depth = traitlets.Int().tag(sync=True)
     skips = traitlets.Bool(True).tag(sync=True)
+    _require = follows(
+        view=("tour", "depth"),
+        step=range(1, STEPS + 1),
+        image=lambda self: range(len(self.labels)),
+        token=lambda self: range(self.patches + 1),
+        feature=lambda self: range(self.columns),
+        block=lambda self: range(1, self.sizes["depth"] + 1),
+        head=lambda self: range(self.sizes["num_heads"]),
+        depth=lambda self: range(self.sizes["depth"] + 1),
+    )
 
     def __init__(
         self,
@@ -62,6 +73,14 @@ class EncoderTour(OfViT):
         middle = (sizes["image_size"] // sizes["patch_size"]) ** 2 // 2 + 1
         super().__init__(**given, file=file, token=middle, depth=sizes["depth"])
 
+    @property
+    def columns(self) -> int:
+        """The most that a step has."""
+        sizes = self.sizes
+        pixels = sizes["in_channels"] * sizes["patch_size"] ** 2
+        each = 3 * sizes["dim"] // sizes["num_heads"]
+        return max(pixels, sizes["dim"], each, self.patches + 1, sizes["num_classes"])
+
     @traitlets.observe("asked")
     def _send_weights(self, _: object):
         if self.asked and not self.weights:
@@ -74,6 +93,5 @@ class EncoderTour(OfViT):
 
 def fashion_tour() -> EncoderTour:
     """The figure with the ViT that ships and twelve test images of Fashion-MNIST."""
-    version = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()[:8]
     # Image 0 of the test first, which chapter 07 follows.
-    return EncoderTour(**shipped(sorted(SHOWN)), file=f"{WEIGHTS.name}?v={version}")
+    return EncoderTour(**shipped(sorted(SHOWN)), file=weights_file())

@@ -30,8 +30,6 @@ const SPLITS = {
   },
 };
 
-const dot = (a, b) => a.reduce((sum, x, i) => sum + x * b[i], 0);
-
 /* Queries, keys and values of all tokens, (N, 3D). */
 const project = (x, layer) =>
   x.map((token) => layer["qkv.weight"].map((row, c) => dot(row, token) + layer["qkv.bias"][c]));
@@ -64,10 +62,7 @@ function explain(x, layer, h, [n, j], { mixed, cut, qkv = project(x, layer) }) {
     const q = part(0, i, n);
     const keys = x.map((_, m) => part(1, i, m)), values = x.map((_, m) => part(2, i, m));
     const scores = keys.map((k) => dot(q, k) / Math.sqrt(D_h));
-    const most = Math.max(...scores);
-    const powers = scores.map((score) => Math.exp(score - most));
-    const sum = powers.reduce((a, p) => a + p);
-    const A = powers.map((power) => power / sum);
+    const A = [...softmax(scores)];
     const worth = values.map((v) => dot(own, v));
     const mean = dot(A, worth);
     value += mean;
@@ -146,7 +141,7 @@ function render({ model, el }) {
     make("span", {}, "W", make("sub", {}, "O")), (on) => choose({ mixed: on }),
   );
   const cut = makeChoice(
-    "Split by", { transpose: "reshape and transpose", reshape: "reshape alone" },
+    "Split by", [["transpose", "reshape and transpose"], ["reshape", "reshape alone"]],
     (chosen) => choose({ cut: chosen }),
   );
   const own = makeOwnImage(...size, (bytes, picture) => choose({ pixels: toText(bytes), picture }));
@@ -240,7 +235,7 @@ function render({ model, el }) {
     const asked = [...new Set(found.asks.filter((_, i) => used[i]))];
     const { values } = readout;
     values.output.textContent = `token ${n}, feature ${j}`;
-    values.value.textContent = found.value.toFixed(5).replace("-", "−");
+    values.value.textContent = say(found.value, 5);
     values.heads.textContent = `${list.length} of ${h}: ${list.join(", ")}`;
     values.inputs.textContent = `${inputs} of ${N * D}`;
     values.asks.textContent = `token${asked.length > 1 ? "s" : ""} ${asked.join(", ")}`;
@@ -256,8 +251,7 @@ function render({ model, el }) {
     const [x, y] = placeOn(main.svg, event);
     choose({ output: [columns * Math.floor(y * rows) + Math.floor(x * columns), model.get("output")[1]] });
   };
-  picker.addEventListener("pointerdown", tokenUnder);
-  picker.addEventListener("pointermove", (event) => { if (event.buttons) tokenUnder(event); });
+  onTouch(picker, tokenUnder);
   onArrows(picker, (down, right) => {
     const [n, j] = model.get("output");
     const row = Math.max(0, Math.min(rows - 1, Math.floor(n / columns) + down));

@@ -4,7 +4,7 @@ import anywidget
 import torch
 import traitlets
 
-from vit_encoder.figures.front_end import front_end
+from vit_encoder.figures.front_end import follows, front_end
 from vit_encoder.figures.inputs import require_place
 from vit_encoder.figures.pixels import as_picture, as_text, few_pixels
 from vit_encoder.multi_head import MultiHeadSelfAttention
@@ -41,6 +41,9 @@ class HeadsExplorer(anywidget.AnyWidget):
     output = traitlets.List().tag(sync=True)
     mixed = traitlets.Bool(True).tag(sync=True)
     cut = traitlets.Unicode("transpose").tag(sync=True)  # or "reshape"
+    _require = follows(
+        output=[range(GRID[0] * GRID[1]), range(WIDTH)], cut=("transpose", "reshape")
+    )
 
     def __init__(
         self,

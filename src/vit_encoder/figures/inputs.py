@@ -110,7 +110,8 @@ def require_numbers(
     ValueError for another shape or a number that is not in [-most, most].
     """
     if not isinstance(numbers, torch.Tensor) or numbers.is_complex():
-        got = getattr(numbers, "dtype", type(numbers).__name__)
+        tensor = isinstance(numbers, torch.Tensor)
+        got = numbers.dtype if tensor else type(numbers).__name__
         raise TypeError(f"expected a tensor of real numbers as {name}, got {got}")
     ranges = [size if isinstance(size, tuple) else (1, size) for size in sizes.values()]
     if numbers.dim() != len(sizes) or not all(
@@ -132,5 +133,9 @@ def require_numbers(
         )
     numbers = numbers.detach().to("cpu", torch.float64)
     if not (numbers.abs() <= most).all():  # nan is not either
-        raise ValueError(f"expected numbers from {-most} to {most} in {name}")
+        low, high = numbers.min().item(), numbers.max().item()
+        raise ValueError(
+            f"expected numbers from {-most} to {most} in {name}, got {low:g} to"
+            f" {high:g}"
+        )
     return numbers.tolist()

@@ -53,11 +53,6 @@ function normalize(x, sets, weight, bias, eps) {
   return { normalized, y: normalized.map((z, i) => weight[i % D] * z + bias[i % D]) };
 }
 
-/* With a true minus, and no minus before zero. */
-function say(number, digits = 2) {
-  const text = number.toFixed(digits);
-  return Number(text) === 0 ? (0).toFixed(digits) : text.replace("-", "−");
-}
 const counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
 
 const [WIDE, HIGH, DEEP] = [54, 34, 9]; // a cell, and the thickness of an image
@@ -113,7 +108,6 @@ function makeBlock(sizes) {
 
 const UP = Array(3).fill(1 / Math.sqrt(3)); // the direction (1, 1, 1)
 const IN_PLANE = [[2, -1, -1].map((x) => x / Math.sqrt(6)), [0, 1, -1].map((x) => x / Math.sqrt(2))];
-const dot = (a, b) => a.reduce((sum, x, i) => sum + x * b[i], 0);
 
 /* The directions to the right and up of a viewer who has turned about the axis (1, 1, 1)
    and tilted, in degrees. */
@@ -214,12 +208,12 @@ function render({ model, el }) {
 
   const norm = makeChoice(
     "Normalized together",
-    { LayerNorm: "LayerNorm", BatchNorm: "BatchNorm", image: "whole image", own: "your own" },
+    [["LayerNorm", "LayerNorm"], ["BatchNorm", "BatchNorm"], ["image", "whole image"], ["own", "your own"]],
     (chosen) => choose(chosen === "own"
       ? { painted: setNow(), norm: "own", touch: "paint" } : { norm: chosen, touch: "poke" }),
   );
-  const touch = makeChoice("A touch", { poke: "touch pokes", paint: "touch paints" }, (chosen) => choose({ touch: chosen }));
-  const shown = makeChoice("Show", { x: "x", normalized: "x̂", y: "y" }, (chosen) => choose({ shown: chosen }));
+  const touch = makeChoice("A touch", [["poke", "touch pokes"], ["paint", "touch paints"]], (chosen) => choose({ touch: chosen }));
+  const shown = makeChoice("Show", [["x", "x"], ["normalized", "x̂"], ["y", "y"]], (chosen) => choose({ shown: chosen }));
   const added = makeSlider("poked by", { min: -4, max: 4, step: 0.1 }, (number) => choose({ added: number }));
   const ofFeature = (key, letter) => makeSlider(`${letter} of its feature:`, { min: -2, max: 2, step: 0.1 }, (number) => {
     choose({ [key]: model.get(key).map((old, d) => (d === model.get("poke")[2] ? number : old)) });
@@ -227,7 +221,7 @@ function render({ model, el }) {
   const [weight, bias] = [ofFeature("weight", "γ"), ofFeature("bias", "β")];
   const keys = ["norm", "painted", "poke", "added", "weight", "bias", "shown", "touch", "view"];
   const readout = makeReadout({
-    painted: "Painted", means: "Means in all", poked: "Poked", others: "Change with it",
+    painted: "Painted", means: "Sets", poked: "Poked", others: "Change with it",
     plane: "x̂ off the plane", sphere: "x̂ off the sphere",
   });
   const inSpace = D === 3 ? [
@@ -318,25 +312,20 @@ function render({ model, el }) {
   };
   let brush = null; // whether a drag paints or takes paint away
   const touched = (event) => {
+    if (event.type === "pointerdown") brush = null;
     const place = block.nearest(placeOn(block.svg, event));
     if (model.get("touch") === "poke") return choose({ poke: place });
     const index = indexOf(place, sizes);
     brush ??= !setNow().includes(index);
     if (setNow().includes(index) !== brush) paint(index, brush);
   };
-  block.element.addEventListener("pointerdown", (event) => {
-    brush = null;
-    touched(event);
-  });
-  block.element.addEventListener("pointermove", (event) => { if (event.buttons) touched(event); });
+  onTouch(block.element, touched);
   onArrows(block.element, (down, right) => {
     const [b, n, d] = model.get("poke");
     const column = Math.max(0, Math.min(B * D - 1, b * D + d + right));
     choose({ poke: [Math.floor(column / D), Math.max(0, Math.min(N - 1, n + down)), column % D] });
   });
-  block.element.addEventListener("keydown", (event) => {
-    if (event.key !== " ") return;
-    event.preventDefault();
+  onKeys(block.element, [" "], () => {
     const index = indexOf(model.get("poke"), sizes);
     paint(index, !setNow().includes(index));
   });

@@ -45,11 +45,8 @@ function embed(image, [H, W], P, cut, positions) {
 /* What attention gives the class token: one head, whose scores are the products of tokens. */
 function attend(tokens) {
   const [query] = tokens;
-  const scores = tokens.map((token) => token.reduce((sum, x, k) => sum + x * query[k], 0));
-  const most = Math.max(...scores);
-  const powers = scores.map((score) => Math.exp(score - most));
-  const sum = powers.reduce((a, b) => a + b);
-  return query.map((_, k) => tokens.reduce((y, token, i) => y + (powers[i] / sum) * token[k], 0));
+  const weights = softmax(tokens.map((token) => dot(query, token)));
+  return query.map((_, k) => tokens.reduce((y, token, i) => y + weights[i] * token[k], 0));
 }
 
 /* The image with patch order[i] at place i. An order of another patch size is none. */
@@ -77,9 +74,6 @@ function touched(image, [H, W], [y, x]) {
   }
   return changed;
 }
-
-/* A whole number with a space between thousands. */
-const spaced = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, "\u00a0");
 
 const farthest = (a, b) => Math.max(...a.map((x, i) => Math.abs(x - b[i])));
 
@@ -109,11 +103,11 @@ function render({ model, el }) {
   const parts = (P) => (H / P) * (W / P);
 
   const sizes = makeChoice(
-    "Patch size", Object.fromEntries(model.get("patch_sizes").map((P) => [P, `P = ${P}`])),
+    "Patch size", model.get("patch_sizes").map((P) => [P, `P = ${P}`]),
     (P) => choose({ patch_size: Number(P), order: [] }),
   );
   const cut = makeChoice(
-    "Cut by", { patchify: "patchify", reshape: "bare reshape" }, (chosen) => choose({ cut: chosen }),
+    "Cut by", [["patchify", "patchify"], ["reshape", "bare reshape"]], (chosen) => choose({ cut: chosen }),
   );
   const shuffle = makeButton("Shuffle the patches", () => {
     const order = Array.from({ length: parts(model.get("patch_size")) }, (_, i) => i);
@@ -244,8 +238,7 @@ function render({ model, el }) {
     const [x, y] = placeOn(view.svg, event);
     choose({ pixel: [Math.floor(y * H), Math.floor(x * W)] });
   };
-  view.element.addEventListener("pointerdown", pixelAt);
-  view.element.addEventListener("pointermove", (event) => { if (event.buttons) pixelAt(event); });
+  onTouch(view.element, pixelAt);
   onArrows(view.element, (down, right) => {
     const [y, x] = model.get("pixel");
     choose({

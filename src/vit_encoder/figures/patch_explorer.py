@@ -4,7 +4,7 @@ import anywidget
 import torch
 import traitlets
 
-from vit_encoder.figures.front_end import front_end
+from vit_encoder.figures.front_end import follows, front_end
 from vit_encoder.figures.inputs import require_place
 from vit_encoder.figures.pixels import as_picture, as_text, few_pixels
 
@@ -41,6 +41,12 @@ class PatchExplorer(anywidget.AnyWidget):
     order = traitlets.List().tag(sync=True)  # patch at each place; empty: as it was
     positions = traitlets.Bool(True).tag(sync=True)
     cut = traitlets.Unicode("patchify").tag(sync=True)  # or "reshape"
+    _require = follows(
+        patch_size=SIZES,
+        pixel=[range(SIZE[0]), range(SIZE[1])],
+        order=lambda self: frozenset(range(SIZE[0] * SIZE[1] // self.patch_size**2)),
+        cut=("patchify", "reshape"),
+    )
 
     def __init__(
         self,

@@ -4,7 +4,7 @@
 /* Weights (L, N, N) from base64: the low bytes of all, then the high ones. They are whole
    parts, 10 000 in a row, less those of the row above, plus 128. */
 function unpack(text, [L, N]) {
-  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const bytes = bytesOf(text);
   const parts = Array(N);
   return Array.from({ length: L }, (_, layer) => {
     parts.fill(0);
@@ -105,13 +105,13 @@ function render({ model, el }) {
   maps[1].svg.setAttribute("role", "img");
 
   const layer = makeSlider("layer", { min: 0, max: L - 1, step: 1 }, (value) => choose({ layer: value }));
-  const asks = makeChoice("Query", { token: "class token", patch: "a patch" }, (kind) => {
+  const asks = makeChoice("Query", [["token", "class token"], ["patch", "a patch"]], (kind) => {
     choose({ query: kind === "token" ? 0 : patch });
   });
   const named = (words, { element }) => make("div", { class: "roll-named" }, make("span", {}, words), element);
   const identity = makeSwitch("identity in rollout", (on) => choose({ identity: on }));
-  const whose = makeChoice("Model", Object.fromEntries(names.map((name) => [name, name])), (name) => choose({ chosen: name }));
-  const shades = makeChoice("Shades", { zero: "from 0", stretched: "stretched" }, (kind) => {
+  const whose = makeChoice("Model", names.map((name) => [name, name]), (name) => choose({ chosen: name }));
+  const shades = makeChoice("Shades", [["zero", "from 0"], ["stretched", "stretched"]], (kind) => {
     choose({ stretched: kind === "stretched" });
   });
   const keys = ["layer", "query", "identity", "chosen", "stretched"];
@@ -123,7 +123,7 @@ function render({ model, el }) {
     "roll-figure", "Attention and rollout, layer by layer",
     make(
       "div", { class: "vit-left" },
-      make("div", { class: "roll-maps" }, ...maps.map((map) => map.element)),
+      make("div", { class: "vit-plot roll-maps" }, ...maps.map((map) => map.element)),
       make("p", { class: "vit-hint" }, "Purple: what the query gets from each token. Ringed: the query. Each map has a scale of its own."),
     ),
     make(
@@ -206,8 +206,7 @@ function render({ model, el }) {
     choose({ query: 1 + side * Math.floor(y * side) + Math.floor(x * side) });
   };
   for (const { svg, token } of maps) {
-    svg.addEventListener("pointerdown", touch(svg));
-    svg.addEventListener("pointermove", (event) => { if (event.buttons) touch(svg)(event); });
+    onTouch(svg, touch(svg));
     token.addEventListener("click", () => choose({ query: 0 }));
   }
   onArrows(picker, (down, right) => {

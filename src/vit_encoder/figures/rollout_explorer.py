@@ -7,7 +7,7 @@ import anywidget
 import torch
 import traitlets
 
-from vit_encoder.figures.front_end import front_end
+from vit_encoder.figures.front_end import follows, front_end
 from vit_encoder.figures.inputs import describe, fade, require_photo
 from vit_encoder.figures.pixels import as_picture, few_pixels
 
@@ -19,7 +19,7 @@ SIDE = 112  # pixels that are shown at most
 class RolloutExplorer(anywidget.AnyWidget):
     """Walk through the layers: what a token attends to, and what rollout makes of it.
 
-    image: (C, H, W), C = 1 or 3, values in [0, 1]; one on black is drawn as its
+    image: (C, H, W), C = 1 or 3, H = W, values in [0, 1]; one on black is drawn as its
     negative. maps: name → the weights (L, h, N, N) of this image, as `attention_maps`
     gives them for one image, class token first, then n patches in a square grid. The
     first name is shown first, and the others are its controls. alt: what the image
@@ -44,6 +44,11 @@ class RolloutExplorer(anywidget.AnyWidget):
     identity = traitlets.Bool(True).tag(sync=True)
     chosen = traitlets.Unicode().tag(sync=True)
     stretched = traitlets.Bool(False).tag(sync=True)
+    _require = follows(
+        layer=lambda self: range(self.sizes[0]),
+        query=lambda self: range(self.sizes[1]),
+        chosen=lambda self: tuple(self.names),
+    )
 
     def __init__(
         self,
@@ -113,7 +118,8 @@ def as_bytes(mean: torch.Tensor) -> str:
     parts = mean * STEPS
     whole = parts.floor()
     left = STEPS - whole.sum(-1, keepdim=True)  # from 0 to N - 1
-    rank = (parts - whole).argsort(-1, descending=True).argsort(-1)
+    rank = (parts - whole).argsort(dim=-1, descending=True, stable=True)
+    rank = rank.argsort(dim=-1, stable=True)
     codes = (whole + (rank < left)).long()
     above = torch.nn.functional.pad(codes[:, :-1], (0, 0, 1, 0))
     kept = (codes - above + 128).flatten() % 65536
@@ -122,8 +128,11 @@ def as_bytes(mean: torch.Tensor) -> str:
 
 
 def pale(image: torch.Tensor) -> torch.Tensor:
-    """The middle of the image in light grey, as bytes (3, side, side)."""
+    """A square image in light grey, as bytes (3, side, side). Raises ValueError."""
     photo = require_photo(image, (1, 1))  # (3, H, W)
-    side = min(SIDE, *photo.shape[1:])
+    height, width = photo.shape[1:]
+    if height != width:
+        raise ValueError(f"expected a square image, got {height} × {width} pixels")
+    side = min(SIDE, height)
     grey = fade(1 - photo if photo.median() < 0.1 else photo)  # (H, W)
     return few_pixels(grey.unsqueeze(0), side, side)

@@ -5,14 +5,14 @@ const WIDTH = 400, HEIGHT = 250; // of the plot, in its own units
 const LEFT = 46, WHOLE = LEFT + WIDTH + 10; // with the numbers at its edges
 const COLUMNS = { accuracy: 2, loss: 3 }; // of a point: x, seed, accuracy, loss, diverged
 
-/* What the points at x say: the mean over their seeds, how many there are, and whether one
-   diverged. The mean is null where nothing is known. */
+/* What the points at x say: the mean over their seeds, null where nothing is known, and
+   whether one diverged. */
 function valueAt(points, x, measure) {
   const found = points.filter((point) => point[0] === x);
   const known = found.map((point) => point[COLUMNS[measure]]).filter((number) => number !== null);
   // Twelve digits: 0.0965 shall not become 0.09649999999999999, which is rounded down.
   const mean = known.length ? Number((known.reduce((a, b) => a + b) / known.length).toPrecision(12)) : null;
-  return { mean, seeds: found.length, diverged: found.some((point) => point[4]) };
+  return { mean, diverged: found.some((point) => point[4]) };
 }
 
 /* The xs of some series, each once, in order. */
@@ -113,13 +113,13 @@ function render({ model, el }) {
   const labels = draw("g", { class: "runs-labels" });
   const svg = draw("svg", { viewBox: `${-LEFT} -10 ${WHOLE} ${HEIGHT + 32}`, role: "img" }, inside, labels);
 
-  const setting = makeChoice("Setting", Object.fromEntries(Object.keys(panels).map((name) => [name, name])), (name) => {
+  const setting = makeChoice("Setting", Object.keys(panels).map((name) => [name, name]), (name) => {
     const { at, shown } = panels[name];
     choose({ panel: name, at, shown });
   });
-  const measure = makeChoice("Show", { accuracy: "accuracy", loss: "loss" }, (kind) => choose({ measure: kind }));
+  const measure = makeChoice("Show", [["accuracy", "accuracy"], ["loss", "loss"]], (kind) => choose({ measure: kind }));
   const magnified = makeSwitch("magnified", (on) => choose({ magnified: on }));
-  const slider = makeSlider("at", { min: 0, max: 1, step: 1 }, (i) => choose({ at: known().xs[i] }));
+  const slider = makeSlider("at", { min: 0, max: 1, step: 1 }, (i) => choose({ at: builtFor().xs[i] }));
   const keys = ["panel", "at", "shown", "measure", "magnified"];
   const [caption, head, body] = [make("caption"), make("tr"), make("tbody")];
   const table = make("table", {}, caption, make("thead", {}, head), body);
@@ -128,7 +128,7 @@ function render({ model, el }) {
     make(
       "div", { class: "vit-left" },
       makeControls(measure.element, magnified.element),
-      make("div", { class: "runs-plot" }, svg, across), hint,
+      make("div", { class: "vit-plot runs-plot" }, svg, across), hint,
     ),
     make(
       "div", { class: "vit-right" },
@@ -139,7 +139,7 @@ function render({ model, el }) {
   let built = null; // the panel, and what the table and the plot are made of
   let drawn = []; // what the curves were drawn from
 
-  function known() {
+  function builtFor() {
     const panel = panels[model.get("panel")];
     if (built?.panel !== panel) {
       const rows = panel.names.map((name) => {
@@ -199,7 +199,7 @@ function render({ model, el }) {
 
   let frame;
   function update() {
-    const { panel, rows, xs } = known();
+    const { panel, rows, xs } = builtFor();
     const [at, chosen, kind, close] = keys.slice(1).map((key) => model.get(key));
     const shown = panel.names.filter((name) => chosen.includes(name));
     const asked = [panel, chosen, kind, close];
@@ -226,15 +226,15 @@ function render({ model, el }) {
     }
     const what = kind === "accuracy" ? "Accuracy" : steps ? "Loss" : "Training loss in the last epoch";
     const unit = kind === "accuracy" ? ", in points" : "";
-    caption.textContent = `${what}, mean of the seeds.` + (whole ? ` Below: minus the whole model’s${unit}.` : "");
+    caption.textContent = `${what}, mean of the seeds.` + (whole ? ` Below: the distance from the whole model${unit}.` : "");
     head.replaceChildren(
       make("td"), make("th", { scope: "col" }, `${steps ? "by step" : "at"} ${write(at)}`),
       make("th", { scope: "col" }, steps ? "at the end" : "at its best rate"),
     );
     hint.textContent = steps
-      ? "Lines: the first seed of a run; small marks: others. Training: while the model still learns, on images as the recipe varies them. Validation: after each epoch, on unchanged ones."
+      ? "Lines: the first seed of a run; small marks: others. Training: while the model learns, on images that the recipe varies. Validation: after each epoch, on unchanged ones."
         + (kind === "loss" ? " The training loss includes label smoothing, where a run has it." : "")
-      : "Lines: the first seed; small marks: other seeds. Ringed: the version’s best rate, chosen with the first seed on other images.";
+      : "Lines: the first seed; small marks: other seeds. Ringed: the version’s best rate, chosen with the first seed on images not counted here.";
     setting.show(panel.name);
     measure.show(kind);
     magnified.show(close);
@@ -245,12 +245,11 @@ function render({ model, el }) {
 
   const move = (event) => {
     const x = placeOn(svg, event)[0] * WHOLE - LEFT;
-    const { xs } = known();
+    const { xs } = builtFor();
     const far = (i) => Math.abs(frame.px(xs[i]) - x);
     choose({ at: xs[xs.reduce((nearest, _, i) => (far(i) < far(nearest) ? i : nearest), 0)] });
   };
-  svg.addEventListener("pointerdown", move);
-  svg.addEventListener("pointermove", (event) => { if (event.buttons) move(event); });
+  onTouch(svg, move);
   el.append(root);
   return follow(model, keys, update);
 }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import anywidget
 import traitlets
 
-from vit_encoder.figures.front_end import front_end
+from vit_encoder.figures.front_end import follows, front_end
 from vit_encoder.training_runs import SEEDS, USUAL, best_rate, runs
 
 WHOLE = "whole model"
@@ -61,6 +61,12 @@ class RunsExplorer(anywidget.AnyWidget):
     shown = traitlets.List().tag(sync=True)
     measure = traitlets.Unicode("accuracy").tag(sync=True)
     magnified = traitlets.Bool(False).tag(sync=True)
+    _require = follows(
+        panel=lambda self: tuple(p["name"] for p in self.panels),
+        at=lambda self: self.places,
+        shown=lambda self: frozenset(self.now["names"]),
+        measure=("accuracy", "loss"),
+    )
 
     def __init__(
         self,
@@ -81,6 +87,17 @@ class RunsExplorer(anywidget.AnyWidget):
         super().__init__(
             panels=panels, panel=first["name"], at=first["at"], shown=first["shown"]
         )
+
+    @property
+    def now(self) -> dict:
+        """The panel that is shown."""
+        return next(p for p in self.panels if p["name"] == self.panel)
+
+    @property
+    def places(self) -> tuple[float, ...]:
+        """The rates or the steps of the panel that is shown."""
+        series = self.now["series"].values()
+        return tuple(sorted({point[0] for some in series for point in some["points"]}))
 
     def __repr__(self) -> str:
         return f"RunsExplorer({', '.join(p['name'] for p in self.panels)})"

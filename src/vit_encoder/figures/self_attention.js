@@ -13,12 +13,6 @@ function readGaps(text, reach, n, row) {
   });
 }
 
-function softmax(gaps, factor) {
-  const powers = gaps.map((gap) => Math.exp(-gap * factor));
-  const sum = powers.reduce((a, b) => a + b);
-  return powers.map((power) => power / sum);
-}
-
 function entropyOf(weights) {
   return -weights.reduce((sum, w) => sum + (w > 0 ? w * Math.log(w) : 0), 0);
 }
@@ -109,12 +103,12 @@ function render({ model, el }) {
   const picture = makePicture(model);
   const legend = makeLegend(model.get("ramp"));
   const labels = makeChoice(
-    "Scores", Object.fromEntries(model.get("labels").map((label) => [label, label])),
+    "Scores", model.get("labels").map((label) => [label, label]),
     (label) => choose({ label }),
   );
-  const factor = make("span", { class: "vit-quiet" });
+  const scaledBy = make("span", { class: "vit-quiet" });
   const scaled = makeSwitch(
-    make("span", {}, "scale by 1/√D", make("sub", {}, "h"), " ", factor),
+    make("span", {}, "scale by 1/√D", make("sub", {}, "h"), " ", scaledBy),
     (on) => choose({ scaled: on }),
   );
   const readout = makeReadout({
@@ -144,7 +138,8 @@ function render({ model, el }) {
     const scale = model.get("scale")[label];
     const row = query[0] * columns + query[1];
     const gaps = readGaps(model.get("gaps")[label], model.get("reach")[label], n, row);
-    const weights = softmax(gaps, model.get("scaled") ? scale : 1);
+    const factor = model.get("scaled") ? scale : 1;
+    const weights = softmax(gaps.map((gap) => -gap * factor));
     const largest = Math.max(...weights);
     const most = weights.indexOf(largest);
     const mostAt = [Math.floor(most / columns), most % columns];
@@ -161,7 +156,7 @@ function render({ model, el }) {
     legend.top.textContent = largest.toFixed(3);
     labels.show(label);
     scaled.show(model.get("scaled"));
-    factor.textContent = `(× ${Number(scale.toPrecision(3))})`;
+    scaledBy.textContent = `(× ${Number(scale.toPrecision(3))})`;
     const { values } = readout;
     values.query.textContent = `row ${query[0]}, column ${query[1]}`;
     values.most.textContent =

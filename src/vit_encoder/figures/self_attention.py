@@ -10,7 +10,7 @@ import torch
 import traitlets
 
 from vit_encoder.figures.colours import RAMP
-from vit_encoder.figures.front_end import front_end
+from vit_encoder.figures.front_end import follows, front_end
 from vit_encoder.figures.inputs import (
     fade,
     require_grid,
@@ -54,6 +54,10 @@ class AttentionExplorer(anywidget.AnyWidget):
     labels = traitlets.List().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
     scaled = traitlets.Bool(True).tag(sync=True)
+    _require = follows(
+        query=lambda self: [range(n) for n in self.grid],
+        label=lambda self: tuple(self.labels),
+    )
 
     def __init__(
         self,

@@ -35,13 +35,19 @@ function makeFigure(name, label, ...children) {
 /* A row of controls, which a still picture leaves out. */
 const makeControls = (...children) => make("div", { class: "vit-controls" }, ...children);
 
-/* One button an option; exactly one is chosen. options: value → what it says. */
+/* One button an option; exactly one is chosen. options: pairs of a value and what it says,
+   and, where a screen reader shall say more, a third part. */
 function makeChoice(legend, options, choose) {
   const name = `vit-${Math.random().toString(36).slice(2)}`; // a group of its own
-  const inputs = Object.keys(options).map((value) => make("input", { type: "radio", name, value }));
+  const inputs = options.map(([value, , spoken]) =>
+    make("input", { type: "radio", name, value, ...(spoken ? { "aria-label": spoken } : {}) }));
   for (const input of inputs) input.addEventListener("change", () => choose(input.value));
-  const labels = inputs.map((input) => make("label", {}, input, make("span", {}, options[input.value])));
+  const labels = inputs.map((input, i) => {
+    const [, words, spoken] = options[i];
+    return make("label", {}, input, make("span", spoken ? { "aria-hidden": "true" } : {}, words));
+  });
   return {
+    labels,
     element: make("div", { class: "vit-choice", role: "radiogroup", "aria-label": legend }, ...labels),
     show: (value) => inputs.forEach((input) => { input.checked = input.value === String(value); }),
   };
@@ -121,17 +127,28 @@ function placeOn(element, event) {
   ];
 }
 
-/* The arrow keys move by (rows, columns). A page or a notebook must not see them. */
-function onArrows(element, move) {
-  const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+/* A finger or a mouse comes down on an element, and moves while it is down. */
+function onTouch(element, touched) {
+  element.addEventListener("pointerdown", touched);
+  element.addEventListener("pointermove", (event) => { if (event.buttons) touched(event); });
+}
+
+/* One of some keys, with no other held. A page or a notebook must not see it, unless act
+   returns false. */
+function onKeys(element, keys, act) {
   element.addEventListener("keydown", (event) => {
-    const step = steps[event.key];
-    if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
+    const held = event.ctrlKey || event.altKey || event.metaKey || event.shiftKey;
+    if (held || !keys.includes(event.key) || act(event.key) === false) return;
     event.preventDefault();
     event.stopPropagation();
-    move(...step);
   });
 }
+
+/* Arrow keys move by (rows, columns). steps: those that do; others are left to the page. */
+const SIDEWAYS = { ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ...SIDEWAYS };
+const onArrows = (element, move, steps = ARROWS) =>
+  onKeys(element, Object.keys(steps), (key) => { move(...steps[key]); });
 
 /* A button for an image of the reader's own, cut and shrunk to (height, width). It goes
    nowhere. take: gets its pixels as bytes, red, green, blue, and an address to show. */
@@ -175,9 +192,10 @@ function put(model, values) {
 
 /* Pixels as the model keeps them, red, green and blue of pixel after pixel: as text, and
    as numbers from 0 to 1 in the order of a tensor (C, H, W). */
-const toText = (bytes) => btoa(String.fromCharCode(...bytes));
+const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+const toText = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
 function toImage(text) {
-  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const bytes = bytesOf(text);
   const size = bytes.length / 3;
   return Array.from({ length: 3 * size }, (_, i) => bytes[3 * (i % size) + Math.floor(i / size)] / 255);
 }
@@ -193,4 +211,37 @@ function toPicture(image, height, width) {
   }
   context.putImageData(data, 0, 0);
   return canvas.toDataURL();
+}
+
+/* Numbers. */
+
+/* With a true minus, and no minus before zero. */
+function say(number, digits = 2) {
+  const text = number.toFixed(digits);
+  return Number(text) === 0 ? (0).toFixed(digits) : text.replace("-", "−");
+}
+
+/* A whole number with a space between thousands. */
+const spaced = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, "\u00a0");
+
+/* The layers from 0 on that an axis names, nine at most. */
+function namedLayers(most) {
+  const step = Math.ceil(most / 8);
+  return Array.from({ length: Math.floor(most / step) + 1 }, (_, i) => i * step);
+}
+
+/* Σ x[i] · y[from + i] */
+function dot(x, y, from = 0) {
+  let sum = 0;
+  for (let i = 0; i < x.length; i++) sum += x[i] * y[from + i];
+  return sum;
+}
+
+function softmax(scores) {
+  let largest = -Infinity, sum = 0;
+  for (const score of scores) largest = Math.max(largest, score);
+  const powers = new Float64Array(scores.length);
+  for (let i = 0; i < powers.length; i++) sum += powers[i] = Math.exp(scores[i] - largest);
+  for (let i = 0; i < powers.length; i++) powers[i] /= sum;
+  return powers;
 }

@@ -5,13 +5,6 @@ const product = (A, B) =>
   A.map((row) => B[0].map((_, j) => row.reduce((sum, a, i) => sum + a * B[i][j], 0)));
 const transposed = (A) => A[0].map((_, j) => A.map((row) => row[j]));
 
-function softmax(scores) {
-  const most = Math.max(...scores);
-  const powers = scores.map((score) => Math.exp(score - most));
-  const sum = powers.reduce((a, b) => a + b);
-  return powers.map((power) => power / sum);
-}
-
 const entropyOf = (weights) => -weights.reduce((sum, w) => sum + (w > 0 ? w * Math.log(w) : 0), 0);
 
 /* One head of attention. tokens: (N, 2). W_Q, W_K: (2, D_h). W_V: (2, 2). looks: for each
@@ -21,7 +14,7 @@ function attend(tokens, W_Q, W_K, W_V, scaled) {
   const factor = scaled ? 1 / Math.sqrt(W_Q[0].length) : 1;
   const looks = product(product(tokens, W_Q), transposed(W_K)).map((row) => row.map((x) => factor * x));
   const scores = product(looks, transposed(tokens));
-  const weights = scores.map(softmax);
+  const weights = scores.map((row) => [...softmax(row)]);
   const values = product(tokens, W_V);
   return { looks, scores, weights, values, outputs: product(weights, values), entropies: weights.map(entropyOf) };
 }
@@ -55,12 +48,9 @@ const someNumber = () => {
   return Math.round(10 * radius * Math.cos(2 * Math.PI * Math.random())) / 10;
 };
 
-/* With a true minus, and no minus before zero. */
-function say(number, digits = 2) {
-  const text = number.toFixed(digits);
-  return Number(text) === 0 ? (0).toFixed(digits) : text.replace("-", "−");
-}
 const sayPoint = (point) => `(${point.map((x) => say(x)).join(", ")})`;
+
+const inHundredths = (number) => Math.round(100 * number) / 100;
 
 const SIDE = 340; // of the plane, in its own units
 const W = (index) => make("span", {}, "W", make("sub", {}, index));
@@ -74,7 +64,7 @@ function makeMatrix(key, label, columns, change) {
         "aria-label": `W ${key.slice(2).toUpperCase()}, row ${i}, column ${j}`,
       });
       field.addEventListener("input", () => {
-        const number = field.valueAsNumber;
+        const number = inHundredths(field.valueAsNumber); // as it is shown
         if (Math.abs(number) <= 1000) change(i, j, number);
       });
       field.addEventListener("change", () => {
@@ -263,7 +253,7 @@ function render({ model, el }) {
     "plane-figure", "Attention between tokens on a plane",
     make(
       "div", { class: "vit-left" },
-      make("div", { class: "plane-view" }, plane.svg),
+      make("div", { class: "vit-plot plane-view" }, plane.svg),
       makeControls(make("p", { class: "vit-hint" }, "Drag a token, or tap it to make it the query.")),
       make(
         "p", { class: "vit-hint" },
@@ -312,7 +302,7 @@ function render({ model, el }) {
   }
 
   const moved = (i, [x, y]) => {
-    const clamp = (number) => Math.max(-least, Math.min(least, Math.round(100 * number) / 100));
+    const clamp = (number) => Math.max(-least, Math.min(least, inHundredths(number)));
     choose({ tokens: model.get("tokens").map((token, at) => (at === i ? [clamp(x), clamp(y)] : token)) });
   };
   const pointOf = (event) => {
@@ -347,11 +337,7 @@ function render({ model, el }) {
       const [x, y] = model.get("tokens")[i];
       moved(i, [x + (right * least) / 30, y - (down * least) / 30]);
     });
-    token.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" && event.key !== " ") return;
-      event.preventDefault();
-      choose({ query: i });
-    });
+    onKeys(token, ["Enter", " "], () => { choose({ query: i }); });
   });
   el.append(root);
   return follow(model, keys, update);

@@ -4,7 +4,7 @@ import anywidget
 import torch
 import traitlets
 
-from vit_encoder.figures.front_end import front_end
+from vit_encoder.figures.front_end import Between, follows, front_end
 from vit_encoder.figures.inputs import require_numbers
 
 MOST = 8  # tokens, and columns of W_Q and W_K, for which the figure has room
@@ -13,6 +13,7 @@ TOKENS = [[-1.5, 0.6], [-0.6, -1.2], [0.3, 1.3], [0.9, -0.4], [1.6, 0.8]]
 W_Q = [[1, 0, -0.2, 1.3, -1.5, 0.3, 0.9, -1.1], [0, 1, 1.4, 0.2, 0.6, -0.8, 1.2, 0.7]]
 W_K = [[1, 0, 0.8, 0.4, -1.1, 1.6, 0.6, -0.5], [0, 1, 1.1, -0.9, 1.3, -0.4, 1.5, 0.2]]
 W_V = [[1.0, 0.0], [0.0, 1.0]]
+NUMBER = Between(-1000, 1000)
 
 
 class TokensExplorer(anywidget.AnyWidget):
@@ -39,6 +40,14 @@ class TokensExplorer(anywidget.AnyWidget):
     width = traitlets.Int(2).tag(sync=True)
     scaled = traitlets.Bool(True).tag(sync=True)
     query = traitlets.Int(0).tag(sync=True)
+    _require = follows(
+        tokens=lambda self: [[NUMBER] * 2] * len(self.tokens),  # stay as many
+        w_q=[[NUMBER] * MOST] * 2,
+        w_k=[[NUMBER] * MOST] * 2,
+        w_v=[[NUMBER] * 2] * 2,
+        width=range(1, MOST + 1),
+        query=lambda self: range(len(self.tokens)),
+    )
 
     def __init__(
         self,

@@ -7,13 +7,6 @@
 const table = (n, make) => Array.from({ length: n }, (_, i) => make(i));
 const add = (x, y) => x.map((row, i) => row.map((number, j) => number + y[i][j]));
 
-/* Σ x[i] · y[from + i] */
-function dot(x, y, from = 0) {
-  let sum = 0;
-  for (let i = 0; i < x.length; i++) sum += x[i] * y[from + i];
-  return sum;
-}
-
 /* (N, in) → (N, out) */
 function linear(x, weight, bias) {
   return x.map((row) => {
@@ -46,15 +39,6 @@ function embed(image, sizes, { proj, cls_token, pos_embed }) {
   const bare = [cls_token, ...patches]; // (N, D)
   const D = cls_token.length;
   return [bare, bare.map((row, i) => Float64Array.from(row, (number, j) => number + pos_embed[D * i + j]))];
-}
-
-function softmax(scores) {
-  let largest = -Infinity, sum = 0;
-  for (const score of scores) largest = Math.max(largest, score);
-  const powers = new Float64Array(scores.length);
-  for (let i = 0; i < powers.length; i++) sum += powers[i] = Math.exp(scores[i] - largest);
-  for (let i = 0; i < powers.length; i++) powers[i] /= sum;
-  return powers;
 }
 
 /* Chapter 02. q, k, v: (N, D_h) each → the output (N, D_h) and the weights (N, N). */
@@ -208,6 +192,3 @@ async function fetchBytes(url) {
   if (!answer.ok) throw new Error(`${url}: ${answer.status}`);
   return answer.arrayBuffer();
 }
-
-const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-const textOf = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));

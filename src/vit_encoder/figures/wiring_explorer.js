@@ -26,7 +26,7 @@ const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 const power = (n) => `10${n < 0 ? "⁻" : ""}${[...String(Math.abs(n))].map((d) => SUPERSCRIPTS[d]).join("")}`;
 
 /* Two or three digits that count. */
-function say(size) {
+function saySize(size) {
   if (size === null) return "too large for a number";
   if (size === 0) return "0";
   if (size >= 0.01 && size < 9999) return size.toFixed(size < 0.1 ? 3 : size < 10 ? 2 : size < 100 ? 1 : 0);
@@ -42,7 +42,7 @@ const PLOTS = {
   directions: { top: 280, high: 88, title: "directions that are left" },
 };
 
-function makePlots(wirings) {
+function makePlots() {
   const text = (x, y, words, anchor) => draw("text", { x, y, "text-anchor": anchor }, words);
   const plots = Object.entries(PLOTS).map(([name, { top, high, title }]) => {
     const others = draw("path", { class: "wiring-others" });
@@ -106,18 +106,17 @@ function render({ model, el }) {
   const px = (layer) => 8 + (layer * (WIDE - 16)) / most;
   plots.svg.setAttribute("aria-hidden", "true");
   const picker = make("div", {
-    class: "wiring-plots", tabindex: 0, role: "application",
+    class: "vit-plot wiring-plots", tabindex: 0, role: "application",
     "aria-description": "The left and right arrow keys move the layer.",
   }, plots.svg);
-  const step = [1, 2, 3, 4, 6].find((s) => most / s <= 8);
-  for (let layer = 0; layer <= most; layer += step) {
+  for (const layer of namedLayers(most)) {
     plots.layers.append(plots.text(px(layer), TALL - 14, String(layer), "middle"));
   }
 
   const sketch = makeSketch();
-  const norm = makeChoice("Norm", NORMS, (chosen) => choose({ norm: chosen }));
+  const norm = makeChoice("Norm", Object.entries(NORMS), (chosen) => choose({ norm: chosen }));
   const skips = makeSwitch("skips", (on) => choose({ skips: on }));
-  const times = makeChoice("Weights", { 1: "weights × 1", 2: "weights × 2" }, (chosen) => choose({ times: Number(chosen) }));
+  const times = makeChoice("Weights", [[1, "weights × 1"], [2, "weights × 2"]], (chosen) => choose({ times: Number(chosen) }));
   const depth = makeSlider("blocks:", { min: 1, max: most, step: 1 }, (L) => choose({ depth: L }));
   const keys = ["norm", "skips", "times", "depth", "layer"];
   const readout = makeReadout({
@@ -127,13 +126,13 @@ function render({ model, el }) {
     "wiring-figure", "Norm and skips: the stream and the gradient, layer by layer",
     make(
       "div", { class: "vit-left" }, picker,
-      make("p", { class: "vit-hint" }, "Across: the blocks that have been passed. Purple: your wiring. Grey: the other five. What leaves a plot is shown as a number."),
+      make("p", { class: "vit-hint" }, "Across: the blocks that have been passed. Thick: your wiring. Grey: the other five. What leaves a plot is shown as a number."),
     ),
     make(
       "div", { class: "vit-right" },
       makeControls(norm.element, skips.element, times.element, depth.element, makeReset(model, keys)),
       sketch.svg, readout.element, live.element,
-      make("p", { class: "vit-hint" }, `The gradient begins with size 1 behind the last block and runs back, to the left. Directions: in how many of ${D} ways token 0 behind the last block can be changed from here.`),
+      make("p", { class: "vit-hint" }, `The gradient begins with size 1 after the last block and runs back, to the left. Directions: in how many of ${D} ways token 0 after the last block can be changed from here.`),
     ),
   );
   let drawn = ""; // what the curves were drawn from
@@ -206,8 +205,8 @@ function render({ model, el }) {
     }
     const { values } = readout;
     values.place.textContent = `${at} of ${L}`;
-    values.stream.textContent = say(curves.stream[at]);
-    values.gradient.textContent = say(curves.gradient[at]);
+    values.stream.textContent = saySize(curves.stream[at]);
+    values.gradient.textContent = saySize(curves.gradient[at]);
     values.directions.textContent = curves.directions[at] === null ? "–" : `${curves.directions[at]} of ${D}`;
     const words = `${NORMS[kind]}, ${on ? "with skips" : "without skips"}, weights times ${amplified}, ${L} blocks`;
     picker.setAttribute("aria-label", `Three curves against the number of blocks passed: ${words}`);
@@ -222,15 +221,14 @@ function render({ model, el }) {
     const layer = Math.round(((place - 8) * most) / (WIDE - 16));
     choose({ layer: Math.max(0, Math.min(model.get("depth"), layer)) });
   };
-  picker.addEventListener("pointerdown", move);
-  picker.addEventListener("pointermove", (event) => { if (event.buttons) move(event); });
-  onArrows(picker, (down, right) => {
+  onTouch(picker, move);
+  onArrows(picker, (_, right) => {
     const L = model.get("depth");
     choose({ layer: Math.max(0, Math.min(L, Math.min(model.get("layer"), L) + right)) });
-  });
+  }, SIDEWAYS);
   el.append(root);
   return follow(model, keys, update);
 }
 
-export { curvesOf, decadesOf, keyOf, say };
+export { curvesOf, decadesOf, keyOf, saySize };
 export default { render };

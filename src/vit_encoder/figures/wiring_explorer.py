@@ -9,7 +9,8 @@ import traitlets
 from torch import nn
 
 from vit_encoder.encoder_block import EncoderBlock
-from vit_encoder.figures.front_end import front_end
+from vit_encoder.figures.front_end import follows, front_end
+from vit_encoder.figures.inputs import describe
 
 DEPTH, DIM, NUM_HEADS, MLP_DIM, TOKENS = 24, 32, 4, 64, 5
 MOST = 640  # numbers in the tokens; a Jacobian has their square
@@ -28,7 +29,7 @@ class WiringExplorer(anywidget.AnyWidget):
     Measured is, when the figure is made and in float64, for each `wiring`, with weight
     matrices as they are and doubled: the root of the mean square of the stream after
     each block; the `gradient` there, summed over the tokens, if a random one of size 1
-    comes to token 0 behind the last block; and the `directions` in which that token can
+    comes to token 0 after the last block; and the `directions` in which that token can
     be changed from there. `norm`, `skips`, `times`, `depth` and `layer` follow what the
     reader chooses. Raises ValueError or TypeError for other arguments. The tests hold
     all sizes to within 1e-5 of what PyTorch's derivative of the whole stack gives.
@@ -49,6 +50,12 @@ class WiringExplorer(anywidget.AnyWidget):
     times = traitlets.Int(1).tag(sync=True)
     depth = traitlets.Int().tag(sync=True)
     layer = traitlets.Int(0).tag(sync=True)
+    _require = follows(
+        norm=NORMS,
+        times=TIMES,
+        depth=lambda self: range(1, self.most + 1),
+        layer=lambda self: range(self.most + 1),
+    )
 
     def __init__(
         self,
@@ -109,7 +116,7 @@ def measure(
         jacobians.append(jacobian(stream[-1]).flatten(2).flatten(0, 1))
         stream.append(wired(block, stream[-1][None])[0])
     start = torch.eye(tokens.numel(), dtype=tokens.dtype, device="cpu")[:width]
-    rows = start.new_empty(0, *start.shape)  # of token 0 behind the last block
+    rows = start.new_empty(0, *start.shape)  # of token 0 after the last block
     gradients, counts = ([[] for _ in blocks] for _ in range(2))
     for layer in range(count, -1, -1):
         if layer < count:
@@ -143,7 +150,7 @@ def rounded(size: torch.Tensor) -> float | None:
 def new_blocks() -> list[nn.Module]:
     """24 blocks as PyTorch makes their layers."""
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # that of a GPU is left alone
         blocks = [EncoderBlock(DIM, NUM_HEADS, MLP_DIM) for _ in range(DEPTH)]
     return require_blocks(blocks)
 
@@ -178,8 +185,7 @@ def require_tokens(tokens: torch.Tensor) -> torch.Tensor:
     """The tokens in float64 on the CPU, (N, D)."""
     if not isinstance(tokens, torch.Tensor) or tokens.dim() != 2:
         got = getattr(tokens, "shape", type(tokens).__name__)
-        got = got if isinstance(got, str) else f"shape {tuple(got)}"
-        raise ValueError(f"expected tokens (N, D), got {got}")
+        raise ValueError(f"expected tokens (N, D), got {describe(got)}")
     if not 1 <= tokens.numel() <= MOST:
         raise ValueError(
             f"expected 1 to {MOST} numbers in tokens, got {tokens.numel()}"
