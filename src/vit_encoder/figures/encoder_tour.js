@@ -374,7 +374,7 @@ function render({ model, el }) {
 
   const tourParts = [
     make("div", { class: "tour-strip" }, photo.element, ...small.map((panel) => panel.element)),
-    make("div", {}, picker, make("p", { class: "vit-hint" }, main.caption)),
+    make("figure", {}, picker, main.caption),
   ];
   const depthParts = [
     plot,
@@ -476,7 +476,7 @@ function render({ model, el }) {
       panel.element.hidden = step > 1 && !rows;
       panel.image.setAttribute("href", rows ? toPictureOf(rows, "signed") : "");
       panel.caption.replaceChildren(...(rows ? math(name) : []));
-      panel.svg.setAttribute("aria-label", rows ? `${name}: ${rows.length} rows, ${rows[0].length} columns` : "");
+      panel.svg.setAttribute("aria-label", rows ? `${name}: ${rows.length} rows, ${rows[0].length} columns` : "not shown in this step");
       panel.rows = rows;
     });
     if (step === 1) {
