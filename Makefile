@@ -47,7 +47,7 @@ test: programs-test ## everything that must hold: sources, notebooks, package, s
 	@# `book` begins with what check-sources does. Some tests wait: so there are more
 	@# processes than cores, each with one thread.
 	$(MAKE) --no-print-directory --jobs 2 notebooks book
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 3 --dist loadgroup
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 4 --dist loadgroup
 
 .PHONY: notebooks
 notebooks: .venv/ready
