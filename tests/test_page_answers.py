@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+from functools import cache
 from itertools import chain
 
 import pytest
@@ -93,6 +94,7 @@ def answer(tab, id, *answers):
     return tab.evaluate(ANSWER, [form_of(id), answers])
 
 
+@cache
 def soup(page):
     return BeautifulSoup((HTML / page).read_text(encoding="utf-8"), "html.parser")
 
