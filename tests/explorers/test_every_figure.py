@@ -146,3 +146,9 @@ def test_a_slow_phone_draws_thirty_frames_a_second(visit, browser, name):
 def test_figure_is_small(name):  # the scores of 216 patches alone weigh more
     packed = gzip.compress(json.dumps(stored(CASES[name].make())).encode())
     assert len(packed) < 40 * 1024
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_text_of_a_figure_is_short(name):
+    """Where there are no widgets, anywidget shows its first 110 characters."""
+    assert len(repr(CASES[name].make())) <= 110

@@ -119,8 +119,8 @@ class EncoderAtWork(OfViT):
         return codes.view(-1, C, side, side)[max(self.chosen, 0)] / 255
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{name}={size}" for name, size in self.sizes.items())
-        return f"EncoderAtWork({len(self.labels)} images, {sizes})"
+        depth, dim = self.sizes["depth"], self.sizes["dim"]
+        return f"EncoderAtWork({len(self.labels)} images, {depth} blocks, {dim} wide)"
 
 
 def described(

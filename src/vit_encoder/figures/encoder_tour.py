@@ -87,8 +87,8 @@ class EncoderTour(OfViT):
             self.weights = data_url(packed(self._plain))
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{name}={size}" for name, size in self.sizes.items())
-        return f"EncoderTour({len(self.labels)} images, {sizes})"
+        depth, dim = self.sizes["depth"], self.sizes["dim"]
+        return f"EncoderTour({len(self.labels)} images, {depth} blocks, {dim} wide)"
 
 
 def fashion_tour() -> EncoderTour:

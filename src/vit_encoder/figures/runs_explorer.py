@@ -100,7 +100,7 @@ class RunsExplorer(anywidget.AnyWidget):
         return tuple(sorted({point[0] for some in series for point in some["points"]}))
 
     def __repr__(self) -> str:
-        return f"RunsExplorer({', '.join(p['name'] for p in self.panels)})"
+        return f"RunsExplorer({len(self.panels)} settings)"
 
 
 def recorded() -> list[dict]:
