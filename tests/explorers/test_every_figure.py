@@ -4,7 +4,7 @@ import gzip
 import json
 
 import pytest
-from tests.explorers.cases import CASES, THEMES, stored, time_a_touch
+from tests.explorers.cases import CASES, PER_TOUCH, THEMES, stored, time_a_touch
 
 from node import install_checkers
 
@@ -137,9 +137,9 @@ def test_a_slow_phone_draws_thirty_frames_a_second(visit, browser, name):
     hardly depends on what else the machine does.
     """
     tab = visit(name)
-    # A busy machine makes a run slower, and none quicker.
+    # A busy machine makes a run slower, and none quicker; the machine may be slow.
     heart = CASES[name].heart
-    assert 0 < min(time_a_touch(tab, browser, heart) for _ in range(3)) < 1 / 120
+    assert 0 < min(time_a_touch(tab, browser, heart) for _ in range(3)) < PER_TOUCH
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "attention"])
