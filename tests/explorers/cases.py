@@ -28,8 +28,8 @@ from vit_encoder.figures import (
 TIMELINE = ["devtools.timeline", "disabled-by-default-devtools.timeline"]
 FRAME = "FireAnimationFrame"
 TASK = "RunTask"  # what a thread of the browser does in one go
-# Seconds of computing that a touch may take where the tests run, which may be slow. On
-# a good machine it takes a quarter: so a phone four times as slow draws thirty a second.
+# Seconds of computing that a touch may take where the tests run, perhaps slowly. A good
+# machine takes a quarter: so a phone four times as slow draws thirty a second.
 PER_TOUCH = 1 / 30
 THEMES = {"light": ("#fff", "#000"), "dark": ("#131416", "#cfd0d0")}
 
