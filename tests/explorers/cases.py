@@ -28,9 +28,22 @@ from vit_encoder.figures import (
 TIMELINE = ["devtools.timeline", "disabled-by-default-devtools.timeline"]
 FRAME = "FireAnimationFrame"
 TASK = "RunTask"  # what a thread of the browser does in one go
-# Seconds of computing that a touch may take where the tests run, perhaps slowly. A good
-# machine takes a quarter: so a phone four times as slow draws thirty a second.
-PER_TOUCH = 1 / 30
+# A page in which a touch moves marks. Where this was measured, that took 8 ms, of which
+# a CPU four times as slow still does thirty in a second.
+MARKS = 1200
+REFERENCE = f"""<svg viewBox="0 0 100 100" width="600" height="600"></svg><script>
+    const svg = document.querySelector("svg");
+    const marks = Array.from({{ length: {MARKS} }}, () => svg.appendChild(
+        document.createElementNS(svg.namespaceURI, "rect")));
+    for (const mark of marks) {{
+        mark.setAttribute("width", 2);
+        mark.setAttribute("height", 2);
+    }}
+    svg.onpointerdown = svg.onpointermove = (event) => marks.forEach((mark, i) => {{
+        mark.setAttribute("x", (event.clientX + 7 * i) % 98);
+        mark.setAttribute("y", (event.clientX + i) % 98);
+    }});
+</script>"""
 THEMES = {"light": ("#fff", "#000"), "dark": ("#131416", "#cfd0d0")}
 
 
@@ -188,3 +201,21 @@ def time_a_touch(tab, browser, heart):
             times[event["name"], thread] += event.get("tdur", 0)  # microseconds
     drawn = {t: time for (name, t), time in times.items() if name == FRAME}
     return times[TASK, max(drawn, key=drawn.get)] / 1e6 / 40
+
+
+def slowness(tab, browser, heart):
+    """What a touch takes, as a share of what it takes to move all marks.
+
+    Both are measured in turns, so that a slow machine makes no difference; a busy one
+    makes a run slower, and none quicker.
+    """
+    other = browser.new_page(viewport={"width": 900, "height": 800})
+    other.set_content(REFERENCE)
+    rounds = [
+        (time_a_touch(tab, browser, heart), time_a_touch(other, browser, "svg"))
+        for _ in range(3)
+    ]
+    other.close()
+    touch, marks = map(min, zip(*rounds, strict=True))
+    assert touch > 0
+    return touch / marks

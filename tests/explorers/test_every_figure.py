@@ -4,7 +4,7 @@ import gzip
 import json
 
 import pytest
-from tests.explorers.cases import CASES, PER_TOUCH, THEMES, stored, time_a_touch
+from tests.explorers.cases import CASES, THEMES, slowness, stored
 
 from node import install_checkers
 
@@ -136,16 +136,13 @@ def test_a_slow_phone_draws_thirty_frames_a_second(visit, browser, name):
     Counted is the time that the page's thread computes, script, layout and paint, which
     hardly depends on what else the machine does.
     """
-    tab = visit(name)
-    # A busy machine makes a run slower, and none quicker; the machine may be slow.
-    heart = CASES[name].heart
-    assert 0 < min(time_a_touch(tab, browser, heart) for _ in range(3)) < PER_TOUCH
+    assert slowness(visit(name), browser, CASES[name].heart) < 1
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "attention"])
 def test_figure_is_small(name):  # the scores of 216 patches alone weigh more
     packed = gzip.compress(json.dumps(stored(CASES[name].make())).encode())
-    assert len(packed) < 40 * 1024
+    assert len(packed) < 40_000
 
 
 @pytest.mark.parametrize("name", CASES)

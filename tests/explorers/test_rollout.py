@@ -150,8 +150,8 @@ def test_finger_chooses_a_query_on_either_map(visit):
 
 def test_equal_fractions_are_rounded_up_from_the_left():
     kept = base64.b64decode(as_bytes(torch.full((1, 70, 70), 1 / 70).double()))
-    parts = torch.tensor([*kept[:70]]) - 128  # of the first row, below 256
-    assert parts.tolist() == 60 * [143 - 256] + 10 * [142 - 256]  # 60·143 + 10·142
+    low, high = torch.tensor([*kept]).view(2, 70 * 70)[:, :70]  # of the first row
+    assert (low + 256 * high).tolist() == 60 * [2 * 143] + 10 * [2 * 142]
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 20), (3, 20, 28)])

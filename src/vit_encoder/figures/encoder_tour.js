@@ -351,6 +351,7 @@ function render({ model, el }) {
   const small = [makePanel("tour-small"), makePanel("tour-small")];
   const main = makePanel("tour-big");
   const bars = makeBars(classes);
+  main.svg.removeAttribute("role"); // the picker tells what it shows
   main.svg.setAttribute("aria-hidden", "true");
   const picker = make("div", {
     class: "tour-main", tabindex: 0, role: "application",

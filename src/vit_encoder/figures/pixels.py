@@ -32,10 +32,10 @@ def as_text(pixels: torch.Tensor) -> str:
 
 
 def as_picture(pixels: torch.Tensor) -> str:
-    """A PNG inside a URL."""
+    """A PNG inside a URL. pixels: bytes (3, H, W), or (1, H, W) for grey."""
     from PIL import Image  # comes with matplotlib; only these figures need it
 
     buffer = io.BytesIO()
-    image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+    image = Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).contiguous().numpy())
     image.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

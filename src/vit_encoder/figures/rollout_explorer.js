@@ -2,7 +2,7 @@
    rollout through the layers up to there. */
 
 /* Weights (L, N, N) from base64: the low bytes of all, then the high ones. They are whole
-   parts, 10 000 in a row, less those of the row above, plus 128. */
+   parts, 10 000 in a row, less those of the row above; odd numbers are negative. */
 function unpack(text, [L, N]) {
   const bytes = bytesOf(text);
   const parts = Array(N);
@@ -10,7 +10,8 @@ function unpack(text, [L, N]) {
     parts.fill(0);
     return Array.from({ length: N }, (_, i) => Float64Array.from(parts, (above, j) => {
       const at = N * (N * layer + i) + j;
-      parts[j] = (above + bytes[at] + 256 * bytes[at + L * N * N] - 128) & 65535;
+      const code = bytes[at] + 256 * bytes[at + L * N * N];
+      parts[j] = above + (code % 2 ? -(code + 1) / 2 : code / 2);
       return parts[j] / 10000;
     }));
   });

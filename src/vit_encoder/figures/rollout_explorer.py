@@ -112,8 +112,9 @@ def as_bytes(mean: torch.Tensor) -> str:
     """Rows of whole parts that sum to STEPS, each less the row above it, as base64.
 
     mean: (L, N, N). What rounding down leaves of a row goes to its largest fractions.
-    First come the low bytes of all differences + 128, then the high ones: queries are
-    much alike, so that few high bytes are not 0, and they pack well.
+    A difference d is written as 2 d, and as -2 d - 1 if it is negative. First come the
+    low bytes of all, then the high ones: queries are much alike, so that most numbers
+    are small and few high bytes are not 0, and they pack well.
     """
     parts = mean * STEPS
     whole = parts.floor()
@@ -122,17 +123,18 @@ def as_bytes(mean: torch.Tensor) -> str:
     rank = rank.argsort(dim=-1, stable=True)
     codes = (whole + (rank < left)).long()
     above = torch.nn.functional.pad(codes[:, :-1], (0, 0, 1, 0))
-    kept = (codes - above + 128).flatten() % 65536
+    more = (codes - above).flatten()
+    kept = torch.where(more < 0, -2 * more - 1, 2 * more)
     planes = torch.stack([kept % 256, kept // 256]).byte()
     return base64.b64encode(planes.numpy().tobytes()).decode()
 
 
 def pale(image: torch.Tensor) -> torch.Tensor:
-    """A square image in light grey, as bytes (3, side, side). Raises ValueError."""
+    """A square image in light grey, as bytes (1, side, side). Raises ValueError."""
     photo = require_photo(image, (1, 1))  # (3, H, W)
     height, width = photo.shape[1:]
     if height != width:
         raise ValueError(f"expected a square image, got {height} × {width} pixels")
     side = min(SIDE, height)
     grey = fade(1 - photo if photo.median() < 0.1 else photo)  # (H, W)
-    return few_pixels(grey.unsqueeze(0), side, side)
+    return few_pixels(grey.unsqueeze(0), side, side)[:1]

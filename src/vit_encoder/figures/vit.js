@@ -136,7 +136,7 @@ export function* run(image, sizes, weights, skips = true) {
 }
 
 /* The same steps, with a pause wherever some milliseconds have passed: the page has its turn. */
-const SLICE = 6;
+const SLICE = 3;
 const frame = () => new Promise((done) => requestAnimationFrame(done));
 async function* sliced(steps) {
   let began = performance.now();
