@@ -2,10 +2,10 @@
 
 const WIDTH = 400, HEIGHT = 300; // of the plot, in its own units
 const LEFT = 44, WHOLE = LEFT + WIDTH + 6; // with the numbers at its edges
-const INTENSITY = [-1.5, 5], SPEED = [9, 16.5]; // the ends of the axes, as powers of ten
+const INTENSITY = [-1.5, 4.75], SPEED = [9, 16.5]; // the ends of the axes, as powers of ten
 const BLOCKS = 12; // of a ViT-Ti, -S or -B
 
-/* What the sliders offer; Python may choose others. Images of s × s patches, and a token. */
+/* What the sliders offer; Python may choose others. N: s × s patches and a class token. */
 const POWERS = Array.from({ length: 13 }, (_, i) => 2 ** i);
 const TOKENS = [4, 7, 10, 14, 16, 24, 32, 37, 48, 64, 96, 128].map((s) => s * s + 1);
 const DIMS = [1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64].map((heads) => 64 * heads);
@@ -135,14 +135,15 @@ function makePlot() {
     text(-LEFT, -10, "FLOP per second"),
   );
   const [ridge, roof, ring] = ["ridge", "roof", "ring"].map((name) => draw("path", { class: `roof-${name}` }));
+  const chosen = draw("path");
   const [stems, marks, names, said] = [0, 0, 0, 0].map(() => draw("g"));
   names.setAttribute("class", "roof-labels roof-names");
   said.setAttribute("class", "roof-labels roof-said");
   const inside = draw(
     "svg", { width: WIDTH, height: HEIGHT, viewBox: `0 0 ${WIDTH} ${HEIGHT}` },
-    draw("path", { class: "roof-grid", d: grid }), ridge, said, stems, roof, marks, ring, names,
+    draw("path", { class: "roof-grid", d: grid }), ridge, said, stems, roof, marks, ring, chosen,
   );
-  const svg = draw("svg", { viewBox: `${-LEFT} -24 ${WHOLE} ${HEIGHT + 62}`, role: "img" }, inside, edge);
+  const svg = draw("svg", { viewBox: `${-LEFT} -24 ${WHOLE} ${HEIGHT + 62}`, role: "img" }, inside, edge, names);
   const slope = (Math.atan2(py(1) - py(10), px(10) - px(1)) * 180) / Math.PI;
 
   function show({ costs }, { peak, bandwidth }) {
@@ -166,7 +167,12 @@ function makePlot() {
       draw("path", { class: classOf(cost), d: circle(px(cost.intensity), py(cost.speed), 4.5) })));
   }
 
-  const point = (cost) => ring.setAttribute("d", circle(px(cost.intensity), py(cost.speed), 8.5));
+  function point(cost) { // it lies above those at the same place
+    const at = [px(cost.intensity), py(cost.speed)];
+    ring.setAttribute("d", circle(...at, 8.5));
+    chosen.setAttribute("d", circle(...at, 4.5));
+    chosen.setAttribute("class", classOf(cost));
+  }
   return { svg, show, point };
 }
 
@@ -221,7 +227,7 @@ function render({ model, el }) {
   const isOn = (machine) => machine[1] === model.get("bandwidth") && peakOf(machine, model.get("precision")) === model.get("peak");
   const among = (words, list, key) =>
     makeSlider(words, { min: 0, max: list.length - 1, step: 1 }, (i) => choose({ [key]: list[i] }));
-  const batch = among("images in the batch, B =", POWERS, "batch");
+  const batch = among("batch, B =", POWERS, "batch");
   const tokens = among("tokens, N =", TOKENS, "tokens");
   const dim = among("width, D =", DIMS, "dim");
   const fused = makeSwitch("fused attention", (on) => choose({ fused: on }));
@@ -242,9 +248,9 @@ function render({ model, el }) {
   const keys = ["batch", "tokens", "dim", "precision", "fused", "last", "peak", "bandwidth", "operation"];
   const one = makeReadout({
     flops: "FLOPs", weights: "Weights", others: "Inputs, output", intensity: "FLOP per byte",
-    arithmetic: "Arithmetic takes", memory: "Memory takes", binds: "What binds",
+    arithmetic: "Arithmetic takes", memory: "Memory takes",
   });
-  const whole = makeReadout({ time: "Least time of the block", waiting: "of it bound by memory", ofPeak: "Share of the peak", images: "12 blocks" });
+  const whole = makeReadout({ time: "Least time of the block", waiting: "Bound by memory", ofPeak: "Of the peak", images: "12 blocks" });
   const title = make("p", { class: "roof-title" });
   const heading = make("p", { class: "roof-title" }, "Least time of each operation");
 
@@ -256,15 +262,14 @@ function render({ model, el }) {
     ),
     make(
       "div", { class: "roof-controls" },
-      makeControls(batch.element, tokens.element, dim.element),
-      makeControls(fused.element, last.element),
-      makeControls(precision.element), makeControls(machine.element),
+      makeControls(batch.element, tokens.element, dim.element, fused.element),
+      makeControls(last.element), makeControls(precision.element), makeControls(machine.element),
       makeControls(peak.element, bandwidth.element, makeReset(model, keys)),
     ),
     make("div", {}, heading, rows.element, whole.element),
     make(
       "div", {}, title, one.element, live.element,
-      make("p", { class: "vit-hint" }, "Each operation reads its inputs and its weights once and writes its output once; no cache keeps anything between two. Peak and bandwidth are those of the datasheets, for dense matrices; the laptop is an example. The T4 has fp16 in place of bf16. Weights in int8 are multiplied as bf16."),
+      make("p", { class: "vit-hint" }, "Assumed: operations follow one another; each reads its inputs and weights once and writes its output once, and nothing stays in a cache between two. Peak and bandwidth are those of the datasheets, for dense matrices; the laptop is an example. Heads are 64 wide, the MLP 4D. The T4 has fp16 in place of bf16; weights in int8 are multiplied as bf16."),
     ),
   );
 
@@ -282,10 +287,8 @@ function render({ model, el }) {
       plot.show(block, setting);
       rows.show(block);
       batch.show(nearest(POWERS, setting.batch), spaced(setting.batch));
-      const side = Math.sqrt(setting.tokens - 1);
-      const square = Number.isInteger(side) && side > 1 ? ` = ${side} × ${side} + 1` : "";
-      tokens.show(nearest(TOKENS, setting.tokens), spaced(setting.tokens) + square);
-      dim.show(nearest(DIMS, setting.dim), `${spaced(setting.dim)}, ${setting.dim / 64} heads`);
+      tokens.show(nearest(TOKENS, setting.tokens), spaced(setting.tokens));
+      dim.show(nearest(DIMS, setting.dim), spaced(setting.dim));
       fused.show(setting.fused);
       last.show(setting.last);
       precision.show(setting.precision);
@@ -294,8 +297,8 @@ function render({ model, el }) {
       bandwidth.show(Math.log10(setting.bandwidth), withPrefix(1e9 * setting.bandwidth, "B/s"));
       const { values } = whole;
       values.time.textContent = withPrefix(block.time, "s");
-      values.waiting.textContent = percent(block.waiting);
-      values.ofPeak.textContent = percent(block.ofPeak);
+      values.waiting.textContent = `${percent(block.waiting)} of this time`;
+      values.ofPeak.textContent = `at most ${percent(block.ofPeak)}`;
       values.images.textContent = `at most ${rounded(imagesOf(whereAt))} images a second`;
       const bound = (hollow) => block.costs.filter((cost) => (cost.memory > cost.arithmetic) === hollow).map((cost) => cost.name).join(", ") || "none";
       plot.svg.setAttribute("aria-label", `Speed by intensity, under a roof of ${withPrefix(1e9 * setting.bandwidth, "B/s")} and ${withPrefix(1e12 * setting.peak, "FLOP/s")}. Bound by memory: ${bound(true)}. By arithmetic: ${bound(false)}.`);
@@ -312,11 +315,11 @@ function render({ model, el }) {
     values.weights.textContent = bytes(1, cost.weights);
     values.others.textContent = bytes(2, cost.others);
     values.intensity.textContent = rounded(cost.intensity);
-    values.arithmetic.textContent = withPrefix(cost.arithmetic, "s");
-    values.memory.textContent = withPrefix(cost.memory, "s");
-    const [long, short] = [cost.time, Math.min(cost.arithmetic, cost.memory)];
-    values.binds.textContent = `${cost.memory > cost.arithmetic ? "memory" : "arithmetic"}, ${rounded(long / short)} times as long`;
-    live.say(`${title.textContent}: ${rounded(cost.intensity)} FLOP per byte, bound by ${values.binds.textContent}. The block takes at least ${withPrefix(block.time, "s")}, ${percent(block.ofPeak)} of the peak.`);
+    const binding = cost.memory > cost.arithmetic ? "memory" : "arithmetic";
+    for (const floor of ["arithmetic", "memory"]) {
+      values[floor].textContent = (floor === binding ? "binds: " : "") + withPrefix(cost[floor], "s");
+    }
+    live.say(`${title.textContent}: ${rounded(cost.intensity)} FLOP per byte, bound by ${binding}. The block takes at least ${withPrefix(block.time, "s")}, ${percent(block.ofPeak)} of the peak.`);
   }
 
   const touch = (event) => {

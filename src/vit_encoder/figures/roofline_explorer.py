@@ -1,4 +1,4 @@
-"""A figure that answers: which operations of a block wait for arithmetic, which for memory."""
+"""A figure that answers: what arithmetic binds in a block, and what memory."""
 
 import anywidget
 import traitlets
@@ -7,11 +7,11 @@ from vit_encoder.figures.front_end import Between, follows, front_end, require_f
 
 HEAD_DIM, MLP_RATIO = 64, 4
 # What a block does, in order: name, family, then sums of products such as "2 B N D D" for
-# the FLOPs, the numbers of the weights, and those that are read and written besides. T
-# counts the tokens that go on: N, or 1 where the class token alone does. Two FLOPs a
-# multiply-add; a bias, and the division by √D_h, come along with a product. One FLOP for
-# each +, −, ×, /, max, exp and erf of what works number by number: a LayerNorm takes 7, a
-# softmax 5, GELU 5.
+# FLOPs, for the numbers of the weights, and for those that are read and written besides.
+# T counts the tokens that go on: N, or 1 where the class token alone does. A multiply-add
+# is two FLOPs; a bias and the division by √D_h come along with a product. What works
+# number by number has one FLOP for each +, −, ×, /, max, exp and erf: a LayerNorm has 7
+# for each number, softmax and GELU have 5.
 OPERATIONS = (
     ("norm1", "norm", "7 B N D", "2 D", "2 B N D"),
     ("qkv", "", "2 B T D D + 4 B N D D", "3 D D + 3 D", "3 B N D + B T D"),
@@ -27,17 +27,11 @@ OPERATIONS = (
     ("skip 2", "skip", "B T D", "", "3 B T D"),
 )
 # Three of them in one go: the scores stay where the arithmetic is.
-FUSED = (
-    "attention",
-    "attention",
-    "4 B T N D + 5 B h T N",
-    "",
-    "2 B T D + 2 B N D",
-)
+FUSED = ("attention", "attention", "4 B T N D + 5 B h T N", "", "2 B T D + 2 B N D")
 UNFUSED = ("scores", "softmax", "weighted sum")
-# Name, GB/s, and TFLOP/s in fp32 and in 16 bits, dense. Of the four GPUs as NVIDIA states
-# them (the T4's 16 bits are fp16); the laptop is an example: two channels of DDR4-3200,
-# and eight cores of 32 FLOPs a cycle at 2 GHz, whatever the precision.
+# Name, GB/s, and TFLOP/s in fp32 and in 16 bits, dense. Those of the GPUs are NVIDIA's
+# (the T4's 16 bits are fp16). The laptop is an example: two channels of DDR4-3200, and
+# eight cores of 32 FLOPs a cycle at 2 GHz, whatever the precision.
 MACHINES = (
     ("laptop", 51.2, 0.512, 0.512),
     ("T4", 320.0, 8.1, 65.0),
@@ -45,7 +39,7 @@ MACHINES = (
     ("H100", 3350.0, 67.0, 989.4),
     ("H200", 4800.0, 67.0, 989.4),
 )
-BYTES = {"fp32": (4, 4), "bf16": (2, 2), "int8 weights": (1, 2)}  # of a weight, of others
+BYTES = {"fp32": (4, 4), "bf16": (2, 2), "int8 weights": (1, 2)}  # a weight, others
 ALLOWED = {
     "batch": range(1, 4097),
     "tokens": range(1, 16386),
