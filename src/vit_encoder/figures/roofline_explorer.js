@@ -157,7 +157,8 @@ function makePlot() {
     along.setAttribute("transform", `rotate(${-slope.toFixed(1)} ${middle.map((z) => z.toFixed(1)).join(" ")})`);
     said.replaceChildren(
       along, text(WIDTH - 4, y - 7, withPrefix(P, "FLOP/s"), "end"),
-      text(x - 6, HEIGHT - 6, "memory binds", "end"), text(x + 6, HEIGHT - 6, "arithmetic binds"),
+      text(x - 6, HEIGHT - 6, `memory binds below ${rounded(P / W)}`, "end"),
+      text(x + 6, HEIGHT - 6, "arithmetic above"),
     );
     const labels = labelsOf(costs);
     stems.replaceChildren(...labels.map((label) =>
@@ -180,7 +181,7 @@ function makePlot() {
 function makeRows(names, choose) {
   const group = `roof-${Math.random().toString(36).slice(2)}`;
   const rows = Object.fromEntries(names.map((name) => {
-    const input = make("input", { type: "radio", name: group, value: name, class: "vit-live-only" });
+    const input = make("input", { type: "radio", name: group, value: name });
     input.addEventListener("change", () => choose(name));
     const mark = draw("path", { d: circle(6, 6, 4.5) });
     const swatch = draw("svg", { viewBox: "0 0 12 12", "aria-hidden": "true" }, mark);
@@ -250,7 +251,7 @@ function render({ model, el }) {
     flops: "FLOPs", weights: "Weights", others: "Inputs, output", intensity: "FLOP per byte",
     arithmetic: "Arithmetic takes", memory: "Memory takes",
   });
-  const whole = makeReadout({ time: "Least time of the block", waiting: "Bound by memory", ofPeak: "Of the peak", images: "12 blocks" });
+  const whole = makeReadout({ time: "Least time of the block", waiting: "Bound by memory", ofPeak: "Matrix products", images: "12 blocks" });
   const title = make("p", { class: "roof-title" });
   const heading = make("p", { class: "roof-title" }, "Least time of each operation");
 
@@ -269,7 +270,7 @@ function render({ model, el }) {
     make("div", {}, heading, rows.element, whole.element),
     make(
       "div", {}, title, one.element, live.element,
-      make("p", { class: "vit-hint" }, "Assumed: operations follow one another; each reads its inputs and weights once and writes its output once, and nothing stays in a cache between two. Peak and bandwidth are those of the datasheets, for dense matrices; the laptop is an example. Heads are 64 wide, the MLP 4D. The T4 has fp16 in place of bf16; weights in int8 are multiplied as bf16."),
+      make("p", { class: "vit-hint" }, "Assumed: operations follow one another; each reads its inputs and weights once and writes its output once, and nothing stays in a cache between two. Peak and bandwidth are those of the datasheets, without sparsity or TF32; the laptop is an example. Heads are 64 wide, the MLP 4D. The T4 has fp16 in place of bf16; weights in int8 are multiplied as bf16."),
     ),
   );
 
@@ -298,7 +299,7 @@ function render({ model, el }) {
       const { values } = whole;
       values.time.textContent = withPrefix(block.time, "s");
       values.waiting.textContent = `${percent(block.waiting)} of this time`;
-      values.ofPeak.textContent = `at most ${percent(block.ofPeak)}`;
+      values.ofPeak.textContent = `at most ${percent(block.ofPeak)} of the peak`;
       values.images.textContent = `at most ${rounded(imagesOf(whereAt))} images a second`;
       const bound = (hollow) => block.costs.filter((cost) => (cost.memory > cost.arithmetic) === hollow).map((cost) => cost.name).join(", ") || "none";
       plot.svg.setAttribute("aria-label", `Speed by intensity, under a roof of ${withPrefix(1e9 * setting.bandwidth, "B/s")} and ${withPrefix(1e12 * setting.peak, "FLOP/s")}. Bound by memory: ${bound(true)}. By arithmetic: ${bound(false)}.`);

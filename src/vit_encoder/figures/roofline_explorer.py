@@ -6,12 +6,12 @@ import traitlets
 from vit_encoder.figures.front_end import Between, follows, front_end, require_fit
 
 HEAD_DIM, MLP_RATIO = 64, 4
-# What a block does, in order: name, family, then sums of products such as "2 B N D D" for
-# FLOPs, for the numbers of the weights, and for those that are read and written besides.
-# T counts the tokens that go on: N, or 1 where the class token alone does. A multiply-add
-# is two FLOPs; a bias and the division by √D_h come along with a product. What works
-# number by number has one FLOP for each +, −, ×, /, max, exp and erf: a LayerNorm has 7
-# for each number, softmax and GELU have 5.
+# What a block does, in order: name, family, then sums of products such as "2 B N D D"
+# for FLOPs, for the numbers of the weights, and for those that are read and written
+# besides. T counts the tokens that go on: N, or 1 where the class token alone does. A
+# multiply-add is two FLOPs; a bias and the division by √D_h come along with a product.
+# What works number by number has one FLOP for each +, −, ×, /, max, exp and erf: a
+# LayerNorm has 7 for each number, softmax and GELU have 5.
 OPERATIONS = (
     ("norm1", "norm", "7 B N D", "2 D", "2 B N D"),
     ("qkv", "", "2 B T D D + 4 B N D D", "3 D D + 3 D", "3 B N D + B T D"),
