@@ -70,7 +70,7 @@ REFUSED = [  # figure, key, value, the message
     ("roofline", "tokens", 16386, "expected tokens from 1 to 16385, got 16386"),
     ("roofline", "dim", 100, "expected dim from 64 to 4096 in steps of 64, got 100"),
     ("roofline", "precision", "fp16", "among 'fp32', 'bf16', 'int8 weights', got"),
-    ("roofline", "peak", math.inf, "expected peak from 0.1 to 5000, got inf"),
+    ("roofline", "peak", math.inf, "expected peak from 0.1 to 3000, got inf"),
     ("roofline", "bandwidth", 0.0, "expected bandwidth from 20 to 10000, got 0.0"),
     ("roofline", "operation", "q", "expected operation among 'norm1', .* got 'q'"),
     ("runs", "panel", "3 blocks", "expected panel among .*, got '3 blocks'"),

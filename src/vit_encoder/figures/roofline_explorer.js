@@ -2,7 +2,7 @@
 
 const WIDTH = 400, HEIGHT = 300; // of the plot, in its own units
 const LEFT = 44, WHOLE = LEFT + WIDTH + 6; // with the numbers at its edges
-const INTENSITY = [-1.5, 4.75], SPEED = [9, 16.5]; // the ends of the axes, as powers of ten
+const INTENSITY = [-1.5, 4.75], SPEED = [8.5, 15.9]; // the ends of the axes, as powers of ten
 const BLOCKS = 12; // of a ViT-Ti, -S or -B
 
 /* What the sliders offer; Python may choose others. N: s × s patches and a class token. */
@@ -88,7 +88,7 @@ function withPrefix(x, unit) {
   return `${number}\u00a0${prefix}${unit}`;
 }
 const rounded = (x) => (x < 999.5 ? String(Number(x.toPrecision(3))) : spaced(Math.round(Number(x.toPrecision(3)))));
-const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}\u00a0%`;
+const percent = (share) => share < 0.0005 ? "< 0.1\u00a0%" : `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}\u00a0%`;
 
 const px = (intensity) => (WIDTH * (Math.log10(intensity) - INTENSITY[0])) / (INTENSITY[1] - INTENSITY[0]);
 const py = (speed) => HEIGHT * (1 - (Math.log10(speed) - SPEED[0]) / (SPEED[1] - SPEED[0]));
@@ -151,14 +151,15 @@ function makePlot() {
     const [x, y] = [px(P / W), py(P)];
     const start = py(W * 10 ** INTENSITY[0]);
     roof.setAttribute("d", `M0 ${start.toFixed(1)}L${x.toFixed(1)} ${y.toFixed(1)}H${WIDTH}`);
-    ridge.setAttribute("d", `M${x.toFixed(1)} ${y.toFixed(1)}V${HEIGHT}`);
-    const middle = [x / 2, (start + y) / 2 - 7];
+    ridge.setAttribute("d", `M${x.toFixed(1)} 0V${HEIGHT}`);
+    const middle = [x / 2, (start + y) / 2 - 11];
     const along = text(...middle, withPrefix(W, "B/s"), "middle");
     along.setAttribute("transform", `rotate(${-slope.toFixed(1)} ${middle.map((z) => z.toFixed(1)).join(" ")})`);
+    const row = y > 40 ? 12 : HEIGHT - 6; // where the roof leaves room
     said.replaceChildren(
       along, text(WIDTH - 4, y - 7, withPrefix(P, "FLOP/s"), "end"),
-      text(x - 6, HEIGHT - 6, `memory binds below ${rounded(P / W)}`, "end"),
-      text(x + 6, HEIGHT - 6, "arithmetic above"),
+      text(x - 6, row, `memory binds below ${rounded(P / W)}`, "end"),
+      text(x + 6, row, "arithmetic above"),
     );
     const labels = labelsOf(costs);
     stems.replaceChildren(...labels.map((label) =>
@@ -244,7 +245,7 @@ function render({ model, el }) {
   const power = (words, key, low, high) => // a slider of powers of ten, with three digits
     makeSlider(words, { min: Math.log10(low), max: Math.log10(high), step: 0.01 }, (x) =>
       choose({ [key]: Number(Math.max(low, Math.min(high, 10 ** x)).toPrecision(3)) }));
-  const peak = power("peak", "peak", 0.1, 5000);
+  const peak = power("peak", "peak", 0.1, 3000);
   const bandwidth = power("bandwidth", "bandwidth", 20, 10000);
   const keys = ["batch", "tokens", "dim", "precision", "fused", "last", "peak", "bandwidth", "operation"];
   const one = makeReadout({
@@ -324,9 +325,8 @@ function render({ model, el }) {
   }
 
   const touch = (event) => {
-    const [x, y] = placeOn(plot.svg, event);
-    const [left, top] = [x * WHOLE - LEFT, y * (HEIGHT + 62) - 24];
-    const far = (cost) => Math.hypot(px(cost.intensity) - left, (py(cost.speed) - top) / 4);
+    const x = placeOn(plot.svg, event)[0] * WHOLE - LEFT;
+    const far = (cost) => Math.abs(px(cost.intensity) - x);
     choose({ operation: block.costs.reduce((best, cost) => (far(cost) < far(best) ? cost : best)).name });
   };
   onTouch(plot.svg, touch);

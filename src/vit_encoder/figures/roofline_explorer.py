@@ -45,7 +45,7 @@ ALLOWED = {
     "tokens": range(1, 16386),
     "dim": range(HEAD_DIM, 4097, HEAD_DIM),
     "precision": tuple(BYTES),
-    "peak": Between(0.1, 5000),
+    "peak": Between(0.1, 3000),
     "bandwidth": Between(20, 10000),
     "operation": tuple(name for name, *_ in (*OPERATIONS, FUSED)),
 }
@@ -57,7 +57,7 @@ class RooflineExplorer(anywidget.AnyWidget):
     batch: images, from 1 to 4096. tokens: N, from 1 to 16385. dim: D, a multiple of 64,
     the width of a head, up to 4096; the MLP is 4·D wide. precision: "fp32", "bf16" or
     "int8 weights", which are multiplied as bf16. machine: "laptop", "T4", "RTX 4090",
-    "H100" or "H200"; peak (0.1 to 5000 TFLOP/s) and bandwidth (20 to 10000 GB/s) stand
+    "H100" or "H200"; peak (0.1 to 3000 TFLOP/s) and bandwidth (20 to 10000 GB/s) stand
     for another one. fused: the scores never go to memory. last: the last block, in
     which the class token alone goes on. operation: the one that is looked at.
 
