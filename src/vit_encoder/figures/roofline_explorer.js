@@ -12,8 +12,8 @@ const DIMS = [1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64].map((heads) => 64 * 
 const nearest = (list, x) => list.reduce((best, y, i) =>
   (Math.abs(Math.log(y / x)) < Math.abs(Math.log(list[best] / x)) ? i : best), 0);
 
-/* A sum of products, such as "2 B N D D + 4 B N D D", with like ones together. one: a factor
-   that is 1, or another name for it. Pairs of a number and factors. */
+/* A sum of products, such as "B N D + B T D", with like ones together: pairs of factors
+   and how often. rename: what stands for a factor. */
 function termsOf(text, rename) {
   const found = new Map();
   for (const term of text.split(" + ").filter(Boolean)) {
@@ -65,7 +65,7 @@ function blockOf(setting) {
   const time = sum((cost) => cost.time);
   const { tokens: N, dim: D, batch: B, last } = setting;
   const T = last ? 1 : N;
-  const products = B * D * (20 * T * D + 4 * N * D + 4 * T * N);
+  const products = B * D * (6 * N * D + 18 * T * D + 4 * T * N);
   return {
     costs, time, products,
     waiting: sum((cost) => (cost.memory > cost.arithmetic ? cost.time : 0)) / time, // for memory
@@ -88,7 +88,7 @@ function withPrefix(x, unit) {
   return `${number}\u00a0${prefix}${unit}`;
 }
 const rounded = (x) => (x < 999.5 ? String(Number(x.toPrecision(3))) : spaced(Math.round(Number(x.toPrecision(3)))));
-const percent = (share) => share < 0.0005 ? "< 0.1\u00a0%" : `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}\u00a0%`;
+const percent = (share) => share < 0.0005 ? "<\u00a00.1\u00a0%" : `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}\u00a0%`;
 
 const px = (intensity) => (WIDTH * (Math.log10(intensity) - INTENSITY[0])) / (INTENSITY[1] - INTENSITY[0]);
 const py = (speed) => HEIGHT * (1 - (Math.log10(speed) - SPEED[0]) / (SPEED[1] - SPEED[0]));
@@ -141,9 +141,9 @@ function makePlot() {
   said.setAttribute("class", "roof-labels roof-said");
   const inside = draw(
     "svg", { width: WIDTH, height: HEIGHT, viewBox: `0 0 ${WIDTH} ${HEIGHT}` },
-    draw("path", { class: "roof-grid", d: grid }), ridge, said, stems, roof, marks, ring, chosen,
+    draw("path", { class: "roof-grid", d: grid }), ridge, stems, roof, marks, ring, chosen,
   );
-  const svg = draw("svg", { viewBox: `${-LEFT} -24 ${WHOLE} ${HEIGHT + 62}`, role: "img" }, inside, edge, names);
+  const svg = draw("svg", { viewBox: `${-LEFT} -24 ${WHOLE} ${HEIGHT + 62}`, role: "img" }, inside, edge, said, names);
   const slope = (Math.atan2(py(1) - py(10), px(10) - px(1)) * 180) / Math.PI;
 
   function show({ costs }, { peak, bandwidth }) {
@@ -271,7 +271,7 @@ function render({ model, el }) {
     make("div", {}, heading, rows.element, whole.element),
     make(
       "div", {}, title, one.element, live.element,
-      make("p", { class: "vit-hint" }, "Assumed: operations follow one another; each reads its inputs and weights once and writes its output once, and nothing stays in a cache between two. Peak and bandwidth are those of the datasheets, without sparsity or TF32; the laptop is an example. Heads are 64 wide, the MLP 4D. The T4 has fp16 in place of bf16; weights in int8 are multiplied as bf16."),
+      make("p", { class: "vit-hint" }, "Assumed: operations follow one another; each, LayerNorm and GELU too, reads its inputs and weights once and writes its output once, and nothing stays in a cache between two. Peak and bandwidth are those of the datasheets, without sparsity or TF32; the laptop is an example. Heads are 64 wide, the MLP 4D. The T4 has fp16 in place of bf16; weights in int8 are multiplied as bf16."),
     ),
   );
 

@@ -14,7 +14,7 @@ HEAD_DIM, MLP_RATIO = 64, 4
 # LayerNorm has 7 for each number, softmax and GELU have 5.
 OPERATIONS = (
     ("norm1", "norm", "7 B N D", "2 D", "2 B N D"),
-    ("qkv", "", "2 B T D D + 4 B N D D", "3 D D + 3 D", "3 B N D + B T D"),
+    ("qkv", "", "6 B N D D", "3 D D + 3 D", "4 B N D"),
     ("scores", "attention", "2 B T N D", "", "B T D + B N D + B h T N"),
     ("softmax", "attention", "5 B h T N", "", "2 B h T N"),
     ("weighted sum", "attention", "2 B T N D", "", "B h T N + B N D + B T D"),
@@ -59,7 +59,7 @@ class RooflineExplorer(anywidget.AnyWidget):
     "int8 weights", which are multiplied as bf16. machine: "laptop", "T4", "RTX 4090",
     "H100" or "H200"; peak (0.1 to 3000 TFLOP/s) and bandwidth (20 to 10000 GB/s) stand
     for another one. fused: the scores never go to memory. last: the last block, in
-    which the class token alone goes on. operation: the one that is looked at.
+    which the class token alone goes on after q, k and v. operation: the one looked at.
 
     All but `machine` follow what the reader chooses. Each operation is taken to read
     its inputs and weights once, to write its output once, and to take the longer of the
