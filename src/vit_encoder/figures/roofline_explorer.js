@@ -256,6 +256,9 @@ function render({ model, el }) {
   const title = make("p", { class: "roof-title" });
   const heading = make("p", { class: "roof-title" }, "Least time of each operation");
 
+  const sizes = makeControls(batch.element, tokens.element, dim.element, fused.element);
+  const speeds = makeControls(peak.element, bandwidth.element, makeReset(model, keys));
+  for (const pairs of [sizes, speeds]) pairs.classList.add("roof-pairs");
   const root = makeFigure(
     "roof-figure", "Roofline of an encoder block",
     make(
@@ -264,9 +267,8 @@ function render({ model, el }) {
     ),
     make(
       "div", { class: "roof-controls" },
-      makeControls(batch.element, tokens.element, dim.element, fused.element),
-      makeControls(last.element), makeControls(precision.element), makeControls(machine.element),
-      makeControls(peak.element, bandwidth.element, makeReset(model, keys)),
+      sizes, makeControls(last.element), makeControls(precision.element),
+      makeControls(machine.element), speeds,
     ),
     make("div", {}, heading, rows.element, whole.element),
     make(
