@@ -10,7 +10,9 @@ from tests.explorers.cases import run, value
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from vit_encoder.fast import block_flops
+from vit_encoder import EncoderBlock
+from vit_encoder.costs import traffic
+from vit_encoder.fast import block_flops, run_block
 from vit_encoder.figures import RooflineExplorer
 from vit_encoder.figures.roofline_explorer import (
     FUSED,
@@ -171,6 +173,15 @@ def test_products_are_those_of_the_chapter(visit):
         products = sum(costs[name][0] for name in PRODUCTS)
         assert products == B * block_flops(D, 4 * D, N, 1 if setting["last"] else None)
         assert block["products"] == pytest.approx(products, rel=1e-12)
+
+
+@pytest.mark.parametrize("queries", [None, 1])
+def test_bytes_of_products_are_those_that_the_chapter_counts(queries):
+    block = EncoderBlock(192, 3, 768).eval()
+    x = torch.zeros(2, 17, 192)
+    found = traffic(run_block, block, x, queries)["products"]
+    costs = block_costs(2, 17, 192, fused=True, last=queries == 1)
+    assert sum(costs[name][1] for name in ("qkv", "proj", "fc1", "fc2")) == found
 
 
 def test_fused_attention_moves_less_by_the_square_of_the_tokens():
