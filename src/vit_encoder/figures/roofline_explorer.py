@@ -30,8 +30,8 @@ OPERATIONS = (
 FUSED = ("attention", "attention", "4 B T N D + 5 B h T N", "", "2 B T D + 2 B N D")
 UNFUSED = ("scores", "softmax", "weighted sum")
 # Name, GB/s, and TFLOP/s in fp32 and in 16 bits, without sparsity or TF32. Those of the
-# GPUs are NVIDIA's; the T4's 16 bits are fp16. The laptop is an example: two channels of
-# DDR4-3200, and eight cores of 32 FLOPs a cycle at 2 GHz, whatever the precision.
+# GPUs are NVIDIA's; the T4's 16 bits are fp16. The laptop is an example: two channels
+# of DDR4-3200, and eight cores of 32 FLOPs a cycle at 2 GHz, whatever the precision.
 MACHINES = (
     ("laptop", 51.2, 0.512, 0.512),
     ("T4", 320.0, 8.1, 65.0),
