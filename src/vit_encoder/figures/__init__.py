@@ -19,6 +19,7 @@ _HOMES = {
     "PatchExplorer": "patch_explorer",
     "QUERY": "colours",
     "RolloutExplorer": "rollout_explorer",
+    "RooflineExplorer": "roofline_explorer",
     "RunsExplorer": "runs_explorer",
     "TOGETHER": "colours",
     "TokensExplorer": "tokens_explorer",
