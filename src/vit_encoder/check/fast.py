@@ -145,8 +145,8 @@ MERGE = edits(
     edit(
         "pair-swapped",
         {
-            "return share_a * a + share_b * b, lse": "output = share_a * a + share_b * b"
-            "\n    return lse, output"
+            "return share_a * a + share_b * b, lse": "return lse, share_a * a + "
+            "share_b * b"
         },
         "The log-sum-exp comes first and the output second.",
         "In which order does the task ask for the two?",
