@@ -17,6 +17,7 @@ from vit_encoder.check.judging.properties import (
     REPEATS,
     agrees,
     each,
+    holds,
     returns_right_shapes,
     shows,
 )
@@ -27,7 +28,7 @@ from vit_encoder.check.judging.questions import (
     small,
     with_nan,
 )
-from vit_encoder.check.judging.trials import Fails, Trial
+from vit_encoder.check.judging.trials import Fails, Trial, Trials
 from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.fast import online_attention
 from vit_encoder.self_attention import attention
@@ -422,8 +423,9 @@ def class_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
 
 # The questions.
 
-TWO = small([2, 0], [6, 4])  # (N_q, D_v)
-ODDS = small([0, math.log(3)])[0]  # (N_q,)
+COARSE = 1e-3  # what is left of a share if the logarithms were float32
+TWO = small([2, 0], [6, 4])[None]  # (h, N_q, D_v)
+LOGS = small([0, 1.1])  # (h, N_q); the shares are 1/4 and 3/4
 
 
 def merge_questions(seed: int) -> list[Question]:
@@ -441,15 +443,14 @@ def merge_questions(seed: int) -> list[Question]:
     floats = tuple(x.float() for x in inputs)
     nothing = torch.zeros_like(b), torch.full_like(lse_b, -torch.inf)
     return [
-        Question(
-            "one to three",
-            (TWO, ODDS.flip(0), TWO + 4, torch.full_like(ODDS, math.log(3))),
-        ),
+        Question("two queries", (TWO, LOGS, TWO + 4, LOGS.flip(-1))),
         Question("parts", inputs),
         Question("one matrix", (a[0, 0], lse_a[0, 0], b[0, 0], lse_b[0, 0])),
         Question("one far smaller", (a, lse_a, b, lse_b - 30)),
-        Question("large scores", (a, lse_a + 1000, b, lse_b + 1000)),
-        Question("very negative scores", (a, lse_a - 1000, b, lse_b - 1000)),
+        Question("large scores", (a, lse_a + 1000, b, lse_b + 1000), secondary=True),
+        Question(
+            "very negative scores", (a, lse_a - 1000, b, lse_b - 1000), secondary=True
+        ),
         Question("a part without keys", (a, lse_a, *nothing), secondary=True),
         Question("float32", floats),
         Question("float32 again", floats),
@@ -475,7 +476,7 @@ def losses_questions(seed: int) -> list[Question]:
         Question("one class a tile", (x, weight, labels, 1)),
         Question("one tile", (x, weight, labels, 11)),
         Question("a tile too large", (x, weight, labels, 20)),
-        Question("large logits", (1000 * x, weight, labels, 3)),
+        Question("large logits", (1000 * x, weight, labels, 3), secondary=True),
         Question("float32", floats),
         Question("float32 again", floats),
         Question("a nan", (x, with_nan(weight), labels, 3), secondary=True),
@@ -502,7 +503,7 @@ def class_questions(seed: int) -> list[Question]:
         Question("tokens", (x, *weights, NO_LIMIT)),
         Question("one token", (x[:, :1], *weights, NO_LIMIT)),
         Question("many tokens", (many, *wide, limit)),
-        Question("large scores", (30 * x, *weights, NO_LIMIT)),
+        Question("large scores", (30 * x, *weights, NO_LIMIT), secondary=True),
         Question("float32", floats),
         Question("float32 again", floats),
         Question("a nan", (with_nan(x), *weights, NO_LIMIT), secondary=True),
@@ -532,20 +533,22 @@ def call_counted(answer: Callable, inputs: list, _parameters: dict) -> object:
 # The properties that are these functions' own.
 
 
-@each(
+@holds(
     "large and very small scores keep within the number range",
-    ("large scores", "very negative scores"),
     "Only the difference of the two logarithms matters for a share. Do you take an "
     "exponential of one of them alone?",
 )
-def merges_large_scores(trial: Trial) -> None:
+def merges_large_scores(trials: Trials) -> None:
     """Shifting all scores shifts the lse and leaves the output."""
-    if not trial.right():
-        raise shows(MERGE, "exponential-overflows")
+    for name in ("large scores", "very negative scores"):
+        trial = trials[name]
+        finite = all(x.isfinite().all() for x in trial.outputs)
+        if not finite or (trials["parts"].right() and not trial.right(COARSE)):
+            raise shows(MERGE, "exponential-overflows")
 
 
 @each(
-    "two equal parts give back their output",
+    "an output lies between those of the parts",
     ("parts",),
     SHARES,
     core=True,
@@ -573,17 +576,35 @@ def is_cheap(trial: Trial) -> None:
     trial.require_right()
 
 
+@each(
+    "the order of the classes does not matter",
+    ("rising logits", "falling logits"),
+    "Follow `top` and `total` by hand. After which turn is `total` no longer the sum "
+    "of exp(logit - top) over the classes so far?",
+    core=True,
+)
+def tiles_change_nothing(trial: Trial) -> None:
+    """Four classes, in tiles of one."""
+    if not trial.right():
+        _, weight, label, _ = trial.question.inputs
+        logits = ", ".join(f"{w:g}" for w in weight.flatten().tolist())
+        got, right = float(trial.output[0]), float(trial.expected[0][0])
+        text = f"For one image with the logits {logits}, the label {int(label)} and "
+        text += f"tiles of one class, the loss is {got:.3f}, expected {right:.3f}."
+        raise Fails(text)
+
+
 MERGE_PROPERTIES = (
     REPEATS,
     returns_right_shapes(
         "an output for each query comes back, and its log-sum-exp",
-        *("parts", "one matrix", "one to three"),
+        *("parts", "one matrix", "two queries"),
         ask="Which axis do the shares not have, and the outputs do?",
     ),
     lies_between,
     agrees(
         "the numbers are those of attention over all keys",
-        *("one to three", "parts", "one matrix", "one far smaller"),
+        *("two queries", "parts", "one matrix", "one far smaller"),
         ask="With which number must an output be multiplied to become a sum of "
         "weighted values again?",
         core=True,
@@ -610,11 +631,11 @@ LOSSES_PROPERTIES = (
         ask="What is the cross-entropy of one image, as a formula?",
         core=True,
     ),
+    tiles_change_nothing,
     agrees(
-        "the tiles change nothing",
-        *("rising logits", "falling logits", "one class a tile", "tiles of three"),
-        ask="Follow `top` and `total` by hand for the logits (0, 3) and (3, 0). After "
-        "which turn is one of them not what it should be?",
+        "random logits agree with the formula in float64",
+        *("one class a tile", "tiles of three"),
+        ask="After which turn is `total` no longer the sum of exp(logit - top)?",
         core=True,
     ),
     agrees(
@@ -658,16 +679,16 @@ CLASS_PROPERTIES = (
 # The tasks.
 
 WRITE_MERGE = Implement(
-    form=Form(outputs=("output", "lse")),
+    form=Form(outputs=("output", "lse"), reference=(merge,)),
     ask_about=merge_questions,
     oracle=merge_oracle,
     properties=MERGE_PROPERTIES,
     misconceptions=MERGE,
     show=Show(
-        questions=("one to three",),
+        questions=("two queries",),
         inputs=("a", "lse_a", "b", "lse_b"),
-        order={"output": 0},
-        axes={"output": ("query", "feature")},
+        order={"output": 0, "lse": 1},
+        axes={"output": ("query", "feature"), "lse": ("head", "query")},
     ),
 )
 TEST_ATTENTION = BreakIt(
