@@ -414,8 +414,7 @@ def losses_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
 
 def class_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     """Row 0 of attention with all keys and values, in float64."""
-    *tensors, _ = question.inputs
-    leaves = {f"input {i}": double(x) for i, x in enumerate(tensors)}
+    leaves = {f"input {i}": double(x) for i, x in enumerate(question.inputs)}
     x, *weights = leaves.values()
     q, k, v = (torch.einsum("bnd,ed->bne", x, w) for w in weights)
     return finish(question, leaves, (exact(q, k, v)[0][:, 0],))
@@ -425,7 +424,7 @@ def class_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
 
 COARSE = 1e-3  # what is left of a share if the logarithms were float32
 TWO = small([2, 0], [6, 4])[None]  # (h, N_q, D_v)
-LOGS = small([0, 1.1])  # (h, N_q); the shares are 1/4 and 3/4
+LOGS = small([1, 2.1])  # (h, N_q); the shares are 1/4 and 3/4
 
 
 def merge_questions(seed: int) -> list[Question]:
@@ -485,46 +484,48 @@ def losses_questions(seed: int) -> list[Question]:
     ]
 
 
-NO_LIMIT = math.inf
+HOT = small([1, 0], [0, 1])[None]  # (B, N, D)
+PROJECTIONS = (  # each (D_h, D)
+    small([1, 0], [1, 2], [0, 0], [0, 1]),
+    small([1, 2], [0, 1], [1, 0], [0, 1]),
+    small([8, 0], [0, 8], [4, 4], [0, 4]),
+)
 
 
 def class_questions(seed: int) -> list[Question]:
-    """Many tokens count; elsewhere N, D and D_h may be too small to save anything."""
+    """FLOPs are counted for many tokens; a few leave nothing to save."""
     normal = Normal(seed)
     weights = normal(3, 5, 7).unbind()  # w_q, w_k, w_v, each (D_h, D)
     x = normal(2, 4, 7)
     many, wide = normal(3, 40, 12), normal(3, 8, 12).unbind()
-    floats = (x.float(), *(w.float() for w in weights), NO_LIMIT)
-    two = small([1, 0], [0, 2])[None]  # (B, N, D)
-    one_wide = small([1, 1]), small([0, 1]), small([3, 1])  # each (D_h, D)
-    limit = 2 * 3 * 40 * 12 * 8
+    all_keys = {"flops": torch.tensor(2 * 3 * 40 * 12 * 8, device="cpu")}
+    floats = (x.float(), *(w.float() for w in weights))
     return [
-        Question("two tokens", (two, *one_wide, NO_LIMIT)),
-        Question("tokens", (x, *weights, NO_LIMIT)),
-        Question("one token", (x[:, :1], *weights, NO_LIMIT)),
-        Question("many tokens", (many, *wide, limit)),
-        Question("large scores", (30 * x, *weights, NO_LIMIT), secondary=True),
+        Question("two tokens", (HOT, *PROJECTIONS)),
+        Question("tokens", (x, *weights)),
+        Question("one token", (x[:, :1], *weights)),
+        Question("many tokens", (many, *wide), parameters=all_keys),
+        Question("large scores", (30 * x, *weights), secondary=True),
         Question("float32", floats),
         Question("float32 again", floats),
-        Question("a nan", (with_nan(x), *weights, NO_LIMIT), secondary=True),
-        Question("gradients", (x, *weights, NO_LIMIT), cotangent=normal(2, 5)),
-        Question("another device", (x, *weights, NO_LIMIT), device="meta"),
+        Question("a nan", (with_nan(x), *weights), secondary=True),
+        Question("gradients", (x, *weights), cotangent=normal(2, 5)),
+        Question("another device", (x, *weights), device="meta"),
     ]
 
 
-def call_counted(answer: Callable, inputs: list, _parameters: dict) -> object:
-    """The output, if the matrix products take fewer FLOPs than the last input says."""
+def call_counted(answer: Callable, inputs: list, parameters: dict) -> object:
+    """The output, if its matrix products take fewer FLOPs than a question allows."""
+    if "flops" not in parameters:
+        return answer(*inputs)
     from torch.utils.flop_counter import FlopCounterMode
 
-    *tensors, limit = inputs
-    if limit == math.inf:
-        return answer(*tensors)
     with FlopCounterMode(display=False) as counter:
-        output = answer(*tensors)
-    flops = counter.get_total_flops()
-    if output is not Ellipsis and flops >= limit:
-        text = f"For x of shape {tuple(tensors[0].shape)} its matrix products take "
-        text += f"{flops} FLOPs. All keys alone take {limit}."
+        output = answer(*inputs)
+    flops, all_keys = counter.get_total_flops(), int(parameters["flops"])
+    if output is not Ellipsis and flops >= all_keys:
+        text = f"For x of shape {tuple(inputs[0].shape)} its matrix products take "
+        text += f"{flops} FLOPs. All keys alone take {all_keys}."
         ask = "Which of your products has a result for each token that is as wide as a "
         raise ProblemError("too-many-flops", text, ask + "key or a value?")
     return output
@@ -719,7 +720,7 @@ WRITE_CLASS_ATTENTION = Implement(
     misconceptions=CLASS_ATTENTION,
     show=Show(
         questions=("two tokens",),
-        inputs=("x", "w_q", "w_k", "w_v", "limit"),
+        inputs=("x", "w_q", "w_k", "w_v"),
         order={"output": 0},
         axes={"output": ("image", "feature")},
     ),
