@@ -25,12 +25,35 @@ from torch.profiler import ProfilerActivity, profile
 
 from run_notebooks import processor
 from vit_encoder import Encoder, attention, encode, online_attention
-from vit_encoder.costs import PRODUCTS, STEPS
+from vit_encoder.costs import PRODUCTS
 
 FILE = Path(__file__).parents[1] / "src" / "vit_encoder" / "data" / "speed_steps.json"
 SIZES = {"depth": 12, "dim": 192, "num_heads": 3, "mlp_dim": 768}  # ViT-Ti/16
 IMAGES, TOKENS = 8, 197
 LENGTHS = (197, 512, 1024, 2048)
+
+
+def at_once(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float
+) -> torch.Tensor:
+    return F.layer_norm(x, weight.shape, weight, bias, eps)
+
+
+def in_one_call(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+) -> tuple[torch.Tensor, None]:
+    return F.scaled_dot_product_attention(q, k, v), None
+
+
+NORM = {"layer_norm.layer_norm": at_once}
+GELU = NORM | {"mlp.gelu": F.gelu}
+# Step of chapter 11 → functions of the textbook → what stands in their place.
+STEPS = {
+    "textbook": {},
+    "LayerNorm at once": NORM,
+    "GELU at once": GELU,
+    "attention at once": GELU | {"multi_head.attention": in_one_call},
+}
 
 
 def main() -> None:

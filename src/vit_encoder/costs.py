@@ -10,32 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 PRODUCTS = ("addmm", "mm", "bmm", "baddbmm")
-
-
-def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    return F.layer_norm(x, weight.shape, weight, bias, eps)
-
-
-def _attention(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, None]:
-    return F.scaled_dot_product_attention(q, k, v), None
-
-
-_NORM = {"layer_norm.layer_norm": _layer_norm}
-_GELU = _NORM | {"mlp.gelu": F.gelu}
-# Step of chapter 11 → functions of the textbook → what stands in their place.
-STEPS = {
-    "textbook": {},
-    "LayerNorm at once": _NORM,
-    "GELU at once": _GELU,
-    "attention at once": _GELU | {"multi_head.attention": _attention},
-}
 
 
 def flops(run: Callable, *inputs: object) -> int:
@@ -61,10 +41,20 @@ def traffic(run: Callable, *inputs: object) -> dict[str, int]:
     return {kind: mode.moved[kind] for kind in ("products", "attention", "the rest")}
 
 
+def largest_tensor(run: Callable, *inputs: object) -> int:
+    """Bytes of the largest tensor that `run(*inputs)` makes, without gradients."""
+    with torch.no_grad(), _Traffic() as mode:
+        run(*inputs)
+    return mode.largest
+
+
 class _Traffic(TorchDispatchMode):
+    """Notes what each operation reads, writes and makes."""
+
     def __init__(self):
         super().__init__()
         self.moved = Counter()
+        self.largest = 0
 
     def __torch_dispatch__(self, op, types, args=(), kwargs=None):
         result = op(*args, **(kwargs or {}))
@@ -75,8 +65,14 @@ class _Traffic(TorchDispatchMode):
             name = op.overloadpacket.__name__
             kind = "products" if name in PRODUCTS else "the rest"
             kind = "attention" if "scaled_dot_product" in name else kind
-            self.moved[kind] += sum(t.numel() * t.element_size() for t in tensors)
+            self.moved[kind] += sum(map(_bytes, tensors))
+            made = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
+            self.largest = max(self.largest, *map(_bytes, made), 0)
         return result
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 def kept_bytes(run: Callable[[], Tensor], model: nn.Module) -> int:
