@@ -2,7 +2,7 @@
 
 const WIDTH = 400, HEIGHT = 300; // of the plot, in its own units
 const LEFT = 44, WHOLE = LEFT + WIDTH + 6; // with the numbers at its edges
-const INTENSITY = [-1.5, 4.75], SPEED = [8.5, 15.9]; // the ends of the axes, as powers of ten
+const INTENSITY = [-1.5, 4.9], SPEED = [8.5, 15.9]; // the ends of the axes, as powers of ten
 const BLOCKS = 12; // of a ViT-Ti, -S or -B
 
 /* What the sliders offer; Python may choose others. N: s × s patches and a class token. */
@@ -273,7 +273,7 @@ function render({ model, el }) {
     make("div", {}, heading, rows.element, whole.element),
     make(
       "div", {}, title, one.element, live.element,
-      make("p", { class: "vit-hint" }, "Assumed: operations follow one another, and to start one costs nothing. Each, LayerNorm and GELU too, reads its inputs and weights once and writes its output once; nothing stays in a cache between two. Peak and bandwidth are those of the datasheets, without sparsity or TF32; the laptop is an example. Heads are 64 wide, the MLP 4D. The share of the peak counts matrix products alone. The T4 has fp16 in place of bf16; weights in int8 are multiplied as bf16."),
+      make("p", { class: "vit-hint" }, "Assumed: operations follow one another, and to start one costs nothing. Each, LayerNorm and GELU too, reads its inputs and weights once and writes its output once; nothing stays in a cache between two. Peak and bandwidth are those of the datasheets, without sparsity or TF32, with one peak for all FLOPs; the laptop is an example. Heads are 64 wide, the MLP 4D. The share of the peak counts matrix products alone. The T4 has fp16 in place of bf16; weights in int8 are multiplied as bf16."),
     ),
   );
 
