@@ -354,6 +354,46 @@ def test_a_roster_says_who_is_missing_and_who_is_unknown(
     assert "expected columns such as Name" in capsys.readouterr().err
 
 
+def test_what_came_late_on_moodle_is_flagged_and_what_came_before_is_not(
+    tmp_path, handed_in, nothing_runs, capsys
+):
+    table, worksheet = tmp_path / "marks.csv", tmp_path / "worksheet.csv"
+    ada = handed_in("ada") / "Ada_7_assignsubmission_file"
+    ada.mkdir()
+
+    def hand_in(name, state, when):
+        (ada.parent / "ada.ipynb").rename(ada / f"{name}.ipynb")
+        worksheet.write_text(
+            "Identifier,Full name,Status,Grade,Last modified (submission)\n"
+            f'Participant 7,Ada,{state},,"{when}"\n'
+        )
+
+    command = ["grade", str(ada.parent), "--output", str(table)]
+    command += ["--roster", str(worksheet)]
+    hand_in("first", "Submitted for grading", "Friday, 4 September 2026, 10:36 PM")
+    assert main(command) == 0
+    (ada / "first.ipynb").unlink()
+    handed_in("ada", with_cell("pass"))
+    late = "Submitted for grading - 1 hour 3 mins late"
+    hand_in("second", late, "Saturday, 5 September 2026, 1:03 AM")
+    for due, flags in {
+        "": [False, True],
+        "2026-09-05T08:00": [False, False],
+        "2026-09-04T08:00": [True, True],
+    }.items():
+        assert main([*command, *(["--due", due] if due else [])]) == 0
+        with open(table, newline="") as file:
+            notes = {row["submission"]: row["note"] for row in DictReader(file)}
+        assert ["Late." in notes[path] for path in sorted(notes)] == flags
+        with open(tmp_path / "marks_students.csv", newline="") as file:
+            (student,) = DictReader(file)
+        assert student["late"] == ("late" if flags[1] else "")
+    assert "When it came is not known" not in capsys.readouterr().out
+    assert main([*command[:4], "--again", "--due", "2026-09-05T08:00"]) == 0
+    said = "When it came is not known, so --due says nothing of: "
+    assert f"{said}Ada_7_assignsubmission_file/second.ipynb." in capsys.readouterr().out
+
+
 def test_a_copy_without_names(tmp_path, handed_in, nothing_runs):
     handed_in("Ada Lovelace")
     folder, table = handed_in("Bo Berg"), tmp_path / "marks.csv"

@@ -5,8 +5,9 @@ import contextlib
 import json
 import os
 import sys
-from datetime import datetime
 from pathlib import Path
+
+from vit_encoder.grade.when import in_numbers
 
 ALL_MARKED, SOME_NOT, REFUSED, STOPPED = 0, 1, 2, 130  # exit statuses
 EPILOG = """\
@@ -115,7 +116,8 @@ def add_grade(commands) -> None:
         "--roster",
         type=Path,
         metavar="FILE.csv",
-        help="the list of the class, as your platform exports it",
+        help="the list of the class, as your platform exports it: names and ids, and, "
+        "if they stand there, groups and what came late",
     )
     whose.add_argument(
         "--attempt",
@@ -127,7 +129,8 @@ def add_grade(commands) -> None:
         "--due",
         type=moment,
         metavar="TIME",
-        help="call later files late, such as 2026-01-31T23:59; where names hold a time",
+        help="call later files late, such as 2026-01-31T23:59; where the platform "
+        "tells when they came",
     )
     anew = command.add_argument_group("what is marked again")
     anew.add_argument(
@@ -245,8 +248,8 @@ def seed(text: str) -> int:
 
 def moment(text: str) -> str:
     """A time in the form in which attempts are sorted."""
-    with contextlib.suppress(ValueError):
-        return datetime.fromisoformat(text).strftime("%Y-%m-%d-%H-%M-%S")
+    if found := in_numbers(text):
+        return found
     raise argparse.ArgumentTypeError(
         f"expected a time such as 2026-01-31T23:59, got {text!r}"
     )

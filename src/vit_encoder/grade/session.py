@@ -152,6 +152,8 @@ def grade(
             raise Refused(str(error)) from error
         write_record(places.beside("record.jsonl"), kept.values())
         journal.finish()
+    if wishes.due:
+        tell_undated(written.rows)
     tell(places, plan, written, settings.seed, taken_over=len(kept) - len(fresh))
     return [row.outcome for row in written.rows]
 
@@ -201,7 +203,8 @@ def planned(submissions: Path, places: Places, wishes: Wishes) -> Plan:
             "would be lost. Give another output, or all submissions."
         )
     origins = {path: one.origin for path, one in record.items()}
-    origins |= {entry.path: entry.origin for entry in found.entries}
+    new = {entry.path: entry.origin for entry in found.entries}
+    origins |= {p: roster.timed(o) for p, o in new.items()} if roster else new
     if wishes.due:
         origins = {path: o.against(wishes.due) for path, o in origins.items()}
     if roster:
@@ -330,6 +333,17 @@ def tell(
     feedback = places.beside("feedback")
     print(f"Written: {places.table} and {feedback}{os.sep}. Seed: {seed}.")
     print(summary([row.outcome for row in written.rows]))
+
+
+def tell_undated(rows: list[Row]) -> None:
+    """Print which files nobody can call late or in time."""
+    undated = [
+        row.outcome.submission
+        for row in rows
+        if row.outcome.digest and not row.origin.is_dated and not row.origin.late
+    ]
+    if undated:
+        print(f"When it came is not known, so --due says nothing of: {some(undated)}.")
 
 
 def require_place(output: Path, submissions: Path) -> None:
