@@ -96,6 +96,18 @@ def last_line(capsys):
         (["empty", "--output", "marks.csv"], "empty holds no file"),
         (["a.pdf", "--output", "marks.csv"], "expected a folder or a zip"),
         (["class", "--output", "marks.csv", "--dask", "x"], "missing port number"),
+        (
+            [
+                "class",
+                "--output",
+                "m.csv",
+                "--with",
+                "numpy,of_nobody",
+                "--with",
+                "x-y",
+            ],
+            "installed, got of_nobody, x-y: pip install of_nobody x-y",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused(
@@ -129,6 +141,8 @@ def test_what_cannot_be_done_is_refused(
         (["class", "--output", "m.csv", "--due", "soon"], "a time such as .*'soon'"),
         (["class", "--output", "m.csv", "--results", "02.ipynb"], "a name in .json"),
         (["class", "--output", "m.csv", "--attempt", "first"], "invalid choice"),
+        (["class", "--output", "m.csv", "--with", "a;b"], "names of packages .*'a;b'"),
+        (["class", "--output", "m.csv", "--with", "a,"], "names of packages .*'a,'"),
         (
             ["class", "--output", "m.csv", "--workers", "2", "--dask", "x"],
             "not allowed",

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from vit_encoder.check import catalogue
+from vit_encoder.command import main
 from vit_encoder.grade import files
 from vit_encoder.grade.anonymous import write_anonymous
 from vit_encoder.grade.autograder import write_autograder
@@ -442,6 +443,17 @@ def test_the_autograder_shows_a_page_whatever_happens(tmp_path):
     told = json.loads((tmp_path / "root" / "results" / "results.json").read_text())
     assert told["score"] == 0
     assert "show this page to your instructor" in told["output"]
+
+
+def test_the_autograder_installs_what_notebooks_may_use(tmp_path):
+    arguments = ["--output", str(tmp_path / "auto.zip"), "--with", "PIL,of-nobody"]
+    assert main(["autograder", *arguments]) == 0
+    with zipfile.ZipFile(tmp_path / "auto.zip") as archive:
+        run = archive.read("run_autograder").decode()
+        (*_, install) = archive.read("setup.sh").decode().splitlines()
+    assert re.search(r" pillow==\S+ of-nobody$", install)
+    assert "--with PIL" in run
+    assert "--with of-nobody" in run
 
 
 def test_no_autograder_is_written_over_what_students_handed_in(tmp_path):

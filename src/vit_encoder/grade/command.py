@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from vit_encoder.grade.packages import NAME
 from vit_encoder.grade.when import in_numbers
 
 ALL_MARKED, SOME_NOT, REFUSED, STOPPED = 0, 1, 2, 130  # exit statuses
@@ -59,6 +60,7 @@ def grade(args: argparse.Namespace) -> int:
         due=args.due or "",
         anonymous=args.anonymous,
         results=args.results,
+        packages=packages_of(args),
     )
     try:
         outcomes = session.grade(
@@ -82,7 +84,7 @@ def write_autograder(args: argparse.Namespace) -> int:
     notebooks = [notebook for one in args.assignment for notebook in one]
     try:
         autograder.write_autograder(
-            args.output, notebooks, isolated=not args.no_sandbox
+            args.output, notebooks, not args.no_sandbox, packages_of(args)
         )
     except OSError as error:
         return refuse(reason(error), args)
@@ -162,6 +164,7 @@ def add_grade(commands) -> None:
         metavar="N",
         help="seed of the random inputs; new ones if it is left out",
     )
+    add_packages(how)
     where = how.add_mutually_exclusive_group()
     where.add_argument(
         "--workers",
@@ -194,6 +197,7 @@ def add_autograder(commands) -> None:
         help="where the zip is written",
     )
     add_assignment(command)
+    add_packages(command)
     add_no_sandbox(command, "for an image in which bubblewrap does not work")
 
 
@@ -207,6 +211,35 @@ def add_assignment(command) -> None:
         metavar="NN",
         help="mark this exercise notebook alone, such as 02; may be given again",
     )
+
+
+def add_packages(command) -> None:
+    """The option that names packages."""
+    command.add_argument(
+        "--with",
+        dest="packages",
+        type=packages,
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="packages that notebooks may use beside the course's own, such as "
+        "pandas,einops",
+    )
+
+
+def packages_of(args: argparse.Namespace) -> tuple[str, ...]:
+    """All packages that were named, each once."""
+    return tuple(dict.fromkeys(name for one in args.packages for name in one))
+
+
+def packages(text: str) -> list[str]:
+    """Names of packages, parted by commas."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(map(NAME.fullmatch, names)):
+        raise argparse.ArgumentTypeError(
+            f"expected names of packages such as pandas,einops, got {text!r}"
+        )
+    return names
 
 
 def add_no_sandbox(command, help: str) -> None:

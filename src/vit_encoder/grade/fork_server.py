@@ -10,6 +10,7 @@ import array
 import contextlib
 import ctypes
 import gc
+import importlib
 import json
 import os
 import resource
@@ -54,7 +55,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     isolated = sys.argv[2] == ISOLATED
     ctypes.CDLL(None).prctl(*NOT_DUMPABLE, 0, 0, 0)
-    prepare()
+    prepare(sys.argv[3:])
     before = standing()
     Line(control).send({"ready": True})
     while True:
@@ -125,8 +126,11 @@ def receive_with_socket(control: socket.socket) -> tuple[bytes, list[int]]:
     return message, list(descriptors)
 
 
-def prepare() -> None:
-    """What every submission needs, loaded once; nothing that starts a thread."""
+def prepare(packages: list[str]) -> None:
+    """What every submission needs, loaded once; nothing that starts a thread.
+
+    packages: further modules that many submissions need.
+    """
     import matplotlib.pyplot  # noqa: F401
     import torch
 
@@ -139,6 +143,13 @@ def prepare() -> None:
     load_meta()
     for part in vit_encoder.__all__:
         getattr(vit_encoder, part)  # its module is imported now
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except Exception as error:
+            sys.exit(f"{package} cannot be imported: {one_line(error)}")
+        if len(os.listdir("/proc/self/task")) > 1:  # a fork would not have the others
+            sys.exit(f"{package} starts threads when it is imported: leave it out")
     torch.set_num_threads(1)
     # A collection in a child would touch, and so copy, all that is loaded here.
     gc.collect()

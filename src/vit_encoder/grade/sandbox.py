@@ -16,7 +16,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -86,12 +86,20 @@ USUAL = Limits()
 class Sandbox:
     """A warm process in a sandbox. Use it as a context manager.
 
-    isolated: if not, nothing is shut off. SandboxError if it does not start.
+    isolated: if not, nothing is shut off. packages: modules that it imports, too.
+    SandboxError if it does not start.
     """
 
-    def __init__(self, *, isolated: bool = True, limits: Limits = USUAL):
+    def __init__(
+        self,
+        *,
+        isolated: bool = True,
+        limits: Limits = USUAL,
+        packages: Sequence[str] = (),
+    ):
         self.isolated = isolated
         self.limits = limits
+        self.packages = packages
         self.process: subprocess.Popen | None = None
         self.control: socket.socket | None = None
         self.folder: tempfile.TemporaryDirectory | None = None
@@ -115,11 +123,12 @@ class Sandbox:
         self.control, other = socket.socketpair()
         with other:
             if self.isolated:
-                self.process = launch(in_bubblewrap(), INSIDE, other, ISOLATED)
+                command = in_bubblewrap()
+                self.process = launch(command, INSIDE, other, ISOLATED, self.packages)
             else:
                 self.folder = tempfile.TemporaryDirectory(prefix="vit-encoder-")
                 places = in_plain_folder(self.folder.name)
-                self.process = launch([], places, other, "")
+                self.process = launch([], places, other, "", self.packages)
         try:
             Line(self.control, time.monotonic() + START).receive()
         except (EOFError, TimeOver, WireError, OSError):
@@ -320,11 +329,16 @@ def in_plain_folder(folder: str) -> dict[str, str]:
 
 
 def launch(
-    before: list[str], places: dict[str, str], other: socket.socket, isolated: str
+    before: list[str],
+    places: dict[str, str],
+    other: socket.socket,
+    isolated: str,
+    packages: Sequence[str],
 ) -> subprocess.Popen:
     """Start the warm process.
 
     before: a command that runs it. other: its socket. isolated: ISOLATED, or "".
+    packages: modules that it imports.
     """
     environment = {
         "PATH": "/usr/bin:/bin",
@@ -335,6 +349,7 @@ def launch(
         "OPENBLAS_NUM_THREADS": "1",
     }
     module = ["-m", "vit_encoder.grade.fork_server", str(other.fileno()), isolated]
+    module += packages
     return subprocess.Popen(
         [*before, sys.executable, *module],
         pass_fds=[other.fileno()],

@@ -29,6 +29,7 @@ from vit_encoder.grade.overrides import (
     require_known,
     with_overrides,
 )
+from vit_encoder.grade.packages import NotInstalled, modules_of
 from vit_encoder.grade.record import Kept, made_by, read_record, write_record
 from vit_encoder.grade.roster import Roster, read_roster
 from vit_encoder.grade.sandbox import USUAL, Limits, SandboxError, require_isolation
@@ -56,7 +57,13 @@ class Refused(Exception):  # noqa: N818, an outcome more than an error
     """What was asked for cannot be done; the text says why."""
 
 
-REFUSALS = (Refused, OSError, JournalError, SandboxError)  # each says what is wrong
+REFUSALS = (
+    Refused,
+    NotInstalled,
+    OSError,
+    JournalError,
+    SandboxError,
+)  # each says what is wrong
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class Wishes:
     ids or paths; what else is there is left as it was. again: mark also what has not
     changed. due: after that moment, in the form of an attempt, something is late.
     anonymous: write a copy without names, too. results: where one results.json is
-    written, for Gradescope.
+    written, for Gradescope. packages: that notebooks may use, by name.
     """
 
     assignments: tuple[str, ...] = ()
@@ -79,6 +86,7 @@ class Wishes:
     due: str = ""
     anonymous: bool = False
     results: Path | None = None
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,16 +125,20 @@ def grade(
     the table. Raises one of REFUSALS, most often before anything is marked.
     """
     require_place(output, submissions)
-    if isolated and not dask:  # a worker of a cluster says itself if it has none
-        require_isolation()
+    if not dask:  # a worker of a cluster says itself what it has not
+        modules_of(wishes.packages)
+        if isolated:
+            require_isolation()
     places = Places(output)
     try:
         plan = planned(submissions, places, wishes)
     except ValueError as error:
         raise Refused(str(error)) from error
-    settings = Settings(seed_of(places.journal, seed), isolated, limits)
+    seed_of_run = seed_of(places.journal, seed)
+    settings = Settings(seed_of_run, isolated, limits, wishes.packages)
     header = asdict(settings) | {"depends_on": own_digest()}
     header["assignments"] = wishes.assignments
+    del header["packages"]  # what lacks one is marked again anyway
     digest = made_by({**header, "seed": 0})
     fresh = {e.path for e in plan.entries if not plan.is_kept(e, digest, seed, wishes)}
     if dask:
