@@ -21,6 +21,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from pkgutil import iter_modules
 
 from vit_encoder.check.hearing.data import Hearing, Problem
 from vit_encoder.grade.shell import Shell
@@ -48,6 +49,13 @@ ISOLATED = "isolated"  # the argument that says that nothing else runs beside it
 TOO_LARGE = Problem("too-large", "What it returned is too large to be looked at.")
 SHARED = Path("/dev/shm")  # where processes of PyTorch's DataLoader pass tensors on
 NOT_DUMPABLE = (4, 0)  # prctl: no other process may look into this one
+OFTEN_NEEDED = (  # what notebooks and what hears them import, so that no child does
+    *("cloudpickle", "matplotlib.backends.backend_agg", "PIL.features"),
+    *("safetensors.torch", "torch.utils.serialization.config"),
+    *("torch._subclasses.schema_check_mode", "xml.etree.ElementTree"),
+    *("vit_encoder.exploring", "vit_encoder.foreign", "vit_encoder.loading"),
+    *("vit_encoder.figures.training", "vit_encoder.training_runs"),
+)
 
 
 def main() -> None:
@@ -138,11 +146,15 @@ def prepare(packages: list[str]) -> None:
     import vit_encoder.check
     import vit_encoder.data
     import vit_encoder.figures
+    from vit_encoder.check import hearing
     from vit_encoder.check.hearing.guard import load_meta
 
     load_meta()
     for part in vit_encoder.__all__:
         getattr(vit_encoder, part)  # its module is imported now
+    hears = [f"{hearing.__name__}.{m.name}" for m in iter_modules(hearing.__path__)]
+    for name in (*hears, *OFTEN_NEEDED):
+        importlib.import_module(name)
     for package in packages:
         try:
             importlib.import_module(package)
