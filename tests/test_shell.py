@@ -282,9 +282,7 @@ def clock(monkeypatch):
     monkeypatch.setattr(
         Watchman, "below", lambda self: [Process(told["computed"]), Process(0, 8)]
     )
-    watchman = Watchman(1, Limits(seconds=10))
-    watchman.look()
-    return told, watchman
+    return told, Watchman(1, Limits(seconds=10))
 
 
 def test_time_is_not_what_others_took(clock):

@@ -7,6 +7,7 @@ import random
 import socket
 import stat
 import struct
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from io import BytesIO
@@ -856,6 +857,31 @@ def test_every_cell_of_the_course_compiles():
 )
 def test_hostile_cells_take_no_time(source):
     assert len(plain_source(source)) >= len(source)
+
+
+@pytest.mark.parametrize("in_zip", [False, True], ids=["folder", "zip"])
+def test_no_more_than_one_file_is_held_in_memory(tmp_path, in_zip):
+    def draw(notebook):
+        image = {"image/png": "A" * 4_000_000}
+        output = {"output_type": "display_data", "metadata": {}, "data": image}
+        exercise_cells(notebook)[0]["outputs"] = [output]
+
+    names = [f"s{number}/a.ipynb" for number in range(12)]
+    (tmp_path / "class.zip").write_bytes(zipped([(n, changed(draw)) for n in names]))
+    path = tmp_path / "class.zip"
+    if not in_zip:
+        path = tmp_path / "class"
+        with zipfile.ZipFile(tmp_path / "class.zip") as archive:
+            archive.extractall(path)
+    tracemalloc.start()
+    try:
+        found = [read_submission(entry) for entry in find_submissions(path).entries]
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found) == len(names)
+    assert kept < 4_000_000
+    assert most < 7 * 4_000_000  # a file, its text, and what is read from it
 
 
 def test_a_submission_is_plain_data(tmp_path):

@@ -227,10 +227,12 @@ class Watchman:
     def __init__(self, pid: int, limits: Limits):
         self.pid = pid
         self.limits = limits
-        self.next = 0.0  # the time of the next look
         self.begun = time.monotonic()
-        self.computed_before = sum(map(computed, self.below()))
+        self.next = self.begun + PAUSE  # the time of the next look
+        below = self.below()
+        self.computed_before = sum(map(computed, below))
         self.waited: dict[int, tuple[float, float]] = {}  # pid → at first, at last
+        self.note_waiting(below)
 
     def below(self) -> list[psutil.Process]:
         """All processes that the warm one and a submission consist of."""
@@ -256,13 +258,17 @@ class Watchman:
             raise Ended(f"It used more than {most:.3g} GiB of memory.")
         if sum(map(computed, below)) - self.computed_before > self.limits.seconds:
             raise Ended(f"It computed for more than {self.limits.seconds:g} seconds.")
+        self.note_waiting(below)
+        starved = max((last - first for first, last in self.waited.values()), default=0)
+        if time.monotonic() - self.begun - starved > self.limits.seconds:
+            raise Ended(self.too_long())
+
+    def note_waiting(self, below: list[psutil.Process]) -> None:
+        """Note how long each process has waited for a core by now."""
         for process in below:
             waited = waited_for_a_core(process.pid)
             first, _ = self.waited.get(process.pid, (waited, waited))
             self.waited[process.pid] = first, waited
-        starved = max((last - first for first, last in self.waited.values()), default=0)
-        if time.monotonic() - self.begun - starved > self.limits.seconds:
-            raise Ended(self.too_long())
 
     def too_long(self) -> str:
         """That it did not finish."""
