@@ -72,6 +72,17 @@ def with_cell(source):
     return lambda notebook: notebook["cells"].insert(0, cell)
 
 
+HOSTILE = {
+    "is ended": (
+        "import itertools\nfor i in itertools.count(): open(str(i), 'w').close()"
+    ),
+    "leaves a process": (
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(600)"
+    ),
+    "kills itself": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
+}
+
+
 def rows(table):
     """Student or path → row of a table."""
     with open(table, encoding="utf-8", newline="") as file:
@@ -408,6 +419,29 @@ def test_what_came_late_on_moodle_is_flagged_and_what_came_before_is_not(
     assert f"{said}Ada_7_assignsubmission_file/second.ipynb." in capsys.readouterr().out
 
 
+def test_one_notebook_may_be_asked_for(tmp_path, handed_in, monkeypatch):
+    asked = []
+
+    def mark_all(entries, workers):
+        asked.extend(entry.asked for entry in entries)
+        return made_up(entries, workers)
+
+    monkeypatch.setattr(session, "mark_all", mark_all)
+    command = ["grade", str(handed_in("ada")), "--output", str(tmp_path / "marks.csv")]
+    for given in (["02"], ["2"], ["02_self_attention.ipynb"], ["02", "05"], []):
+        options = [word for one in given for word in ("--assignment", one)]
+        if given == ["2"]:
+            with pytest.raises(SystemExit):
+                main([*command, *options])
+        else:
+            assert main([*command, *options]) == 0
+    assert asked == [
+        ("02_self_attention",),
+        ("02_self_attention", "05_mlp"),
+        (),
+    ]
+
+
 def test_a_copy_without_names(tmp_path, handed_in, nothing_runs):
     handed_in("Ada Lovelace")
     folder, table = handed_in("Bo Berg"), tmp_path / "marks.csv"
@@ -637,6 +671,8 @@ def test_killed_and_stopped_it_goes_on_and_loses_nothing(
     others = {*multiprocessing.active_children()}
     for name in ("ada", "cy", "di"):
         folder = handed_in(name)
+    for name, attack in zip(("aa", "bz", "cz"), HOSTILE.values(), strict=True):
+        handed_in(name, with_cell(attack))
     handed_in("bo", with_cell("import time\ntime.sleep(600)"))  # here it is stopped
     table, diary = tmp_path / "marks.csv", tmp_path / "marks.csv.journal"
     arguments = [str(folder), "--output", str(table), "--workers", "1"]
@@ -648,13 +684,13 @@ def test_killed_and_stopped_it_goes_on_and_loses_nothing(
         return subprocess.Popen([*COMMAND, *arguments], preexec_fn=hear, **pipes)
 
     killed = start()
-    wait_until(lambda: known_to(diary))
+    wait_until(lambda: len(known_to(diary)) == 2)
     started = below(psutil.Process(killed.pid))
     assert any("bwrap" in line[0] for line in started.values())
     killed.kill()
     assert killed.communicate()[0] == ""
     wait_until_ended(started)
-    assert known_to(diary) == ["ada.ipynb"]
+    assert known_to(diary) == ["aa.ipynb", "ada.ipynb"]
     assert not table.exists()
     seed = session.seed_of(diary, None)
 
@@ -673,7 +709,7 @@ def test_killed_and_stopped_it_goes_on_and_loses_nothing(
     assert said == ("", "\nStopped. The same command goes on from here.\n")
     assert stopped.returncode == 130
     wait_until_ended(started)
-    assert known_to(diary) == ["ada.ipynb"]
+    assert known_to(diary) == ["aa.ipynb", "ada.ipynb"]
 
     handed_in("bo")
     marked, real = [], session.mark_all
@@ -684,12 +720,14 @@ def test_killed_and_stopped_it_goes_on_and_loses_nothing(
 
     monkeypatch.setattr(session, "mark_all", spy)
     assert session.seed_of(diary, None) == seed
-    assert main(["grade", *arguments]) == 0
-    assert marked == ["bo.ipynb", "cy.ipynb", "di.ipynb"]
-    assert {name: row["points"] for name, row in rows(table).items()} == dict.fromkeys(
+    assert main(["grade", *arguments]) == 1  # what ended its sandbox has no marks
+    assert marked == [f"{name}.ipynb" for name in ("bo", "bz", "cy", "cz", "di")]
+    points = {name: row["points"] for name, row in rows(table).items()}
+    assert {n: points[n] for n in ("ada", "bo", "cy", "di")} == dict.fromkeys(
         ("ada", "bo", "cy", "di"), str(ALL)
     )
-    assert last_line(capsys) == "4 submissions: 4 marked, 0 partly, 0 failed."
+    assert points["aa"] == points["cz"] == ""
+    assert last_line(capsys).startswith("7 submissions: ")
     assert not diary.exists()
     assert {*multiprocessing.active_children()} <= others
 
@@ -807,6 +845,8 @@ def test_a_cluster_one_of_whose_workers_is_killed(tmp_path, handed_in, cluster):
     names = [f"student{number}" for number in range(6)]
     for name in names:
         folder = handed_in(name, with_cell("import time\ntime.sleep(0.4)"))
+    for number, attack in enumerate(HOSTILE.values()):
+        handed_in(f"student{number}x", with_cell(attack))
     (folder / "essay.pdf").write_bytes(b"%PDF")
     table, diary = tmp_path / "marks.csv", tmp_path / "marks.csv.journal"
     killed = []
@@ -823,8 +863,10 @@ def test_a_cluster_one_of_whose_workers_is_killed(tmp_path, handed_in, cluster):
     thread.join()
     assert killed
     found = rows(table)
-    assert found.pop("essay.pdf")["status"] == "failed"
-    assert {name: row["points"] for name, row in found.items()} == dict.fromkeys(
+    assert found["essay.pdf"]["status"] == found["student0x"]["status"] == "failed"
+    assert "more files" in found["student0x"]["note"]
+    assert len(found) == len(names) + len(HOSTILE) + 1
+    assert {name: found[name]["points"] for name in names} == dict.fromkeys(
         names, str(ALL)
     )
 

@@ -222,6 +222,29 @@ def test_a_notebook_under_the_name_of_another(tmp_path):
     assert other.notebook == "08_capstone"
 
 
+def test_another_notebook_than_the_one_that_was_asked_for(tmp_path):
+    (tmp_path / "02_self_attention.ipynb").write_bytes(
+        (SOLUTIONS / "08_capstone.ipynb").read_bytes()
+    )
+    (entry,) = find_submissions(tmp_path).entries
+    any_of_them = read_submission(entry)
+    assert any_of_them.notebook == "08_capstone"
+    assert (
+        any_of_them.notes[0] == "named after 02_self_attention, but holds 08_capstone"
+    )
+    asked = read_submission(replace(entry, asked=("02_self_attention",)))
+    assert asked.problem == "expected 02_self_attention, got 08_capstone"
+    assert (asked.notebook, asked.cells) == ("02_self_attention", ())
+
+
+def test_more_code_than_a_notebook_has_is_not_read(tmp_path):
+    def swell(notebook):  # a small zip may hold it
+        notebook["cells"].append({**exercise_cells(notebook)[0], "source": "#" * 2**20})
+
+    submission = read_one(tmp_path, changed(swell))
+    assert (submission.problem, submission.cells) == ("code of more than 1 MB", ())
+
+
 def test_half_a_surrogate_pair_can_be_sent_on(tmp_path):
     data = changed(lambda n: n["cells"][1].update(source="x = '\ud800'"))
     submission = read_one(tmp_path, data)

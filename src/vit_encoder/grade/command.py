@@ -252,9 +252,8 @@ def notebooks(text: str) -> list[str]:
     from vit_encoder.check import catalogue  # torch: takes seconds
 
     known = list(dict.fromkeys(entry["notebook"] for entry in catalogue()))
-    found = [name for name in known if name == text] or [
-        name for name in known if name.startswith(f"{text.removesuffix('.ipynb')}_")
-    ]
+    stem = text.removesuffix(".ipynb")
+    found = [name for name in known if name == stem or name.startswith(f"{stem}_")]
     if not found:
         raise argparse.ArgumentTypeError(
             f"expected one of {', '.join(known)}, or its number, got {text!r}"
