@@ -389,8 +389,9 @@ def test_what_came_late_on_moodle_is_flagged_and_what_came_before_is_not(
     def hand_in(name, state, when):
         (ada.parent / "ada.ipynb").rename(ada / f"{name}.ipynb")
         worksheet.write_text(
-            "Identifier,Full name,Status,Grade,Last modified (submission)\n"
-            f'Participant 7,Ada,{state},,"{when}"\n'
+            "Identifier,Full name,Status,Grade,Maximum grade,"
+            "Last modified (submission)\n"
+            f'Participant 7,Ada,{state},,{len(TASKS)}.00,"{when}"\n'
         )
 
     command = ["grade", str(ada.parent), "--output", str(table)]
@@ -413,10 +414,20 @@ def test_what_came_late_on_moodle_is_flagged_and_what_came_before_is_not(
         with open(tmp_path / "marks_students.csv", newline="") as file:
             (student,) = DictReader(file)
         assert student["late"] == ("late" if flags[1] else "")
-    assert "When it came is not known" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "When it came is not known" not in said
+    assert "Moodle takes at most" not in said
     assert main([*command[:4], "--again", "--due", "2026-09-05T08:00"]) == 0
     said = "When it came is not known, so --due says nothing of: "
     assert f"{said}Ada_7_assignsubmission_file/second.ipynb." in capsys.readouterr().out
+    worksheet.write_text(
+        "Identifier,Full name,Grade,Maximum grade\n"
+        f'Participant 7,Ada,,"{len(TASKS) - 1},50"\n'
+    )
+    assert main(command) == 0
+    said = f"Moodle takes at most {len(TASKS) - 1}.5 points and skips what is more"
+    assert said in (printed := capsys.readouterr().out)
+    assert "without a word: Ada. Raise the maximum grade" in printed
 
 
 def test_one_notebook_may_be_asked_for(tmp_path, handed_in, monkeypatch):

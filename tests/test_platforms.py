@@ -29,7 +29,13 @@ from vit_encoder.grade.outcome import Mark, Outcome
 from vit_encoder.grade.overrides import Override, require_known, with_overrides
 from vit_encoder.grade.record import Kept
 from vit_encoder.grade.roster import read_roster
-from vit_encoder.grade.session import Places, Plan, Wishes, write_all
+from vit_encoder.grade.session import (
+    Places,
+    Plan,
+    Wishes,
+    tell_undated,
+    write_all,
+)
 from vit_encoder.grade.standings import Row, standings, with_notes
 from vit_encoder.grade.submissions import Found, find_submissions
 from vit_encoder.grade.when import in_numbers, in_words
@@ -394,6 +400,12 @@ def test_a_moment_in_numbers(in_zone, text, moment):
 )
 def test_a_moment_in_words(text, moment):
     assert in_words(text) == moment
+
+
+def test_canvas_need_not_say_when_what_is_in_time_came(capsys):
+    tell_undated(rows_of(["adalovelace_1_2_x.ipynb", "z/bo.ipynb", "z/cy.ipynb"]))
+    said = "When it came is not known, so --due says nothing of: z/bo.ipynb, z/cy.ipynb"
+    assert capsys.readouterr().out == f"{said}.\n"
 
 
 def test_a_student_cannot_name_others(tmp_path):

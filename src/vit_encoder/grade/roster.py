@@ -6,6 +6,7 @@ Brightspace, the roster or the grades of Gradescope, the roster of GitHub Classr
 Columns are known by their headings.
 """
 
+import contextlib
 import csv
 import io
 import re
@@ -42,6 +43,7 @@ HEADINGS = {
     # Of Moodle: col_status and col_timesubmitted in mod/assign/gradingtable.php.
     "state": ("status",),
     "handed in": ("last modified (submission)",),
+    "maximum": ("maximum grade",),
     # Of Gradescope, in the grades of an assignment.
     "lateness": ("lateness (h:m:s)",),
 }
@@ -107,6 +109,15 @@ class Roster:
                 when = in_words(cell.get("handed in", ""))
                 group, mail = cell.get("group", ""), cell.get("mail", "")
                 yield Person(number, name, mail, ids, group, when, late)
+
+    @property
+    def maximum(self) -> float | None:
+        """The most points that Moodle's worksheet takes; None if it does not say so."""
+        if {"participant", "maximum"} <= {*self.columns}:
+            for row in self.rows:
+                with contextlib.suppress(ValueError):
+                    return float(row[self.columns["maximum"]].replace(",", "."))
+        return None
 
     def find(self, author: Author, platform: str) -> Person | None:
         """The one student that an author is, None if there is none or more than one.

@@ -309,9 +309,9 @@ def tell(
     """Print what was done, and what needs a look."""
     found = plan.found
     if found.skipped:
-        print(f"Left out, as nobody handed them in: {found.skipped} files or folders.")
+        print(f"Left out, as not handed in: {counted(found.skipped, 'file')}.")
     if found.beside:
-        print(f"Left out, as they lie beside notebooks: {found.beside} other files.")
+        print(f"Left out, beside notebooks: {counted(found.beside, 'other file')}.")
     if plan.others:
         print(f"Left as they were, as --only names others: {plan.others}.")
     if taken_over > 0:
@@ -342,6 +342,13 @@ def tell(
         ]
         if unfinished:
             print(f"Not marked in full, and not for the platform: {some(unfinished)}.")
+    if plan.roster and (most := plan.roster.maximum) is not None:
+        above = [s.author.name for s in written.standings if (s.points or 0) > most]
+        if above:
+            print(
+                f"Moodle takes at most {most:g} points and skips what is more, without "
+                f"a word: {some(above)}. Raise the maximum grade of the assignment."
+            )
     feedback = places.beside("feedback")
     print(f"Written: {places.table} and {feedback}{os.sep}. Seed: {seed}.")
     print(summary([row.outcome for row in written.rows]))
@@ -352,10 +359,16 @@ def tell_undated(rows: list[Row]) -> None:
     undated = [
         row.outcome.submission
         for row in rows
-        if row.outcome.digest and not row.origin.is_dated and not row.origin.late
+        if row.outcome.digest and not row.origin.is_dated
+        if row.origin.platform != "canvas"  # which says it in the name
     ]
     if undated:
         print(f"When it came is not known, so --due says nothing of: {some(undated)}.")
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, such as 1 file or 2 files."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def require_place(output: Path, submissions: Path) -> None:
