@@ -7,8 +7,8 @@ up:
 - Moodle: `Ada Lovelace_12345_assignsubmission_file/02.ipynb`, with the folder or, for
   who switched folders off, `Ada Lovelace_12345_assignsubmission_file_02.ipynb`
 - Canvas: `lovelaceada_12345_67890_02.ipynb`, with `_LATE` after the name if it was
-  late; `anon_x1y2z_67890_02.ipynb` in anonymous marking; a group's name may end in a
-  number of its own
+  late; `anon_x1y2z_67890_02.ipynb` in anonymous marking; the name of a group that is
+  graded as one, with the id of a member; it may end in a number of its own
 - Blackboard: `Exercise 2_alovelace_attempt_2026-01-31-10-00-00_02.ipynb`
 - Brightspace: `12345-678 - Ada Lovelace - Jan 31, 2026 1000 AM/02.ipynb`
 - ILIAS: `Lovelace_Ada_alovelace_12345/02.ipynb`, in the folder `Team 7` or in none
