@@ -72,6 +72,17 @@ def with_cell(source):
     return lambda notebook: notebook["cells"].insert(0, cell)
 
 
+HOSTILE = {
+    "is ended": (
+        "import itertools\nfor i in itertools.count(): open(str(i), 'w').close()"
+    ),
+    "leaves a process": (
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(600)"
+    ),
+    "kills itself": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
+}
+
+
 def rows(table):
     """Student or path → row of a table."""
     with open(table, encoding="utf-8", newline="") as file:
@@ -96,6 +107,18 @@ def last_line(capsys):
         (["empty", "--output", "marks.csv"], "empty holds no file"),
         (["a.pdf", "--output", "marks.csv"], "expected a folder or a zip"),
         (["class", "--output", "marks.csv", "--dask", "x"], "missing port number"),
+        (
+            [
+                "class",
+                "--output",
+                "m.csv",
+                "--with",
+                "numpy,of_nobody",
+                "--with",
+                "x-y",
+            ],
+            "installed, got of_nobody, x-y: pip install of_nobody x-y",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused(
@@ -129,6 +152,8 @@ def test_what_cannot_be_done_is_refused(
         (["class", "--output", "m.csv", "--due", "soon"], "a time such as .*'soon'"),
         (["class", "--output", "m.csv", "--results", "02.ipynb"], "a name in .json"),
         (["class", "--output", "m.csv", "--attempt", "first"], "invalid choice"),
+        (["class", "--output", "m.csv", "--with", "a;b"], "names of packages .*'a;b'"),
+        (["class", "--output", "m.csv", "--with", "a,"], "names of packages .*'a,'"),
         (
             ["class", "--output", "m.csv", "--workers", "2", "--dask", "x"],
             "not allowed",
@@ -352,6 +377,80 @@ def test_a_roster_says_who_is_missing_and_who_is_unknown(
     (tmp_path / "class.csv").write_text("Colour\nred\n")
     assert main([*arguments, "--roster", str(tmp_path / "class.csv")]) == 2
     assert "expected columns such as Name" in capsys.readouterr().err
+
+
+def test_what_came_late_on_moodle_is_flagged_and_what_came_before_is_not(
+    tmp_path, handed_in, nothing_runs, capsys
+):
+    table, worksheet = tmp_path / "marks.csv", tmp_path / "worksheet.csv"
+    ada = handed_in("ada") / "Ada_7_assignsubmission_file"
+    ada.mkdir()
+
+    def hand_in(name, state, when):
+        (ada.parent / "ada.ipynb").rename(ada / f"{name}.ipynb")
+        worksheet.write_text(
+            "Identifier,Full name,Status,Grade,Maximum grade,"
+            "Last modified (submission)\n"
+            f'Participant 7,Ada,{state},,{len(TASKS)}.00,"{when}"\n'
+        )
+
+    command = ["grade", str(ada.parent), "--output", str(table)]
+    command += ["--roster", str(worksheet)]
+    hand_in("first", "Submitted for grading", "Friday, 4 September 2026, 10:36 PM")
+    assert main(command) == 0
+    (ada / "first.ipynb").unlink()
+    handed_in("ada", with_cell("pass"))
+    late = "Submitted for grading - 1 hour 3 mins late"
+    hand_in("second", late, "Saturday, 5 September 2026, 1:03 AM")
+    for due, flags in {
+        "": [False, True],
+        "2026-09-05T08:00": [False, False],
+        "2026-09-04T08:00": [True, True],
+    }.items():
+        assert main([*command, *(["--due", due] if due else [])]) == 0
+        with open(table, newline="") as file:
+            notes = {row["submission"]: row["note"] for row in DictReader(file)}
+        assert ["Late." in notes[path] for path in sorted(notes)] == flags
+        with open(tmp_path / "marks_students.csv", newline="") as file:
+            (student,) = DictReader(file)
+        assert student["late"] == ("late" if flags[1] else "")
+    said = capsys.readouterr().out
+    assert "When it came is not known" not in said
+    assert "Moodle takes at most" not in said
+    assert main([*command[:4], "--again", "--due", "2026-09-05T08:00"]) == 0
+    said = "When it came is not known, so --due says nothing of: "
+    assert f"{said}Ada_7_assignsubmission_file/second.ipynb." in capsys.readouterr().out
+    worksheet.write_text(
+        "Identifier,Full name,Grade,Maximum grade\n"
+        f'Participant 7,Ada,,"{len(TASKS) - 1},50"\n'
+    )
+    assert main(command) == 0
+    said = f"Moodle takes at most {len(TASKS) - 1}.5 points and skips what is more"
+    assert said in (printed := capsys.readouterr().out)
+    assert "without a word: Ada. Raise the maximum grade" in printed
+
+
+def test_one_notebook_may_be_asked_for(tmp_path, handed_in, monkeypatch):
+    asked = []
+
+    def mark_all(entries, workers):
+        asked.extend(entry.asked for entry in entries)
+        return made_up(entries, workers)
+
+    monkeypatch.setattr(session, "mark_all", mark_all)
+    command = ["grade", str(handed_in("ada")), "--output", str(tmp_path / "marks.csv")]
+    for given in (["02"], ["2"], ["02_self_attention.ipynb"], ["02", "05"], []):
+        options = [word for one in given for word in ("--assignment", one)]
+        if given == ["2"]:
+            with pytest.raises(SystemExit):
+                main([*command, *options])
+        else:
+            assert main([*command, *options]) == 0
+    assert asked == [
+        ("02_self_attention",),
+        ("02_self_attention", "05_mlp"),
+        (),
+    ]
 
 
 def test_a_copy_without_names(tmp_path, handed_in, nothing_runs):
@@ -583,6 +682,8 @@ def test_killed_and_stopped_it_goes_on_and_loses_nothing(
     others = {*multiprocessing.active_children()}
     for name in ("ada", "cy", "di"):
         folder = handed_in(name)
+    for name, attack in zip(("aa", "bz", "cz"), HOSTILE.values(), strict=True):
+        handed_in(name, with_cell(attack))
     handed_in("bo", with_cell("import time\ntime.sleep(600)"))  # here it is stopped
     table, diary = tmp_path / "marks.csv", tmp_path / "marks.csv.journal"
     arguments = [str(folder), "--output", str(table), "--workers", "1"]
@@ -594,13 +695,13 @@ def test_killed_and_stopped_it_goes_on_and_loses_nothing(
         return subprocess.Popen([*COMMAND, *arguments], preexec_fn=hear, **pipes)
 
     killed = start()
-    wait_until(lambda: known_to(diary))
+    wait_until(lambda: len(known_to(diary)) == 2)
     started = below(psutil.Process(killed.pid))
     assert any("bwrap" in line[0] for line in started.values())
     killed.kill()
     assert killed.communicate()[0] == ""
     wait_until_ended(started)
-    assert known_to(diary) == ["ada.ipynb"]
+    assert known_to(diary) == ["aa.ipynb", "ada.ipynb"]
     assert not table.exists()
     seed = session.seed_of(diary, None)
 
@@ -619,7 +720,7 @@ def test_killed_and_stopped_it_goes_on_and_loses_nothing(
     assert said == ("", "\nStopped. The same command goes on from here.\n")
     assert stopped.returncode == 130
     wait_until_ended(started)
-    assert known_to(diary) == ["ada.ipynb"]
+    assert known_to(diary) == ["aa.ipynb", "ada.ipynb"]
 
     handed_in("bo")
     marked, real = [], session.mark_all
@@ -630,12 +731,14 @@ def test_killed_and_stopped_it_goes_on_and_loses_nothing(
 
     monkeypatch.setattr(session, "mark_all", spy)
     assert session.seed_of(diary, None) == seed
-    assert main(["grade", *arguments]) == 0
-    assert marked == ["bo.ipynb", "cy.ipynb", "di.ipynb"]
-    assert {name: row["points"] for name, row in rows(table).items()} == dict.fromkeys(
+    assert main(["grade", *arguments]) == 1  # what ended its sandbox has no marks
+    assert marked == [f"{name}.ipynb" for name in ("bo", "bz", "cy", "cz", "di")]
+    points = {name: row["points"] for name, row in rows(table).items()}
+    assert {n: points[n] for n in ("ada", "bo", "cy", "di")} == dict.fromkeys(
         ("ada", "bo", "cy", "di"), str(ALL)
     )
-    assert last_line(capsys) == "4 submissions: 4 marked, 0 partly, 0 failed."
+    assert points["aa"] == points["cz"] == ""
+    assert last_line(capsys).startswith("7 submissions: ")
     assert not diary.exists()
     assert {*multiprocessing.active_children()} <= others
 
@@ -753,6 +856,8 @@ def test_a_cluster_one_of_whose_workers_is_killed(tmp_path, handed_in, cluster):
     names = [f"student{number}" for number in range(6)]
     for name in names:
         folder = handed_in(name, with_cell("import time\ntime.sleep(0.4)"))
+    for number, attack in enumerate(HOSTILE.values()):
+        handed_in(f"student{number}x", with_cell(attack))
     (folder / "essay.pdf").write_bytes(b"%PDF")
     table, diary = tmp_path / "marks.csv", tmp_path / "marks.csv.journal"
     killed = []
@@ -769,8 +874,10 @@ def test_a_cluster_one_of_whose_workers_is_killed(tmp_path, handed_in, cluster):
     thread.join()
     assert killed
     found = rows(table)
-    assert found.pop("essay.pdf")["status"] == "failed"
-    assert {name: row["points"] for name, row in found.items()} == dict.fromkeys(
+    assert found["essay.pdf"]["status"] == found["student0x"]["status"] == "failed"
+    assert "more files" in found["student0x"]["note"]
+    assert len(found) == len(names) + len(HOSTILE) + 1
+    assert {name: found[name]["points"] for name in names} == dict.fromkeys(
         names, str(ALL)
     )
 

@@ -403,6 +403,28 @@ def test_no_file_is_left(run):
     assert not Path("/etc/left.ipynb").exists()
 
 
+BURNS = Hostile(
+    "burns every core",
+    "import os\nfor _ in range(6):\n    if os.fork() == 0:\n        while True: pass\n"
+    "while True: pass",
+    "computed for more than 5 seconds",
+)
+
+
+def test_who_burns_every_core_costs_nobody(tmp_path):
+    for number in range(2):
+        write(tmp_path / "in" / f"{number} burns" / NAME, of(BURNS, {}))
+        write(tmp_path / "in" / f"{number} honest" / NAME, SOLUTION)
+    found = grade(
+        tmp_path / "in", tmp_path / "marks.csv", workers=2, limits=Limits(seconds=5)
+    )
+    marks = {outcome.submission.partition("/")[0]: outcome for outcome in found}
+    for number in range(2):
+        assert_it_earns_what_it_earned(BURNS, marks[f"{number} burns"])
+        assert marks[f"{number} honest"].status == "marked"
+        assert marks[f"{number} honest"].points == ALL
+
+
 # Where there is no sandbox.
 
 

@@ -24,6 +24,8 @@ from vit_encoder.check import catalogue, progress, score_card
 from vit_encoder.check.predictions import Choose, JudgeClaims, PredictNumbers
 from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.grade.mark import Marker
+from vit_encoder.grade.notebook import read_notebook
+from vit_encoder.grade.outcome import Cell, Submission
 from vit_encoder.grade.sandbox import Sandbox
 from vit_encoder.grade.submissions import find_submissions, read_submission
 
@@ -305,3 +307,16 @@ def test_a_fault_of_the_judge_is_no_zero(made, marks_of, monkeypatch, capsys):
     assert (mark.points, outcome.status) == (None, "partly")
     assert "could not be judged: self_attention.wrong_axis" in outcome.note
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+# Speed
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_child_of_a_submission_imports_nothing_itself(made, sandbox, name):
+    found = read_notebook(nbformat.writes(made["solutions"][name]).encode())
+    look = "import sys\nknown = {*sys.modules}"
+    tell = "new = {*sys.modules} - known\nassert not new, new"
+    cells = (Cell(look), *found.cells, Cell(tell))
+    outcome = Marker(OTHER_SEED, sandbox).mark(Submission(name, "", "", name, cells))
+    assert (outcome.note, outcome.points) == ("", outcome.out_of)

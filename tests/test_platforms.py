@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import time
 import zipfile
 from contextlib import nullcontext
 from dataclasses import replace
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from vit_encoder.check import catalogue
+from vit_encoder.command import main
 from vit_encoder.grade import files
 from vit_encoder.grade.anonymous import write_anonymous
 from vit_encoder.grade.autograder import write_autograder
@@ -27,9 +29,16 @@ from vit_encoder.grade.outcome import Mark, Outcome
 from vit_encoder.grade.overrides import Override, require_known, with_overrides
 from vit_encoder.grade.record import Kept
 from vit_encoder.grade.roster import read_roster
-from vit_encoder.grade.session import Places, Plan, Wishes, write_all
+from vit_encoder.grade.session import (
+    Places,
+    Plan,
+    Wishes,
+    tell_undated,
+    write_all,
+)
 from vit_encoder.grade.standings import Row, standings, with_notes
 from vit_encoder.grade.submissions import Found, find_submissions
+from vit_encoder.grade.when import in_numbers, in_words
 
 ROOT = Path(__file__).parents[1]
 NAME = "02_self_attention"
@@ -179,6 +188,32 @@ def test_the_worksheet_of_moodle_goes_back_with_grades(tmp_path):
     ]
 
 
+def test_the_worksheet_of_moodle_says_what_is_late(tmp_path):
+    worksheet = (
+        "Identifier,Full name,Status,Grade,Last modified (submission)\n"
+        "Participant 1,Ada,Submitted for grading,,"
+        '"Friday, 4 September 2026, 10:36 PM"\n'
+        "Participant 2,Bo,Submitted for grading - 3 mins 31 secs late - Graded,,"
+        '"Saturday, September 5, 2026, 12:03 AM"\n'
+        "Participant 3,Cy,No submission - Assignment is overdue by: 3 days,,-\n"
+    )
+    roster = listed(tmp_path, worksheet)
+    form = "{}_assignsubmission_file/a.ipynb"
+    paths = [form.format(who) for who in ("Ada_1", "Bo_2", "Cy_3", "Di_4")]
+    origins = [roster.timed(origin) for origin in origins_of(paths)]
+    assert [origin.late for origin in origins] == [False, True, False, False]
+    assert [origin.attempt for origin in origins] == [
+        "2026-09-04-22-36-00",
+        "2026-09-05-00-03-00",
+        "",
+        "",
+    ]
+    late = [origin.against("2026-09-04-20-00-00").late for origin in origins]
+    assert late == [True, True, False, False]
+    (by_hand,) = origins_of(["Bo.ipynb"])
+    assert roster.timed(by_hand) == by_hand
+
+
 # Canvas: lib/content_zipper.rb writes the names, lib/gradebook_importer.rb and
 # infer_comment_context_from_filename read what comes back.
 
@@ -220,6 +255,40 @@ def test_canvas(tmp_path):
         assert (notebook["nbformat"], len(notebook["cells"])) == (4, 1)
 
 
+def test_the_members_of_a_group_on_canvas_each_get_the_mark(tmp_path):
+    # People, Download Course Roster CSV: doc/api/group_category_csv.md of Canvas.
+    roster = listed(
+        tmp_path,
+        "name,canvas_user_id,user_id,login_id,sections,group_name,canvas_group_id,"
+        "group_id\n"
+        "Ada Lovelace,8001,s1,al1,A,Tide Clock_7_!,55,\n"
+        "Bo Berg,8002,s2,bb2,A,Tide Clock_7_!,55,\n"
+        "Cy Roe,8003,s3,cr3,A,Engines,56,\n"
+        "Di Poe,8004,s4,dp4,A,,,\n",
+    )
+    names = [f"tideclock7_LATE_8002_991_{NAME}.ipynb"]  # of Bo, who stands for both
+    names += [f"roecy_8003_992_{NAME}.ipynb", f"poedi_8004_993_{NAME}.ipynb"]
+    rows = [Row(roster.joined(one.origin), one.outcome) for one in rows_of(names)]
+    assert labels([one.origin for one in rows]) == [
+        "Ada Lovelace; Bo Berg",
+        "Cy Roe",  # handed in alone
+        "Di Poe",
+    ]
+    assert [roster.joined(one.origin) for one in rows] == [one.origin for one in rows]
+    written = back(tmp_path, rows, roster)
+    assert written["marks_for_canvas.csv"][2:] == [
+        ["Ada Lovelace", "8001", "", "1"],
+        ["Bo Berg", "8002", "", "1"],
+        ["Cy Roe", "8003", "", "1"],
+        ["Di Poe", "8004", "", "1"],
+    ]
+    # Canvas gives a comment on its representative to the whole group.
+    assert sorted(written["marks_for_canvas.zip"]) == sorted(names)
+    found = {s.author.name: s for s in standings(rows, "last", roster)}
+    assert [found[name].late for name in ("Ada Lovelace", "Bo Berg")] == [True, True]
+    assert not [name for name, one in found.items() if not (one.listed and one.rows)]
+
+
 # Gradescope
 
 
@@ -233,6 +302,9 @@ submission_111:
     :sid:
     :email: zoe@uni.example
   :created_at: 2026-01-31 10:00:00.000000000 Z
+  :history:
+  - :score: 1.0
+    :created_at: 2026-01-30 10:00:00.000000000 Z
   :score: 3.0
   :results:
     output: |
@@ -252,7 +324,7 @@ def test_gradescope(tmp_path):
     names += [f"assignment_9_export/submission_222/{NAME}.ipynb"]
     metadata = {"assignment_9_export/submission_metadata.yml": METADATA}
     found = export(tmp_path, *names, **metadata)
-    assert who(found) == ["Ada Lovelace, Zoë O'Neil", "Bo 'B' Berg"]
+    assert who(found) == ["Ada Lovelace; Zoë O'Neil", "Bo 'B' Berg"]
     assert found.skipped == 1
     rows = rows_of(names, metadata=read_metadata(METADATA))
     table = back(tmp_path, rows)["marks_for_gradescope.csv"]
@@ -262,6 +334,78 @@ def test_gradescope(tmp_path):
         ["0043", "Bo 'B' Berg", "bo@uni.example", "1"],
         ["", "Zoë O'Neil", "zoe@uni.example", "1"],
     ]
+
+
+@pytest.fixture
+def in_zone():
+    """A function that puts this machine into a time zone, until the test ends."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def put(zone):
+            patch.setenv("TZ", zone)
+            time.tzset()
+
+        yield put
+    time.tzset()
+
+
+def test_gradescope_says_when(tmp_path, in_zone):
+    in_zone("America/New_York")
+    names = ["x/submission_111/a.ipynb", "x/submission_222/a.ipynb"]
+    ada, bo = export(
+        tmp_path, *names, **{"x/submission_metadata.yml": METADATA}
+    ).entries
+    assert ada.origin.attempt == "2026-01-31-05-00-00"
+    assert ada.origin.against("2026-01-31-04-59-00").late
+    assert not ada.origin.against("2026-01-31-05-00-00").late
+    assert not bo.origin.against("2026-01-01-00-00-00").late  # its time is not told
+    grades = (
+        "Name,SID,Email,Status,Submission ID,Submission Time,Lateness (H:M:S)\n"
+        "Ada Lovelace,0042,,Graded,111,2026-01-31 10:00:00 +0000,00:00:00\n"
+        "Bo Berg,0043,,Graded,222,2026-01-31 10:00:00 +0000,00:01:20\n"
+    )
+    roster = listed(tmp_path, grades)
+    assert [roster.timed(one.origin).late for one in (ada, bo)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-31T23:59", "2026-01-31-23-59-00"),
+        ("2026-01-31 23:59:58.123456789", "2026-01-31-23-59-58"),
+        ("2026-01-31T23:59-05:00", "2026-02-01-04-59-00"),
+        ("2026-01-31 23:59:00.000000000 +0100", "2026-01-31-22-59-00"),
+        ("2026-01-31", ""),  # at its beginning or at its end?
+        ("2026-02-31T23:59", ""),
+        ("soon", ""),
+    ],
+)
+def test_a_moment_in_numbers(in_zone, text, moment):
+    in_zone("UTC")
+    assert in_numbers(text) == moment
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("Friday, 04 September 2026, 12:36 AM", "2026-09-04-00-36-00"),
+        ("Friday, September 4, 2026, 12:36 PM", "2026-09-04-12-36-00"),
+        ("Friday, 4 September 2026, 22:36", "2026-09-04-22-36-00"),
+        ("Jul 4, 2026 1253 PM", "2026-07-04-12-53-00"),
+        ("Monday, 31 September 2026, 10:00 PM", ""),
+        ("vendredi 4 septembre 2026", ""),
+        ("-", ""),
+        ("", ""),
+    ],
+)
+def test_a_moment_in_words(text, moment):
+    assert in_words(text) == moment
+
+
+def test_canvas_need_not_say_when_what_is_in_time_came(capsys):
+    tell_undated(rows_of(["adalovelace_1_2_x.ipynb", "z/bo.ipynb", "z/cy.ipynb"]))
+    said = "When it came is not known, so --due says nothing of: z/bo.ipynb, z/cy.ipynb"
+    assert capsys.readouterr().out == f"{said}.\n"
 
 
 def test_a_student_cannot_name_others(tmp_path):
@@ -311,6 +455,17 @@ def test_the_autograder_shows_a_page_whatever_happens(tmp_path):
     told = json.loads((tmp_path / "root" / "results" / "results.json").read_text())
     assert told["score"] == 0
     assert "show this page to your instructor" in told["output"]
+
+
+def test_the_autograder_installs_what_notebooks_may_use(tmp_path):
+    arguments = ["--output", str(tmp_path / "auto.zip"), "--with", "PIL,of-nobody"]
+    assert main(["autograder", *arguments]) == 0
+    with zipfile.ZipFile(tmp_path / "auto.zip") as archive:
+        run = archive.read("run_autograder").decode()
+        (*_, install) = archive.read("setup.sh").decode().splitlines()
+    assert re.search(r" pillow==\S+ of-nobody$", install)
+    assert "--with PIL" in run
+    assert "--with of-nobody" in run
 
 
 def test_no_autograder_is_written_over_what_students_handed_in(tmp_path):

@@ -4,6 +4,8 @@ One sandbox for all, in which a cell may compute for two seconds.
 """
 
 import json
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -14,14 +16,23 @@ from vit_encoder.grade import sandbox as sandbox_module
 from vit_encoder.grade.mark import MACHINE, NEEDS, Marker
 from vit_encoder.grade.notebook import read_notebook
 from vit_encoder.grade.outcome import Submission
-from vit_encoder.grade.sandbox import Ended, Limits, Sandbox, Watchman
+from vit_encoder.grade.packages import NotInstalled, distribution_of, modules_of
+from vit_encoder.grade.sandbox import (
+    Ended,
+    Limits,
+    Sandbox,
+    SandboxError,
+    Watchman,
+)
+from vit_encoder.grade.workers import Settings, mark_read
 
 pytestmark = pytest.mark.xdist_group("hostile")
 
 
 @pytest.fixture(scope="module")
 def marker():
-    with Sandbox(limits=Limits(seconds=60, cell=2)) as started:
+    limits, packages = Limits(seconds=60, cell=2), modules_of(["colorsys"])
+    with Sandbox(limits=limits, packages=packages) as started:
         yield Marker(7, started)
 
 
@@ -141,6 +152,48 @@ def test_a_package_that_is_not_imported_is_no_excuse(marker, answer):
     assert (mark.points, outcome.status) == (0, "marked")
 
 
+def test_a_package_that_may_be_used_is_imported_once_for_all(marker):
+    look = "import sys\nassert 'colorsys' in sys.modules\nimport colorsys"
+    outcome = marker.mark(solved(cells=[look]))
+    assert (outcome.status, outcome.note, outcome.points) == ("marked", "", ALL)
+
+
+def test_a_package_is_known_by_its_module_and_by_what_pip_calls_it():
+    assert modules_of(["PyYAML", "pillow", "json", "PIL"]) == [
+        *("yaml", "PIL", "json", "PIL")
+    ]
+    assert [*map(distribution_of, ("PIL", "pillow"))] == ["pillow", "pillow"]
+    with pytest.raises(NotInstalled, match="got of_nobody: pip install of_nobody"):
+        modules_of(["torch", "of_nobody"])
+
+
+def test_a_machine_of_a_cluster_says_which_package_it_lacks():
+    settings = Settings(7, packages=("of_nobody",))
+    with pytest.raises(SandboxError, match="of_nobody: pip install of_nobody"):
+        mark_read(solved(), settings)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("raise OSError('no such library')", "imported: OSError: no such library"),
+        (
+            "import threading\n"
+            "threading.Thread(target=threading.Event().wait, daemon=True).start()",
+            "starts threads when it is imported: leave it out",
+        ),
+    ],
+)
+def test_a_package_that_no_sandbox_can_import(tmp_path, source, said):
+    (tmp_path / "unfit.py").write_text(source)
+    prepare = "import sys; from vit_encoder.grade.fork_server import prepare\n"
+    prepare += f"sys.path.insert(0, {str(tmp_path)!r}); prepare(['unfit'])"
+    done = subprocess.run([sys.executable, "-c", prepare], capture_output=True)
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines()[-1].startswith("unfit ")
+    assert said in done.stderr.decode()
+
+
 def test_a_cell_that_takes_too_long_costs_no_other(marker):
     outcome = marker.mark(solved(cells=["x = 0\nwhile True: x += 1"]))
     assert (outcome.status, outcome.points) == ("marked", ALL)
@@ -229,9 +282,7 @@ def clock(monkeypatch):
     monkeypatch.setattr(
         Watchman, "below", lambda self: [Process(told["computed"]), Process(0, 8)]
     )
-    watchman = Watchman(1, Limits(seconds=10))
-    watchman.look()
-    return told, watchman
+    return told, Watchman(1, Limits(seconds=10))
 
 
 def test_time_is_not_what_others_took(clock):

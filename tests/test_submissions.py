@@ -7,6 +7,7 @@ import random
 import socket
 import stat
 import struct
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from io import BytesIO
@@ -219,6 +220,29 @@ def test_a_notebook_under_the_name_of_another(tmp_path):
     other = read_submission(replace(entry, asked=("08_capstone",)))
     assert other.problem == "expected 08_capstone, got 02_self_attention"
     assert other.notebook == "08_capstone"
+
+
+def test_another_notebook_than_the_one_that_was_asked_for(tmp_path):
+    (tmp_path / "02_self_attention.ipynb").write_bytes(
+        (SOLUTIONS / "08_capstone.ipynb").read_bytes()
+    )
+    (entry,) = find_submissions(tmp_path).entries
+    any_of_them = read_submission(entry)
+    assert any_of_them.notebook == "08_capstone"
+    assert (
+        any_of_them.notes[0] == "named after 02_self_attention, but holds 08_capstone"
+    )
+    asked = read_submission(replace(entry, asked=("02_self_attention",)))
+    assert asked.problem == "expected 02_self_attention, got 08_capstone"
+    assert (asked.notebook, asked.cells) == ("02_self_attention", ())
+
+
+def test_more_code_than_a_notebook_has_is_not_read(tmp_path):
+    def swell(notebook):  # a small zip may hold it
+        notebook["cells"].append({**exercise_cells(notebook)[0], "source": "#" * 2**20})
+
+    submission = read_one(tmp_path, changed(swell))
+    assert (submission.problem, submission.cells) == ("code of more than 1 MB", ())
 
 
 def test_half_a_surrogate_pair_can_be_sent_on(tmp_path):
@@ -856,6 +880,31 @@ def test_every_cell_of_the_course_compiles():
 )
 def test_hostile_cells_take_no_time(source):
     assert len(plain_source(source)) >= len(source)
+
+
+@pytest.mark.parametrize("in_zip", [False, True], ids=["folder", "zip"])
+def test_no_more_than_one_file_is_held_in_memory(tmp_path, in_zip):
+    def draw(notebook):
+        image = {"image/png": "A" * 4_000_000}
+        output = {"output_type": "display_data", "metadata": {}, "data": image}
+        exercise_cells(notebook)[0]["outputs"] = [output]
+
+    names = [f"s{number}/a.ipynb" for number in range(12)]
+    (tmp_path / "class.zip").write_bytes(zipped([(n, changed(draw)) for n in names]))
+    path = tmp_path / "class.zip"
+    if not in_zip:
+        path = tmp_path / "class"
+        with zipfile.ZipFile(tmp_path / "class.zip") as archive:
+            archive.extractall(path)
+    tracemalloc.start()
+    try:
+        found = [read_submission(entry) for entry in find_submissions(path).entries]
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found) == len(names)
+    assert kept < 4_000_000
+    assert most < 7 * 4_000_000  # a file, its text, and what is read from it
 
 
 def test_a_submission_is_plain_data(tmp_path):

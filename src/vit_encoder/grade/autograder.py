@@ -13,6 +13,7 @@ from zipfile import BadZipFile, ZipFile
 
 from vit_encoder.atomic import write_atomically
 from vit_encoder.grade.back import zipped
+from vit_encoder.grade.packages import distribution_of
 
 PACKAGE = Path(__file__).parents[1]
 NEEDED = (  # what the parts, the checks and the marking import
@@ -50,22 +51,29 @@ exit $status
 """
 
 
-def write_autograder(path: Path, notebooks: Sequence[str], isolated: bool) -> None:
+def write_autograder(
+    path: Path,
+    notebooks: Sequence[str],
+    isolated: bool,
+    packages: Sequence[str] = (),
+) -> None:
     """Write the zip. notebooks: that are marked, all if there are none.
 
-    isolated: with the sandbox, for which the image must let bubblewrap work. Packages
-    are asked for in the versions that this Python has. FileExistsError if the file is
-    there and is no autograder: it may be what students handed in.
+    isolated: with the sandbox, for which the image must let bubblewrap work. packages:
+    that notebooks may use beside the course's own. All are asked for in the versions
+    that this Python has. FileExistsError if the file is there and is no autograder: it
+    may be what students handed in.
     """
     if path.exists() and not _is_autograder(path):
         raise FileExistsError(0, "This file is there and is no autograder", str(path))
     options = [f"--assignment {notebook}" for notebook in notebooks]
+    options += [f"--with {package}" for package in packages]
     options += [] if isolated else ["--no-sandbox"]
     scripts = {
         "setup.sh": SETUP.format(
             sandbox=" bubblewrap" if isolated else "",
             torch=_pinned("torch"),
-            needed=" ".join(map(_pinned, NEEDED)),
+            needed=" ".join(map(_pinned, (*NEEDED, *map(distribution_of, packages)))),
         ),
         "run_autograder": RUN.format(
             options="".join(f" \\\n  {option}" for option in options)

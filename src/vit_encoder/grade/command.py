@@ -5,8 +5,10 @@ import contextlib
 import json
 import os
 import sys
-from datetime import datetime
 from pathlib import Path
+
+from vit_encoder.grade.packages import NAME
+from vit_encoder.grade.when import in_numbers
 
 ALL_MARKED, SOME_NOT, REFUSED, STOPPED = 0, 1, 2, 130  # exit statuses
 EPILOG = """\
@@ -58,6 +60,7 @@ def grade(args: argparse.Namespace) -> int:
         due=args.due or "",
         anonymous=args.anonymous,
         results=args.results,
+        packages=packages_of(args),
     )
     try:
         outcomes = session.grade(
@@ -81,7 +84,7 @@ def write_autograder(args: argparse.Namespace) -> int:
     notebooks = [notebook for one in args.assignment for notebook in one]
     try:
         autograder.write_autograder(
-            args.output, notebooks, isolated=not args.no_sandbox
+            args.output, notebooks, not args.no_sandbox, packages_of(args)
         )
     except OSError as error:
         return refuse(reason(error), args)
@@ -115,7 +118,8 @@ def add_grade(commands) -> None:
         "--roster",
         type=Path,
         metavar="FILE.csv",
-        help="the list of the class, as your platform exports it",
+        help="the list of the class, as your platform exports it: names and ids, and, "
+        "if they stand there, groups and what came late",
     )
     whose.add_argument(
         "--attempt",
@@ -127,7 +131,8 @@ def add_grade(commands) -> None:
         "--due",
         type=moment,
         metavar="TIME",
-        help="call later files late, such as 2026-01-31T23:59; where names hold a time",
+        help="call later files late, such as 2026-01-31T23:59; where the platform "
+        "tells when they came",
     )
     anew = command.add_argument_group("what is marked again")
     anew.add_argument(
@@ -159,6 +164,7 @@ def add_grade(commands) -> None:
         metavar="N",
         help="seed of the random inputs; new ones if it is left out",
     )
+    add_packages(how)
     where = how.add_mutually_exclusive_group()
     where.add_argument(
         "--workers",
@@ -191,6 +197,7 @@ def add_autograder(commands) -> None:
         help="where the zip is written",
     )
     add_assignment(command)
+    add_packages(command)
     add_no_sandbox(command, "for an image in which bubblewrap does not work")
 
 
@@ -206,6 +213,35 @@ def add_assignment(command) -> None:
     )
 
 
+def add_packages(command) -> None:
+    """The option that names packages."""
+    command.add_argument(
+        "--with",
+        dest="packages",
+        type=packages,
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="packages that notebooks may use beside the course's own, such as "
+        "pandas,einops",
+    )
+
+
+def packages_of(args: argparse.Namespace) -> tuple[str, ...]:
+    """All packages that were named, each once."""
+    return tuple(dict.fromkeys(name for one in args.packages for name in one))
+
+
+def packages(text: str) -> list[str]:
+    """Names of packages, parted by commas."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(map(NAME.fullmatch, names)):
+        raise argparse.ArgumentTypeError(
+            f"expected names of packages such as pandas,einops, got {text!r}"
+        )
+    return names
+
+
 def add_no_sandbox(command, help: str) -> None:
     """The option that has to be written out."""
     command.add_argument("--no-sandbox", action="store_true", help=help)
@@ -216,9 +252,8 @@ def notebooks(text: str) -> list[str]:
     from vit_encoder.check import catalogue  # torch: takes seconds
 
     known = list(dict.fromkeys(entry["notebook"] for entry in catalogue()))
-    found = [name for name in known if name == text] or [
-        name for name in known if name.startswith(f"{text.removesuffix('.ipynb')}_")
-    ]
+    stem = text.removesuffix(".ipynb")
+    found = [name for name in known if name == stem or name.startswith(f"{stem}_")]
     if not found:
         raise argparse.ArgumentTypeError(
             f"expected one of {', '.join(known)}, or its number, got {text!r}"
@@ -245,8 +280,8 @@ def seed(text: str) -> int:
 
 def moment(text: str) -> str:
     """A time in the form in which attempts are sorted."""
-    with contextlib.suppress(ValueError):
-        return datetime.fromisoformat(text).strftime("%Y-%m-%d-%H-%M-%S")
+    if found := in_numbers(text):
+        return found
     raise argparse.ArgumentTypeError(
         f"expected a time such as 2026-01-31T23:59, got {text!r}"
     )

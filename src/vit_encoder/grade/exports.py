@@ -7,8 +7,8 @@ up:
 - Moodle: `Ada Lovelace_12345_assignsubmission_file/02.ipynb`, with the folder or, for
   who switched folders off, `Ada Lovelace_12345_assignsubmission_file_02.ipynb`
 - Canvas: `lovelaceada_12345_67890_02.ipynb`, with `_LATE` after the name if it was
-  late; `anon_x1y2z_67890_02.ipynb` in anonymous marking; a group's name may end in a
-  number of its own
+  late; `anon_x1y2z_67890_02.ipynb` in anonymous marking; the name of a group that is
+  graded as one, with the id of a member; it may end in a number of its own
 - Blackboard: `Exercise 2_alovelace_attempt_2026-01-31-10-00-00_02.ipynb`
 - Brightspace: `12345-678 - Ada Lovelace - Jan 31, 2026 1000 AM/02.ipynb`
 - ILIAS: `Lovelace_Ada_alovelace_12345/02.ipynb`, in the folder `Team 7` or in none
@@ -29,8 +29,9 @@ from typing import NamedTuple
 
 from vit_encoder.check import catalogue
 from vit_encoder.grade.files import is_notebook_name
-from vit_encoder.grade.origin import Author, Origin
+from vit_encoder.grade.origin import Author, Origin, Upload
 from vit_encoder.grade.text import printable
+from vit_encoder.grade.when import in_words
 
 # What a student names comes last in each form, and may look like one of them itself: so
 # a name is as short as can be.
@@ -58,8 +59,6 @@ GRADESCOPE = re.compile(r"(?P<name>submission_\d+)")
 
 RECEIPT = re.compile(rf"(?P<attempt>.+_{ATTEMPT})\.txt")
 ATTACHED = re.compile(rf"(?P<attempt>.+_{ATTEMPT})_[^/]+")
-MONTHS = ("jan", "feb", "mar", "apr", "may", "jun")
-MONTHS += ("jul", "aug", "sep", "oct", "nov", "dec")
 # What Drive, Windows, macOS and browsers add to the name of a copy.
 COPY = re.compile(
     r"^(cop(y|ie|ia) (of|de|di)|cópia de|kopi[ea] (von|van|av|af)) +"
@@ -74,7 +73,7 @@ NOBODY = re.compile(
     re.IGNORECASE,
 )
 
-Metadata = Mapping[str, tuple[Author, ...]]  # folder of Gradescope → who
+Metadata = Mapping[str, Upload]  # folder of Gradescope → who, and when
 
 
 class ByHand(NamedTuple):
@@ -164,10 +163,11 @@ def _from_platform(
         if found := MOODLE.fullmatch(part):
             return _from_moodle(_tidy(found["name"]), found["id"] or "")
         if found := GRADESCOPE.fullmatch(part):
-            authors = (metadata or {}).get(part, ())
+            upload = (metadata or {}).get(part, Upload())
             number = part.removeprefix("submission_")
-            authors = authors or (Author(id=number),)
-            return Origin("gradescope", authors, number.rjust(20, "0"), back=part)
+            authors = upload.authors or (Author(id=number),)
+            attempt = upload.when or number.rjust(20, "0")
+            return Origin("gradescope", authors, attempt, back=part)
         if (found := BRIGHTSPACE.fullmatch(part)) and not (whole and last):
             return _from_brightspace(part, found)
         if (whole and last) or part.lower().endswith(".zip"):
@@ -207,22 +207,7 @@ def _from_brightspace(part: str, found: re.Match) -> Origin:
     number, _, rest = found["name"].partition(" ")
     numbered = bool(rest) and number.isdecimal()
     author = Author(_tidy(rest), number) if numbered else Author(_tidy(found["name"]))
-    return Origin("brightspace", (author,), _sortable(found["when"] or ""), back=part)
-
-
-def _sortable(when: str) -> str:
-    """A date such as Jan 31, 2026 1000 AM, in a form that sorts; "" if it is none."""
-    words = re.findall(r"\w+", when)
-    month = next((w for w in words if w[:3].lower() in MONTHS), "")
-    numbers = [w for w in words if w.isdecimal()]
-    if not month or len(numbers) != 3:
-        return ""
-    day, year, clock = map(int, numbers)
-    hour, minute = divmod(clock, 100)
-    if words[-1].upper() in ("AM", "PM"):
-        hour = hour % 12 + 12 * (words[-1].upper() == "PM")
-    at = MONTHS.index(month[:3].lower()) + 1
-    return f"{year}-{at:02}-{day:02}-{hour:02}-{minute:02}-00"
+    return Origin("brightspace", (author,), in_words(found["when"] or ""), back=part)
 
 
 def _all_of_ilias(rests: list[list[str]]) -> bool:

@@ -10,6 +10,7 @@ import array
 import contextlib
 import ctypes
 import gc
+import importlib
 import json
 import os
 import resource
@@ -20,6 +21,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from pkgutil import iter_modules
 
 from vit_encoder.check.hearing.data import Hearing, Problem
 from vit_encoder.grade.shell import Shell
@@ -47,6 +49,13 @@ ISOLATED = "isolated"  # the argument that says that nothing else runs beside it
 TOO_LARGE = Problem("too-large", "What it returned is too large to be looked at.")
 SHARED = Path("/dev/shm")  # where processes of PyTorch's DataLoader pass tensors on
 NOT_DUMPABLE = (4, 0)  # prctl: no other process may look into this one
+OFTEN_NEEDED = (  # what notebooks and what hears them import, so that no child does
+    *("cloudpickle", "matplotlib.backends.backend_agg", "PIL.features"),
+    *("safetensors.torch", "torch.utils.serialization.config"),
+    *("torch._subclasses.schema_check_mode", "xml.etree.ElementTree"),
+    *("vit_encoder.exploring", "vit_encoder.foreign", "vit_encoder.loading"),
+    *("vit_encoder.figures.training", "vit_encoder.training_runs"),
+)
 
 
 def main() -> None:
@@ -54,7 +63,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     isolated = sys.argv[2] == ISOLATED
     ctypes.CDLL(None).prctl(*NOT_DUMPABLE, 0, 0, 0)
-    prepare()
+    prepare(sys.argv[3:])
     before = standing()
     Line(control).send({"ready": True})
     while True:
@@ -125,8 +134,11 @@ def receive_with_socket(control: socket.socket) -> tuple[bytes, list[int]]:
     return message, list(descriptors)
 
 
-def prepare() -> None:
-    """What every submission needs, loaded once; nothing that starts a thread."""
+def prepare(packages: list[str]) -> None:
+    """What every submission needs, loaded once; nothing that starts a thread.
+
+    packages: further modules that many submissions need.
+    """
     import matplotlib.pyplot  # noqa: F401
     import torch
 
@@ -134,11 +146,22 @@ def prepare() -> None:
     import vit_encoder.check
     import vit_encoder.data
     import vit_encoder.figures
+    from vit_encoder.check import hearing
     from vit_encoder.check.hearing.guard import load_meta
 
     load_meta()
     for part in vit_encoder.__all__:
         getattr(vit_encoder, part)  # its module is imported now
+    hears = [f"{hearing.__name__}.{m.name}" for m in iter_modules(hearing.__path__)]
+    for name in (*hears, *OFTEN_NEEDED):
+        importlib.import_module(name)
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except Exception as error:
+            sys.exit(f"{package} cannot be imported: {one_line(error)}")
+        if len(os.listdir("/proc/self/task")) > 1:  # a fork would not have the others
+            sys.exit(f"{package} starts threads when it is imported: leave it out")
     torch.set_num_threads(1)
     # A collection in a child would touch, and so copy, all that is loaded here.
     gc.collect()

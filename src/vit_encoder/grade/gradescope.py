@@ -9,23 +9,27 @@ import re
 from collections.abc import Sequence
 
 from vit_encoder.grade.feedback import gradescope_results
-from vit_encoder.grade.origin import Author
+from vit_encoder.grade.origin import Author, Upload
 from vit_encoder.grade.outcome import Outcome
 from vit_encoder.grade.text import one_line, printable
+from vit_encoder.grade.when import in_numbers
 
 METADATA = "submission_metadata.yml"
 FOLDER = re.compile(r"[\"']?(submission_\d+)[\"']?:\s*")
+CREATED = re.compile(r"  :created_at: *(.*?) *")
 FIELD = re.compile(r"  [- ] :(?P<name>name|sid|email): ?(?P<value>.*)")
 FIELDS = {"name": "name", "sid": "id", "email": "mail"}
 
 
-def read_metadata(data: bytes) -> dict[str, tuple[Author, ...]]:
-    """Folder → who handed it in, from the file that Gradescope puts beside the folders.
+def read_metadata(data: bytes) -> dict[str, Upload]:
+    """Folder → who handed it in and when, from the file that Gradescope puts beside.
 
-    Only the lines about submitters are read, by their place: the file is YAML, and
-    what programs of students printed stands in it too, further to the right.
+    Only lines about submitters and the time of the submission are read, by their place:
+    the file is YAML, and what programs of students printed and earlier attempts stand
+    in it too, further to the right.
     """
     found: dict[str, list[dict[str, str]]] = {}
+    times: dict[str, str] = {}
     folder, within = "", False
     for line in data.decode("utf-8-sig", errors="replace").splitlines():
         if started := FOLDER.fullmatch(line):
@@ -33,6 +37,8 @@ def read_metadata(data: bytes) -> dict[str, tuple[Author, ...]]:
             found[folder] = []
         elif re.match(r"\S|  \S", line) and not line.startswith("  - "):
             within = bool(folder) and line.rstrip() == "  :submitters:"
+            if created := CREATED.fullmatch(line):
+                times[folder] = in_numbers(_scalar(created[1]))
         elif within:
             if line.startswith("  - "):
                 found[folder].append({})
@@ -41,9 +47,11 @@ def read_metadata(data: bytes) -> dict[str, tuple[Author, ...]]:
                 value = one_line(_scalar(field["value"]), 200)
                 found[folder][-1][FIELDS[field["name"]]] = value
     return {
-        folder: tuple(Author(**author) for author in authors if author)
+        folder: Upload(
+            tuple(Author(**author) for author in authors if author),
+            times.get(folder, ""),
+        )
         for folder, authors in found.items()
-        if any(authors)
     }
 
 

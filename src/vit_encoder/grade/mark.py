@@ -262,15 +262,16 @@ class Visit:
         if own is None or own["notebook"] != self.submission.notebook:
             self.problems.append(f"It also answers {id!r:.60}, of another notebook.")
         else:
-            self.marks[id] = self.excused(self.marker.judge(id, data), str(data))
+            self.marks[id] = self.excused(self.marker.judge(id, data), data)
 
-    def excused(self, mark: Mark, said: str) -> Mark:
+    def excused(self, mark: Mark, data: object) -> Mark:
         """A mark that is no zero where the fault is not the student's.
 
-        said: what the answer or its cell said.
+        data: holds what the answer or its cell said.
         """
         if mark.passed:
             return mark
+        said = str(data)
         for package in dict.fromkeys(NO_MODULE.findall(said)):
             if self.imports(package) and not is_here(package):
                 self.problems.append(f"It needs {package}, which is not here.")

@@ -1,6 +1,7 @@
 """Where a file came from: who handed it in, by which platform, in which attempt."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,13 @@ class Author:
     def key(self) -> str:
         """What tells students apart, as far as they are known."""
         return self.id or self.mail or self.name
+
+
+class Upload(NamedTuple):
+    """What a platform writes beside the files. when: as in `when`, "" if not known."""
+
+    authors: tuple[Author, ...] = ()
+    when: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,13 +46,17 @@ class Origin:
 
         Whatever an earlier run, with another `due`, has called late.
         """
-        is_dated = "-" in self.attempt
-        return replace(self, late=self.attempt > due if is_dated else self.late)
+        return replace(self, late=self.attempt > due if self.is_dated else self.late)
+
+    @property
+    def is_dated(self) -> bool:
+        """The attempt is a moment, as in `when`, and no number."""
+        return "-" in self.attempt
 
     @property
     def student(self) -> str:
         """The names of the authors, "" if none is known."""
-        return ", ".join(author.name for author in self.authors if author.name)
+        return "; ".join(author.name for author in self.authors if author.name)
 
     @property
     def names(self) -> set[str]:

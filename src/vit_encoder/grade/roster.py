@@ -1,10 +1,12 @@
 """The list of a class: who is in it, and whose files came.
 
 It may be any CSV with a row for each student, such as what a platform exports: Moodle's
-grading worksheet, the gradebook of Canvas, Blackboard or Brightspace, the roster of
-Gradescope or GitHub Classroom. Columns are known by their headings.
+grading worksheet, the gradebook or the groups of Canvas, the gradebook of Blackboard or
+Brightspace, the roster or the grades of Gradescope, the roster of GitHub Classroom.
+Columns are known by their headings.
 """
 
+import contextlib
 import csv
 import io
 import re
@@ -17,31 +19,54 @@ from pathlib import Path
 
 from vit_encoder.grade.origin import Author, Origin
 from vit_encoder.grade.text import printable
+from vit_encoder.grade.when import in_words
 
 # Heading, in lower case, → what stands below it.
 HEADINGS = {
     "participant": ("identifier", "id-nummer", "identifiant", "identificador"),
-    "id": ("id", "sid", "student id", "id number", "orgdefinedid", "matrikelnummer"),
-    "login": ("username", "sis login id", "login", "github_username", "user name"),
-    "other": ("sis user id", "student_id", "identifier"),
+    "id": (
+        *("id", "sid", "student id", "id number", "orgdefinedid", "matrikelnummer"),
+        "canvas_user_id",
+    ),
+    "login": (
+        *("username", "sis login id", "login", "github_username", "user name"),
+        "login_id",
+    ),
+    "other": ("sis user id", "student_id", "identifier", "user_id"),
     "mail": ("email", "email address", "e-mail", "mail", "e-mail-adresse"),
     "name": ("name", "full name", "student", "student name", "vollständiger name"),
     "first": ("first name", "firstname", "given name", "vorname"),
     "last": ("last name", "lastname", "surname", "family name", "nachname"),
     "grade": ("grade", "bewertung", "note", "calificación"),
+    # Of Canvas: groups_controller and its doc/api/group_category_csv.md.
+    "group": ("group_name",),
+    # Of Moodle: col_status and col_timesubmitted in mod/assign/gradingtable.php.
+    "state": ("status",),
+    "handed in": ("last modified (submission)",),
+    "maximum": ("maximum grade",),
+    # Of Gradescope, in the grades of an assignment.
+    "lateness": ("lateness (h:m:s)",),
 }
+LATE = re.compile(r"\blate\b")  # Submitted for grading - 3 mins 31 secs late - …
 PARTICIPANT = re.compile(r"\D+(\d+)")  # of Moodle: Participant 12345
 NO_STUDENT = re.compile(r"\s*(points possible|student, test|manual posting)\b", re.I)
 
 
 @dataclass(frozen=True)
 class Person:
-    """A student in the list. row: the place there, from 0. ids: by kind of heading."""
+    """A student in the list.
+
+    row: the place there, from 0. ids: by kind of heading. group: of those who hand in
+    together. when, late: the last submission came then, and the platform calls it late.
+    """
 
     row: int
     name: str
     mail: str
     ids: dict[str, str]
+    group: str = ""
+    when: str = ""
+    late: bool = False
 
     def author(self, seen: Author) -> Author:
         """The student, with what a platform's path told."""
@@ -79,7 +104,20 @@ class Roster:
             if found := PARTICIPANT.fullmatch(ids.get("participant", "")):
                 ids["participant"] = found[1]
             if (name or ids) and not NO_STUDENT.match(name):
-                yield Person(number, name, cell.get("mail", ""), ids)
+                late = LATE.search(cell.get("state", "")) is not None
+                late |= re.search(r"[1-9]", cell.get("lateness", "")) is not None
+                when = in_words(cell.get("handed in", ""))
+                group, mail = cell.get("group", ""), cell.get("mail", "")
+                yield Person(number, name, mail, ids, group, when, late)
+
+    @property
+    def maximum(self) -> float | None:
+        """The most points that Moodle's worksheet takes; None if it does not say so."""
+        if {"participant", "maximum"} <= {*self.columns}:
+            for row in self.rows:
+                with contextlib.suppress(ValueError):
+                    return float(row[self.columns["maximum"]].replace(",", "."))
+        return None
 
     def find(self, author: Author, platform: str) -> Person | None:
         """The one student that an author is, None if there is none or more than one.
@@ -134,12 +172,44 @@ class Roster:
         return found[0] if len(found) == 1 else None
 
     def joined(self, origin: Origin) -> Origin:
-        """The origin, with names, ids and mails of the authors that are in the list."""
-        authors = []
+        """The origin, with names, ids and mails of the authors that are in the list.
+
+        Where a group handed in, all its members are authors.
+        """
+        authors: list[Author] = []
         for author in origin.authors:
             person = self.find(author, origin.platform)
-            authors.append(person.author(author) if person else author)
+            if person and origin.platform == "canvas" and is_group(author, person):
+                others = [p for p in self.people if p.group == person.group]
+                authors += [p.author(Author()) for p in others]
+            else:
+                authors.append(person.author(author) if person else author)
         return replace(origin, authors=tuple(authors))
+
+    def timed(self, origin: Origin) -> Origin:
+        """The origin, with what the list says of when the last submission came.
+
+        So it is for what is handed over now, and not for what came before that.
+        """
+        if origin.platform not in ("moodle", "gradescope"):
+            return origin
+        people = [self.find(author, origin.platform) for author in origin.authors]
+        whens = [person.when for person in people if person and person.when]
+        late = origin.late or any(person.late for person in people if person)
+        return replace(
+            origin, attempt=origin.attempt or max(whens, default=""), late=late
+        )
+
+
+def is_group(author: Author, person: Person) -> bool:
+    """A file bears the name of the group that one of its members stands for.
+
+    That is how Canvas names it: representatives in its abstract_assignment.rb, and
+    sanitize_user_name in its content_zipper.rb.
+    """
+    name = re.sub(r"_(\d+)_", r"\1", person.group).lower()
+    name = re.sub(r"\W", "", unicodedata.normalize("NFC", name))
+    return bool(name) and name == author.name
 
 
 def read_roster(path: Path) -> Roster:

@@ -16,7 +16,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -86,12 +86,20 @@ USUAL = Limits()
 class Sandbox:
     """A warm process in a sandbox. Use it as a context manager.
 
-    isolated: if not, nothing is shut off. SandboxError if it does not start.
+    isolated: if not, nothing is shut off. packages: modules that it imports, too.
+    SandboxError if it does not start.
     """
 
-    def __init__(self, *, isolated: bool = True, limits: Limits = USUAL):
+    def __init__(
+        self,
+        *,
+        isolated: bool = True,
+        limits: Limits = USUAL,
+        packages: Sequence[str] = (),
+    ):
         self.isolated = isolated
         self.limits = limits
+        self.packages = packages
         self.process: subprocess.Popen | None = None
         self.control: socket.socket | None = None
         self.folder: tempfile.TemporaryDirectory | None = None
@@ -115,11 +123,12 @@ class Sandbox:
         self.control, other = socket.socketpair()
         with other:
             if self.isolated:
-                self.process = launch(in_bubblewrap(), INSIDE, other, ISOLATED)
+                command = in_bubblewrap()
+                self.process = launch(command, INSIDE, other, ISOLATED, self.packages)
             else:
                 self.folder = tempfile.TemporaryDirectory(prefix="vit-encoder-")
                 places = in_plain_folder(self.folder.name)
-                self.process = launch([], places, other, "")
+                self.process = launch([], places, other, "", self.packages)
         try:
             Line(self.control, time.monotonic() + START).receive()
         except (EOFError, TimeOver, WireError, OSError):
@@ -218,10 +227,12 @@ class Watchman:
     def __init__(self, pid: int, limits: Limits):
         self.pid = pid
         self.limits = limits
-        self.next = 0.0  # the time of the next look
         self.begun = time.monotonic()
-        self.computed_before = sum(map(computed, self.below()))
+        self.next = self.begun + PAUSE  # the time of the next look
+        below = self.below()
+        self.computed_before = sum(map(computed, below))
         self.waited: dict[int, tuple[float, float]] = {}  # pid → at first, at last
+        self.note_waiting(below)
 
     def below(self) -> list[psutil.Process]:
         """All processes that the warm one and a submission consist of."""
@@ -247,13 +258,17 @@ class Watchman:
             raise Ended(f"It used more than {most:.3g} GiB of memory.")
         if sum(map(computed, below)) - self.computed_before > self.limits.seconds:
             raise Ended(f"It computed for more than {self.limits.seconds:g} seconds.")
+        self.note_waiting(below)
+        starved = max((last - first for first, last in self.waited.values()), default=0)
+        if time.monotonic() - self.begun - starved > self.limits.seconds:
+            raise Ended(self.too_long())
+
+    def note_waiting(self, below: list[psutil.Process]) -> None:
+        """Note how long each process has waited for a core by now."""
         for process in below:
             waited = waited_for_a_core(process.pid)
             first, _ = self.waited.get(process.pid, (waited, waited))
             self.waited[process.pid] = first, waited
-        starved = max((last - first for first, last in self.waited.values()), default=0)
-        if time.monotonic() - self.begun - starved > self.limits.seconds:
-            raise Ended(self.too_long())
 
     def too_long(self) -> str:
         """That it did not finish."""
@@ -320,11 +335,16 @@ def in_plain_folder(folder: str) -> dict[str, str]:
 
 
 def launch(
-    before: list[str], places: dict[str, str], other: socket.socket, isolated: str
+    before: list[str],
+    places: dict[str, str],
+    other: socket.socket,
+    isolated: str,
+    packages: Sequence[str],
 ) -> subprocess.Popen:
     """Start the warm process.
 
     before: a command that runs it. other: its socket. isolated: ISOLATED, or "".
+    packages: modules that it imports.
     """
     environment = {
         "PATH": "/usr/bin:/bin",
@@ -335,6 +355,7 @@ def launch(
         "OPENBLAS_NUM_THREADS": "1",
     }
     module = ["-m", "vit_encoder.grade.fork_server", str(other.fileno()), isolated]
+    module += packages
     return subprocess.Popen(
         [*before, sys.executable, *module],
         pass_fds=[other.fileno()],

@@ -29,6 +29,7 @@ from vit_encoder.grade.overrides import (
     require_known,
     with_overrides,
 )
+from vit_encoder.grade.packages import NotInstalled, modules_of
 from vit_encoder.grade.record import Kept, made_by, read_record, write_record
 from vit_encoder.grade.roster import Roster, read_roster
 from vit_encoder.grade.sandbox import USUAL, Limits, SandboxError, require_isolation
@@ -56,7 +57,13 @@ class Refused(Exception):  # noqa: N818, an outcome more than an error
     """What was asked for cannot be done; the text says why."""
 
 
-REFUSALS = (Refused, OSError, JournalError, SandboxError)  # each says what is wrong
+REFUSALS = (
+    Refused,
+    NotInstalled,
+    OSError,
+    JournalError,
+    SandboxError,
+)  # each says what is wrong
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class Wishes:
     ids or paths; what else is there is left as it was. again: mark also what has not
     changed. due: after that moment, in the form of an attempt, something is late.
     anonymous: write a copy without names, too. results: where one results.json is
-    written, for Gradescope.
+    written, for Gradescope. packages: that notebooks may use, by name.
     """
 
     assignments: tuple[str, ...] = ()
@@ -79,6 +86,7 @@ class Wishes:
     due: str = ""
     anonymous: bool = False
     results: Path | None = None
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,16 +125,20 @@ def grade(
     the table. Raises one of REFUSALS, most often before anything is marked.
     """
     require_place(output, submissions)
-    if isolated and not dask:  # a worker of a cluster says itself if it has none
-        require_isolation()
+    if not dask:  # a worker of a cluster says itself what it has not
+        modules_of(wishes.packages)
+        if isolated:
+            require_isolation()
     places = Places(output)
     try:
         plan = planned(submissions, places, wishes)
     except ValueError as error:
         raise Refused(str(error)) from error
-    settings = Settings(seed_of(places.journal, seed), isolated, limits)
+    seed_of_run = seed_of(places.journal, seed)
+    settings = Settings(seed_of_run, isolated, limits, wishes.packages)
     header = asdict(settings) | {"depends_on": own_digest()}
     header["assignments"] = wishes.assignments
+    del header["packages"]  # what lacks one is marked again anyway
     digest = made_by({**header, "seed": 0})
     fresh = {e.path for e in plan.entries if not plan.is_kept(e, digest, seed, wishes)}
     if dask:
@@ -152,6 +164,8 @@ def grade(
             raise Refused(str(error)) from error
         write_record(places.beside("record.jsonl"), kept.values())
         journal.finish()
+    if wishes.due:
+        tell_undated(written.rows)
     tell(places, plan, written, settings.seed, taken_over=len(kept) - len(fresh))
     return [row.outcome for row in written.rows]
 
@@ -201,7 +215,8 @@ def planned(submissions: Path, places: Places, wishes: Wishes) -> Plan:
             "would be lost. Give another output, or all submissions."
         )
     origins = {path: one.origin for path, one in record.items()}
-    origins |= {entry.path: entry.origin for entry in found.entries}
+    new = {entry.path: entry.origin for entry in found.entries}
+    origins |= {p: roster.timed(o) for p, o in new.items()} if roster else new
     if wishes.due:
         origins = {path: o.against(wishes.due) for path, o in origins.items()}
     if roster:
@@ -294,9 +309,9 @@ def tell(
     """Print what was done, and what needs a look."""
     found = plan.found
     if found.skipped:
-        print(f"Left out, as nobody handed them in: {found.skipped} files or folders.")
+        print(f"Left out, as not handed in: {counted(found.skipped, 'file')}.")
     if found.beside:
-        print(f"Left out, as they lie beside notebooks: {found.beside} other files.")
+        print(f"Left out, beside notebooks: {counted(found.beside, 'other file')}.")
     if plan.others:
         print(f"Left as they were, as --only names others: {plan.others}.")
     if taken_over > 0:
@@ -327,9 +342,33 @@ def tell(
         ]
         if unfinished:
             print(f"Not marked in full, and not for the platform: {some(unfinished)}.")
+    if plan.roster and (most := plan.roster.maximum) is not None:
+        above = [s.author.name for s in written.standings if (s.points or 0) > most]
+        if above:
+            print(
+                f"Moodle takes at most {most:g} points and skips what is more, without "
+                f"a word: {some(above)}. Raise the maximum grade of the assignment."
+            )
     feedback = places.beside("feedback")
     print(f"Written: {places.table} and {feedback}{os.sep}. Seed: {seed}.")
     print(summary([row.outcome for row in written.rows]))
+
+
+def tell_undated(rows: list[Row]) -> None:
+    """Print which files nobody can call late or in time."""
+    undated = [
+        row.outcome.submission
+        for row in rows
+        if row.outcome.digest and not row.origin.is_dated
+        if row.origin.platform != "canvas"  # which says it in the name
+    ]
+    if undated:
+        print(f"When it came is not known, so --due says nothing of: {some(undated)}.")
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, such as 1 file or 2 files."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def require_place(output: Path, submissions: Path) -> None:

@@ -11,8 +11,8 @@ import __future__
 import ast
 import asyncio
 import contextlib
-import importlib
 import linecache
+import os
 import signal
 import sys
 import types
@@ -67,6 +67,7 @@ class Shell:
         self.seconds = seconds
         self.futures = 0  # flags of `from __future__`, which stay for later cells
         self.loop = None
+        self.home = os.getcwd()
         self.module = types.ModuleType("__main__")
         self.namespace = vars(self.module)
         self.inputs, self.outputs = [""], {}
@@ -85,7 +86,7 @@ class Shell:
         name = f"<cell {number}>"
         linecache.cache[name] = (len(source), None, source.splitlines(True), name)
         self.inputs.append(source)
-        importlib.invalidate_caches()  # the cell before may have written a module
+        self.look_again()
         signal.setitimer(signal.ITIMER_PROF, self.seconds)
         try:
             for statement in single(ast.parse(source, name).body):
@@ -95,6 +96,12 @@ class Shell:
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
         return None
+
+    def look_again(self) -> None:
+        """Forget what lay in the submission's folders: a cell may write a module."""
+        for folder, finder in [*sys.path_importer_cache.items()]:
+            if finder and folder.startswith(self.home):
+                finder.invalidate_caches()
 
     def step(self, statement: ast.stmt, name: str) -> None:
         """Run a statement; an expression's value goes to `Out`."""

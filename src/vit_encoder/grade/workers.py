@@ -20,6 +20,7 @@ import torch
 
 from vit_encoder.grade.mark import Marker
 from vit_encoder.grade.outcome import Outcome, Submission
+from vit_encoder.grade.packages import NotInstalled, modules_of
 from vit_encoder.grade.sandbox import USUAL, Limits, Sandbox, SandboxError
 from vit_encoder.grade.submissions import Entry, read_submission
 
@@ -37,11 +38,13 @@ class Settings:
     """How a run marks: all that a marking process must know.
 
     seed: of the random inputs. isolated: mark in a sandbox. limits: of each submission.
+    packages: that many notebooks use, by name.
     """
 
     seed: int
     isolated: bool = True
     limits: Limits = USUAL
+    packages: tuple[str, ...] = ()
 
 
 def mark_all(
@@ -219,7 +222,13 @@ def marker(settings: Settings) -> Marker:
     if settings not in MARKERS:
         end_markers()
         torch.set_num_threads(1)
-        sandbox = Sandbox(isolated=settings.isolated, limits=settings.limits)
+        try:
+            packages = modules_of(settings.packages)
+        except NotInstalled as error:  # on a machine of a cluster
+            raise SandboxError(str(error)) from None
+        sandbox = Sandbox(
+            isolated=settings.isolated, limits=settings.limits, packages=packages
+        )
         sandbox.start()
         MARKERS[settings] = Marker(settings.seed, sandbox)
         Finalize(None, end_markers, exitpriority=10)

@@ -4,6 +4,7 @@ import ast
 import builtins
 import functools
 import inspect
+import linecache
 import re
 import textwrap
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ NEAR = 1e-4  # how far two right programs are apart, absolute and relative, and 
 COMPARISONS = ("allclose", "equal", "isclose", "assert_close", "assert_allclose")
 # What draws anew, or changes what it is called on.
 CHANGING = re.compile(r"rand.*|normal|bernoulli|multinomial|dropout|.*seed|.*_")
+BEGINNING = re.compile(r"\s*(async\s+)?def\s|.*(?<!\w)lambda[:\s]|\s*@")  # a function's
 TOO_EXACT = "How far may two right programs be apart?"
 INVERTED = Problem(
     "answer-inverted",
@@ -167,11 +169,19 @@ def distance(left: object, right: object) -> tuple[float, float]:
 
 @functools.lru_cache(maxsize=8)
 def tree_of(code: CodeType) -> tuple[ast.AST, int]:
-    """The source of a function as a tree, and the number of the line before it."""
+    """The source of a function as a tree, and the number of the line before it.
+
+    `inspect.getsource` would ask every loaded module first whether the file is its own.
+    """
+    linecache.checkcache(code.co_filename)
+    lines = linecache.getlines(code.co_filename)
+    before = min(code.co_firstlineno, len(lines)) - 1
+    while before > 0 and not BEGINNING.match(lines[before]):  # of a comprehension
+        before -= 1
     try:
-        lines, first = inspect.getsourcelines(code)
-        return ast.parse(textwrap.dedent("".join(lines))), first - 1
-    except (OSError, SyntaxError, ValueError, TypeError):
+        source = "".join(inspect.getblock(lines[before:]))
+        return ast.parse(textwrap.dedent(source)), before
+    except (SyntaxError, ValueError):
         return ast.Module([], []), 0
 
 
