@@ -21,6 +21,7 @@ _HOMES = {
     "RolloutExplorer": "rollout_explorer",
     "RunsExplorer": "runs_explorer",
     "TOGETHER": "colours",
+    "Table": "table",
     "TokensExplorer": "tokens_explorer",
     "VALUE": "colours",
     "WiringExplorer": "wiring_explorer",

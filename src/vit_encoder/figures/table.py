@@ -1,0 +1,121 @@
+"""Rows of numbers and words under a head: a table in a page, columns in a terminal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+Cell = str | float | None  # or what becomes one by `tolist`, such as a tensor
+
+
+class Table:
+    """A row for each name, a column for each title.
+
+    head: the titles; the first stands above the names.
+    rows: name → its cells, or its only cell; or rows that begin with their name. A cell
+        is a text, a number or a tensor of one, True or False; None leaves it empty.
+    form: how numbers with a fraction are written, such as ".1%"; or a form for each
+        column behind the names. Whole numbers get their commas and nothing else.
+    caption: what all cells are, such as their unit.
+
+    Raises ValueError if a title, a cell or a form is missing, or one is too many.
+    """
+
+    def __init__(
+        self,
+        head: Sequence[object],
+        rows: Mapping[object, Iterable | Cell] | Iterable[Sequence],
+        form: str | Sequence[str] = "",
+        caption: str = "",
+    ):
+        if isinstance(head, str) or len(head) < 2 or "" in head:
+            raise ValueError(f"expected a title for two columns or more, got {head!r}")
+        count = len(head) - 1
+        forms = [form] * count if isinstance(form, str) else [*form]
+        if len(forms) != count:
+            raise ValueError(f"expected one form or {count}, got {len(forms)}: {forms}")
+        if isinstance(rows, Mapping):
+            rows = [(name, *listed(cells)) for name, cells in rows.items()]
+        values = [[plain(cell) for cell in row] for row in rows]
+        for name, *cells in values:
+            if len(cells) != count:
+                raise ValueError(f"expected for {name!r} {[*head[1:]]}, got {cells}")
+        self.head, self.caption = [str(title) for title in head], caption
+        self.rows = [
+            [str(name), *map(written, cells, forms)] for name, *cells in values
+        ]
+        self.right = [  # columns of numbers, whose digits stand under each other
+            all(map(is_number, column)) for column in zip(*values, strict=True)
+        ] or [False] * len(head)
+
+    def __repr__(self) -> str:
+        lines = [self.head, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        sides = [">" if right else "<" for right in self.right]
+        texts = [self.caption] if self.caption else []
+        for line in lines:
+            cells = (f"{t:{s}{w}}" for t, s, w in zip(line, sides, widths, strict=True))
+            texts.append("  ".join(cells).rstrip())
+        return "\n".join(texts)
+
+    def _repr_html_(self) -> str:
+        """A table with headings for screen readers, which scrolls where it is wide."""
+        label = escape(self.caption or ", ".join(self.head))
+        look = (
+            "border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0"
+        )
+        caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
+        head = "".join(
+            f'<th scope="col" style="{look_of(right)}">{escape(title)}</th>'
+            for title, right in zip(self.head, self.right, strict=True)
+        )
+        body = "".join(f"<tr>{self.row_html(*row)}</tr>" for row in self.rows)
+        return (
+            f'<div class="vit-table" role="group" tabindex="0" aria-label="{label}"'
+            f' style="overflow-x: auto"><table style="{look}">{caption}'
+            '<thead style="border-bottom: 1px solid">'
+            f"<tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
+
+    def row_html(self, name: str, *cells: str) -> str:
+        """The name as the heading of its row, then the cells."""
+        of_names, *others = self.right
+        look = f"{look_of(of_names)}; font-weight: normal"
+        made = [f'<th scope="row" style="{look}">{escape(name)}</th>']
+        for text, right in zip(cells, others, strict=True):
+            if right:  # a minus that is seen and read as one
+                text = text.replace("-", "−")
+            look = look_of(right) + "; white-space: nowrap" * right
+            made.append(f'<td style="{look}">{escape(text)}</td>')
+        return "".join(made)
+
+
+def listed(cells: object) -> list:
+    """The cells of a row, which may be a tensor, or its only one."""
+    cells = plain(cells)
+    alone = isinstance(cells, str | Mapping) or not isinstance(cells, Iterable)
+    return [cells] if alone else [*cells]
+
+
+def plain(value: object) -> object:
+    """A number in place of a tensor or an array of one."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def is_number(cell: object) -> bool:
+    """Whether a cell belongs into a column of numbers."""
+    return cell is None or (
+        isinstance(cell, int | float) and not isinstance(cell, bool)
+    )
+
+
+def written(cell: Cell, form: str) -> str:
+    """The text of a cell."""
+    if cell is None or isinstance(cell, bool):
+        return {None: "", True: "yes", False: "no"}[cell]
+    if isinstance(cell, float):
+        return format(cell, form)
+    return f"{cell:,}" if isinstance(cell, int) else str(cell)
+
+
+def look_of(right: bool) -> str:
+    """The style of a cell or a title; numbers stand at the right."""
+    return f"padding: 0.2em 0.6em; text-align: {'right' if right else 'left'}"
