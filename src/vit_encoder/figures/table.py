@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
+LOOK = "border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0.5em 0"
 Cell = str | float | None  # or what becomes one by `tolist`, such as a tensor
 
 
@@ -42,8 +43,8 @@ class Table:
         self.rows = [
             [str(name), *map(written, cells, forms)] for name, *cells in values
         ]
-        self.right = [  # columns of numbers, whose digits stand under each other
-            all(map(is_number, column)) for column in zip(*values, strict=True)
+        self.right = [  # columns with numbers, whose digits stand under each other
+            any(map(is_number, column)) for column in zip(*values, strict=True)
         ] or [False] * len(head)
 
     def __repr__(self) -> str:
@@ -59,33 +60,29 @@ class Table:
     def _repr_html_(self) -> str:
         """A table with headings for screen readers, which scrolls where it is wide."""
         label = escape(self.caption or ", ".join(self.head))
-        look = (
-            "border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0"
-        )
         caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
-        head = "".join(
-            f'<th scope="col" style="{look_of(right)}">{escape(title)}</th>'
-            for title, right in zip(self.head, self.right, strict=True)
-        )
-        body = "".join(f"<tr>{self.row_html(*row)}</tr>" for row in self.rows)
+        head = "".join(map(heading, ["col"] * len(self.head), self.head, self.right))
+        body = "\n".join(f"<tr>{self.row_html(*row)}</tr>" for row in self.rows)
         return (
             f'<div class="vit-table" role="group" tabindex="0" aria-label="{label}"'
-            f' style="overflow-x: auto"><table style="{look}">{caption}'
-            '<thead style="border-bottom: 1px solid">'
-            f"<tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+            f' style="overflow-x: auto">\n<table style="{LOOK}">{caption}\n'
+            f'<thead style="border-bottom: 1px solid"><tr>{head}</tr></thead>\n'
+            f"<tbody>{body}</tbody>\n</table></div>"
         )
 
     def row_html(self, name: str, *cells: str) -> str:
         """The name as the heading of its row, then the cells."""
         of_names, *others = self.right
-        look = f"{look_of(of_names)}; font-weight: normal"
-        made = [f'<th scope="row" style="{look}">{escape(name)}</th>']
+        made = [heading("row", name, of_names)]
         for text, right in zip(cells, others, strict=True):
-            if right:  # a minus that is seen and read as one
-                text = text.replace("-", "−")
-            look = look_of(right) + "; white-space: nowrap" * right
-            made.append(f'<td style="{look}">{escape(text)}</td>')
+            made.append(f'<td style="{look_of(right)}">{escape(text)}</td>')
         return "".join(made)
+
+
+def heading(scope: str, title: str, right: bool) -> str:
+    """The heading of a row or of a column."""
+    look = look_of(right) + "; font-weight: normal" * (scope == "row")
+    return f'<th scope="{scope}" style="{look}">{escape(title)}</th>'
 
 
 def listed(cells: object) -> list:
@@ -101,19 +98,17 @@ def plain(value: object) -> object:
 
 
 def is_number(cell: object) -> bool:
-    """Whether a cell belongs into a column of numbers."""
-    return cell is None or (
-        isinstance(cell, int | float) and not isinstance(cell, bool)
-    )
+    """Whether it is a number, which True is not."""
+    return isinstance(cell, int | float) and not isinstance(cell, bool)
 
 
 def written(cell: Cell, form: str) -> str:
-    """The text of a cell."""
-    if cell is None or isinstance(cell, bool):
-        return {None: "", True: "yes", False: "no"}[cell]
-    if isinstance(cell, float):
-        return format(cell, form)
-    return f"{cell:,}" if isinstance(cell, int) else str(cell)
+    """The text of a cell, with a minus that is seen and read as one."""
+    if is_number(cell):
+        return format(cell, form if isinstance(cell, float) else ",").replace("-", "−")
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    return "" if cell is None else str(cell)
 
 
 def look_of(right: bool) -> str:
