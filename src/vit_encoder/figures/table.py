@@ -60,7 +60,8 @@ class Table:
     def _repr_html_(self) -> str:
         """A table with headings for screen readers, which scrolls where it is wide."""
         label = escape(self.caption or ", ".join(self.head))
-        caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
+        look = f"caption-side: top; {look_of(right=False)}"
+        caption = f'<caption style="{look}">{label}</caption>' if self.caption else ""
         head = "".join(map(heading, ["col"] * len(self.head), self.head, self.right))
         body = "\n".join(f"<tr>{self.row_html(*row)}</tr>" for row in self.rows)
         return (
