@@ -39,10 +39,6 @@ class Ablation(NamedTuple):
         """The mean of the accuracies, the lowest and the highest one."""
         return self.mean, min(self.accuracies), max(self.accuracies)
 
-    def __str__(self) -> str:
-        low, high = min(self.accuracies), max(self.accuracies)
-        return f"{self.mean:6.1%}  ({low:.1%} to {high:.1%})"
-
 
 def runs() -> list[dict]:
     """All that was measured, one dictionary a run."""
