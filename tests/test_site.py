@@ -74,8 +74,8 @@ def test_there_are_pages():
 def test_page(page, visit):
     """No error, no outside request, no overflow, no accessibility violation.
 
-    On a phone formulas are not cut off, and no table has to be scrolled. Each width is looked at in one theme: the next
-    test looks at the other ones.
+    On a phone formulas are not cut off, and no cell's table has to be scrolled. Each
+    width is looked at in one theme: the next test looks at the other ones.
 
     Formulas and code become plain text first: they are most of the elements of a page,
     and the next test looks at their colours.
