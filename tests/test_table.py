@@ -11,7 +11,7 @@ from node import install_checkers
 from vit_encoder.figures import Table
 
 HEAD = ["blocks", 2, "loss <1>", "ends"]
-ROWS = {"base": (0.5, 12345, "at once"), "<no> skips": (-0.125, None, False)}
+ROWS = {"base": (0.5, 12345, "at <once>"), "<no> skips": (-0.125, None, False)}
 
 
 def page_of(table):
@@ -26,7 +26,7 @@ def test_it_stands_in_columns_in_text():
     assert repr(Table(HEAD, ROWS, ".1%", "right of all")).splitlines() == [
         "right of all",
         "blocks           2  loss <1>  ends",
-        "base         50.0%    12,345  at once",
+        "base         50.0%    12,345  at <once>",
         "<no> skips  −12.5%            no",
     ]
 
@@ -42,7 +42,7 @@ def test_it_has_headings_in_html_and_texts_are_escaped():
     assert texts(page, "thead th[scope=col]") == [str(title) for title in HEAD]
     assert texts(page, "tbody th[scope=row]") == [*ROWS]
     first, second = page.select("tbody tr")
-    assert texts(first, "td") == ["50.0%", "12,345", "at once"]
+    assert texts(first, "td") == ["50.0%", "12,345", "at <once>"]
     assert texts(second, "td") == ["−12.5%", "", "no"]
     assert page.div["aria-label"] == "right < all"
     assert page_of(Table(HEAD, ROWS)).div["aria-label"] == "blocks, 2, loss <1>, ends"
