@@ -29,6 +29,9 @@ CUT_OFF = """[...document.querySelectorAll("div.math")]
     .filter(formula => [...formula.querySelectorAll(".base")].some(part =>
         part.getBoundingClientRect().right > formula.getBoundingClientRect().right + 2))
     .map(formula => formula.querySelector("annotation").textContent)"""  # formulas
+TOO_WIDE = """[...document.querySelectorAll(".vit-table")]
+    .filter(table => table.scrollWidth > table.clientWidth)
+    .map(table => table.getAttribute("aria-label"))"""
 # For Java: to compile well costs more than a short run gains, and takes more stack.
 SHORT_RUN = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xss4m")
 BUDGET = 250_000  # bytes that a chapter sends before its pictures
@@ -71,8 +74,8 @@ def test_there_are_pages():
 def test_page(page, visit):
     """No error, no outside request, no overflow, no accessibility violation.
 
-    On a phone formulas are not cut off. Each width is looked at in one theme: the next
-    test looks at the other ones.
+    On a phone formulas are not cut off, and no cell's table has to be scrolled. Each
+    width is looked at in one theme: the next test looks at the other ones.
 
     Formulas and code become plain text first: they are most of the elements of a page,
     and the next test looks at their colours.
@@ -82,6 +85,7 @@ def test_page(page, visit):
         tab.set_viewport_size({"width": width, "height": 800})
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert tab.evaluate(CUT_OFF) == []
+    assert tab.evaluate(TOO_WIDE) == []
     tab.evaluate(
         """for (const formula of document.querySelectorAll(".katex"))
                formula.textContent = "formula";

@@ -70,7 +70,7 @@ def test_ablation_takes_the_rate_that_the_selection_prefers(recorded):
     found = ablation("base")
     assert found == Ablation(0.003, (0.1, 0.2, 0.3))
     assert found.mean == pytest.approx(0.2)
-    assert str(found) == " 20.0%  (10.0% to 30.0%)"
+    assert found.summary == pytest.approx((0.2, 0.1, 0.3))
     assert ablation("base", depth=8) is None
     assert ablation("no skips") is None
 

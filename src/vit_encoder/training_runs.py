@@ -34,9 +34,10 @@ class Ablation(NamedTuple):
         """The mean of the accuracies."""
         return mean(self.accuracies)
 
-    def __str__(self) -> str:
-        low, high = min(self.accuracies), max(self.accuracies)
-        return f"{self.mean:6.1%}  ({low:.1%} to {high:.1%})"
+    @property
+    def summary(self) -> tuple[float, float, float]:
+        """The mean of the accuracies, the lowest and the highest one."""
+        return self.mean, min(self.accuracies), max(self.accuracies)
 
 
 def runs() -> list[dict]:

@@ -22,6 +22,7 @@ _HOMES = {
     "RooflineExplorer": "roofline_explorer",
     "RunsExplorer": "runs_explorer",
     "TOGETHER": "colours",
+    "Table": "table",
     "TokensExplorer": "tokens_explorer",
     "VALUE": "colours",
     "WiringExplorer": "wiring_explorer",
