@@ -31,7 +31,8 @@ from vit_pytorch import ViT
 State = Mapping[str, torch.Tensor]
 LIBRARIES = ("timm", "torchvision", "PyTorch", "transformers", "vit-pytorch")
 COURSE = ("textbook", "fast", "fast, class token")
-VERSIONS = ("torch", *LIBRARIES[:2], *LIBRARIES[3:])  # the packages
+PACKAGES = ("torch", "timm", "torchvision", "transformers", "vit-pytorch")
+TOLERANCE = 1e-5  # of the largest number; float32 rounds to some 1e-6 here
 SIZES = {
     "Ti": Sizes(),
     "S": Sizes(dim=384, num_heads=6, mlp_dim=1536),
