@@ -34,6 +34,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 import speed_models
 from benchmark_course import COURSE_ROWS
@@ -273,8 +274,10 @@ class Models:
 
     def flops(self, contestant: str) -> int:
         """What matrix products take, a multiply-add counted as two."""
-        return flops(self.size, "class token" in contestant) * self.batch * (
-            3 if self.training else 1
+        return (
+            flops(self.size, "class token" in contestant)
+            * self.batch
+            * (3 if self.training else 1)
         )
 
 
@@ -296,7 +299,9 @@ def equal(size: str) -> dict[str, dict[str, float]]:
     far = {name: off for name, off in found.items() if max(off.values()) > TOLERANCE}
     if far:
         raise RuntimeError(f"expected differences below {TOLERANCE}, got {far}")
-    return {k: {w: float(f"{x:.2g}") for w, x in off.items()} for k, off in found.items()}
+    return {
+        k: {w: float(f"{x:.2g}") for w, x in off.items()} for k, off in found.items()
+    }
 
 
 # What only a CPU is asked
@@ -362,24 +367,15 @@ def measure_checkpointing(seconds: float) -> dict:
 
 
 def saved_megabytes(model: nn.Module, images: torch.Tensor) -> float:
-    """MB that a forward keeps for the gradients, each piece of memory counted once.
+    """MB of tensors that a forward makes and that are still there after it.
 
-    Parameters and images do not count: they are there anyway.
+    They are what the gradients need, and the logits.
     """
-    there = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    there.add(images.untyped_storage().data_ptr())
-    kept = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in there:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         logits = model.train()(images)
+    events = profiler.key_averages()
     del logits
-    return round(sum(kept.values()) / 1e6, 1)
+    return round(sum(e.self_cpu_memory_usage for e in events) / 1e6, 1)
 
 
 def measure_bf16(training: bool, seconds: float) -> dict:

@@ -60,7 +60,9 @@ def contestants(sizes: Sizes) -> dict[str, Contestant]:
         "transformers": (TransformersViT, read_transformers),
         "vit-pytorch": (vit_pytorch, from_vit_pytorch),
     }
-    made = {name: Contestant(make(sizes), read) for name, (make, read) in makers.items()}
+    made = {
+        name: Contestant(make(sizes), read) for name, (make, read) in makers.items()
+    }
     weights = parts_of(randomize(made["textbook"].model).state_dict())
     for contestant in made.values():
         give(contestant, weights)
@@ -108,13 +110,14 @@ def fast_vit(sizes: Sizes) -> fast.VisionTransformer:
 
 
 class AllTokens(fast.VisionTransformer):
-    """The fast form, which computes all tokens in the last block as the libraries do."""
+    """The fast form with all tokens in the last block, as the libraries have it."""
 
     def __init__(self, sizes: Sizes):
         super().__init__(*course_arguments(sizes))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        x = fast.encode(self.encoder, self.embedding(images))  # (B, N, D)
+        x = self.embedding(images)  # (B, N, D)
+        x = fast.encode(self.encoder, x, checkpointing=self.checkpointing)
         return self.head(x[:, 0])  # (B, J)
 
 
@@ -189,8 +192,8 @@ def read_transformers(state: State) -> Weights:
 def vit_pytorch(sizes: Sizes) -> ViT:
     """vit-pytorch's, changed to compute what the others do.
 
-    It has two norms in its patch embedding, which the others do not; no bias of queries,
-    keys and values; and an eps of 1e-5.
+    By itself it has two more norms in the patch embedding, no bias of queries, keys and
+    values, and an eps of 1e-5.
     """
     s = sizes
     model = ViT(
