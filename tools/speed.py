@@ -334,8 +334,8 @@ def machine_line(measured: dict) -> str:
     counts = [len(row["seconds"][FAST]) for row in model_rows(measured)] or [0]
     return (
         f"{date}. {measured['machine']}, {threads} thread{'s' * (threads > 1)}, "
-        f"{measured['instructions']}, {amx}. {versions}. {min(counts)} to {max(counts)} "
-        f"rounds for a row of models. Load before a row: {min(loads)} to {max(loads)}."
+        f"{measured['instructions']}, {amx}. {versions}. "
+        f"{min(counts)} to {max(counts)} rounds for a row of models. Load before a row: {min(loads)} to {max(loads)}."
     )
 
 
