@@ -107,6 +107,7 @@ FRONT_ENDS = {  # the concepts in the scripts and style sheets of figures that a
     "norm_explorer": {"TOGETHER"},
     "patch_explorer": {"CLASS"},
     "rollout_explorer": {"QUERY"},
+    "roofline_explorer": {"HIDDEN", "TOGETHER"},
     "runs_explorer": set(),
     "self_attention": {"QUERY"},
     "shared": set(),

@@ -19,6 +19,7 @@ from vit_encoder.figures import (
     NormExplorer,
     PatchExplorer,
     RolloutExplorer,
+    RooflineExplorer,
     RunsExplorer,
     TokensExplorer,
     WiringExplorer,
@@ -127,6 +128,11 @@ CASES = {
         boot,
         ".roll-picture",
         (("switch", "identity"), ("radio", "untrained"), ("radio", "stretched")),
+    ),
+    "roofline": Case(
+        RooflineExplorer,
+        ".roof-plot > svg",
+        (("switch", "fused"), ("radio", "H200"), ("radio", "GELU")),
     ),
     "runs": Case(
         lambda: RunsExplorer(panel="24 blocks"),

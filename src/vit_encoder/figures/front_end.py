@@ -77,7 +77,8 @@ def is_number(value: object) -> bool:
 def in_words(wanted: object) -> str:
     """What `follows` allows, for a message."""
     if isinstance(wanted, range):
-        return f"from {wanted[0]} to {wanted[-1]}"
+        steps = "" if wanted.step == 1 else f" in steps of {wanted.step}"
+        return f"from {wanted[0]} to {wanted[-1]}{steps}"
     if isinstance(wanted, Between):
         return f"from {wanted.low} to {wanted.high}"
     if isinstance(wanted, tuple):
