@@ -335,7 +335,8 @@ def machine_line(measured: dict) -> str:
     return (
         f"{date}. {measured['machine']}, {threads} thread{'s' * (threads > 1)}, "
         f"{measured['instructions']}, {amx}. {versions}. "
-        f"{min(counts)} to {max(counts)} rounds for a row of models. Load before a row: {min(loads)} to {max(loads)}."
+        f"{min(counts)} to {max(counts)} rounds for a row of models. "
+        f"Load before a row: {min(loads)} to {max(loads)}."
     )
 
 
