@@ -103,6 +103,11 @@ benchmark-grading: programs-benchmark-grading ## measure how fast submissions ar
 	@$(MAKE) --no-print-directory .venv/ready
 	PYTHONPATH=tools $(RUN) studies/benchmark_grading.py --record
 
+.PHONY: bench
+bench: programs-test ## measure how fast the encoder, five libraries and the course are
+	@$(MAKE) --no-print-directory .venv/ready book
+	PYTHONPATH=tools $(RUN) studies/benchmark_speed.py --fresh
+
 .PHONY: lock
 lock: .venv/ready ## resolve the lock files anew from pyproject.toml
 	for name in dev:requirements lab:requirements-lab colab:requirements-colab; do \

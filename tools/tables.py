@@ -8,10 +8,12 @@ from pathlib import Path
 import course_plan
 import library_differences
 import specification
+import speed
 import wrong_answer
 from address import ROOT
 from marking_speed import read_speed, speed_table
 from recorded_runs import read_runs, runs_table
+from speed_plot import speed_plot
 
 FOLDER = ROOT / "book" / "generated"
 
@@ -33,6 +35,14 @@ def all_tables() -> dict[Path, str]:
         # The class keeps the first column in sight on a phone.
         text = f"```{{container}} library-differences\n{table(measured)}\n```"
         texts[f"numbers-{name}"] = from_file("library_differences", text)
+    timed = speed.read_speed()
+    for name, table in (speed.TABLES | {"plot": speed_plot}).items():
+        text = table(timed)
+        if text.startswith("| "):
+            text = f"```{{container}} library-differences\n{text}\n```"
+        texts[f"speed-{name}"] = from_file("speed", text)
+    on_a_gpu = speed.cuda_table(speed.read_speed("cuda"))
+    texts["speed-cuda"] = said("studies/benchmark_speed.py", on_a_gpu)
     return {FOLDER / f"{name}.md": text for name, text in texts.items()}
 
 
