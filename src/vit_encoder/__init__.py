@@ -23,6 +23,8 @@ _HOMES = {
     "attention_entropy": "looking_inside",
     "attention_maps": "looking_inside",
     "augment": "training",
+    "average_gradients": "scaling_out",
+    "distribute": "scaling_out",
     "dropout": "mlp",
     "gelu": "mlp",
     "interpolate_positions": "real_weights",
@@ -32,8 +34,11 @@ _HOMES = {
     "parameter_groups": "training",
     "patchify": "patches",
     "residual_stream": "looking_inside",
+    "ring_all_reduce": "scaling_out",
+    "ring_seconds": "scaling_out",
     "rollout": "looking_inside",
     "split_heads": "multi_head",
+    "step_seconds": "scaling_out",
     "warm_up_cosine": "training",
 }
 

@@ -1,9 +1,10 @@
 """Three mistakes of training on several processes, for chapter 12 to run.
 
-    torchrun --standalone --nproc-per-node 2 -m vit_encoder.rank_failures
+torchrun --standalone --nproc-per-node 2 -m vit_encoder.rank_failures
 """
 
-import sys
+import json
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
 
@@ -11,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+from vit_encoder.train_on_ranks import launch
 
 SECONDS = 3  # how long a rank waits for the others; torch's own default is minutes
 
@@ -44,14 +47,24 @@ def unequal_batches(join: bool) -> None:
     dist.barrier()
 
 
-def attempt(name: str, failure, *arguments: bool) -> None:
-    """Run it; each rank says how it went."""
+def attempt(name: str, mistake: Callable[[bool], None], cured: bool) -> None:
+    """Make the mistake; each rank prints what came of it, as a line of JSON."""
     try:
-        failure(*arguments)
+        mistake(cured)
         said = "no error"
     except RuntimeError as error:
         said = str(error)
-    print(f"{name} | rank {dist.get_rank()} | {said}", flush=True)
+    print(json.dumps([name, dist.get_rank(), said]), flush=True)
+
+
+def run() -> dict[str, list[str]]:
+    """All of them on two processes: name → what each rank said, by its number."""
+    said = {}
+    for line in launch("-m", "vit_encoder.rank_failures").splitlines():
+        if line.startswith('["'):
+            name, rank, text = json.loads(line)
+            said.setdefault(name, {})[rank] = text
+    return {name: [texts[0], texts[1]] for name, texts in said.items()}
 
 
 def main() -> None:
@@ -63,7 +76,6 @@ def main() -> None:
     attempt("unequal, joined", unequal_batches, True)
     attempt("unused", unused_parameter, False)
     attempt("unequal", unequal_batches, False)
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

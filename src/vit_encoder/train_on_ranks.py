@@ -98,7 +98,11 @@ def train(
     losses, measured = [], {}
     for step, indices in batches(sampler, batch_size // ranks, range(first, steps)):
         batch = data[indices.to(data.labels.device)]
-        if step == die_at and rank == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        if (
+            step == die_at
+            and rank == 1
+            and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+        ):
             os.kill(os.getpid(), signal.SIGKILL)
         with counted(model) as counts:
             loss = F.cross_entropy(trained(batch.normalized()), batch.labels)
@@ -135,9 +139,7 @@ def states(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:
     """The bytes that this rank holds of tensors, sharded or whole."""
-    return sum(
-        (t.to_local() if isinstance(t, DTensor) else t).nbytes for t in tensors
-    )
+    return sum((t.to_local() if isinstance(t, DTensor) else t).nbytes for t in tensors)
 
 
 def whole(model: nn.Module) -> list[nn.Parameter]:

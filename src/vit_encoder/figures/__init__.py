@@ -54,6 +54,7 @@ _HOMES = {
     "show_parts": "patch_plots",
     "show_patch_twice": "photo",
     "show_reads": "heads",
+    "show_ring": "scaling",
     "show_similarities": "looking",
     "show_split": "heads",
     "show_spreads": "norms",
