@@ -2,9 +2,9 @@
 
     .venv/bin/python studies/scaling.py --rounds 21
 
-Both processes run from the beginning, one thread each. Where one trains alone, the other
-waits. All that is compared takes turns in every round, so that what else the machine
-does hits all of it. src/vit_encoder/scaling_runs.py reads what is recorded.
+Both processes run from the beginning, one thread each. Where one trains alone, the
+other waits. All that is compared takes turns in every round, so that what else the
+machine does hits all of it. src/vit_encoder/scaling_runs.py reads what is recorded.
 """
 
 import argparse

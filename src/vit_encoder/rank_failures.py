@@ -4,9 +4,12 @@ torchrun --standalone --nproc-per-node 2 -m vit_encoder.rank_failures
 """
 
 import json
+import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -47,24 +50,21 @@ def unequal_batches(join: bool) -> None:
     dist.barrier()
 
 
-def attempt(name: str, mistake: Callable[[bool], None], cured: bool) -> None:
-    """Make the mistake; each rank prints what came of it, as a line of JSON."""
+def attempt(mistake: Callable[[bool], None], cured: bool) -> str:
+    """Make the mistake; what this rank is told."""
     try:
         mistake(cured)
-        said = "no error"
     except RuntimeError as error:
-        said = str(error)
-    print(json.dumps([name, dist.get_rank(), said]), flush=True)
+        return str(error)
+    return "no error"
 
 
 def run() -> dict[str, list[str]]:
-    """All of them on two processes: name → what each rank said, by its number."""
-    said = {}
-    for line in launch("-m", "vit_encoder.rank_failures").splitlines():
-        if line.startswith('["'):
-            name, rank, text = json.loads(line)
-            said.setdefault(name, {})[rank] = text
-    return {name: [texts[0], texts[1]] for name, texts in said.items()}
+    """All of them on two processes: name → what each rank was told, by its number."""
+    with tempfile.TemporaryDirectory() as folder:
+        launch("-m", "vit_encoder.rank_failures", folder)
+        told = [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in (0, 1)]
+    return {name: [of_rank[name] for of_rank in told] for name in told[0]}
 
 
 def main() -> None:
@@ -72,10 +72,13 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     dist.init_process_group("gloo", timeout=timedelta(seconds=SECONDS))
-    attempt("unused, found", unused_parameter, True)
-    attempt("unequal, joined", unequal_batches, True)
-    attempt("unused", unused_parameter, False)
-    attempt("unequal", unequal_batches, False)
+    told = {
+        "unused, found": attempt(unused_parameter, True),
+        "unequal, joined": attempt(unequal_batches, True),
+        "unused": attempt(unused_parameter, False),
+        "unequal": attempt(unequal_batches, False),
+    }
+    Path(sys.argv[1], f"{dist.get_rank()}.json").write_text(json.dumps(told))
 
 
 if __name__ == "__main__":

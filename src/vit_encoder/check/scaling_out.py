@@ -60,7 +60,7 @@ SAMPLER = edits(
         {PADDED: "order"},
         "Nothing is repeated, so that some ranks get fewer indices than others.",
         "What does a rank wait for that has one batch more than the others?",
-        GITHUB + "pytorch/pytorch/issues/22584",
+        GITHUB + "pytorch/pytorch/issues/33148",
     ),
     edit(
         "padded-at-most-once",
@@ -311,6 +311,7 @@ CLIP = edits(
         {NORM: "shards.square().sum(dim=1, keepdim=True).sqrt()"},
         "Each shard is clipped by its own norm.",
         "By how many different factors may the parts of one gradient be scaled?",
+        GITHUB + "pytorch/pytorch/issues/72548",
     ),
     edit(
         "norms-added",
