@@ -400,7 +400,8 @@ def passed_on(held: Tensor, i: int) -> Tensor:
     p = len(held)
     rank = torch.arange(p, device=held.device)
     sent = (rank[:, None] - i) % p == rank  # (p, p): rank r sends piece k
-    return held + (held * sent[..., None]).roll(1, 0)
+    arrives = torch.where(sent[..., None], held, torch.zeros_like(held))
+    return held + arrives.roll(1, 0)
 
 
 def ring_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
@@ -515,7 +516,7 @@ def clip_questions(seed: int) -> list[Question]:
         Question("four ranks", (shards, 0.7)),
         Question("four ranks, a larger limit", (shards, 3.0)),
         Question("one rank", (normal(1, 6), 0.5)),
-        Question("nothing but 0", (torch.zeros_like(shards), 1.0)),
+        Question("nothing but 0", (torch.zeros_like(shards), 1.0), secondary=True),
         Question("float32", (shards.float(), 0.7)),
         Question("float32 again", (shards.float(), 0.7)),
         Question("gradients", (shards, 0.7)),
