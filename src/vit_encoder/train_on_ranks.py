@@ -36,6 +36,12 @@ from vit_encoder.training import VisionTransformer
 ENGINES = ("alone", "by hand", "ddp", "zero-2", "zero-3")
 RATE, DECAY = 1e-3, 0.05
 EPSILON = 1e-6  # 1e-8 lets AdamW blow up what is rounding alone
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    # Else a restarted process may find the address of one that is dead:
+    # https://github.com/pytorch/pytorch/issues/135712
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+}
 
 
 def new_model(seed: int = 0) -> VisionTransformer:
@@ -197,7 +203,7 @@ def launch(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | ENVIRONMENT,
     )
     try:
         output, _ = run.communicate(timeout=seconds)
@@ -206,7 +212,7 @@ def launch(
             run.terminate()  # torchrun ends its workers first; to kill it would not
             run.communicate()
     if run.returncode:
-        raise RuntimeError(f"torchrun ended with {run.returncode}:\n{output[-3000:]}")
+        raise RuntimeError(f"torchrun ended with {run.returncode}:\n{output[-6000:]}")
     return output
 
 

@@ -441,6 +441,20 @@ NUMBERS = {
         "identity-at-the-end": [[0.84, 0.42]],
         "": [[0.25, 0.95], [0.84, 1.7]],
     },
+    "scaling_out.a_cluster": {
+        "accumulation-forgotten": [[480, 2084, 13, 32, 24, 15.3]],
+        "accumulation-forgotten rest-left-out": [[480, 2083, 13, 32, 24, 15.3]],
+        "machines-for-ranks": [[1440, 2084, 13, 32, 6, 15.3]],
+        "rest-left-out": [
+            [1440, 2083, 0, 32, 24, 15.3],
+            [1440, 2083, 0, 32, 24, 15.33],
+        ],
+        "remainder-for-what-is-missing": [[1440, 2084, 11, 32, 24, 15.3]],
+        "no-optimizer sent-once": [[1440, 2084, 13, 16, 24, 7.7]],
+        "parameters-alone": [[1440, 2084, 13, 8, 24, 15.3]],
+        "bound-for-number": [[1440, 2084, 13, 32, 24, 16]],
+        "": [[1440, 2084, 14, 32, 24, 15.3], [1440, 2084, 13, 40, 24, 15.3]],
+    },
     "capstone.parameters": {
         "biases-and-norms-left-out": [
             [57600, 57600, 230400],
