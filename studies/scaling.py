@@ -1,6 +1,6 @@
 """How much faster two processes train than one, and what their talking takes.
 
-    .venv/bin/python studies/scaling.py --rounds 21
+    .venv/bin/python studies/scaling.py
 
 Both processes run from the beginning, one thread each. Where one trains alone, the
 other waits. All that is compared takes turns in every round, so that what else the
@@ -30,7 +30,7 @@ MODELS = {  # name → its depth, dim, num_heads, mlp_dim; images of one process
     "wide": ((6, 192, 3, 768), 16),
 }
 MESSAGES = [2**k for k in range(2, 25, 2)]  # bytes, from 4 to 16 MiB
-STEPS = 5  # of each kind in a round
+STEPS = 3  # of each kind in a round
 
 
 def build(name: str) -> tuple[nn.Module, int]:
@@ -128,7 +128,7 @@ def worker(rounds: int) -> None:
 def main() -> None:
     """Start the two processes, or be one of them."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--rounds", type=int, default=21)
+    options.add_argument("--rounds", type=int, default=40)
     given = options.parse_args()
     if "RANK" in os.environ:
         worker(given.rounds)

@@ -220,6 +220,5 @@ def test_recorded_times_are_whole():
     }
     assert len(rounds) == 1
     assert rounds.pop() >= 5
-    assert scaling_runs.seconds("wide", "ddp 8") > 0
-    ones = scaling_runs.ratio("small", "ddp 64", "ddp 64")
-    assert ones == 1
+    for kind, times in what["seconds"]["wide"].items():
+        assert scaling_runs.seconds("wide", kind) == min(times) > 0

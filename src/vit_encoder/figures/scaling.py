@@ -1,11 +1,13 @@
 """Figures of training on several processes."""
 
+import math
+
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from vit_encoder.arguments import require_whole
 
-WIDTH = 7  # inches
+WIDTH, COLUMNS = 6, 4  # inches; tables in a row
 
 
 def show_ring(ranks: int) -> Figure:
@@ -14,20 +16,24 @@ def show_ring(ranks: int) -> Figure:
     ranks: rows and columns of each table. Raises ValueError or TypeError for others.
     """
     counts = ring_counts(ranks)
+    rows = math.ceil(len(counts) / COLUMNS)
     fig, axes = plt.subplots(
-        1, len(counts), squeeze=False, layout="constrained",
-        figsize=(WIDTH, WIDTH / len(counts) + 0.5),
+        rows, COLUMNS, squeeze=False, layout="constrained",
+        figsize=(WIDTH, rows * (WIDTH / COLUMNS + 0.3)),
     )  # fmt: skip
-    for number, (ax, table) in enumerate(zip(axes[0], counts, strict=True)):
-        ax.imshow(table, cmap="Purples", vmin=0, vmax=1.4 * ranks)
+    for ax in axes.flat[len(counts) :]:
+        ax.axis("off")
+    names = [f"rank {r}" for r in range(ranks)]
+    for number, (ax, table) in enumerate(zip(axes.flat, counts, strict=False)):
+        ax.imshow(table, cmap="Purples", vmin=0, vmax=1.6 * ranks)
         for r, row in enumerate(table):
             for k, count in enumerate(row):
                 weight = "bold" if count == ranks else "normal"
-                ax.text(k, r, count, ha="center", va="center", weight=weight, size=9)
+                ax.text(k, r, count, ha="center", va="center", weight=weight)
         ax.set(xticks=[], yticks=[])
-        ax.set_title(f"round {number}" if number else "start", size=9)
-    names = [f"rank {r}" for r in range(ranks)]
-    axes[0, 0].set_yticks(range(ranks), names, size=9)
+        ax.set_title(f"round {number}" if number else "start", size=10)
+    for ax in axes[:, 0]:
+        ax.set_yticks(range(ranks), names)
     return fig
 
 
