@@ -85,14 +85,34 @@ def timed(kind: str, step: Callable[[], None], count: int) -> float:
     return round(taken.item(), 7)
 
 
+def about() -> dict:
+    """What is measured, and on what."""
+    models = {name: build(name)[0] for name in MODELS}
+    return {
+        "date": datetime.date.today().isoformat(),
+        "machine": processor(),
+        "cores": os.cpu_count(),
+        "processes": dist.get_world_size(),
+        "threads": 1,
+        "torch": torch.__version__,
+        "backend": dist.get_backend(),
+        "load_before": round(os.getloadavg()[0], 2),
+        "steps": STEPS,
+        "gradient_bytes": {
+            name: sum(p.nbytes for p in m.parameters()) for name, m in models.items()
+        },
+        "tensors": {name: len([*m.parameters()]) for name, m in models.items()},
+    }
+
+
 def worker(rounds: int) -> None:
-    """What runs in both processes; rank 0 writes the record."""
+    """What runs in both processes; rank 0 writes the record, anew after each round."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    load = os.getloadavg()[0]
     steps = {(name, kind): s for name in MODELS for kind, s in kinds(name).items()}
     tensors = {size: torch.zeros(size // 4) for size in MESSAGES}
-    seconds = {name: {} for name in MODELS} | {"all-reduce": {}}
+    record = about() if dist.get_rank() == 0 else {"seconds": {}}
+    seconds = record["seconds"] = {name: {} for name in (*MODELS, "all-reduce")}
     for number in range(rounds + 1):
         for (name, kind), step in steps.items():
             taken = timed(kind, step, STEPS)
@@ -102,26 +122,8 @@ def worker(rounds: int) -> None:
             taken = timed("", lambda x=tensor: dist.all_reduce(x), 10)
             if number:
                 seconds["all-reduce"].setdefault(str(size), []).append(taken)
-    if dist.get_rank() == 0:
-        models = {name: build(name)[0] for name in MODELS}
-        record = {
-            "date": datetime.date.today().isoformat(),
-            "machine": processor(),
-            "cores": os.cpu_count(),
-            "processes": dist.get_world_size(),
-            "threads": 1,
-            "torch": torch.__version__,
-            "backend": dist.get_backend(),
-            "load_before": round(load, 2),
-            "steps": STEPS,
-            "gradient_bytes": {
-                name: sum(p.nbytes for p in m.parameters())
-                for name, m in models.items()
-            },
-            "tensors": {n: len([*m.parameters()]) for n, m in models.items()},
-            "seconds": seconds,
-        }
-        FILE.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        if number and dist.get_rank() == 0:
+            FILE.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     dist.destroy_process_group()
 
 

@@ -213,7 +213,7 @@ def test_the_figure_of_the_ring_counts_right():
         assert counts[-1] == [[ranks] * ranks] * ranks
 
 
-def test_recorded_times_are_whole():
+def test_recorded_times_are_whole(monkeypatch):
     what = scaling_runs.record()
     rounds = {
         len(times) for of_one in what["seconds"].values() for times in of_one.values()
@@ -221,4 +221,9 @@ def test_recorded_times_are_whole():
     assert len(rounds) == 1
     assert rounds.pop() >= 5
     for kind, times in what["seconds"]["wide"].items():
-        assert scaling_runs.seconds("wide", kind) == min(times) > 0
+        assert min(times) < scaling_runs.seconds("wide", kind) < max(times)
+    assert scaling_runs.ratio("small", "ddp 64", "ddp 64") == 1
+    doubled = {"seconds": {"x": {"a": [2, 6, 10], "b": [1, 3, 1]}}}
+    monkeypatch.setattr(scaling_runs, "record", lambda: doubled)
+    assert scaling_runs.ratio("x", "a", "b") == 2
+    assert scaling_runs.seconds("x", "a") == 6

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import median
 
 FILE = Path(__file__).parent / "data" / "scaling_runs.json"
 
@@ -12,9 +13,15 @@ def record() -> dict:
 
 
 def seconds(what: str, kind: str) -> float:
-    """What one step, or one all-reduce, took in the fastest round.
+    """What one step, or one all-reduce, took: the median over the rounds.
 
-    what: "small", "wide" or "all-reduce". kind: such as "ddp 32", or bytes. The fastest
-    is taken since whatever else a machine does can only make a step slower.
+    what: "small", "wide" or "all-reduce". kind: such as "ddp 32", or bytes.
     """
-    return min(record()["seconds"][what][kind])
+    return median(record()["seconds"][what][kind])
+
+
+def ratio(what: str, kind: str, other: str) -> float:
+    """How many times as long `kind` took as `other`: the median over the rounds."""
+    rounds = record()["seconds"][what]
+    pairs = zip(rounds[kind], rounds[other], strict=True)
+    return median(a / b for a, b in pairs)
