@@ -7,6 +7,7 @@ import psutil
 import pytest
 import torch
 from tests.processes import wait_until_ended
+from torch.utils.data import DistributedSampler
 
 from vit_encoder import rank_failures, scaling_runs
 from vit_encoder.datasets import fashion_mnist
@@ -19,7 +20,7 @@ from vit_encoder.scaling_out import (
     save,
     step_seconds,
 )
-from vit_encoder.train_on_ranks import ENGINES, launch, new_model, train
+from vit_encoder.train_on_ranks import ENGINES, batches, launch, new_model, train
 
 pytestmark = pytest.mark.xdist_group("scaling")  # the runs below serve several tests
 SCRIPT = ("-m", "vit_encoder.train_on_ranks", "--steps=12", "--batch-size=80")
@@ -128,10 +129,25 @@ def test_unequal_batches_hang_until_the_time_is_up(told):
 
 
 def test_a_forgotten_epoch_repeats_the_order():
-    sampler = torch.utils.data.DistributedSampler(range(50), 2, 1)
+    sampler = DistributedSampler(range(50), 2, 1)
     first, again = list(sampler), list(sampler)
     sampler.set_epoch(1)
     assert first == again != list(sampler)
+
+
+def test_batches_of_an_epoch_are_all_images_in_an_order_of_its_own():
+    samplers = [DistributedSampler(range(40), 2, rank, seed=3) for rank in (0, 1)]
+    read = [dict(batches(sampler, 5, range(12))) for sampler in samplers]
+    epochs = [
+        torch.stack([of_rank[step] for of_rank in read for step in range(e, e + 4)])
+        for e in (0, 4, 8)
+    ]
+    for order in epochs:
+        assert sorted(order.flatten().tolist()) == [*range(40)]
+    assert not torch.equal(epochs[0], epochs[1])
+    assert not torch.equal(epochs[1], epochs[2])
+    later = dict(batches(samplers[0], 5, range(6, 12)))
+    assert all(torch.equal(later[step], read[0][step]) for step in later)
 
 
 def test_a_run_that_takes_too_long_leaves_no_process(tmp_path):

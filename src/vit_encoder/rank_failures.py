@@ -18,7 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vit_encoder.train_on_ranks import launch
 
-SECONDS = 3  # how long a rank waits for the others; torch's own default is minutes
+PATIENCE = timedelta(seconds=60)  # how long a rank waits for the others
+SOON = timedelta(seconds=3)  # where it waits in vain
 
 
 class TwoHeads(nn.Module):
@@ -42,12 +43,13 @@ def unused_parameter(find: bool) -> None:
 
 def unequal_batches(join: bool) -> None:
     """Rank 0 has three batches, the other ranks have two."""
-    model = DistributedDataParallel(nn.Linear(4, 1))
+    group = dist.new_group(timeout=PATIENCE if join else SOON)
+    model = DistributedDataParallel(nn.Linear(4, 1), process_group=group)
     count = 3 if dist.get_rank() == 0 else 2
     with model.join() if join else nullcontext():
         for _ in range(count):
             model(torch.ones(5, 4)).sum().backward()
-    dist.barrier()
+    dist.barrier(group)
 
 
 def attempt(mistake: Callable[[bool], None], cured: bool) -> str:
@@ -71,7 +73,7 @@ def main() -> None:
     """What runs in each process. The last mistake leaves no group to go on with."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    dist.init_process_group("gloo", timeout=timedelta(seconds=SECONDS))
+    dist.init_process_group("gloo", timeout=PATIENCE)
     told = {
         "unused, found": attempt(unused_parameter, True),
         "unequal, joined": attempt(unequal_batches, True),

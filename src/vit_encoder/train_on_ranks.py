@@ -187,7 +187,7 @@ def counted(model: VisionTransformer) -> Iterator[dict[str, int]]:
 
 
 def launch(
-    *arguments: str, processes: int = 2, restarts: int = 0, seconds: float = 120
+    *arguments: str, processes: int = 2, restarts: int = 0, seconds: float = 300
 ) -> str:
     """Run torchrun on this machine, one thread a process; what the processes print.
 
