@@ -1,7 +1,7 @@
 """12 Scaling out: what chapter 12_scaling_out builds."""
 
 # Generated from chapters/12_scaling_out.md by `make sync`. Do not edit.
-# Seal: f19df2bee2ad3af9
+# Seal: 0f92ca7c5f88c2be
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
@@ -36,10 +37,14 @@ def distribute(model: nn.Module, engine: str) -> nn.Module:
         return DistributedDataParallel(model, gradient_as_bucket_view=True)
     if engine not in ("zero-2", "zero-3"):
         raise ValueError(f'expected "ddp", "zero-2" or "zero-3", got {engine!r}')
-    again = engine == "zero-3"  # gather a second time, for the backward pass
+    device = next(model.parameters()).device.type  # else a GPU, where there is one
+    how = {
+        "mesh": init_device_mesh(device, (dist.get_world_size(),)),
+        "reshard_after_forward": engine == "zero-3",  # and gather again for backward
+    }
     for block in model.encoder.blocks:
-        fully_shard(block, reshard_after_forward=again)
-    return fully_shard(model, reshard_after_forward=again)  # what is in no block
+        fully_shard(block, **how)
+    return fully_shard(model, **how)  # what is in no block
 
 
 def save(
