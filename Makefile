@@ -98,6 +98,10 @@ pictures: programs-pictures ## draw the social card and the README's screenshot 
 compare: .venv/ready ## measure anew how timm, torchvision and transformers differ
 	PYTHONPATH=tools $(RUN) studies/compare_libraries.py
 
+.PHONY: scaling
+scaling: .venv/ready ## measure anew how fast two processes train, for chapter 12
+	PYTHONPATH=tools $(RUN) studies/scaling.py
+
 .PHONY: benchmark-grading
 benchmark-grading: programs-benchmark-grading ## measure how fast submissions are marked
 	@$(MAKE) --no-print-directory .venv/ready

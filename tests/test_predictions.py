@@ -35,7 +35,9 @@ from vit_encoder.check.predictions import (
     Mistake,
     PredictNumbers,
 )
+from vit_encoder.check.scaling_out import rank_indices
 from vit_encoder.data import text_encoder
+from vit_encoder.figures.scaling import ring_counts
 from vit_encoder.grade.by_value import by_value
 
 ENTRIES = {e["id"]: e for e in catalogue() if e["kind"] == "predict"}
@@ -344,6 +346,24 @@ def layer_bound(**how):
     return bound(4, **how) + bound(1, **how)
 
 
+def a_cluster(machines=6, gpus=4, passes=3, numbers=4, padded=True):
+    """Images, repeats, memory and traffic of a cluster, from what each rank does."""
+    ranks, order = machines * gpus, torch.arange(50_003)
+    if not padded:
+        order = order[: len(order) // ranks * ranks]
+    shares = [rank_indices(order, rank, ranks) for rank in range(ranks)]
+    read = torch.cat(shares)
+    sent = sum(8 / ranks for _ in ring_counts(ranks)[1:])  # MB: a piece in each round
+    return [
+        ranks * 20 * passes,
+        len(shares[-1]),
+        len(read) - len(read.unique()),
+        2e6 * 4 * numbers / 1e6,
+        ranks,
+        sent,
+    ]
+
+
 RIGHT = {
     "patches.count_tokens": tokens_of_an_image,
     "patches.rows_in_memory": lambda: [*PIECE, *second_row(oracle.patchify)],
@@ -362,6 +382,7 @@ RIGHT = {
     "looking_inside.on_paper": lambda: on_paper(rolled),
     "fast.flops": counted_block,
     "fast.bound": layer_bound,
+    "scaling_out.a_cluster": a_cluster,
 }
 
 
@@ -423,6 +444,27 @@ LED = [  # exercise, part, what a version of it leads to, its misconceptions
 def test_a_misconception_leads_to_the_declared_numbers(id, part, numbers, name):
     led = numbers(misconception(part, name).wrong)
     assert pytest.approx(led, abs=1e-4) in declared(id, name)
+
+
+CLUSTERS = {  # mistake → its cluster, and the places of the numbers that it changes
+    "accumulation-forgotten": (a_cluster(passes=1), [0]),
+    "accumulation-divides": (a_cluster(passes=1 / 3), [0]),
+    "machines-for-ranks": (a_cluster(gpus=1), [0, 1, 4, 5]),
+    "one-machine-counted": (a_cluster(machines=1), [0, 1, 4, 5]),
+    "rest-left-out": (a_cluster(padded=False), [1, 2]),
+    "parameters-alone": (a_cluster(numbers=1), [3]),
+    "no-optimizer": (a_cluster(numbers=2), [3]),
+    "one-of-four-missing": (a_cluster(numbers=3), [3]),
+}
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_another_cluster_gives_the_declared_numbers(name):
+    numbers, places = CLUSTERS[name]
+    right = list(TASKS["scaling_out.a_cluster"].right)
+    for place in places:
+        wrong = [*right[:place], numbers[place], *right[place + 1 :]]
+        assert pytest.approx(wrong, abs=1e-3) in declared("scaling_out.a_cluster", name)
 
 
 def declared(id, name):

@@ -23,6 +23,8 @@ _HOMES = {
     "attention_entropy": "looking_inside",
     "attention_maps": "looking_inside",
     "augment": "training",
+    "average_gradients": "scaling_out",
+    "distribute": "scaling_out",
     "block_flops": "fast",
     "dropout": "mlp",
     "encode": "fast",
@@ -36,9 +38,12 @@ _HOMES = {
     "patchify": "patches",
     "quantize_rows": "fast",
     "residual_stream": "looking_inside",
+    "ring_all_reduce": "scaling_out",
+    "ring_seconds": "scaling_out",
     "rollout": "looking_inside",
     "run_block": "fast",
     "split_heads": "multi_head",
+    "step_seconds": "scaling_out",
     "warm_up_cosine": "training",
 }
 

@@ -481,6 +481,19 @@ NUMBERS = {
         "shifted": [[0.0004008, 20, 0.1008, 20], [0.4, 20, 0.001008, 20]],
         "several-times": [[0.4, 40, 0.1, 20]],
         "": [[0.7, 20, 0.1, 20], [0.4, 33, 0.1, 20]],
+    "scaling_out.a_cluster": {
+        "accumulation-forgotten": [[480, 2084, 13, 32, 24, 15.3]],
+        "accumulation-forgotten rest-left-out": [[480, 2083, 13, 32, 24, 15.3]],
+        "machines-for-ranks": [[1440, 2084, 13, 32, 6, 15.3]],
+        "rest-left-out": [
+            [1440, 2083, 0, 32, 24, 15.3],
+            [1440, 2083, 0, 32, 24, 15.33],
+        ],
+        "remainder-for-what-is-missing": [[1440, 2084, 11, 32, 24, 15.3]],
+        "no-optimizer sent-once": [[1440, 2084, 13, 16, 24, 7.7]],
+        "parameters-alone": [[1440, 2084, 13, 8, 24, 15.3]],
+        "bound-for-number": [[1440, 2084, 13, 32, 24, 16]],
+        "": [[1440, 2084, 14, 32, 24, 15.3], [1440, 2084, 13, 40, 24, 15.3]],
     },
     "capstone.parameters": {
         "biases-and-norms-left-out": [

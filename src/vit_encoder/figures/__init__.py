@@ -56,6 +56,7 @@ _HOMES = {
     "show_parts": "patch_plots",
     "show_patch_twice": "photo",
     "show_reads": "heads",
+    "show_ring": "scaling",
     "show_shares": "costs",
     "show_similarities": "looking",
     "show_split": "heads",
