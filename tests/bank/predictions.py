@@ -481,6 +481,7 @@ NUMBERS = {
         "shifted": [[0.0004008, 20, 0.1008, 20], [0.4, 20, 0.001008, 20]],
         "several-times": [[0.4, 40, 0.1, 20]],
         "": [[0.7, 20, 0.1, 20], [0.4, 33, 0.1, 20]],
+    },
     "scaling_out.a_cluster": {
         "accumulation-forgotten": [[480, 2084, 13, 32, 24, 15.3]],
         "accumulation-forgotten rest-left-out": [[480, 2083, 13, 32, 24, 15.3]],
