@@ -23,6 +23,7 @@ import random
 import re
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -30,6 +31,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -374,7 +376,12 @@ def measure_frozen(timing: Timing) -> dict:
     models = {name: c.model for name, c in contestants(SIZES[row.size]).items()}
     steps = {name: row.step(models[name]) for name in ("timm", "fast")}
     images = torch.randn(8, 3, 224, 224)
-    with config.patch(freezing=True), torch.no_grad():
+    with (
+        tempfile.TemporaryDirectory() as folder,  # a run that was stopped leaves halves
+        patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=folder),
+        config.patch(freezing=True),
+        torch.no_grad(),
+    ):
         for name in ("timm", "fast", "fast, class token"):
             model = models[name].eval()
             right, compiled = model(images), torch.compile(model, dynamic=False)
