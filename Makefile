@@ -62,7 +62,7 @@ test-colab: .venv-colab/ready ## run every notebook with the versions that Colab
 .PHONY: test-gpu
 test-gpu: .venv/ready ## run every notebook and check on a CUDA machine; record the run
 	$(RUN) tools/run_notebooks.py --cuda --record "On a GPU"
-	$(RUN) -m pytest --numprocesses 2 tests/test_exercises.py -k cuda
+	$(RUN) -m pytest --numprocesses 2 tests/test_exercises.py tests/test_fast.py -k cuda
 
 .PHONY: test-in-colab-image
 test-in-colab-image: ## inside Colab's container image, with the packages it has

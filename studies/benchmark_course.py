@@ -34,7 +34,7 @@ FIRST = "01_patches_and_positions.ipynb"  # the chapter whose notebook is starte
 PATIENCE = 600  # seconds
 
 
-def measure_checks(_seconds: float) -> dict:
+def measure_checks(_timing: object) -> dict:
     """Seconds of each check of a right answer, in the notebooks of the parts."""
     found = {}
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
@@ -72,7 +72,7 @@ def times_of_checks(path: Path) -> dict[str, float]:
     return found
 
 
-def measure_start(_seconds: float) -> dict:
+def measure_start(_timing: object) -> dict:
     """Seconds until a kernel answers, and until a chapter's first cell has run."""
     notebook = json.loads((ROOT / "chapters" / FIRST).read_text(encoding="utf-8"))
     cells = [c for c in notebook["cells"] if c["cell_type"] == "code"]
@@ -95,7 +95,7 @@ def measure_start(_seconds: float) -> dict:
     return {"notebook": FIRST, "seconds": {"kernel": answers, "first cell": ready}}
 
 
-def measure_book(_seconds: float) -> dict:
+def measure_book(_timing: object) -> dict:
     """Seconds of a build of the book without what an earlier one left, and again."""
     for name in ("html", ".doctrees", ".jupyter_cache"):
         shutil.rmtree(HTML.with_name(name), ignore_errors=True)
@@ -115,7 +115,7 @@ TIMING = """() => {
 }"""
 
 
-def measure_pages(_seconds: float) -> dict:
+def measure_pages(_timing: object) -> dict:
     """Of each page, kB sent until it is loaded, and seconds, served by this machine."""
     if not (HTML / "index.html").exists():
         sys.exit("The book is not built. Run `make book` first.")

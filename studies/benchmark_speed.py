@@ -23,13 +23,15 @@ import random
 import re
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -40,16 +42,27 @@ import speed_models
 from benchmark_course import COURSE_ROWS
 from run_notebooks import machine
 from speed import FILES, PRODUCT
-from speed_models import SIZES, TOLERANCE, contestants, differences
+from speed_models import SIZES, TOLERANCE, contestants, differences, off
 from vit_encoder import attention, block_flops
 
 LEAST, MOST = 3, 60  # rounds
 LONG = 1.0  # seconds: a step that takes longer needs no warming
 SHORT = 0.1  # seconds: a shorter step is repeated until they have passed
 SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices whose product is the peak
+NEAR = {"fp32": 1e-5, "fp16": 0.02, "bf16": 0.1}  # of logits as they are timed
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
 Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long the rounds of a row go on at least, and which clock times a step."""
+
+    seconds: float = 0.0
+    clock: str = "wall"
 
 
 def main() -> None:
@@ -64,12 +77,13 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     path = given.output or FILES[given.device]
     try:
-        found = begin(path, about(given.device, given.threads), fresh=given.fresh)
+        here = about(given.device, given.threads, given.clock)
+        found = begin(path, here, fresh=given.fresh)
     except ValueError as error:
         sys.exit(str(error))
     for name in given.only or [name for name in rows if name not in found["rows"]]:
         start, load = time.perf_counter(), os.getloadavg()[0]
-        measured = rows[name](given.seconds)
+        measured = rows[name](Timing(given.seconds, given.clock))
         date = datetime.date.today().isoformat()
         found["rows"][name] = {"date": date, "load": round(load, 1), **measured}
         write(path, found)
@@ -84,6 +98,8 @@ def arguments() -> argparse.ArgumentParser:
     add("--only", nargs="+", default=[], metavar="ROW", help="measure these again")
     add("--seconds", type=float, default=12, help="for the rounds of a row, at least")
     add("--threads", type=int, default=os.cpu_count())
+    cpu = "cpu counts this process's time alone: on a busy machine, with --threads 1"
+    add("--clock", choices=CLOCKS, default="wall", help=cpu)
     add("--device", choices=FILES, default="cpu")
     add("--fresh", action="store_true", help="forget what the file holds")
     add("--output", type=Path, help="a file of another name")
@@ -93,7 +109,7 @@ def arguments() -> argparse.ArgumentParser:
 # The file
 
 
-def about(device: str, threads: int) -> dict:
+def about(device: str, threads: int, clock: str = "wall") -> dict:
     """What must be the same for all rows of a file."""
     packages = {p: importlib.metadata.version(p) for p in speed_models.PACKAGES}
     cpuinfo = Path("/proc/cpuinfo")
@@ -103,6 +119,7 @@ def about(device: str, threads: int) -> dict:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "amx": cpuinfo.exists() and "amx_bf16" in cpuinfo.read_text(),
         "threads": threads,
+        "clock": clock,
         "versions": {"Python": platform.python_version(), **packages},
     }
 
@@ -133,14 +150,14 @@ def write(path: Path, found: dict) -> None:
 # A race
 
 
-def race(steps: dict[str, Step], seconds: float, device: str = "cpu") -> dict:
+def race(steps: dict[str, Step], timing: Timing, device: str = "cpu") -> dict:
     """Seconds of each step in every round, and the peak of memory that one takes.
 
     A first round measures the memory and warms what is called. It counts as well where
     a step takes long.
     """
-    clock = partial(clocked, device=device)
-    first = {name: measure_memory(step, device) for name, step in steps.items()}
+    clock = partial(clocked, device=device, clock=CLOCKS[timing.clock])
+    first = {name: measure_memory(step, clock, device) for name, step in steps.items()}
     times = {name: [took] for name, (took, _) in first.items()}
     if max(took for took, _ in first.values()) < LONG:
         times = {name: [] for name in steps}
@@ -154,7 +171,7 @@ def race(steps: dict[str, Step], seconds: float, device: str = "cpu") -> dict:
         for name in order:
             times[name].append(clock(steps[name], repeats[name]))
         rounds = len(times[order[0]])
-        if time.perf_counter() - start > seconds and rounds >= LEAST:
+        if time.perf_counter() - start > timing.seconds and rounds >= LEAST:
             break
     return {
         "seconds": {name: [float(f"{t:.4g}") for t in times[name]] for name in steps},
@@ -162,18 +179,20 @@ def race(steps: dict[str, Step], seconds: float, device: str = "cpu") -> dict:
     }
 
 
-def clocked(step: Step, repeats: int, device: str) -> float:
+def clocked(step: Step, repeats: int, device: str, clock: Callable[[], float]) -> float:
     """Seconds by the clock that a step takes, in the mean of so many."""
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     wait()
-    start = time.perf_counter()
+    start = clock()
     for _ in range(repeats):
         step()
     wait()
-    return (time.perf_counter() - start) / repeats
+    return (clock() - start) / repeats
 
 
-def measure_memory(step: Step, device: str) -> tuple[float, float | None]:
+def measure_memory(
+    step: Step, clock: Callable[[Step, int], float], device: str
+) -> tuple[float, float | None]:
     """Seconds of one step, and by how many MB the memory in use rises in it.
 
     On a CPU it is the resident memory of the process, which Linux alone tells; what
@@ -183,14 +202,14 @@ def measure_memory(step: Step, device: str) -> tuple[float, float | None]:
     if device == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-        took = clocked(step, 1, device)
+        took = clock(step, 1)
         return took, round((torch.cuda.max_memory_allocated() - before) / 1e6, 1)
     if not Path("/proc/self/clear_refs").exists():
-        return clocked(step, 1, device), None
+        return clock(step, 1), None
     ctypes.CDLL(None).malloc_trim(0)
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten
-    took = clocked(step, 1, device)
+    took = clock(step, 1)
     return took, round(resident("VmHWM") - before, 1)
 
 
@@ -230,19 +249,36 @@ class Models:
             words += [self.precision, "compiled" if self.compiled else "eager"]
         return "-".join(words)
 
-    def measure(self, seconds: float) -> dict:
+    def measure(self, timing: Timing) -> dict:
         """Compare, then race."""
-        off = equal(self.size)
+        differences = equal(self.size)
         models = {name: c.model for name, c in contestants(SIZES[self.size]).items()}
         steps = {name: self.step(model) for name, model in models.items()}
+        if (self.precision, self.compiled, self.device) != ("fp32", False, "cpu"):
+            self.require_near(steps)
         steps[PRODUCT], count = matrix_product(DTYPES[self.precision], self.device)
         flops = {name: self.flops(name) for name in models} | {PRODUCT: count}
         settings = {k: v for k, v in vars(self).items() if k != "device"}
-        found = {**settings, "off": off, "flops": flops}
-        return found | race(steps, seconds, self.device)
+        found = {**settings, "off": differences, "flops": flops}
+        return found | race(steps, timing, self.device)
+
+    def require_near(self, steps: dict[str, Step]) -> None:
+        """Compare the logits once more as they are timed; it compiles and warms, too.
+
+        RuntimeError if one is not near the textbook's.
+        """
+        logits = {name: step().float() for name, step in steps.items()}
+        found = {name: off(got, logits["textbook"]) for name, got in logits.items()}
+        far = {
+            name: size for name, size in found.items() if size > NEAR[self.precision]
+        }
+        if far:
+            raise RuntimeError(f"expected at most {NEAR[self.precision]}, got {far}")
 
     def step(self, model: nn.Module) -> Step:
         """One forward, in training with the loss and the gradients of all parameters.
+
+        It gives the logits of the same random images whatever the model.
 
         In 16 bits the parameters have 16 bits in inference; in training they keep 32,
         and autocast chooses. There is no optimizer, and nothing scales the loss.
@@ -250,9 +286,10 @@ class Models:
         dtype = DTYPES[self.precision]
         sizes = SIZES[self.size]
         side = sizes.image_size
-        images = torch.randn(self.batch, sizes.in_channels, side, side)
-        images = images.to(self.device)
-        labels = torch.randint(sizes.num_classes, (self.batch,), device=self.device)
+        rng = torch.Generator().manual_seed(0)
+        shape = (self.batch, sizes.in_channels, side, side)
+        images = torch.randn(shape, generator=rng).to(self.device)
+        labels = torch.arange(self.batch, device=self.device) % sizes.num_classes
         model = model.to(self.device).train(self.training)
         if not self.training:
             model, images = model.to(dtype), images.to(dtype)
@@ -260,15 +297,17 @@ class Models:
         narrow = self.training and dtype != torch.float32
         context = partial(torch.autocast, self.device, dtype) if narrow else nullcontext
 
-        def train() -> None:
+        def train() -> torch.Tensor:
             with context():
-                loss = F.cross_entropy(run(images), labels)
+                logits = run(images)
+                loss = F.cross_entropy(logits, labels)
             loss.backward()
             model.zero_grad(set_to_none=True)
+            return logits.detach()
 
-        def infer() -> None:
+        def infer() -> torch.Tensor:
             with torch.no_grad():
-                run(images)
+                return run(images)
 
         return train if self.training else infer
 
@@ -296,18 +335,19 @@ def flops(size: str, class_token_alone: bool) -> int:
 def equal(size: str) -> dict[str, dict[str, float]]:
     """What `differences` finds. RuntimeError if a contestant is not the textbook."""
     found = differences(SIZES[size])
-    far = {name: off for name, off in found.items() if max(off.values()) > TOLERANCE}
+    far = {n: sizes for n, sizes in found.items() if max(sizes.values()) > TOLERANCE}
     if far:
         raise RuntimeError(f"expected differences below {TOLERANCE}, got {far}")
     return {
-        k: {w: float(f"{x:.2g}") for w, x in off.items()} for k, off in found.items()
+        name: {what: float(f"{size:.2g}") for what, size in sizes.items()}
+        for name, sizes in found.items()
     }
 
 
 # What only a CPU is asked
 
 
-def measure_attention(tokens: int, seconds: float) -> dict:
+def measure_attention(tokens: int, timing: Timing) -> dict:
     """The textbook's attention beside PyTorch's fused one: 8 heads of 64, forward."""
     q, k, v = torch.randn(3, 1, 8, tokens, 64)
     calls = {
@@ -315,15 +355,17 @@ def measure_attention(tokens: int, seconds: float) -> dict:
         "fused": partial(F.scaled_dot_product_attention, q, k, v),
     }
     right, got = (call() for call in calls.values())
-    off = ((got - right).abs().max() / right.abs().max()).item()
-    if off > TOLERANCE:
-        raise RuntimeError(f"expected a difference below {TOLERANCE}, got {off}")
+    if off(got, right) > TOLERANCE:
+        raise RuntimeError(f"expected {TOLERANCE} at most, got {off(got, right)}")
     del right, got
     with torch.no_grad():
-        return {"tokens": tokens, **race(calls, seconds / 3)}
+        return {
+            "tokens": tokens,
+            **race(calls, replace(timing, seconds=timing.seconds / 3)),
+        }
 
 
-def measure_frozen(seconds: float) -> dict:
+def measure_frozen(timing: Timing) -> dict:
     """Compiled for inference with frozen weights, Ti, 8 images, beside eager models."""
     from torch._inductor import config
 
@@ -334,15 +376,19 @@ def measure_frozen(seconds: float) -> dict:
     models = {name: c.model for name, c in contestants(SIZES[row.size]).items()}
     steps = {name: row.step(models[name]) for name in ("timm", "fast")}
     images = torch.randn(8, 3, 224, 224)
-    with config.patch(freezing=True), torch.no_grad():
+    with (
+        tempfile.TemporaryDirectory() as folder,  # a run that was stopped leaves halves
+        patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=folder),
+        config.patch(freezing=True),
+        torch.no_grad(),
+    ):
         for name in ("timm", "fast", "fast, class token"):
             model = models[name].eval()
             right, compiled = model(images), torch.compile(model, dynamic=False)
-            off = ((compiled(images) - right).abs().max() / right.abs().max()).item()
-            if off > TOLERANCE:
-                raise RuntimeError(f"{name} frozen is off by {off}")
+            if off(compiled(images), right) > TOLERANCE:
+                raise RuntimeError(f"expected the logits of {name} when it is frozen")
             steps[f"{name}, frozen"] = partial(without_gradients, compiled, images)
-        return race(steps, seconds)
+        return race(steps, timing)
 
 
 def without_gradients(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -351,7 +397,7 @@ def without_gradients(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
         return model(images)
 
 
-def measure_checkpointing(seconds: float) -> dict:
+def measure_checkpointing(timing: Timing) -> dict:
     """What is kept for the gradients, in training of Ti with 32 images."""
     row = Models("Ti", 32, training=True)
     equal(row.size)
@@ -363,7 +409,7 @@ def measure_checkpointing(seconds: float) -> dict:
     images = torch.randn(32, 3, 224, 224)
     steps = {name: row.step(model) for name, model in kept.items()}
     saved = {name: saved_megabytes(model, images) for name, model in kept.items()}
-    return {"saved": saved, **race(steps, seconds)}
+    return {"saved": saved, **race(steps, timing)}
 
 
 def saved_megabytes(model: nn.Module, images: torch.Tensor) -> float:
@@ -378,7 +424,7 @@ def saved_megabytes(model: nn.Module, images: torch.Tensor) -> float:
     return round(sum(e.self_cpu_memory_usage for e in events) / 1e6, 1)
 
 
-def measure_bf16(training: bool, seconds: float) -> dict:
+def measure_bf16(training: bool, timing: Timing) -> dict:
     """The fast form and timm's in float32 and in bfloat16, Ti, 8 images."""
     steps, flops = {}, {}
     for precision in ("fp32", "bf16"):
@@ -391,16 +437,16 @@ def measure_bf16(training: bool, seconds: float) -> dict:
         step, count = matrix_product(DTYPES[precision], "cpu")
         steps[f"{PRODUCT}, {precision}"] = step
         flops[f"{PRODUCT}, {precision}"] = count
-    return {"flops": flops, **race(steps, seconds)}
+    return {"flops": flops, **race(steps, timing)}
 
 
 # The rows
 
-Row = Callable[[float], dict]
+Row = Callable[[Timing], dict]
 
 
 def cpu_rows() -> dict[str, Row]:
-    """Name → what measures a row, given the seconds that its rounds should take."""
+    """Name → what measures a row."""
     models = [
         Models(size, batch, training)
         for size, batch, training in product(SIZES, (1, 8, 32), (False, True))

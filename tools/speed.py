@@ -17,6 +17,7 @@ LIBRARIES = ("timm", "torchvision", "PyTorch", "transformers", "vit-pytorch")
 FAST, ALONE = "fast", "fast, class token"
 PRODUCT = "matrix product"
 NOTHING = "not measured"
+CLOCKS = {"wall": "time by the clock", "cpu": "CPU time of the process"}
 
 Quartiles = tuple[float, float, float]
 
@@ -334,7 +335,7 @@ def machine_line(measured: dict) -> str:
     counts = [len(row["seconds"][FAST]) for row in model_rows(measured)] or [0]
     return (
         f"{date}. {measured['machine']}, {threads} thread{'s' * (threads > 1)}, "
-        f"{measured['instructions']}, {amx}. {versions}. "
+        f"{measured['instructions']}, {amx}, {CLOCKS[measured['clock']]}. {versions}. "
         f"{min(counts)} to {max(counts)} rounds for a row of models. "
         f"Load before a row: {min(loads)} to {max(loads)}."
     )

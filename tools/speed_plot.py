@@ -4,7 +4,7 @@ from speed import ALONE, FAST, LIBRARIES, label, model_rows, ratios
 from vit_encoder.figures.colours import CLASS
 from vit_encoder.figures.drawing import GREY, WIDTH, drawing, line, text
 
-LEFT, RIGHT, TOP, STEP = 96, 8, 46, 19  # units
+LEFT, RIGHT, TOP, STEP = 104, 8, 46, 19  # units
 SCALE = (0.7, 1.4)  # of the ratios; what is slower or faster stands at the edge
 TICKS = (0.8, 1.0, 1.2)
 CODES = ("textbook", *LIBRARIES[1:], FAST, ALONE)
@@ -46,8 +46,7 @@ def legend() -> list[str]:
 
 def drawn(row: dict, y: float) -> list[str]:
     """One row: its name, and a mark for each code; the fast form's lies on top."""
-    parts = [text(label(row).replace("ference", "f.").replace("aining", "."), 0, y + 4,
-                  "start", 11)]  # fmt: skip
+    parts = [text(label(row), 0, y + 4, "start", 11)]
     for code in CODES:
         low, middle, high = ratios(row, code, "timm")
         if code == FAST:
