@@ -80,7 +80,7 @@ def test_nothing_moves_when_the_figure_comes_to_life(visit, name):
 @every_figure
 @pytest.mark.parametrize("theme", THEMES)
 def test_no_accessibility_violation(visit, name, theme):
-    """At each width, as the figure starts and when all is changed; nothing sticks out."""
+    """At each width, at the start and when all is changed; nothing sticks out."""
     tab = visit(name, theme, color_scheme=theme)
     for changes in ((), CASES[name].changes):
         for role, words in changes:
