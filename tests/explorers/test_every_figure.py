@@ -4,7 +4,7 @@ import gzip
 import json
 
 import pytest
-from tests.explorers.cases import CASES, THEMES, slowness, stored
+from tests.explorers.cases import CASES, THEMES, made, slowness, stored
 
 from node import install_checkers
 
@@ -31,13 +31,14 @@ def violations(tab):
     ]
 
 
-every_figure = pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xdist_group(f"explorer {name}"))
-        for name in CASES
-    ],
-)
+def parametrized(names):
+    """Over figures; all that is asked of one figure is asked in one process."""
+    groups = {name: pytest.mark.xdist_group(f"explorer {name}") for name in names}
+    cases = [pytest.param(name, marks=group) for name, group in groups.items()]
+    return pytest.mark.parametrize("name", cases)
+
+
+every_figure = parametrized(CASES)
 
 
 @every_figure
@@ -142,13 +143,13 @@ def test_a_slow_phone_draws_thirty_frames_a_second(visit, browser, name):
     assert slowness(visit(name), browser, CASES[name].heart) < 1
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "attention"])
+@parametrized([name for name in CASES if name != "attention"])
 def test_figure_is_small(name):  # the scores of 216 patches alone weigh more
-    packed = gzip.compress(json.dumps(stored(CASES[name].make())).encode())
+    packed = gzip.compress(json.dumps(stored(made(name))).encode())
     assert len(packed) < 40_000
 
 
-@pytest.mark.parametrize("name", CASES)
+@every_figure
 def test_text_of_a_figure_is_short(name):
     """Where there are no widgets, anywidget shows its first 110 characters."""
-    assert len(repr(CASES[name].make())) <= 110
+    assert len(repr(made(name))) <= 110
