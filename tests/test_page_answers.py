@@ -17,7 +17,6 @@ from book import HTML
 from page_answers import declared
 from plain_markdown import labels
 from predictions import DeclarationError
-from sources import read_all
 from vit_encoder.check import catalogue, judged, progress, task
 from vit_encoder.check.predictions import Choose, PredictNumbers
 from vit_encoder.message_html import message_html
@@ -27,9 +26,8 @@ ENTRIES = {e["id"]: e for e in catalogue() if e["kind"] == "predict"}
 CODE = {e["id"]: e for e in catalogue() if e["kind"] != "predict"}
 NOTEBOOKS = sorted({e["notebook"] for e in ENTRIES.values()})
 QUIZZES = {
-    source.path.stem: quiz.read(source.text)
-    for source in read_all(read_address())
-    if source.path.parent.name == "chapters"
+    path.stem: quiz.read(path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / "chapters").glob("*.md"))
 }
 PAGE = "exercises/02_self_attention.html"
 CHOICE = "self_attention.entropy"  # its answer is B
