@@ -7,6 +7,7 @@ import linecache
 from collections import defaultdict
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from io import StringIO
 
@@ -55,10 +56,13 @@ def made():
 
 
 @pytest.fixture(scope="module")
-def sandbox():
-    """One for all tests here; to start it takes seconds."""
+def marker():
+    """Seed → what marks with it, as a class is marked: in one sandbox for all tests.
+
+    To start it takes seconds, and so does it to ask the right answers anew.
+    """
     with Sandbox() as started:
-        yield started
+        yield cache(lambda seed: Marker(seed, started))
 
 
 # Answers as text
@@ -155,13 +159,13 @@ def reports_of(notebook):
 
 
 @pytest.fixture
-def marks_of(sandbox, tmp_path):
+def marks_of(marker, tmp_path):
     """A function that marks a notebook as it is handed in."""
 
     def mark(notebook, seed=CHECKS_SEED):
         nbformat.write(notebook, tmp_path / "ada.ipynb")
         (entry,) = find_submissions(tmp_path).entries
-        return Marker(seed, sandbox).mark(read_submission(entry))
+        return marker(seed).mark(read_submission(entry))
 
     return mark
 
