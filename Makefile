@@ -45,9 +45,10 @@ test: programs-test ## everything that must hold: sources, notebooks, package, s
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	@# `book` begins with what check-sources does. Some tests wait: so there are more
-	@# processes than cores, each with one thread.
+	@# processes than cores, each with one thread. tests/conftest.py sets the order.
 	$(MAKE) --no-print-directory --jobs 2 notebooks book
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 4 --dist loadgroup
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 4 --dist loadgroup \
+		--no-loadscope-reorder
 
 .PHONY: notebooks
 notebooks: .venv/ready

@@ -1,5 +1,7 @@
 """What several tests share: the built site, a browser, the address."""
 
+from itertools import groupby
+
 import pytest
 
 from address import read_address
@@ -9,8 +11,15 @@ from browser import chromium
 from site_server import serving
 
 PATIENCE = 120_000  # milliseconds that a busy machine may take for a step of a browser
-# Groups of tests that take or wait the longest: first, so that none is left over.
-LONG = ("test_hostile", "test_command", "test_parity", "test_site", "test_exercises")
+# Files of tests that take or wait the longest, the longest first, so that none is left
+# over when the others are through.
+LONG = (
+    *("test_hostile", "test_shell", "test_parity", "test_command", "test_every_figure"),
+    *("test_site", "test_page_answers", "test_encoder_at_work", "test_tokens"),
+    *("test_exploring", "test_tour", "test_wiring", "test_run_notebooks"),
+    *("test_checks", "test_bad_input", "test_asked_answers", "test_exercises"),
+)
+PARTS = 16  # of a file, each of which a process is given at once
 
 
 def pytest_addoption(parser):
@@ -18,10 +27,12 @@ def pytest_addoption(parser):
     parser.addoption("--all-answers", action="store_true", help="ask all of tests/bank")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config, items):
     """The long ones first; answers are left out if nothing that they rest on changed.
 
-    Apart from that the order stays.
+    Apart from that the order stays. Tests that are in no group get one: to hand out
+    thousands one by one takes longer than most of them.
     """
     if not config.option.all_answers:
         left = [item for item in items if not is_asked_now(item)]
@@ -30,6 +41,17 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item in asked]
     order = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
+    for path, alone in groupby(filter(is_alone, items), lambda item: item.path):
+        tests = list(alone)
+        size = -(-len(tests) // PARTS)
+        for number, item in enumerate(tests):
+            name = f"{path.stem} {number // size}"
+            item.add_marker(pytest.mark.xdist_group(name))
+
+
+def is_alone(item):
+    """Whether a test is in no group of those that one process runs."""
+    return item.get_closest_marker("xdist_group") is None
 
 
 def is_asked_now(item):

@@ -13,6 +13,9 @@ from sync import generated_notebooks, package_texts
 
 CHAPTER = "chapters/02_self_attention.md"
 EXERCISE = "solutions/02_self_attention.md"
+# In one process, for which the server of tests/forked.py starts once.
+pytestmark = pytest.mark.xdist_group("forked")
+
 COPIED = ("book", "chapters", "exercises", "solutions", "src", "tests", "tools")
 
 
@@ -20,7 +23,7 @@ COPIED = ("book", "chapters", "exercises", "solutions", "src", "tests", "tools")
 def course(tmp_path):
     """A copy of all that the sources' check reads, to be spoilt."""
     for name in COPIED:
-        leave = shutil.ignore_patterns("__pycache__", "katex")
+        leave = shutil.ignore_patterns("__pycache__", "katex", "node_modules")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=leave)
     for name in ("_config.yml", "index.md", "CONTRIBUTING.md", "README.md"):
         shutil.copy(ROOT / name, tmp_path / name)

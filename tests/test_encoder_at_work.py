@@ -154,8 +154,11 @@ RUN = """async ({sizes, weights, images}) => {
         }
     }
     const text = (numbers) => {
-        const bytes = new Uint8Array(Float64Array.from(numbers).buffer);
-        return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+        const bytes = new Uint8Array(Float32Array.from(numbers).buffer);
+        let letters = "";
+        for (let i = 0; i < bytes.length; i += 8192)
+            letters += String.fromCharCode(...bytes.subarray(i, i + 8192));
+        return btoa(letters);
     };
     return {logits: text(found.logits), attention: text(found.attention)};
 }"""
@@ -175,8 +178,8 @@ def in_page(tab, sizes, weights, images):
         }
         for key, text in tab.evaluate(RUN, asked).items():
             numbers = bytearray(base64.b64decode(text))
-            numbers = torch.frombuffer(numbers, dtype=torch.float64)
-            found[key].append(numbers.view(len(batch), *shapes[key]).float())
+            numbers = torch.frombuffer(numbers, dtype=torch.float32)
+            found[key].append(numbers.view(len(batch), *shapes[key]))
     return tuple(torch.cat(parts).transpose(0, 1) for parts in found.values())
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from nbclient import NotebookClient
 
 from node import install_checkers
-from vit_encoder import attention, dropout, gelu
+from vit_encoder import attention, dropout, exploring, gelu
 from vit_encoder.check.hearing.data import Problem
 from vit_encoder.exploring import EXPLORATIONS, VIEW, Explorer, explore, html
 from vit_encoder.figures import colours
@@ -220,7 +220,10 @@ def gives_nan(q, k, v):
         (gives_nan, " nan"),
     ],
 )
-def test_an_unfinished_or_wrong_function_is_told_so(function, told, capsys):
+def test_an_unfinished_or_wrong_function_is_told_so(
+    function, told, capsys, monkeypatch
+):
+    monkeypatch.setattr(exploring, "TIME_LIMIT", 0.3)  # and not the 5 that it says
     explorer = Explorer(named("attention", function), EXPLORATIONS["attention"])
     assert told in repr(explorer)
     assert html(explorer.look())

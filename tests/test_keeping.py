@@ -151,6 +151,7 @@ assert not [name for name in sys.modules if name.startswith("vit_encoder.check")
 """
 
 
+@pytest.mark.xdist_group("forked")
 def test_the_exercises_make_an_encoder_that_loads_timm_s_weights(folder, address):
     from library_models import Sizes, randomize, timm_vit
 

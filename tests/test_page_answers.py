@@ -9,7 +9,7 @@ from itertools import chain
 import pytest
 from bs4 import BeautifulSoup
 from tests.bank import predictions as bank
-from tests.test_site import assert_accessible
+from tests.test_site import assert_accessible, parses_pages, soup
 
 import quiz
 from address import ROOT, read_address
@@ -17,7 +17,6 @@ from book import HTML
 from page_answers import declared
 from plain_markdown import labels
 from predictions import DeclarationError
-from sources import read_all
 from vit_encoder.check import catalogue, judged, progress, task
 from vit_encoder.check.predictions import Choose, PredictNumbers
 from vit_encoder.message_html import message_html
@@ -27,9 +26,8 @@ ENTRIES = {e["id"]: e for e in catalogue() if e["kind"] == "predict"}
 CODE = {e["id"]: e for e in catalogue() if e["kind"] != "predict"}
 NOTEBOOKS = sorted({e["notebook"] for e in ENTRIES.values()})
 QUIZZES = {
-    source.path.stem: quiz.read(source.text)
-    for source in read_all(read_address())
-    if source.path.parent.name == "chapters"
+    path.stem: quiz.read(path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / "chapters").glob("*.md"))
 }
 PAGE = "exercises/02_self_attention.html"
 CHOICE = "self_attention.entropy"  # its answer is B
@@ -92,11 +90,6 @@ def form_of(id):
 def answer(tab, id, *answers):
     """What the page shows for each answer."""
     return tab.evaluate(ANSWER, [form_of(id), answers])
-
-
-@cache
-def soup(page):
-    return BeautifulSoup((HTML / page).read_text(encoding="utf-8"), "html.parser")
 
 
 # What it says
@@ -205,6 +198,14 @@ def test_what_is_missing_is_said(visit):
 # Tasks whose answer is code
 
 
+@cache
+def wrong_answer_to(id):
+    """What the page shows as one, with its report."""
+    test = declared(CODE[id]["notebook"])[id].get("wrong", "")
+    return wrong_answer(id, test), test
+
+
+@parses_pages
 @pytest.mark.parametrize("notebook", sorted({e["notebook"] for e in CODE.values()}))
 def test_code_tasks_show_a_wrong_answer_with_its_report(notebook):
     page = soup(f"exercises/{notebook}.html")
@@ -214,7 +215,7 @@ def test_code_tasks_show_a_wrong_answer_with_its_report(notebook):
     found = page.select("details.answer-wrong")
     ids = [id for id, entry in CODE.items() if entry["notebook"] == notebook]
     for id, shown in zip(ids, found, strict=True):
-        wrong = wrong_answer(id, declared(notebook)[id].get("wrong", ""))
+        wrong, _ = wrong_answer_to(id)
         assert wrong.report.answered
         assert not wrong.report.passed
         assert wrong.report.misconceptions
@@ -229,12 +230,12 @@ def test_code_tasks_show_a_wrong_answer_with_its_report(notebook):
         assert links[0].startswith("https://colab.research.google.com/")
 
 
+@parses_pages
 @pytest.mark.parametrize("id", CODE)
 def test_a_wrong_answer_gives_no_answer_away(id):
     """Code that is all but right is shown only if the right one stands in a chapter."""
     entry = CODE[id]
-    test = declared(entry["notebook"])[id].get("wrong", "")
-    wrong = wrong_answer(id, test)
+    wrong, test = wrong_answer_to(id)
     if entry["kind"] == "break it":
         assert wrong.report.misconceptions[0] == "test-accepts-wrong"
         assert made(test).__name__ == entry["answer"]
@@ -466,7 +467,8 @@ def test_answers_and_reports_are_accessible(page, visit):
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
-def test_fields_can_be_hit_and_fit_a_phone(notebook, visit):
+def test_a_phone_shows_all_fields_and_numbers_below_each_other(notebook, visit):
+    """Fields can be hit; and in reports no row of numbers wraps."""
     phone = {"width": 360, "height": 800}
     tab = visit(f"exercises/{notebook}.html", viewport=phone)
     sizes = tab.evaluate(
@@ -480,6 +482,18 @@ def test_fields_can_be_hit_and_fit_a_phone(notebook, visit):
     for width, height, right in sizes:
         assert min(width, height) >= 24
         assert right <= 360
+    tab.evaluate(
+        "document.querySelectorAll('.answer-wrong').forEach(d => { d.open = true; })"
+    )
+    wrapped = tab.evaluate(
+        """[...document.querySelectorAll(".answer-wrong div pre")].filter((rows) => {
+            const lines = rows.textContent.trimEnd().split("\\n").length;
+            const { lineHeight } = getComputedStyle(rows);
+            return rows.clientHeight > (lines + 1.5) * parseFloat(lineHeight);
+        }).map((rows) => rows.textContent)"""
+    )
+    assert wrapped == []
+    assert tab.evaluate("document.documentElement.scrollWidth") == 360
 
 
 def test_without_javascript_the_question_stands_and_leads_to_the_notebook(visit):
@@ -502,23 +516,6 @@ def test_without_javascript_a_quiz_can_be_read_with_its_explanations(visit):
         assert choice.get("because", choice.get("means")) in shown
 
 
-@pytest.mark.parametrize("notebook", sorted({e["notebook"] for e in CODE.values()}))
-def test_numbers_in_a_report_stay_below_each_other_on_a_phone(notebook, visit):
-    tab = visit(f"exercises/{notebook}.html", viewport={"width": 360, "height": 800})
-    tab.evaluate(
-        "document.querySelectorAll('.answer-wrong').forEach(d => { d.open = true; })"
-    )
-    wrapped = tab.evaluate(
-        """[...document.querySelectorAll(".answer-wrong div pre")].filter((rows) => {
-            const lines = rows.textContent.trimEnd().split("\\n").length;
-            const { lineHeight } = getComputedStyle(rows);
-            return rows.clientHeight > (lines + 1.5) * parseFloat(lineHeight);
-        }).map((rows) => rows.textContent)"""
-    )
-    assert wrapped == []
-    assert tab.evaluate("document.documentElement.scrollWidth") == 360
-
-
 def test_a_report_leads_to_what_to_read_again(visit):
     tab = visit(PAGE)
     answer(tab, CHOICE, "A")
@@ -530,6 +527,7 @@ def test_a_report_leads_to_what_to_read_again(visit):
     assert tab.locator(f"[id='{target}'] > h2").inner_text().startswith("Break it")
 
 
+@parses_pages
 def test_every_section_to_read_again_is_where_its_address_says():
     prefix = read_address().site
     for entry in catalogue():
@@ -570,6 +568,7 @@ def test_the_script_is_small_and_only_where_it_is_needed():
         assert ("_static/answers.js?v=" in html) == ('class="answer"' in html), path
 
 
+@parses_pages
 def test_data_beside_a_form_cannot_end_its_script():
     for page in (PAGE, "chapters/02_self_attention.html"):
         for data in soup(page).select("form.answer script"):

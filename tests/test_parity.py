@@ -7,6 +7,7 @@ import linecache
 from collections import defaultdict
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from io import StringIO
 
@@ -57,10 +58,13 @@ def made():
 
 
 @pytest.fixture(scope="module")
-def sandbox():
-    """One for all tests here; to start it takes seconds."""
+def marker():
+    """Seed → what marks with it, as a class is marked: in one sandbox for all tests.
+
+    To start it takes seconds, and so does it to ask the right answers anew.
+    """
     with Sandbox() as started:
-        yield started
+        yield cache(lambda seed: Marker(seed, started))
 
 
 # Answers as text
@@ -157,13 +161,13 @@ def reports_of(notebook):
 
 
 @pytest.fixture
-def marks_of(sandbox, tmp_path):
+def marks_of(marker, tmp_path):
     """A function that marks a notebook as it is handed in."""
 
     def mark(notebook, seed=CHECKS_SEED):
         nbformat.write(notebook, tmp_path / "ada.ipynb")
         (entry,) = find_submissions(tmp_path).entries
-        return Marker(seed, sandbox).mark(read_submission(entry))
+        return marker(seed).mark(read_submission(entry))
 
     return mark
 
@@ -204,9 +208,10 @@ def test_solved_and_untouched(name, state, made, marks_of):
     count = sum(mark.out_of > 0 for mark in outcome.marks)
     untouched = f"Not answered: {count} of {count} tasks."
     assert outcome.note == ("" if state == "solutions" else untouched)
-    assert [m.points for m in marks_of(notebook, OTHER_SEED).marks] == [
-        m.points for m in outcome.marks
-    ]
+    if state == "solutions":  # test_hostile has untouched ones with another seed
+        assert [m.points for m in marks_of(notebook, OTHER_SEED).marks] == [
+            m.points for m in outcome.marks
+        ]
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.explorers.cases import CASES, THEMES, stored
+from tests.explorers.cases import THEMES, made, stored
 
 from address import ROOT
 from page_html import Site, still_figures
@@ -39,7 +39,7 @@ class Pages:
 
     def make(self, name: str):
         """Write the pages of a figure."""
-        figure = CASES[name].make()
+        figure = made(name)
         values = {
             "view": json.dumps({"model_id": figure.model_id}),
             "state": json.dumps(stored(figure), sort_keys=True),  # as in a notebook

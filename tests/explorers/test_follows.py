@@ -5,7 +5,7 @@ import re
 
 import pytest
 import traitlets
-from tests.explorers.cases import CASES
+from tests.explorers.cases import CASES, made
 
 REFUSED = [  # figure, key, value, the message
     ("attention", "query", [12, 0], r"a list \(from 0 to 11, from 0 to 17\), got"),
@@ -80,13 +80,19 @@ REFUSED = [  # figure, key, value, the message
 ]
 
 
-@pytest.mark.parametrize(("name", "key", "value", "message"), REFUSED)
+@pytest.mark.parametrize(
+    ("name", "key", "value", "message"),
+    [
+        pytest.param(*row, marks=pytest.mark.xdist_group(f"explorer {row[0]}"))
+        for row in REFUSED
+    ],
+)
 def test_what_a_figure_does_not_have_cannot_be_set(name, key, value, message):
-    made = CASES[name].make()
-    before = getattr(made, key)
+    figure = made(name)
+    before = getattr(figure, key)
     with pytest.raises((ValueError, traitlets.TraitError), match=message):
-        setattr(made, key, value)
-    assert getattr(made, key) == before
+        setattr(figure, key, value)
+    assert getattr(figure, key) == before
 
 
 FREE = {  # a text or numbers of the reader's own, a switch
@@ -106,8 +112,7 @@ FREE = {  # a text or numbers of the reader's own, a switch
 @pytest.mark.parametrize("name", CASES)
 def test_everything_that_a_reader_chooses_is_checked(name):
     """The keys that a figure puts back are those that it follows."""
-    made = CASES[name].make()
-    (listed,) = re.findall(r"const keys = \[([^\]]*)\];\n", made._esm)
+    (listed,) = re.findall(r"const keys = \[([^\]]*)\];\n", made(name)._esm)
     keys = set(re.findall(r'"(\w+)"', listed))
     checked = {key for figure, key, *_ in REFUSED if figure == name}
     assert checked | FREE.get(name, set()) == keys
