@@ -21,6 +21,7 @@ from vit_encoder.costs import (
     recorded_speed,
     traffic,
 )
+from vit_encoder.figures import show_shares
 
 B, N, D, H, M = 2, 7, 12, 3, 20
 
@@ -108,3 +109,12 @@ def test_the_record_holds_what_the_chapter_reads():
     for shares in found["profile"].values():
         assert abs(sum(shares.values()) - 1) < 0.01
     assert [*found["attention"]] == ["197", "512", "1024", "2048"]
+
+
+def test_bars_are_as_long_as_the_shares_and_others_are_refused():
+    (ax,) = show_shares({"one": 0.25, "another": 0.9}, "first", "second").axes
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx(
+        [0.25, 0.9, 0.75, 0.1]
+    )
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        show_shares({"one": 1.2}, "first", "second")
