@@ -20,7 +20,7 @@ WEEKS = {  # the stem's beginning → its week of ten, its week of four
     "08_capstone": (7, 3),
     "08_training": (8, 3),
     "09": (9, 4),
-    "10": (10, 4),
+    "10": (9, 4),
     "11": (10, 4),
     "12": (10, 4),
 }
