@@ -89,9 +89,9 @@ class Goal:
         try:
             value, remark = self.value(measured)
         except (KeyError, ValueError):
-            return self.what, wanted, NOTHING, ""
+            return self.what, wanted, "", NOTHING
         met = value >= self.wanted if self.at_least else value <= self.wanted
-        return self.what, wanted, f"{value:.2f}{remark}", "yes" if met else "no"
+        return self.what, wanted, "yes" if met else "no", f"{value:.2f}{remark}"
 
 
 def worst(contestant: str) -> Callable[[dict], tuple[float, str]]:
@@ -140,10 +140,14 @@ def kept(unit: str) -> Callable[[dict], tuple[float, str]]:
 
 
 GOALS = (
-    Goal("the same work, by the fastest library, in the worst row", 1.0, worst(FAST)),
-    Goal("class token alone in the last block, likewise", 1.08, worst(ALONE)),
+    Goal("fast by the fastest library, in the worst row", 1.0, worst(FAST)),
     Goal(
-        "class token alone, compiled and frozen, by timm eager (Ti, 8 images)",
+        "fast, class token, by the fastest library, in the worst row",
+        1.08,
+        worst(ALONE),
+    ),
+    Goal(
+        "fast, class token, compiled and frozen, by timm eager (Ti, 8 images)",
         1.15,
         advantage("frozen", "fast, class token, frozen", "timm"),
     ),
@@ -167,8 +171,8 @@ def goals_table(measured: dict) -> str:
     for wanted, contestant in ((1.0, FAST), (1.08, ALONE)):
         text = count_of_rows(contestant, wanted)(measured)
         what = f"rows in which “{contestant}” reaches {wanted:.2f}"
-        lines.append((what, "18 of 18", text, ""))
-    return table(("What", "Wanted", "Measured", "Reached"), lines)
+        lines.append((what, "18 of 18", "", text))
+    return table(("What", "Wanted", "Reached", "Measured"), lines)
 
 
 # Tables
@@ -182,19 +186,20 @@ def label(row: dict) -> str:
 
 def ratios_table(training: bool, measured: dict) -> str:
     """Every code beside timm's, and the fast form beside the fastest library."""
-    columns = ("textbook", *LIBRARIES[1:], FAST, ALONE)
+    others = ("textbook", *LIBRARIES[1:])
     lines = []
     for row in model_rows(measured, training):
         low, middle, high = over_the_fastest(row, FAST)[0]
         lines.append(
             (
                 f"{row['size']}, {row['batch']}",
-                *(f"{ratios(row, name, 'timm')[1]:.2f}" for name in columns),
+                *(f"{ratios(row, name, 'timm')[1]:.2f}" for name in (FAST, ALONE)),
                 f"{middle:.2f} ({low:.2f} to {high:.2f})",
+                *(f"{ratios(row, name, 'timm')[1]:.2f}" for name in others),
             )
         )
-    last = "fast by the fastest library"
-    return table(("ViT, images", *columns, last), lines)
+    hardest = "fast by the fastest library"
+    return table(("ViT, images", FAST, ALONE, hardest, *others), lines)
 
 
 def rates_table(measured: dict) -> str:
