@@ -45,13 +45,13 @@ from speed import FILES, PRODUCT
 from speed_models import SIZES, TOLERANCE, contestants, differences, off
 from vit_encoder import attention, block_flops
 
-LEAST, MOST = 3, 60  # rounds
+LEAST, FEW, MOST = 3, 2, 60  # rounds
 LONG = 1.0  # seconds: a step that takes longer needs no warming
+MINUTE = 60  # seconds: if a round takes longer, a row has few of them
 SHORT = 0.1  # seconds: a shorter step is repeated until they have passed
 SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices whose product is the peak
 NEAR = {"fp32": 1e-5, "fp16": 0.02, "bf16": 0.1}  # of logits as they are timed
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 Step = Callable[[], object]
@@ -96,7 +96,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--only", nargs="+", default=[], metavar="ROW", help="measure these again")
-    add("--seconds", type=float, default=12, help="for the rounds of a row, at least")
+    add("--seconds", type=float, default=10, help="for the rounds of a row, at least")
     add("--threads", type=int, default=os.cpu_count())
     cpu = "cpu counts this process's time alone: on a busy machine, with --threads 1"
     add("--clock", choices=CLOCKS, default="wall", help=cpu)
@@ -165,13 +165,14 @@ def race(steps: dict[str, Step], timing: Timing, device: str = "cpu") -> dict:
         name: max(1, round(SHORT / clock(step, 1))) if took < SHORT else 1
         for (name, step), (took, _) in zip(steps.items(), first.values(), strict=True)
     }
+    least = FEW if sum(took for took, _ in first.values()) > MINUTE else LEAST
     start, order = time.perf_counter(), [*steps]
     while len(times[order[0]]) < MOST:
         random.shuffle(order)
         for name in order:
             times[name].append(clock(steps[name], repeats[name]))
         rounds = len(times[order[0]])
-        if time.perf_counter() - start > timing.seconds and rounds >= LEAST:
+        if time.perf_counter() - start > timing.seconds and rounds >= least:
             break
     return {
         "seconds": {name: [float(f"{t:.4g}") for t in times[name]] for name in steps},

@@ -154,6 +154,9 @@ def test_a_long_first_round_counts(bench, monkeypatch):
     calls = []
     bench.race({"a": lambda: calls.append(1)}, bench.Timing())
     assert len(calls) >= bench.LEAST
+    monkeypatch.setattr(bench, "MINUTE", 0.0)
+    found = bench.race({"a": lambda: calls.append(1)}, bench.Timing())
+    assert len(found["seconds"]["a"]) == bench.FEW
 
 
 @pytest.mark.skipif("not __import__('pathlib').Path('/proc/self/clear_refs').exists()")
