@@ -29,7 +29,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import product
+from itertools import accumulate, product
 from pathlib import Path
 from unittest.mock import patch
 
@@ -409,20 +409,27 @@ def measure_checkpointing(timing: Timing) -> dict:
     kept["fast, checkpointing"] = recomputing
     images = torch.randn(32, 3, 224, 224)
     steps = {name: row.step(model) for name, model in kept.items()}
-    saved = {name: saved_megabytes(model, images) for name, model in kept.items()}
-    return {"saved": saved, **race(steps, timing)}
+    saved = {
+        name: tensor_megabytes(partial(model.train(), images))[1]
+        for name, model in kept.items()
+    }
+    highest = {name: tensor_megabytes(step)[0] for name, step in steps.items()}
+    return {"saved": saved, "highest": highest, **race(steps, timing)}
 
 
-def saved_megabytes(model: nn.Module, images: torch.Tensor) -> float:
-    """MB of tensors that a forward makes and that are still there after it.
+def tensor_megabytes(step: Step) -> tuple[float, float]:
+    """MB of the tensors that a step makes: at most, and of those left at its end.
 
-    They are what the gradients need, and the logits.
+    After a forward these are what the gradients need, and the logits.
     """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        logits = model.train()(images)
-    events = profiler.key_averages()
-    del logits
-    return round(sum(e.self_cpu_memory_usage for e in events) / 1e6, 1)
+        result = step()
+    events = profiler.profiler.kineto_results.events()
+    changes = [event for event in events if event.name() == "[memory]"]
+    changes.sort(key=lambda event: event.start_ns())
+    sums = [0, *accumulate(event.nbytes() for event in changes)]
+    del result
+    return round(max(sums) / 1e6, 1), round(sums[-1] / 1e6, 1)
 
 
 def measure_bf16(training: bool, timing: Timing) -> dict:

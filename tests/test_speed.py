@@ -171,8 +171,11 @@ def test_memory_is_that_of_the_step(bench):
 
 def test_what_is_kept_for_gradients(bench):
     model = nn.Sequential(nn.Linear(1000, 3000), nn.GELU(), nn.Linear(3000, 10))
-    kept = bench.saved_megabytes(model, torch.randn(500, 1000))
-    assert kept == pytest.approx(500 * (3000 + 3000 + 10) * 4 / 1e6, abs=0.2)
+    highest, kept = bench.tensor_megabytes(lambda: model(torch.ones(500, 1000)).sum())
+    assert kept == pytest.approx(500 * (1000 + 3000 + 3000) * 4 / 1e6, abs=0.2)
+    assert kept < highest < kept + 0.2
+    highest, kept = bench.tensor_megabytes(lambda: len(torch.ones(1_000_000)))
+    assert (highest, kept) == (4, 0)
 
 
 def test_attention(bench):
@@ -249,7 +252,7 @@ def test_goals_say_what_is_not_reached_and_what_is_not_measured():
     seconds[ALONE] = [0.9, 0.9]
     measured = made_up(seconds)
     rows = [goal.line(measured) for goal in GOALS]
-    assert [row[2] for row in rows] == ["yes", "yes", "", "", ""]
+    assert [row[2] for row in rows] == ["yes", "yes", "", "", "", ""]
     seconds["timm"] = [0.97, 0.97]
     same, alone, *others = [goal.line(measured) for goal in GOALS]
     assert same[2:] == ("no", "0.97 (Ti, 8, inference, timm)")

@@ -162,6 +162,7 @@ GOALS = (
         kept("saved"),
         at_least=False,
     ),
+    Goal("tensors at the peak of that step, likewise", 0.4, kept("highest"), False),
 )
 
 
@@ -265,7 +266,7 @@ def further_table(measured: dict) -> str:
             if contestant.startswith(PRODUCT):
                 continue
             low, middle, high = ratios(row, contestant, beside)
-            saved = row.get("saved", {}).get(contestant)
+            tensors = [row.get(k, {}).get(contestant) for k in ("highest", "saved")]
             lines.append(
                 (
                     what,
@@ -273,12 +274,20 @@ def further_table(measured: dict) -> str:
                     took(row, contestant),
                     f"{middle:.2f} ({low:.2f} to {high:.2f})",
                     megabytes(row, contestant),
-                    "" if saved is None else f"{saved:.0f} MB",
+                    *("" if m is None else f"{m:.0f} MB" for m in tensors),
                 )
             )
         if "missing" in row:
-            lines.append((what, NOTHING, f"needs {row['missing']}", "", "", ""))
-    header = ("ViT-Ti", "code", "a step", "by timm in fp32", "memory", "kept")
+            lines.append((what, NOTHING, f"needs {row['missing']}", *[""] * 4))
+    header = (
+        "ViT-Ti",
+        "code",
+        "a step",
+        "by timm in fp32",
+        "memory",
+        "tensors",
+        "kept",
+    )
     return table(header, lines)
 
 
