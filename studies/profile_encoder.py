@@ -66,7 +66,7 @@ def main() -> None:
     encoder = Encoder(**SIZES).eval()
     x = torch.randn(IMAGES, TOKENS, SIZES["dim"])
     versions = {name: replaced(encoder, x, new) for name, new in STEPS.items()}
-    versions["fewer copies"] = lambda: encode(encoder, x)
+    versions["in place"] = lambda: encode(encoder, x)
     versions["class token alone"] = lambda: encode(encoder, x, 1)
     versions["compiled"] = compiled(encoder, x, freezing=False)
     versions["compiled and frozen"] = compiled(encoder, x, freezing=True)
@@ -81,7 +81,7 @@ def main() -> None:
             "steps": relative(versions, rounds),
             "profile": {
                 "textbook": shares(versions["textbook"]),
-                "fast": shares(versions["fewer copies"]),
+                "fast": shares(versions["in place"]),
             },
             "attention": {n: attention_times(n, rounds) for n in LENGTHS},
         }

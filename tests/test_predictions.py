@@ -17,8 +17,10 @@ import torch
 import torch.nn.functional as F
 from tests.bank import predictions as bank
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import vit_encoder
+import vit_encoder.fast
 from address import ROOT
 from predictions import DeclarationError, judged, put_lists
 from sources import SourceError, check_headings, read_all
@@ -304,6 +306,44 @@ def on_paper(version):
     return [version(maps, share)[0, 0, 1].item() for share in (0.0, 0.5)]
 
 
+def work_of_a_block(proj=4, mlp=8, products=2, heads=1.0, flops=2):
+    """FLOPs of a block 32 wide for 40 and 80 tokens, and where attention takes half.
+
+    proj, mlp: how many D × D matrices. products: of attention. heads: how often these.
+    """
+    matrices, maps = flops * (proj + mlp) * 32**2, flops * products * heads * 32
+    return [n * matrices + n**2 * maps for n in (40, 80)] + [matrices / (maps or 1)]
+
+
+def counted_block():
+    """The same, counted by PyTorch while a block runs."""
+    found = []
+    for tokens in (40, 80, 192):
+        x = torch.zeros(1, tokens, 32)
+        block = EncoderBlock(32, 4, 128)
+        with FlopCounterMode(display=False) as counter:
+            block(x)
+        found.append(counter.get_total_flops())
+    assert found[2] == 2 * (4 * 192**2 * 32)  # as much for attention as for the rest
+    return [*found[:2], 192]
+
+
+def bound(weight=4, flops=2, number=4, tokens=(1, 1000), when=max):
+    """Milliseconds of a layer from 1000 to 1000 features, for both counts of tokens."""
+    return [
+        when(
+            1e3 * flops * n * 1e6 / 100e9,
+            1e3 * (weight * 1e6 + number * 2 * n * 1e3) / 10e9,
+        )
+        for n in tokens
+    ]
+
+
+def layer_bound(**how):
+    """The four numbers, with weights of 4 bytes and of 1 byte."""
+    return bound(4, **how) + bound(1, **how)
+
+
 RIGHT = {
     "patches.count_tokens": tokens_of_an_image,
     "patches.rows_in_memory": lambda: [*PIECE, *second_row(oracle.patchify)],
@@ -320,6 +360,8 @@ RIGHT = {
     "real_weights.learned": learned,
     "capstone.parameters": text_encoder_counts,
     "looking_inside.on_paper": lambda: on_paper(rolled),
+    "fast.flops": counted_block,
+    "fast.bound": layer_bound,
 }
 
 
@@ -476,6 +518,26 @@ COUNTED = {
         "one-block": learned(depth=1),
         "rank-one": learned(rank=1),
     },
+    "fast.flops": {
+        "multiply-adds-counted": work_of_a_block(flops=1),
+        "one-product-of-attention": work_of_a_block(products=1),
+        "heads-of-full-width": work_of_a_block(heads=4),
+        "one-head-counted": work_of_a_block(heads=1 / 4),
+        "mlp-forgotten": work_of_a_block(mlp=0),
+        "hidden-width-ignored": work_of_a_block(mlp=2),
+        "output-projection-forgotten": work_of_a_block(proj=3),
+        "one-projection-for-three": work_of_a_block(proj=2),
+        "attention-products-forgotten": [*work_of_a_block(products=0)[:2], 192],
+        "projections-left-out": work_of_a_block()[:2] + work_of_a_block(proj=0)[2:],
+    },
+    "fast.bound": {
+        "faster-of-the-two": layer_bound(when=min),
+        "both-added": layer_bound(when=lambda *both: sum(both)),
+        "computing-alone": layer_bound(when=lambda computing, _: computing),
+        "moving-alone": layer_bound(when=lambda _, moving: moving),
+        "multiply-adds-counted": layer_bound(flops=1),
+        "int8-changes-nothing": bound() * 2,
+    },
     "capstone.parameters": {
         "mlp-of-vit": text_counted(mlp=2 * 120 * 480 + 480 + 120),
         "norms-left-out": text_counted(norms=0, final=0),
@@ -605,6 +667,84 @@ def test_shuffled_patches():
     assert moved[:, 0].abs().max() > 0.01
     text = right_text("patches.shuffled_patches")
     assert "The outputs of the patches are the same vectors, in the new order." in text
+
+
+def test_only_queries_that_are_divided_first_fit_float16():
+    q = torch.full((1, 16), 90.0, dtype=torch.float16)
+    k = torch.stack([q[0], -q[0] / 8])
+    v = torch.tensor([[1.0], [2]], dtype=torch.float16)
+    scores = q @ k.mT
+    assert scores[0, 0].isinf()
+    late = (scores - scores.amax(-1, keepdim=True)) / 4
+    ways = {
+        "A": late.softmax(-1) @ v,
+        "B": (scores.float() / 4).softmax(-1) @ v.float(),
+        "C": ((q / 4) @ k.mT).softmax(-1) @ v,
+        "D": vit_encoder.fast.online_attention(q, k, v, 1),
+    }
+    assert [w for w, output in ways.items() if output.isfinite().all()] == ["C"]
+    assert ways["C"].item() == 1
+    assert TASKS["fast.float16"].right == "C"
+    assert (q / 4 @ k.mT).max() == 32400
+
+
+def test_what_stays_the_same():
+    """Each claim on a small ViT with random weights, in float64."""
+    torch.manual_seed(0)
+    model = vit_encoder.VisionTransformer(8, 2, 1, 5, 3, 12, 3, 20).double().eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    blocks, images = model.encoder.blocks, torch.randn(2, 1, 8, 8).double()
+    x = model.embedding(images)
+
+    def class_token(*queries):
+        tokens = x
+        for block, wanted in zip(blocks, queries, strict=True):
+            tokens = vit_encoder.fast.run_block(block, tokens, wanted)
+        return model.encoder.norm(tokens)[:, 0]
+
+    right = model.encoder(x)[:, 0]
+    q, k, v = torch.randn(3, 2, 200, 6).double()
+    whole = vit_encoder.attention(q, k, v)[0]
+    tiled = vit_encoder.fast.online_attention(q, k, v, 64)
+    found = {
+        "tiles": torch.allclose(tiled, whole),
+        "last": torch.allclose(class_token(None, None, 1), right),
+        "two": torch.allclose(class_token(None, 1, 1), right),
+        "checkpoint": gradients_are_equal(model.encoder, x.detach()),
+    }
+    with torch.no_grad():
+        blocks[0].attn.qkv.bias[12:24] = 0
+        found["biases"] = torch.allclose(model.encoder(x)[:, 0], right)
+        W, b = blocks[0].attn.qkv.weight[:12], blocks[0].attn.qkv.bias[:12]
+        q, divided = F.linear(x, W, b), F.linear(x, W / 2, b / 2)  # D_h = 4
+        scores = [q[..., :4] @ x[..., :4].mT / 2, divided[..., :4] @ x[..., :4].mT]
+        found["scale"] = torch.allclose(*scores)
+        levels, scale = vit_encoder.fast.quantize_rows(blocks[0].mlp.fc1.weight)
+        blocks[0].mlp.fc1.weight.copy_(levels * scale)
+        other = model.encoder(x)[:, 0]
+    found["int8"] = torch.allclose(other, right, rtol=1e-5, atol=1e-5)
+    z = torch.linspace(-6, 6, 10_001)
+    off = (F.gelu(z, approximate="tanh") - F.gelu(z)).abs().max().item()
+    assert off == pytest.approx(4.7e-4, abs=1e-5)
+    found["tanh"] = off < 1e-6
+    said = {
+        n: claim.verdict == "same" for n, claim in TASKS["fast.same"].claims.items()
+    }
+    assert found == said
+
+
+def gradients_are_equal(encoder, x):
+    """With the inside of each block computed twice, and once."""
+    x = x.requires_grad_()
+    found = [
+        torch.autograd.grad(
+            vit_encoder.fast.encode(encoder, x, checkpointing=twice).square().sum(),
+            [x, *encoder.parameters()],
+        )
+        for twice in (True, False)
+    ]
+    return all(map(torch.allclose, *found))
 
 
 def test_a_larger_image_takes_4_and_a_half_times_as_much():

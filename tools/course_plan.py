@@ -21,11 +21,12 @@ WEEKS = {  # the stem's beginning → its week of ten, its week of four
     "08_training": (8, 3),
     "09": (9, 4),
     "10": (10, 4),
+    "11": (10, 4),
 }
 PARTS = {  # the part's name → the numbers of its chapters
     "The encoder, part by part": ("01", "02", "03", "04", "05", "06", "07"),
     "The capstone": ("08_capstone",),
-    "The encoder at work": ("08_training", "09", "10"),
+    "The encoder at work": ("08_training", "09", "10", "11"),
 }
 
 

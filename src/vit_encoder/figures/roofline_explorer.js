@@ -2,7 +2,7 @@
 
 const WIDTH = 400, HEIGHT = 300; // of the plot, in its own units
 const LEFT = 44, WHOLE = LEFT + WIDTH + 6; // with the numbers at its edges
-const INTENSITY = [-1.5, 4.75], SPEED = [8.5, 15.9]; // the ends of the axes, as powers of ten
+const INTENSITY = [-1.5, 4.9], SPEED = [8.5, 15.9]; // the ends of the axes, as powers of ten
 const BLOCKS = 12; // of a ViT-Ti, -S or -B
 
 /* What the sliders offer; Python may choose others. N: s × s patches and a class token. */
@@ -252,7 +252,7 @@ function render({ model, el }) {
     flops: "FLOPs", weights: "Weights", others: "Inputs, output", intensity: "FLOP per byte",
     arithmetic: "Arithmetic takes", memory: "Memory takes",
   });
-  const whole = makeReadout({ time: "Least time of the block", waiting: "Bound by memory", ofPeak: "Matrix products", images: "12 blocks" });
+  const whole = makeReadout({ time: "Least time of the block", waiting: "Bound by memory", ofPeak: "Share of the peak", images: "12 blocks" });
   const title = make("p", { class: "roof-title" });
   const heading = make("p", { class: "roof-title" }, "Least time of each operation");
 
@@ -273,7 +273,7 @@ function render({ model, el }) {
     make("div", {}, heading, rows.element, whole.element),
     make(
       "div", {}, title, one.element, live.element,
-      make("p", { class: "vit-hint" }, "Assumed: operations follow one another; each, LayerNorm and GELU too, reads its inputs and weights once and writes its output once, and nothing stays in a cache between two. Peak and bandwidth are those of the datasheets, without sparsity or TF32; the laptop is an example. Heads are 64 wide, the MLP 4D. The T4 has fp16 in place of bf16; weights in int8 are multiplied as bf16."),
+      make("p", { class: "vit-hint" }, "Assumed: operations follow one another, and to start one costs nothing. Each, LayerNorm and GELU too, reads its inputs and weights once and writes its output once; nothing stays in a cache between two. Peak and bandwidth are those of the datasheets, without sparsity or TF32, with one peak for all FLOPs; the laptop is an example. Heads are 64 wide, the MLP 4D. The share of the peak counts matrix products alone. The T4 has fp16 in place of bf16; weights in int8 are multiplied as bf16."),
     ),
   );
 
@@ -302,7 +302,7 @@ function render({ model, el }) {
       const { values } = whole;
       values.time.textContent = withPrefix(block.time, "s");
       values.waiting.textContent = `${percent(block.waiting)} of this time`;
-      values.ofPeak.textContent = `at most ${percent(block.ofPeak)} of the peak`;
+      values.ofPeak.textContent = `at most ${percent(block.ofPeak)}`;
       values.images.textContent = `at most ${rounded(imagesOf(whereAt))} images a second`;
       const bound = (hollow) => block.costs.filter((cost) => (cost.memory > cost.arithmetic) === hollow).map((cost) => cost.name).join(", ") || "none";
       plot.svg.setAttribute("aria-label", `Speed by intensity, under a roof of ${withPrefix(1e9 * setting.bandwidth, "B/s")} and ${withPrefix(1e12 * setting.peak, "FLOP/s")}. Bound by memory: ${bound(true)}. By arithmetic: ${bound(false)}.`);

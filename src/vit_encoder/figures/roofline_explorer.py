@@ -61,10 +61,11 @@ class RooflineExplorer(anywidget.AnyWidget):
     for another one. fused: the scores never go to memory. last: the last block, in
     which the class token alone goes on after q, k and v. operation: the one looked at.
 
-    All but `machine` follow what the reader chooses. Each operation is taken to read
-    its inputs and weights once, to write its output once, and to take the longer of the
-    times that its FLOPs and its bytes demand. Raises ValueError for other arguments.
-    The tests compare FLOPs with PyTorch's count, bytes with the sizes of tensors.
+    All but `machine` follow what the reader chooses. Each operation is taken to start
+    at once, to read its inputs and weights once, to write its output once, and to take
+    the longer of the times that its FLOPs and its bytes demand. Raises ValueError for
+    other arguments. The tests compare FLOPs with PyTorch's count, bytes with the sizes
+    of tensors.
     """
 
     _esm = front_end("roofline_explorer.js")

@@ -1,0 +1,120 @@
+"""What is counted: FLOPs, bytes moved, bytes kept; and the recorded times."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vit_encoder import (
+    Encoder,
+    EncoderBlock,
+    attention,
+    block_flops,
+    fast,
+    online_attention,
+    quantize_rows,
+)
+from vit_encoder.costs import (
+    flops,
+    kept_bytes,
+    largest_tensor,
+    recorded_speed,
+    traffic,
+)
+from vit_encoder.figures import show_shares
+
+B, N, D, H, M = 2, 7, 12, 3, 20
+
+
+def test_flops_of_a_block_are_those_that_torch_counts():
+    block = EncoderBlock(D, H, M)
+    assert flops(block, torch.randn(B, N, D)) == B * block_flops(D, M, N)
+    assert block_flops(D, 4 * D, N) == 24 * N * D**2 + 4 * N**2 * D
+
+
+def test_fewer_queries_are_counted_as_they_are_computed():
+    block, x = EncoderBlock(D, H, M).to("meta"), torch.empty(B, N, D, device="meta")
+    for queries in (1, 3, N):
+        counted = flops(fast.run_block, block, x, queries)
+        assert counted == B * block_flops(D, M, N, queries)
+
+
+@pytest.mark.parametrize("sizes", [(0, 1, 1), (1, -1, 1), (1, 1, 2, 3), (1, 1, 2, 0)])
+def test_sizes_that_cannot_be_are_refused(sizes):
+    with pytest.raises(ValueError, match="expected"):
+        block_flops(*sizes)
+    with pytest.raises(TypeError, match="whole number"):
+        block_flops(1.5, 2, 3)
+
+
+def test_a_sum_moves_two_tensors_in_and_one_out():
+    x, y = torch.randn(3, 5), torch.randn(3, 5)
+    assert traffic(lambda: x + y)["the rest"] == 3 * 3 * 5 * 4
+    assert traffic(torch.add, x.double(), y.double())["the rest"] == 3 * 3 * 5 * 8
+
+
+def test_a_product_counts_its_kind_and_a_view_counts_nothing():
+    x, W = torch.randn(3, 5), torch.randn(5, 7)
+    moved = traffic(lambda: (x @ W).T.unflatten(0, (7, 1)))
+    assert moved == {
+        "products": 4 * (3 * 5 + 5 * 7 + 3 * 7),
+        "attention": 0,
+        "the rest": 0,
+    }
+    q = torch.randn(1, 2, 5, 8)
+    moved = traffic(F.scaled_dot_product_attention, q, q, q)
+    assert moved["attention"] >= 4 * 4 * q.numel()
+    assert moved["products"] == 0
+
+
+def test_the_largest_tensor_is_the_table_or_a_tile():
+    q = torch.randn(2, 3, 40, 4)
+    assert largest_tensor(attention, q, q, q) == 4 * 2 * 3 * 40 * 40
+    assert largest_tensor(online_attention, q, q, q, 8) == 4 * 2 * 3 * 40 * 8
+
+
+def test_kept_bytes_count_each_piece_of_memory_once_and_no_parameters():
+    layer, x = nn.Linear(5, 7), torch.randn(3, 5, requires_grad=True)
+    assert kept_bytes(lambda: layer(x), layer) == 4 * x.numel()
+    assert kept_bytes(lambda: x * x, layer) == 4 * x.numel()
+    assert kept_bytes(lambda: x.exp(), layer) == 4 * x.numel()  # its result
+    assert kept_bytes(lambda: x.detach() + 1, layer) == 0
+
+
+def test_checkpointing_keeps_what_enters_each_block():
+    x = torch.randn(B, N, D, requires_grad=True)
+    model, depth = fast.Encoder(5, D, H, M), 5
+    textbook = Encoder(5, D, H, M)
+    whole = kept_bytes(lambda: model(x), model)
+    assert whole < 0.7 * kept_bytes(lambda: textbook(x), textbook)
+    model.checkpointing = True
+    kept = kept_bytes(lambda: model(x), model)
+    assert depth * 4 * x.numel() <= kept < 0.4 * whole
+
+
+def test_rows_are_rounded_to_half_a_level():
+    weight = torch.randn(6, 11, generator=torch.Generator().manual_seed(0))
+    weight[2] = 0
+    levels, scale = quantize_rows(weight)
+    assert levels.dtype == torch.int8
+    assert scale.shape == (6, 1)
+    assert levels.abs().amax(-1).tolist() == [127, 127, 0, 127, 127, 127]
+    assert ((levels * scale - weight).abs() <= scale / 2 + 1e-7).all()
+
+
+def test_the_record_holds_what_the_chapter_reads():
+    found = recorded_speed()
+    assert found["steps"]["textbook"] == 1
+    assert all(0 < time < 2 for time in found["steps"].values())
+    for shares in found["profile"].values():
+        assert abs(sum(shares.values()) - 1) < 0.01
+    assert [*found["attention"]] == ["197", "512", "1024", "2048"]
+
+
+def test_bars_are_as_long_as_the_shares_and_others_are_refused():
+    (ax,) = show_shares({"one": 0.25, "another": 0.9}, "first", "second").axes
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx(
+        [0.25, 0.9, 0.75, 0.1]
+    )
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        show_shares({"one": 1.2}, "first", "second")
