@@ -29,7 +29,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import product
+from itertools import accumulate, product
 from pathlib import Path
 from unittest.mock import patch
 
@@ -45,13 +45,13 @@ from speed import FILES, PRODUCT
 from speed_models import SIZES, TOLERANCE, contestants, differences, off
 from vit_encoder import attention, block_flops
 
-LEAST, MOST = 3, 60  # rounds
+LEAST, FEW, MOST = 3, 2, 60  # rounds
 LONG = 1.0  # seconds: a step that takes longer needs no warming
+MINUTE = 60  # seconds: if a round takes longer, a row has few of them
 SHORT = 0.1  # seconds: a shorter step is repeated until they have passed
 SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices whose product is the peak
 NEAR = {"fp32": 1e-5, "fp16": 0.02, "bf16": 0.1}  # of logits as they are timed
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 Step = Callable[[], object]
@@ -96,7 +96,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--only", nargs="+", default=[], metavar="ROW", help="measure these again")
-    add("--seconds", type=float, default=12, help="for the rounds of a row, at least")
+    add("--seconds", type=float, default=10, help="for the rounds of a row, at least")
     add("--threads", type=int, default=os.cpu_count())
     cpu = "cpu counts this process's time alone: on a busy machine, with --threads 1"
     add("--clock", choices=CLOCKS, default="wall", help=cpu)
@@ -165,13 +165,14 @@ def race(steps: dict[str, Step], timing: Timing, device: str = "cpu") -> dict:
         name: max(1, round(SHORT / clock(step, 1))) if took < SHORT else 1
         for (name, step), (took, _) in zip(steps.items(), first.values(), strict=True)
     }
+    least = FEW if sum(took for took, _ in first.values()) > MINUTE else LEAST
     start, order = time.perf_counter(), [*steps]
     while len(times[order[0]]) < MOST:
         random.shuffle(order)
         for name in order:
             times[name].append(clock(steps[name], repeats[name]))
         rounds = len(times[order[0]])
-        if time.perf_counter() - start > timing.seconds and rounds >= LEAST:
+        if time.perf_counter() - start > timing.seconds and rounds >= least:
             break
     return {
         "seconds": {name: [float(f"{t:.4g}") for t in times[name]] for name in steps},
@@ -388,7 +389,7 @@ def measure_frozen(timing: Timing) -> dict:
             if off(compiled(images), right) > TOLERANCE:
                 raise RuntimeError(f"expected the logits of {name} when it is frozen")
             steps[f"{name}, frozen"] = partial(without_gradients, compiled, images)
-        return race(steps, timing)
+        return race(steps, replace(timing, seconds=2 * timing.seconds))
 
 
 def without_gradients(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -408,20 +409,27 @@ def measure_checkpointing(timing: Timing) -> dict:
     kept["fast, checkpointing"] = recomputing
     images = torch.randn(32, 3, 224, 224)
     steps = {name: row.step(model) for name, model in kept.items()}
-    saved = {name: saved_megabytes(model, images) for name, model in kept.items()}
-    return {"saved": saved, **race(steps, timing)}
+    saved = {
+        name: tensor_megabytes(partial(model.train(), images))[1]
+        for name, model in kept.items()
+    }
+    highest = {name: tensor_megabytes(step)[0] for name, step in steps.items()}
+    return {"saved": saved, "highest": highest, **race(steps, timing)}
 
 
-def saved_megabytes(model: nn.Module, images: torch.Tensor) -> float:
-    """MB of tensors that a forward makes and that are still there after it.
+def tensor_megabytes(step: Step) -> tuple[float, float]:
+    """MB of the tensors that a step makes: at most, and of those left at its end.
 
-    They are what the gradients need, and the logits.
+    After a forward these are what the gradients need, and the logits.
     """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        logits = model.train()(images)
-    events = profiler.key_averages()
-    del logits
-    return round(sum(e.self_cpu_memory_usage for e in events) / 1e6, 1)
+        result = step()
+    events = profiler.profiler.kineto_results.events()
+    changes = [event for event in events if event.name() == "[memory]"]
+    changes.sort(key=lambda event: event.start_ns())
+    sums = [0, *accumulate(event.nbytes() for event in changes)]
+    del result
+    return round(max(sums) / 1e6, 1), round(sums[-1] / 1e6, 1)
 
 
 def measure_bf16(training: bool, timing: Timing) -> dict:

@@ -265,12 +265,12 @@ def test_equals_timm_in_float64(rng):
 def test_the_first_tokens_alone(queries, rng):
     ours, _ = pair("Encoder", dtype=torch.float64)
     x = given("Encoder", rng, dtype=torch.float64)
-    got = answer(lambda_module(ours, lambda x: fast.encode(ours, x, queries)), x)
-    expected = answer(lambda_module(ours, lambda x: ours(x)[:, :queries]), x)
+    got = answer(calling(ours, lambda x: fast.encode(ours, x, queries)), x)
+    expected = answer(calling(ours, lambda x: ours(x)[:, :queries]), x)
     assert_same(got, expected, atol=1e-10)
 
 
-def lambda_module(owner, call):
+def calling(owner, call):
     """A module with another's parameters, which calls a function."""
     module = nn.Module()
     module.owner, module.forward = owner, call

@@ -17,7 +17,8 @@ def speed_plot(measured: dict) -> str:
     parts = [*legend()]
     for tick in TICKS:
         parts.append(line([(x_of(tick), TOP - 6), (x_of(tick), bottom)], GREY, 1))
-        parts.append(text(f"{tick:.1f}", x_of(tick), bottom + 14, size=11))
+        words = "timm" if tick == 1 else f"{tick:.1f}"
+        parts.append(text(words, x_of(tick), bottom + 14, size=11))
     for place, row in enumerate(rows):
         parts += drawn(row, TOP + STEP * (place + 0.5))
     told = "; ".join(f"{label(row)}: {in_words(row)}" for row in rows)
