@@ -1,6 +1,7 @@
 """Training on several processes: what one would train, also after one was killed."""
 
 import json
+import re
 import subprocess
 
 import psutil
@@ -9,6 +10,7 @@ import torch
 from tests.processes import wait_until_ended
 from torch.utils.data import DistributedSampler
 
+from address import ROOT
 from vit_encoder import rank_failures, scaling_runs
 from vit_encoder.datasets import fashion_mnist
 from vit_encoder.figures.scaling import ring_counts
@@ -97,7 +99,8 @@ def test_a_killed_run_ends_with_the_same_weights(runs, tmp_path):
     )
     weights, reports = read(tmp_path, "ddp")
     assert [report["first"] for report in reports] == [5, 5]
-    assert {f.name for f in folder.iterdir()} == {"step-000005", "step-000010"}
+    written = {f.name for f in (folder / "ddp").iterdir()}
+    assert written == {"step-000005", "step-000010"}
     for name, value in runs["ddp"][0].items():
         assert torch.equal(weights[name], value), name
 
@@ -243,3 +246,21 @@ def test_recorded_times_are_whole(monkeypatch):
     monkeypatch.setattr(scaling_runs, "record", lambda: doubled)
     assert scaling_runs.ratio("x", "a", "b") == 2
     assert scaling_runs.seconds("x", "a") == 6
+
+
+def test_the_recipes_for_a_cluster_start():
+    """Their ranks share a batch evenly, and an epoch has at least one."""
+    text = (ROOT / "chapters/12_scaling_out.md").read_text(encoding="utf-8")
+    assert re.findall(r"--nodes=(\d+)|replicas: (\d+)", text) == [("4", ""), ("", "4")]
+    assert re.findall(r"--nproc-per-node=8", text) == ["--nproc-per-node=8"] * 2
+    sizes = [int(size) for size in re.findall(r"--batch-size=(\d+)", text)]
+    for size in sizes[-2:]:
+        assert size % 32 == 0
+        assert size <= len(fashion_mnist().train)
+
+
+def test_a_run_that_was_done_ends_at_once(tmp_path):
+    run = ["-m", "vit_encoder.train_on_ranks", "--steps=5", "--batch-size=8"]
+    run.append(f"--checkpoints={tmp_path}")
+    assert re.search(r"ddp last loss: \d", launch(*run))
+    assert re.search(r"ddp last loss:\s*$", launch(*run), re.M)

@@ -83,7 +83,7 @@ def train(
     step in which rank 1 ends itself, if torchrun has not restarted it.
     The report holds `first` step, `losses` of the global batches, and `bytes` of this
     rank: parameters, gradients, AdamW's states, what is saved for the backward pass,
-    and the parameters gathered from other ranks at most.
+    and the most parameters that the forward pass has in full.
     Raises ValueError for another engine or a batch that the ranks cannot share evenly.
     """
     if engine not in ENGINES:
@@ -241,7 +241,7 @@ def main() -> None:
             given.steps,
             given.batch_size,
             data,
-            given.checkpoints,
+            given.checkpoints and given.checkpoints / engine.replace(" ", "-"),
             die_at=given.die_at,
         )
         reports = [None] * dist.get_world_size()
@@ -249,7 +249,8 @@ def main() -> None:
         whole_state = StateDictOptions(full_state_dict=True, cpu_offload=True)
         weights = get_model_state_dict(model, options=whole_state)
         if dist.get_rank() == 0:
-            print(f"{engine}: last loss {report['losses'][-1]:.4f}", flush=True)
+            last = [round(loss, 4) for loss in report["losses"][-1:]]  # or none
+            print(engine, "last loss:", *last, flush=True)
             if given.output:
                 given.output.mkdir(parents=True, exist_ok=True)
                 torch.save(weights, given.output / f"{engine}.pt")

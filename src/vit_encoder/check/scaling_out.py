@@ -59,7 +59,7 @@ SAMPLER = edits(
         "not-padded",
         {PADDED: "order"},
         "Nothing is repeated, so that some ranks get fewer indices than others.",
-        "What does a rank wait for that has one batch more than the others?",
+        "A rank has one batch more than the others: what does it wait for?",
         GITHUB + "pytorch/pytorch/issues/33148",
     ),
     edit(
@@ -67,7 +67,7 @@ SAMPLER = edits(
         {PADDED: "torch.cat([order, order[: each * ranks - len(order)]])"},
         "The order begins again once at most: with more than twice as many ranks as "
         "images some ranks get nothing.",
-        "How often must one image be read if there are three ranks and nothing else?",
+        "Three ranks and one image: how often must it be read?",
         GITHUB + "pytorch/pytorch/issues/45324",
     ),
     edit(
@@ -95,7 +95,7 @@ SAMPLER = edits(
     edit(
         "one-block-for-each",
         {SHARE: "padded[rank * each : (rank + 1) * each]"},
-        "Each rank gets one block of the order. They should take in turn.",
+        "Each rank gets one block of the order.",
         "Who takes the second index of the order?",
     ),
     edit(
@@ -174,7 +174,7 @@ RING = edits(
     edit(
         "pieces-the-other-way",
         {PIECE: "(r + i) % p"},
-        "From round to round the number of the piece rises; it should fall.",
+        "From round to round the number of the piece rises.",
         "Which piece has a rank that it got in the round before?",
     ),
     edit(
@@ -263,7 +263,7 @@ SHARES = edits(
     edit(
         "divided-by-ranks",
         {WEIGHTS: "counts[there] / len(counts)"},
-        "It is divided by the number of ranks, not by that of images.",
+        "The sum is divided by the number of ranks.",
         "What do the weights of all ranks add up to?",
     ),
     edit(
@@ -334,13 +334,13 @@ CLIP = edits(
     edit(
         "squares-averaged",
         {NORM: "shards.square().sum(dim=1).mean().sqrt()"},
-        "The squares are averaged over the ranks, where they should be added up.",
+        "The squares are averaged over the ranks: the norm comes out too small.",
         WHOLE,
     ),
     edit(
         "square-for-norm",
         {NORM: "shards.square().sum()"},
-        "The root is missing: that is the square of the norm.",
+        "The square of the norm is taken for the norm.",
         "What is the norm of (3, 4)?",
     ),
     edit(
