@@ -52,9 +52,9 @@ BOTH = "torch.logaddexp(lse_a, lse_b)"
 SHARE_A, SHARE_B = "(lse_a - lse).exp().", "(lse_b - lse).exp()."
 SHARES = "What must the two shares of one query add up to?"
 EXPONENTIALS = (
-    "Which two numbers are left of lse_a and lse_b without the logarithm, and "
+    "Of which two numbers are lse_a and lse_b the logarithms, and in what ratio do "
+    "those two stand?"
 )
-EXPONENTIALS += "what are they added for?"
 MERGE = edits(
     merge,
     edit(
@@ -74,13 +74,14 @@ MERGE = edits(
         "shares-exchanged",
         {"share_a * a + share_b * b": "share_b * a + share_a * b"},
         "The shares have changed places: the part with the smaller sum counts more.",
-        "Both parts hold one key each. Which of the two should count more?",
+        "Let both parts hold one key each, the first with the larger score. Which should "
+        "count more?",
     ),
     edit(
         "larger-part-alone",
         {SHARE_A: "(lse_a >= lse_b).to(a).", SHARE_B: "(lse_a < lse_b).to(a)."},
         "The part with the larger sum is taken, and the other left out.",
-        "Both sums are the same. What should come out?",
+        "If both sums are the same, what should come out?",
     ),
     edit(
         "weighted-by-logarithms",
@@ -113,7 +114,8 @@ MERGE = edits(
     edit(
         "exponential-overflows",
         {BOTH: "(lse_a.exp() + lse_b.exp()).log()"},
-        "With large scores it is wrong: an exponential left the number range.",
+        "With large or very negative scores it is wrong: an exponential left the number "
+        "range.",
         "Only the difference of the two matters for a share. Which number can be "
         "subtracted from both before the exponential is taken?",
     ),
@@ -128,13 +130,15 @@ MERGE = edits(
         "larger-logarithm-kept",
         {"* b, lse\n": "* b, torch.maximum(lse_a, lse_b)\n"},
         "The output is right. As log-sum-exp it returns the larger of the two.",
-        "Both parts are alike. How much larger is the sum over all keys than one?",
+        "Let both parts be alike. By what factor is the sum over all keys larger than "
+        "that of one part?",
     ),
     edit(
         "logarithms-averaged",
         {"* b, lse\n": "* b, (lse_a + lse_b) / 2\n"},
         "The output is right. As log-sum-exp it returns the mean of the two.",
-        "Both parts are alike. How much larger is the sum over all keys than one?",
+        "Let both parts be alike. By what factor is the sum over all keys larger than "
+        "that of one part?",
     ),
     edit(
         "sum-without-logarithm",
@@ -200,7 +204,7 @@ LOSSES = edits(
         "last-classes-left-out",
         {"weight.split(tile)": "weight.split(tile)[: max(len(weight) // tile, 1)]"},
         "The classes that do not fill a tile are left out of the sum.",
-        "How many classes are in the last tile, if 3 does not divide their number?",
+        "How many classes are in the last tile, if `tile` does not divide their number?",
     ),
     edit(
         "last-tile-alone",
@@ -249,7 +253,7 @@ def class_attention(x: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor) -> Tensor:
 
 
 WHO_ASKS = "Which token is the class token, and which row of x is it?"
-TERMS = "As q · k is written at first, how many products are added up for one score?"
+TERMS = "In q · k, how many products are added up for one score?"
 CLASS_ATTENTION = edits(
     class_attention,
     edit(
