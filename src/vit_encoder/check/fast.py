@@ -74,8 +74,8 @@ MERGE = edits(
         "shares-exchanged",
         {"share_a * a + share_b * b": "share_b * a + share_a * b"},
         "The shares have changed places: the part with the smaller sum counts more.",
-        "Let both parts hold one key each, the first with the larger score. Which should "
-        "count more?",
+        "Let both parts hold one key each, the first with the larger score. Which "
+        "should count more?",
     ),
     edit(
         "larger-part-alone",
@@ -114,8 +114,8 @@ MERGE = edits(
     edit(
         "exponential-overflows",
         {BOTH: "(lse_a.exp() + lse_b.exp()).log()"},
-        "With large or very negative scores it is wrong: an exponential left the number "
-        "range.",
+        "With large or very negative scores it is wrong: an exponential left the "
+        "number range.",
         "Only the difference of the two matters for a share. Which number can be "
         "subtracted from both before the exponential is taken?",
     ),
@@ -204,7 +204,8 @@ LOSSES = edits(
         "last-classes-left-out",
         {"weight.split(tile)": "weight.split(tile)[: max(len(weight) // tile, 1)]"},
         "The classes that do not fill a tile are left out of the sum.",
-        "How many classes are in the last tile, if `tile` does not divide their number?",
+        "How many classes are in the last tile, if `tile` does not divide "
+        "their number?",
     ),
     edit(
         "last-tile-alone",
