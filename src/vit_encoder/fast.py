@@ -1,7 +1,7 @@
 """11 Making it fast: what chapter 11_making_it_fast builds."""
 
 # Generated from chapters/11_making_it_fast.md by `make sync`. Do not edit.
-# Seal: d0b6723c3db6d71b
+# Seal: 01b149dc6fda3abf
 
 import math
 
@@ -63,7 +63,7 @@ def online_attention(
 
 
 def norm(x: torch.Tensor, part: LayerNorm) -> torch.Tensor:
-    """What `part(x)` gives, in one pass over x instead of eight: (..., D)."""
+    """What `part(x)` gives, in one operation instead of ten: (..., D)."""
     return F.layer_norm(x, part.weight.shape, part.weight, part.bias, part.eps)
 
 
@@ -74,7 +74,8 @@ def run_block(
 
     queries: only the first so many tokens go on after the attention, (B, queries, D);
     None stands for all. The modules `attn` and `mlp` are not called, only their layers,
-    so hooks on them hear nothing, and the attention weights are nowhere.
+    so hooks on them hear nothing, and the attention weights are nowhere. Without
+    gradients GELU overwrites what `fc1` gave: a hook there must copy what it keeps.
     """
     attn, mlp, p, train = block.attn, block.mlp, block.dropout, block.training
     qkv = attn.qkv(norm(x, block.norm1)).unflatten(-1, (3, attn.num_heads, -1))

@@ -1,7 +1,7 @@
 """12 Scaling out: what chapter 12_scaling_out builds."""
 
 # Generated from chapters/12_scaling_out.md by `make sync`. Do not edit.
-# Seal: 0f92ca7c5f88c2be
+# Seal: 97fdc7d143ae3f0f
 
 from pathlib import Path
 
@@ -22,9 +22,9 @@ def average_gradients(model: nn.Module) -> None:
 
     It is the gradient of the whole batch if all ranks read equally many images.
     """
-    for p in model.parameters():
-        dist.all_reduce(p.grad)  # now the sum over the ranks
-        p.grad /= dist.get_world_size()
+    for parameter in model.parameters():
+        dist.all_reduce(parameter.grad)  # now the sum over the ranks
+        parameter.grad /= dist.get_world_size()
 
 
 def distribute(model: nn.Module, engine: str) -> nn.Module:
@@ -34,6 +34,7 @@ def distribute(model: nn.Module, engine: str) -> nn.Module:
     "zero-3", which shard the model in place. Raises ValueError for another engine.
     """
     if engine == "ddp":
+        # gradients live in the buckets, not a second time
         return DistributedDataParallel(model, gradient_as_bucket_view=True)
     if engine not in ("zero-2", "zero-3"):
         raise ValueError(f'expected "ddp", "zero-2" or "zero-3", got {engine!r}')
