@@ -318,10 +318,10 @@ def test_a_fault_of_the_judge_is_no_zero(made, marks_of, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_the_child_of_a_submission_imports_nothing_itself(made, sandbox, name):
+def test_the_child_of_a_submission_imports_nothing_itself(made, marker, name):
     found = read_notebook(nbformat.writes(made["solutions"][name]).encode())
     look = "import sys\nknown = {*sys.modules}"
     tell = "new = {*sys.modules} - known\nassert not new, new"
     cells = (Cell(look), *found.cells, Cell(tell))
-    outcome = Marker(OTHER_SEED, sandbox).mark(Submission(name, "", "", name, cells))
+    outcome = marker(OTHER_SEED).mark(Submission(name, "", "", name, cells))
     assert (outcome.note, outcome.points) == ("", outcome.out_of)
