@@ -54,6 +54,7 @@ OFTEN_NEEDED = (  # what notebooks and what hears them import, so that no child 
     *("safetensors.torch", "torch.utils.serialization.config"),
     *("torch._subclasses.schema_check_mode", "xml.etree.ElementTree"),
     *("vit_encoder.exploring", "vit_encoder.foreign", "vit_encoder.loading"),
+    *("torch.utils.flop_counter", "vit_encoder.figures.table"),
     *("vit_encoder.figures.training", "vit_encoder.training_runs"),
 )
 
