@@ -3,7 +3,6 @@
 from itertools import groupby
 
 import pytest
-from torch import nn
 
 from address import read_address
 from asked_answers import is_due
@@ -21,12 +20,6 @@ LONG = (
     *("test_checks", "test_bad_input", "test_asked_answers", "test_exercises"),
 )
 PARTS = 16  # of a file, each of which a process is given at once
-
-
-@pytest.fixture(autouse=True)
-def _modules_begin_as_ever(monkeypatch):
-    """`torch.compile` puts a function of its own in the place of this one, for good."""
-    monkeypatch.setattr(nn.Module, "__init__", nn.Module.__init__)
 
 
 def pytest_addoption(parser):

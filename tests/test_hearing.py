@@ -369,6 +369,13 @@ def test_a_module_that_cannot_be_built_or_called(name):
     assert problem.ask.endswith("?")
 
 
+def test_arguments_to_super_init_are_told_after_a_compilation():
+    """What is compiled puts a function around that of nn.Module, for good."""
+    torch.compile(nn.Linear(2, 3), backend="eager")(torch.zeros(1, 2))
+    assert nn.Module.__init__.__module__ != nn.Module.__module__
+    test_a_module_that_cannot_be_built_or_called("arguments-to-super-init")
+
+
 @pytest.mark.parametrize(("name", "lines"), told_in(BACKWARD))
 def test_what_stops_the_gradients_is_told(name, lines):
     question = Question("x", (X,), cotangent=torch.ones_like(X))

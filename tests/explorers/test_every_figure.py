@@ -82,7 +82,7 @@ def test_nothing_moves_when_the_figure_comes_to_life(visit, name):
 @pytest.mark.parametrize("theme", THEMES)
 def test_no_accessibility_violation(visit, name, theme):
     """At each width, at the start and when all is changed; nothing sticks out."""
-    tab = visit(name, theme, color_scheme=theme)
+    tab = visit(name, theme, width=328, color_scheme=theme)
     for changes in ((), CASES[name].changes):
         for role, words in changes:
             tab.get_by_role(role, name=words).first.click()

@@ -156,6 +156,11 @@ def raised_by_hand(step: TracebackType, error: BaseException) -> Said | None:
     return OWN_RAISE[type(error) is AssertionError]
 
 
+def is_init_of_module(code: CodeType) -> bool:
+    """Whether it is that of nn.Module, also where torch.compile wrapped it."""
+    return (code.co_filename, code.co_name) == (nn.modules.module.__file__, "__init__")
+
+
 def misfit_call(
     said: str, steps: list[TracebackType], own: list[TracebackType], answer: object
 ) -> Said | None:
@@ -163,7 +168,7 @@ def misfit_call(
     found = ARGUMENTS.match(said)
     if not found:
         return None
-    if steps[-1].tb_frame.f_code is nn.Module.__init__.__code__:
+    if is_init_of_module(steps[-1].tb_frame.f_code):
         ask = "Which arguments does `__init__` of nn.Module take?"
         return "arguments-to-super-init", "", ask
     called = function_named(found[1], steps, answer)
