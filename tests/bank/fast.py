@@ -32,7 +32,7 @@ def with_softmax(a, lse_a, b, lse_b):
 
 def with_sigmoid(a, lse_a, b, lse_b):
     share = torch.sigmoid(lse_a - lse_b).unsqueeze(-1)
-    lse = lse_a - F.logsigmoid(lse_a - lse_b)
+    lse = torch.maximum(lse_a, lse_b) - F.logsigmoid((lse_a - lse_b).abs())
     return share * a + (1 - share) * b, lse
 
 
@@ -92,6 +92,21 @@ def one_share_for_all(a, lse_a, b, lse_b):
     shares = torch.stack([lse_a.logsumexp(-1), lse_b.logsumexp(-1)]).softmax(0)
     output = shares[0][..., None, None] * a + shares[1][..., None, None] * b
     return output, torch.logaddexp(lse_a, lse_b)
+
+
+def from_the_first(a, lse_a, b, lse_b):
+    """The first logarithm is subtracted, whether it is the larger or not."""
+    weight = torch.exp(lse_b - lse_a)
+    output = (a + weight[..., None] * b) / (1 + weight)[..., None]
+    return output, lse_a + torch.log(1 + weight)
+
+
+def one_maximum_for_all(a, lse_a, b, lse_b):
+    top = max(lse_a.max(), lse_b.max())
+    weight_a, weight_b = (lse_a - top).exp(), (lse_b - top).exp()
+    total = weight_a + weight_b
+    output = (weight_a[..., None] * a + weight_b[..., None] * b) / total[..., None]
+    return output, top + total.log()
 
 
 def lse_in_base_2(a, lse_a, b, lse_b):
@@ -170,6 +185,18 @@ def tile_rescaled_back(x, weight, labels, tile):
         total = total * torch.exp(top - new) + (logits - own[:, None]).exp().sum(-1)
         top = new
     return total.log() + top - (x * weight[labels]).sum(-1)
+
+
+def from_zero(x, weight, labels, tile):
+    """The largest logit so far begins with 0."""
+    top = torch.zeros_like(x[:, 0])
+    total = torch.zeros_like(top)
+    for rows in weight.split(tile):
+        logits = x @ rows.T
+        before, top = top, torch.maximum(top, logits.amax(dim=-1))
+        total = total * (before - top).exp()
+        total = total + (logits - top[:, None]).exp().sum(dim=-1)
+    return top + total.log() - (x * weight[labels]).sum(dim=-1)
 
 
 def the_mean(x, weight, labels, tile):
@@ -366,6 +393,9 @@ WRONG = {
     "merge": {
         "parts-averaged": [mean],
         "larger-part-alone": [the_winner],
+        "measured-from-the-first": [from_the_first],
+        "one-maximum-for-all": [one_maximum_for_all],
+        "maximum-not-added": variants(with_the_larger, {"top + ": ""}),
         "exponential-overflows": [with_sums],
         "wrong-type": [output_alone],
         "wrong-shape": [logarithm_with_an_axis],
@@ -398,6 +428,10 @@ WRONG = {
             each_tile_apart, {"logsumexp(0) - picked": "logsumexp(0)"}
         ),
         "maximum-not-added": variants(in_two_passes, {" + top": ""}),
+        "maximum-begins-at-0": [from_zero],
+        "rescaled-the-wrong-way": variants(
+            with_its_own_names, {"(highest - new)": "(new - highest)"}
+        ),
         "old-sum-not-rescaled": variants(
             with_its_own_names, {"summed * torch.exp(highest - new)": "summed"}
         ),

@@ -187,7 +187,16 @@ def with_einsum(gradients, counts):
 
 
 RIGHT_MEAN = [by_sums, without_nan, with_einsum]
+
+
+def every_nan_dropped(gradients, counts):
+    """A nan stands for 0, also that of a rank with images."""
+    n = counts.view(-1, *[1] * (gradients.dim() - 1))
+    return (n * gradients.nan_to_num()).sum(0) / counts.sum()
+
+
 WRONG_MEAN = {
+    "every-nan-dropped": [every_nan_dropped],
     "plain-mean": variants(
         by_sums, {"(count / counts.sum())": "1 / (counts > 0).sum()"}
     ),
@@ -200,6 +209,8 @@ WRONG_MEAN = {
     ),
     "returns-none": variants(without_nan, {"return (n": "(n"}),
 }
+
+
 NAMELESS_MEAN = variants(without_nan, {"n * kept": "n**2 * kept"})
 
 # Right designs of clipping.
@@ -249,7 +260,22 @@ WRONG_CLIP = {
         {"return shards * torch": "return shards.mul_(torch"} | {"max=1)": "max=1))"},
     ),
 }
-NAMELESS_CLIP = variants(with_if, {"* max_norm if": "* max_norm / 2 if"})
+
+
+def as_if_the_limit_were_1(shards, max_norm):
+    return shards * max_norm / shards.norm().clamp_min(1)
+
+
+def factor_of_the_norm(shards, max_norm):
+    return shards * (max_norm / shards.norm()).clamp(max=max_norm)
+
+
+NAMELESS_CLIP = [
+    *variants(with_if, {"* max_norm if": "* max_norm / 2 if"}),
+    *variants(with_if, {"norm > max_norm": "norm > 1"}),
+    as_if_the_limit_were_1,
+    factor_of_the_norm,
+]
 
 # Tests.
 

@@ -120,6 +120,30 @@ MERGE = edits(
         "subtracted from both before the exponential is taken?",
     ),
     edit(
+        "measured-from-the-first",
+        {
+            BOTH: "lse_a + (lse_b - lse_a).exp().log1p()",
+            SHARE_A: "(1 / (1 + (lse_b - lse_a).exp())).",
+            SHARE_B: "((lse_b - lse_a).exp() / (1 + (lse_b - lse_a).exp())).",
+        },
+        "Where the first part is far smaller or has no keys, it is wrong: the first "
+        "logarithm is subtracted, whether it is the larger or not.",
+        "Which of the two numbers can be subtracted from both so that no exponential "
+        "is above 1?",
+    ),
+    edit(
+        "one-maximum-for-all",
+        {
+            BOTH: "((lse_a - top).exp() + (lse_b - top).exp()).log() + top",
+            SHARE_A: "((lse_a - top).exp() / (lse - top).exp()).",
+            SHARE_B: "((lse_b - top).exp() / (lse - top).exp()).",
+            "    lse =": "    top = torch.maximum(lse_a.max(), lse_b.max())\n    lse =",
+        },
+        "Where the sums of two queries lie far apart, it is wrong: one maximum is "
+        "taken for all queries.",
+        "What is left of a query whose logarithms both lie 1000 below the maximum?",
+    ),
+    edit(
         "logarithms-added",
         {"* b, lse\n": "* b, lse_a + lse_b\n"},
         "The output is right. As log-sum-exp it returns the sum of the two logarithms.",
@@ -139,6 +163,14 @@ MERGE = edits(
         "The output is right. As log-sum-exp it returns the mean of the two.",
         "Let both parts be alike. By what factor is the sum over all keys larger than "
         "that of one part?",
+    ),
+    edit(
+        "maximum-not-added",
+        {"* b, lse\n": "* b, lse - torch.maximum(lse_a, lse_b)\n"},
+        "The output is right. In its log-sum-exp the larger logarithm was subtracted "
+        "and is not given back.",
+        "Every exponential was divided by the same number. What must the logarithm of "
+        "their sum get back?",
     ),
     edit(
         "sum-without-logarithm",
@@ -193,6 +225,19 @@ LOSSES = edits(
         "When a larger logit comes, what was summed before is still measured from the "
         "old one.",
         FROM_WHICH,
+    ),
+    edit(
+        "rescaled-the-wrong-way",
+        {"(before - top).exp()": "(top - before).exp().nan_to_num(posinf=0)"},
+        "What was summed before is rescaled by the inverse of the factor.",
+        "If a larger logit comes, should the old sum shrink or grow?",
+    ),
+    edit(
+        "maximum-begins-at-0",
+        {"torch.full_like(x[:, 0], -torch.inf)": "torch.zeros_like(x[:, 0])"},
+        "With very negative logits it is wrong: the largest logit so far begins at 0 "
+        "and stays there.",
+        "Which number is smaller than every logit?",
     ),
     edit(
         "maximum-left-out",
@@ -446,6 +491,7 @@ def merge_questions(seed: int) -> list[Question]:
     inputs = a, lse_a, b, lse_b
     floats = tuple(x.float() for x in inputs)
     nothing = torch.zeros_like(b), torch.full_like(lse_b, -torch.inf)
+    far = small([1000, -1000, 0, 1000, -1000])[0]  # for each query its own
     return [
         Question("two queries", (TWO, LOGS, TWO + 4, LOGS.flip(-1))),
         Question("parts", inputs),
@@ -455,7 +501,10 @@ def merge_questions(seed: int) -> list[Question]:
         Question(
             "very negative scores", (a, lse_a - 1000, b, lse_b - 1000), secondary=True
         ),
+        Question("the first far smaller", (a, lse_a - 1000, b, lse_b), secondary=True),
+        Question("queries far apart", (a, lse_a + far, b, lse_b + far), secondary=True),
         Question("a part without keys", (a, lse_a, *nothing), secondary=True),
+        Question("the first without keys", (*nothing, b, lse_b), secondary=True),
         Question("float32", floats),
         Question("float32 again", floats),
         Question("a nan", (with_nan(a), lse_a, b, lse_b), secondary=True),
@@ -481,6 +530,7 @@ def losses_questions(seed: int) -> list[Question]:
         Question("one tile", (x, weight, labels, 11)),
         Question("a tile too large", (x, weight, labels, 20)),
         Question("large logits", (1000 * x, weight, labels, 3), secondary=True),
+        Question("very negative logits", (one, rising - 2000, last, 1), secondary=True),
         Question("float32", floats),
         Question("float32 again", floats),
         Question("a nan", (x, with_nan(weight), labels, 3), secondary=True),
@@ -617,8 +667,14 @@ MERGE_PROPERTIES = (
     ),
     merges_large_scores,
     agrees(
+        "queries and parts may differ by any amount",
+        *("the first far smaller", "queries far apart"),
+        ask="Which number is subtracted from both logarithms of one query, and is it "
+        "the larger of the two?",
+    ),
+    agrees(
         "a part without keys changes nothing",
-        "a part without keys",
+        *("a part without keys", "the first without keys"),
         ask="What is left of -inf when the exponential is taken?",
     ),
     PASSES_NAN_ON,
@@ -651,8 +707,8 @@ LOSSES_PROPERTIES = (
         core=True,
     ),
     agrees(
-        "large logits keep within the number range",
-        "large logits",
+        "large and very negative logits keep within the number range",
+        *("large logits", "very negative logits"),
         ask="What was the largest logit subtracted for?",
     ),
     PASSES_NAN_ON,

@@ -273,6 +273,13 @@ SHARES = edits(
         "What is 0 times nan?",
     ),
     edit(
+        "every-nan-dropped",
+        {"gradients[there]": "gradients[there].nan_to_num(0.0)"},
+        "A nan of a rank that has read images is taken for 0, and the training goes on "
+        "as if nothing had happened.",
+        "Which ranks may be left out, and how do you know them?",
+    ),
+    edit(
         "divided-by-the-largest",
         {WEIGHTS: "counts[there] / counts.max()"},
         "The weights are divided by the largest count.",
@@ -496,6 +503,7 @@ def shares_questions(seed: int) -> list[Question]:
         Question("four ranks", (gradients, counts)),
         Question("matrices", (normal(3, 4, 2), small([1, 6, 2])[0])),
         Question("numbers", (normal(3), small([4, 1, 2])[0])),
+        Question("a nan", (with_nan(gradients), counts), secondary=True),
         Question("a rank without images", (empty, small([5, 0, 7, 1])[0])),
         Question("float32", (gradients.float(), counts.float())),
         Question("float32 again", (gradients.float(), counts.float())),
@@ -512,6 +520,7 @@ def clip_questions(seed: int) -> list[Question]:
         Question("three and four", (small([3], [4]), 1.0)),
         Question("two ranks", (small([2, 1], [0, 4]), 1.5)),
         Question("short enough", (small([0.3, 0.1], [0.2, 0.4]), 1.0)),
+        Question("below a larger limit", (small([1.2, 0.4], [0.8, 1.6]), 3.0)),
         Question("one shard short", (small([0.3, 0.1], [6, 8]), 2.0)),
         Question("four ranks", (shards, 0.7)),
         Question("four ranks, a larger limit", (shards, 3.0)),
@@ -628,6 +637,7 @@ SHARES_PROPERTIES = (
         ask="To which axis belongs a weight?",
     ),
     empty_does_not_matter,
+    PASSES_NAN_ON,
     *EDGES,
 )
 CLIP_PROPERTIES = (
@@ -646,7 +656,7 @@ CLIP_PROPERTIES = (
     ),
     agrees(
         "a short gradient stays as it is",
-        *("short enough", "nothing but 0"),
+        *("short enough", "below a larger limit", "nothing but 0"),
         ask="What should happen to a gradient whose norm is below `max_norm`?",
         core=True,
     ),
