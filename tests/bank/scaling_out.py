@@ -96,6 +96,10 @@ WRONG_SAMPLER = {
         by_doubling,
         {"padded[:total]": "order.repeat_interleave(-(-total // len(order)))[:total]"},
     ),
+    "not-deterministic": variants(
+        by_remainders,
+        {"order[places": "order[torch.randperm(len(order))][places"},
+    ),
     "dtype-changed": variants(
         by_remainders, {"order[places % len(order)]": "order[places % len(order)] / 1"}
     ),
