@@ -731,24 +731,6 @@ def is_cheap(trial: Trial) -> None:
     trial.require_right()
 
 
-@each(
-    "the order of the classes does not matter",
-    ("rising logits", "falling logits"),
-    "Follow `top` and `total` by hand. After which turn is `total` no longer the sum "
-    "of exp(logit - top) over the classes so far?",
-    core=True,
-)
-def tiles_change_nothing(trial: Trial) -> None:
-    """Four classes, in tiles of one."""
-    if not trial.right():
-        _, weight, label, _ = trial.question.inputs
-        logits = ", ".join(f"{w:g}" for w in weight.flatten().tolist())
-        got, right = float(trial.output[0]), float(trial.expected[0][0])
-        text = f"For one image with the logits {logits}, the label {int(label)} and "
-        text += f"tiles of one class, the loss is {got:.3f}, expected {right:.3f}."
-        raise Fails(text)
-
-
 MERGE_PROPERTIES = (
     REPEATS,
     returns_right_shapes(
@@ -792,7 +774,13 @@ LOSSES_PROPERTIES = (
         ask="What is the cross-entropy of one image, as a formula?",
         core=True,
     ),
-    tiles_change_nothing,
+    agrees(
+        "the order of the classes does not matter",
+        *("rising logits", "falling logits"),
+        ask="Follow `top` and `total` by hand. After which turn is `total` no longer "
+        "the sum of exp(logit - top) over the classes so far?",
+        core=True,
+    ),
     agrees(
         "random logits agree with the formula in float64",
         *("one class a tile", "tiles of three"),
@@ -868,7 +856,10 @@ REPAIR_LOSSES = Implement(
     properties=LOSSES_PROPERTIES,
     misconceptions=LOSSES,
     show=Show(
-        questions=(), inputs=("x", "weight", "labels", "tile"), order={}, axes={}
+        questions=("rising logits", "falling logits"),
+        inputs=("x", "weight", "labels", "tile"),
+        order={"losses": 0},
+        axes={"losses": ("image", "loss")},
     ),
     bug=named(LOSSES, "tiles-measured-apart")[0],
 )
