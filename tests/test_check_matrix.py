@@ -43,6 +43,7 @@ def test_it_is_a_table_with_headings_in_html():
     assert [mark["aria-label"] for mark in right.select("[role=img]")] == ["passes"] * 2
     assert wrong.select("[role=img]")[1]["aria-label"] == "caught"
     assert wrong.select("td")[2].get_text() == "43%"
+    assert page.div["class"] == ["vit-checks"]
     assert page.div["aria-label"] == "Which check sees which mistake"
     assert "background" in wrong.select("td")[1]["style"]
     sides = [re.search(r"text-align: (\w+)", c["style"])[1] for c in wrong]

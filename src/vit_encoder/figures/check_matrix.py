@@ -16,6 +16,8 @@ class CheckMatrix(Table):
     the same columns.
     """
 
+    box = "vit-checks"  # it may be too wide for a phone
+
     def __init__(
         self,
         passed: Mapping[str, Mapping[str, bool]],

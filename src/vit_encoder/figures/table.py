@@ -21,6 +21,8 @@ class Table:
     Raises ValueError if a title, a cell or a form is missing, or one is too many.
     """
 
+    box = "vit-table"  # the class of what scrolls; a page's table fits a phone
+
     def __init__(
         self,
         head: Sequence[object],
@@ -67,7 +69,7 @@ class Table:
         head = "".join(map(heading, ["col"] * len(self.head), self.head, self.sides))
         body = "\n".join(f"<tr>{self.row_html(*row)}</tr>" for row in self.rows)
         return (
-            f'<div class="vit-table" role="group" tabindex="0" aria-label="{label}"'
+            f'<div class="{self.box}" role="group" tabindex="0" aria-label="{label}"'
             f' style="overflow-x: auto">\n<table style="{LOOK}">{caption}\n'
             f'<thead style="border-bottom: 1px solid"><tr>{head}</tr></thead>\n'
             f"<tbody>{body}</tbody>\n</table></div>"
