@@ -60,10 +60,8 @@ def times_of_checks(path: Path) -> dict[str, float]:
     names = {"__name__": "__main__", "display": lambda *_, **__: None}
     with patch.object(checks, "check", timed), redirect_stdout(StringIO()):
         for number, cell in enumerate(code, 1):
-            source, place = (
-                TransformerManager().transform_cell(cell),
-                f"<cell {number}>",
-            )
+            source = TransformerManager().transform_cell(cell)
+            place = f"<cell {number}>"
             lines = source.splitlines(keepends=True)
             linecache.cache[place] = (len(source), None, lines, place)
             exec(compile(source, place, "exec"), names)

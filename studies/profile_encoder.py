@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from unittest.mock import patch
 
 import torch
@@ -25,9 +24,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from run_notebooks import processor
 from vit_encoder import Encoder, attention, encode, online_attention
-from vit_encoder.costs import PRODUCTS
+from vit_encoder.costs import PRODUCTS, SPEED_FILE
 
-FILE = Path(__file__).parents[1] / "src" / "vit_encoder" / "data" / "speed_steps.json"
 SIZES = {"depth": 12, "dim": 192, "num_heads": 3, "mlp_dim": 768}  # ViT-Ti/16
 IMAGES, TOKENS = 8, 197
 LENGTHS = (197, 512, 1024, 2048)
@@ -88,7 +86,7 @@ def main() -> None:
         }
     text = json.dumps(found, indent=1)
     print(text)
-    FILE.write_text(text + "\n", encoding="utf-8")
+    SPEED_FILE.write_text(text + "\n", encoding="utf-8")
 
 
 def replaced(encoder: Encoder, x: torch.Tensor, new: dict[str, Callable]) -> Callable:
@@ -122,11 +120,12 @@ def compiled(
 def relative(versions: dict[str, Callable], rounds: int) -> dict[str, float]:
     """How long each version takes, as a multiple of the first one's time."""
     times: dict[str, list[float]] = {name: [] for name in versions}
-    for _ in range(rounds + 1):
+    for number in range(rounds + 1):
         for name, run in versions.items():
             start = time.process_time()
             run()
-            times[name].append(time.process_time() - start)
+            if number:  # the first round warms up
+                times[name].append(time.process_time() - start)
     first, *_ = times.values()
     return {
         name: round(

@@ -29,8 +29,6 @@ from vit_encoder.loading import (
 from vit_pytorch import ViT
 
 State = Mapping[str, torch.Tensor]
-LIBRARIES = ("timm", "torchvision", "PyTorch", "transformers", "vit-pytorch")
-COURSE = ("textbook", "fast", "fast, class token")
 PACKAGES = ("torch", "timm", "torchvision", "transformers", "vit-pytorch")
 TOLERANCE = 1e-5  # of the largest number; float32 rounds to some 1e-6 here
 SIZES = {

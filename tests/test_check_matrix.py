@@ -1,5 +1,7 @@
 """The table of mistakes against checks."""
 
+import re
+
 import pytest
 from bs4 import BeautifulSoup
 
@@ -14,9 +16,9 @@ BESIDE = {"ViT": {"right": "92%", "no-<scale>": "43%"}}
 
 def test_it_is_a_table_in_text():
     assert repr(CheckMatrix(PASSED, BESIDE)).splitlines() == [
-        "           shape D=4 ViT",
-        "right        ✓    ✓  92%",
-        "no-<scale>   ✓    ✗  43%",
+        "version     shape  D=4  ViT",
+        "right         ✓     ✓   92%",
+        "no-<scale>    ✓     ✗   43%",
     ]
 
 
@@ -26,9 +28,9 @@ def test_a_cell_longer_than_its_heading_moves_no_column():
         "n": dict.fromkeys(PASSED, "1"),
     }
     assert repr(CheckMatrix(PASSED, beside)).splitlines() == [
-        "           shape D=4  ViT   n",
-        "right        ✓    ✓  92.25% 1",
-        "no-<scale>   ✓    ✗    9%   1",
+        "version     shape  D=4   ViT    n",
+        "right         ✓     ✓   92.25%  1",
+        "no-<scale>    ✓     ✗     9%    1",
     ]
 
 
@@ -41,6 +43,11 @@ def test_it_is_a_table_with_headings_in_html():
     assert [mark["aria-label"] for mark in right.select("[role=img]")] == ["passes"] * 2
     assert wrong.select("[role=img]")[1]["aria-label"] == "caught"
     assert wrong.select("td")[2].get_text() == "43%"
+    assert page.div["class"] == ["vit-checks"]
+    assert page.div["aria-label"] == "Which check sees which mistake"
+    assert "background" in wrong.select("td")[1]["style"]
+    sides = [re.search(r"text-align: (\w+)", c["style"])[1] for c in wrong]
+    assert sides == ["left", "center", "center", "center"]
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,29 @@ def test_wrong_numbers_are_shown_small_with_their_place():
     assert "  query 0    0.27*   0.18*   0.73*    0.04   0.11   0.84" in message
 
 
+def test_a_row_of_numbers_is_shown_one_below_the_other():
+    wrong = misconception("scaling_out.rank_indices", "one-block-for-each").wrong
+    message = check("scaling_out.rank_indices", wrong).message
+    assert "  order = [50, 10, 40, 20, 30]\n  rank = 0\n  ranks = 2\n" in message
+    assert "  place 1   10.00*   40.00\n" in message
+
+
+@pytest.mark.parametrize(
+    ("got", "right", "text"),
+    [
+        ([1.0, 2.0], [1.0, 2.5], " by up to 0.5"),
+        ([torch.nan, 2.0], [1.0, 2.5], ": some are nan"),
+        ([1.0, -torch.inf], [1.0, 2.5], ": some are infinite"),
+        ([1.0, 2.0], [torch.nan, 2.0], ""),
+        ([1.0, 2.0], [torch.nan, 2.5], " by up to 0.5"),
+    ],
+)
+def test_it_is_said_how_numbers_differ(got, right, text):
+    reply = Reply(outputs=(torch.tensor(got),))
+    trial = Trial(Question("", ()), reply, (torch.tensor(right).double(),), {})
+    assert trial.by() == text
+
+
 def test_what_a_layer_was_given_is_shown():
     epsilon = misconception(LAYER_NORM, "epsilon-not-kept").wrong
     message = check(LAYER_NORM, epsilon).message

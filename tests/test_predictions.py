@@ -455,6 +455,9 @@ CLUSTERS = {  # mistake → its cluster, and the places of the numbers that it c
     "parameters-alone": (a_cluster(numbers=1), [3]),
     "no-optimizer": (a_cluster(numbers=2), [3]),
     "one-of-four-missing": (a_cluster(numbers=3), [3]),
+    "sent-in-every-pass": ([0] * 5 + [3 * a_cluster()[5]], [5]),
+    "sharded-already": ([0] * 3 + [a_cluster()[3] / a_cluster()[4]], [3]),
+    "mebibytes": ([a_cluster()[i] / 1.048576 for i in range(6)], [3, 5]),
 }
 
 
@@ -569,6 +572,7 @@ COUNTED = {
         "hidden-width-ignored": work_of_a_block(mlp=2),
         "output-projection-forgotten": work_of_a_block(proj=3),
         "one-projection-for-three": work_of_a_block(proj=2),
+        "attention-products-alone": [*work_of_a_block(proj=0, mlp=0)[:2], 192],
         "attention-products-forgotten": [*work_of_a_block(products=0)[:2], 192],
         "projections-left-out": work_of_a_block()[:2] + work_of_a_block(proj=0)[2:],
     },
@@ -579,6 +583,7 @@ COUNTED = {
         "moving-alone": layer_bound(when=lambda _, moving: moving),
         "multiply-adds-counted": layer_bound(flops=1),
         "int8-changes-nothing": bound() * 2,
+        "stored-as-float32-again": [*bound()[:1], 20, *bound(1 + 4)[:1], 20],
     },
     "capstone.parameters": {
         "mlp-of-vit": text_counted(mlp=2 * 120 * 480 + 480 + 120),

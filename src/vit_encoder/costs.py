@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+SPEED_FILE = Path(__file__).parent / "data" / "speed_steps.json"
 PRODUCTS = ("addmm", "mm", "bmm", "baddbmm")
 
 
@@ -103,5 +104,4 @@ def recorded_speed() -> dict:
     version → its time as a multiple of the textbook's. Beside them stand "processor",
     "torch", "date" and "sizes".
     """
-    file = Path(__file__).parent / "data" / "speed_steps.json"
-    return json.loads(file.read_text(encoding="utf-8"))
+    return json.loads(SPEED_FILE.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Three mistakes of training on several processes, for chapter 12 to run.
+"""Two mistakes of training on several processes, for chapter 12 to run.
 
 torchrun --standalone --nproc-per-node 2 -m vit_encoder.rank_failures
 """
@@ -62,7 +62,7 @@ def attempt(mistake: Callable[[bool], None], cured: bool) -> str:
 
 
 def run() -> dict[str, list[str]]:
-    """All of them on two processes: name → what each rank was told, by its number."""
+    """Both, and their cures, on two processes: name → what each rank was told."""
     with tempfile.TemporaryDirectory() as folder:
         launch("-m", "vit_encoder.rank_failures", folder)
         told = [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in (0, 1)]

@@ -87,6 +87,22 @@ def logarithm_with_an_axis(a, lse_a, b, lse_b):
     return output, lse.unsqueeze(-1)
 
 
+def with_logaddexp(a, lse_a, b, lse_b):
+    """Right; it is here for its variants."""
+    both = torch.logaddexp(lse_a, lse_b)
+    output = a * (lse_a - both).exp()[..., None] + b * (lse_b - both).exp()[..., None]
+    return output, both
+
+
+def the_winner_with_its_logarithm(a, lse_a, b, lse_b):
+    larger = lse_a > lse_b
+    return torch.where(larger[..., None], a, b), torch.where(larger, lse_a, lse_b)
+
+
+def everything_added(a, lse_a, b, lse_b):
+    return a + b, lse_a + lse_b
+
+
 def one_share_for_all(a, lse_a, b, lse_b):
     """The shares are those of the parts as a whole, not of each query."""
     shares = torch.stack([lse_a.logsumexp(-1), lse_b.logsumexp(-1)]).softmax(0)
@@ -220,6 +236,23 @@ def sum_of_the_tiles(x, weight, labels, tile):
     return sum(logs) - (x * weight[labels]).sum(-1)
 
 
+def as_it_comes_to_mind(x, weight, labels, tile):
+    """Right; it is here for its variants."""
+    old = torch.full((len(x),), -math.inf, dtype=x.dtype, device=x.device)
+    summed = torch.zeros_like(old)
+    for rows in weight.split(tile):
+        s = x @ rows.mT
+        new = torch.maximum(old, s.max(dim=1).values)
+        summed = summed * torch.exp(old - new) + torch.exp(s - new[:, None]).sum(1)
+        old = new
+    return old + torch.log(summed) - (x * weight[labels]).sum(1)
+
+
+def log_of_softmax(x, weight, labels, tile):
+    logits = torch.cat([x @ rows.T for rows in weight.split(tile)], dim=1)
+    return -logits.softmax(1).gather(1, labels[:, None])[:, 0].log()
+
+
 # Right designs of class_attention.
 
 
@@ -280,6 +313,38 @@ def matrix_for_each_image(x, w_q, w_k, w_v):
     asked = x[:, 0] @ (w_q.T @ w_k) / math.sqrt(len(w_k))
     weights = torch.einsum("bd,bnd->bn", asked, x).softmax(-1)
     return torch.einsum("bn,bnd->bd", weights, x) @ w_v.T
+
+
+def key_after_key(x, w_q, w_k, w_v):
+    """Keys and values, each made by a matrix and one vector."""
+    rows = []
+    for tokens in x:
+        query = w_q @ tokens[0]
+        scores = torch.stack([query @ (w_k @ token) for token in tokens])
+        shares = (scores / math.sqrt(len(w_k))).softmax(0)
+        rows.append(shares @ torch.stack([w_v @ token for token in tokens]))
+    return torch.stack(rows)
+
+
+def keys_by_sums(x, w_q, w_k, w_v):
+    keys = (x[:, :, None] * w_k).sum(-1)  # (B, N, D_h)
+    q = x[:, 0] @ w_q.T
+    weights = (torch.einsum("be,bne->bn", q, keys) / len(w_k) ** 0.5).softmax(-1)
+    return torch.einsum("bn,bnd->bd", weights, x) @ w_v.T
+
+
+def patches_alone(x, w_q, w_k, w_v):
+    asked = F.linear(x[:, :1], w_q) @ w_k
+    patches = x[:, 1:]
+    scale = len(w_k) ** -0.5
+    shares = (asked @ patches.mT * scale).softmax(-1)
+    return (shares @ patches @ w_v.T)[:, 0]
+
+
+def class_token_alone(x, w_q, w_k, w_v):
+    token = x[:, :1]
+    asked = F.linear(token, w_q) @ w_k / math.sqrt(len(w_k))
+    return ((asked @ token.mT).softmax(-1) @ token @ w_v.T)[:, 0]
 
 
 def scale_of_the_input(x, w_q, w_k, w_v):
@@ -357,6 +422,17 @@ def the_same_bits(fast):
     return torch.equal(fast(q, k, v), vit_encoder.attention(q, k, v)[0])
 
 
+def list_of_verdicts(fast):
+    """A list is true, whatever stands in it; what stands there differs."""
+    verdicts = []
+    for keys, width, size in ((17, 64, 1), (16, 5, 1), (16, 64, 30)):
+        q, k = size * torch.randn(2, 3, width), size * torch.randn(2, keys, width)
+        v = torch.randn(2, keys, 4)
+        right = F.scaled_dot_product_attention(q, k, v)
+        verdicts.append(torch.allclose(fast(q, k, v), right, atol=1e-3))
+    return verdicts
+
+
 def not_scaled(fast):
     q, k, v = torch.randn(2, 5, 12), torch.randn(2, 21, 12), torch.randn(2, 21, 3)
     return torch.allclose(fast(q, k, v), (q @ k.mT).softmax(-1) @ v, atol=1e-4)
@@ -397,6 +473,14 @@ WRONG = {
         "one-maximum-for-all": [one_maximum_for_all],
         "maximum-not-added": variants(with_the_larger, {"top + ": ""}),
         "exponential-overflows": [with_sums],
+        "larger-part-with-its-logarithm": [the_winner_with_its_logarithm],
+        "both-added": [everything_added],
+        "larger-for-the-sum": variants(
+            with_logaddexp, {"torch.logaddexp(": "torch.maximum("}
+        ),
+        "sum-of-both-logarithms": variants(
+            with_logaddexp, {"torch.logaddexp(lse_a, lse_b)": "lse_a + lse_b"}
+        ),
         "wrong-type": [output_alone],
         "wrong-shape": [logarithm_with_an_axis],
         "computed-in-float32": [in_float32],
@@ -429,6 +513,22 @@ WRONG = {
         ),
         "maximum-not-added": variants(in_two_passes, {" + top": ""}),
         "maximum-begins-at-0": [from_zero],
+        "logarithm-of-a-probability": [log_of_softmax],
+        "rescaled-by-infinity": variants(
+            as_it_comes_to_mind, {"(old - new)": "(new - old)"}
+        ),
+        "new-tile-from-the-old-maximum": variants(
+            as_it_comes_to_mind,
+            {"summed * torch.exp(old - new)": "summed", "(s - new[": "(s - old["},
+        ),
+        "new-tile-rescaled-too": variants(
+            as_it_comes_to_mind,
+            {
+                "summed * torch.exp(old - new) + torch.exp(s - new[:, None]).sum(1)": (
+                    "(summed + torch.exp(s - new[:, None]).sum(1)) * (old - new).exp()"
+                )
+            },
+        ),
         "rescaled-the-wrong-way": variants(
             with_its_own_names, {"(highest - new)": "(new - highest)"}
         ),
@@ -444,7 +544,16 @@ WRONG = {
         ),
     },
     "class_attention": {
-        "too-many-flops": [first_row_of_all, keys_and_values, values_alone],
+        "too-many-flops": [
+            *(first_row_of_all, keys_and_values, values_alone),
+            *(key_after_key, keys_by_sums),
+        ],
+        "exponential-overflows": [without_a_maximum],
+        "own-token-left-out": [patches_alone],
+        "own-value-alone": [class_token_alone],
+        "no-softmax": variants(
+            with_three_axes, {"(asked @ x.mT).softmax(-1)": "asked @ x.mT"}
+        ),
         "scaled-by-dim": [scale_of_the_input],
         "wrong-shape": [all_tokens_ask, an_axis_too_many],
         "no-scale": variants(with_einsum, {" / len(w_q) ** 0.5": ""}),
@@ -468,6 +577,7 @@ WEAK_TESTS = {
         (whole_tiles, 1, "test-accepts-wrong"),
         (finite, 1, "test-accepts-wrong"),
         (small_scores, 2, "test-accepts-wrong"),
+        (list_of_verdicts, 0, ("test-accepts-wrong", "always-true")),
         (the_same_bits, 0, "test-rejects-right"),
         (not_scaled, 0, "test-rejects-right"),
     ]

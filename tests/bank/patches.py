@@ -1753,6 +1753,15 @@ def every_pixel(patchify):
         assert lit == expected
 
 
+def and_refuses_the_rest(patchify):
+    """It asks for all that the chapter promises."""
+    try:
+        patchify(torch.zeros(1, 2, 6, 7), 3)
+    except ValueError:
+        return every_pixel(patchify)
+    return False
+
+
 def three_pixels(patchify):
     found = places(patchify, 6, 9, 3, [(0, 0, 4), (1, 1, 8), (2, 5, 2)])
     return all(lit == expected for lit, expected in found)
@@ -1842,6 +1851,7 @@ NAMELESS = {
 GOOD_TESTS = {
     "lit_pixel": [
         every_pixel,
+        and_refuses_the_rest,
         three_pixels,
         red_patch,
         folds_back,

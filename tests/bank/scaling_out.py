@@ -91,6 +91,18 @@ WRONG_SAMPLER = {
         as_torch_does,
         {f"    indices += {MORE}\n": ""},
     ),
+    "padded-with-the-first": variants(as_torch_does, {MORE: "indices[:1] * missing"}),
+    "each-index-repeated": variants(
+        by_doubling,
+        {"padded[:total]": "order.repeat_interleave(-(-total // len(order)))[:total]"},
+    ),
+    "not-deterministic": variants(
+        by_remainders,
+        {"order[places": "order[torch.randperm(len(order))][places"},
+    ),
+    "dtype-changed": variants(
+        by_remainders, {"order[places % len(order)]": "order[places % len(order)] / 1"}
+    ),
     "any-rank-taken": variants(by_remainders, {"    require_rank(rank, ranks)\n": ""}),
     "wrong-error": variants(
         by_remainders,
@@ -112,6 +124,12 @@ def by_index(held, i):
     after = held.clone()
     after[getter, piece] += held[sender, piece]
     return after
+
+
+def all_rounds(held, i):
+    for earlier in range(i + 1):
+        held = by_index(held, earlier)
+    return held
 
 
 def seen_from_the_getter(held, i):
@@ -159,6 +177,21 @@ WRONG_ROUND = {
     ),
     "returns-none": variants(by_a_mask, {"return held": "held"}),
 }
+WRONG_ROUND |= {
+    "one-piece-back": variants(by_index, {"(sender - i) % p": "(sender - i - 1) % p"}),
+    "put-beside-the-piece": variants(
+        by_index, {"after[getter, piece] +=": "after[getter, (piece + 1) % p] +="}
+    ),
+    "nothing-sent": [  # it writes into a copy
+        *variants(by_index, {SENT: "after[getter][:, piece] += held[sender][:, piece]"})
+    ],
+    "added-at-the-sender": variants(by_index, {"after[getter,": "after[sender,"}),
+    "other-pieces-lost": variants(by_index, {"held.clone()": "torch.zeros_like(held)"}),
+    "rounds-before-repeated": [all_rounds],
+    "everything-added-up": [
+        lambda held, i: held.sum(0, keepdim=True).repeat(len(held), 1, 1)
+    ],
+}
 NAMELESS_ROUND = variants(by_index, {"(sender - i) % p": "(2 * sender - i) % p"})
 
 # Right designs of the mean.
@@ -200,6 +233,19 @@ WRONG_MEAN = {
     "plain-mean": variants(
         by_sums, {"(count / counts.sum())": "1 / (counts > 0).sum()"}
     ),
+    "plain-mean-of-all-ranks": [lambda gradients, counts: gradients.mean(0)],
+    "ranks-added-up": [lambda gradients, counts: gradients[counts > 0].sum(0)],
+    "count-left-out": variants(without_nan, {"n * kept": "kept"}),
+    "divided-by-its-count": variants(
+        by_sums, {"gradient * (count / counts.sum())": "gradient / count"}
+    ),
+    "averaged-once-more": variants(
+        by_sums, {"return total": "return total / (counts > 0).sum()"}
+    ),
+    "divided-by-busy-ranks": variants(
+        by_sums, {"count / counts.sum()": "count / (counts > 0).sum()"}
+    ),
+    "largest-rank-alone": [lambda gradients, counts: gradients[counts.argmax()]],
     "images-added-up": variants(without_nan, {" / counts.sum()": ""}),
     "divided-by-ranks": variants(without_nan, {"counts.sum()": "len(counts)"}),
     "empty-rank-counted": variants(without_nan, {"n > 0": "n >= 0"}),
@@ -246,6 +292,27 @@ WRONG_CLIP = {
         from_norms, {"shards.norm(dim=1).norm()": "max(shards.norm(dim=1))"}
     ),
     "square-for-norm": variants(with_if, {" ** 0.5": ""}),
+    "limit-divided": [
+        lambda shards, max_norm: torch.stack(
+            [with_min(shard, max_norm / len(shards)) for shard in shards]
+        )
+    ],
+    "limit-divided-by-the-root": [
+        lambda shards, max_norm: torch.stack(
+            [with_min(shard, max_norm / math.sqrt(len(shards))) for shard in shards]
+        )
+    ],
+    "places-clipped-apart": variants(
+        from_norms, {"shards.norm(dim=1).norm()": "shards.norm(dim=0)"}
+    ),
+    "shards-added-first": variants(from_norms, {"shards.norm(dim=1)": "shards.sum(0)"}),
+    "first-shard": variants(from_norms, {"shards.norm(dim=1)": "shards[0]"}),
+    "largest-number": variants(
+        from_norms, {"shards.norm(dim=1).norm()": "shards.abs().max()"}
+    ),
+    "scaled-to-1": variants(with_if, {" * max_norm if": " if"}),
+    "clipped-above-1": variants(with_if, {"norm > max_norm": "norm > 1"}),
+    "square-compared": variants(with_if, {"norm > max_norm": "norm**2 > max_norm"}),
     "always-scaled": variants(with_if, {"norm > max_norm": "norm > 0"}),
     "each-number-clipped": variants(
         with_if,
@@ -272,7 +339,6 @@ def factor_of_the_norm(shards, max_norm):
 
 NAMELESS_CLIP = [
     *variants(with_if, {"* max_norm if": "* max_norm / 2 if"}),
-    *variants(with_if, {"norm > max_norm": "norm > 1"}),
     as_if_the_limit_were_1,
     factor_of_the_norm,
 ]
@@ -291,6 +357,15 @@ def equal_and_complete(sampler):
     shares = [sampler(order, rank, 4) for rank in range(4)]
     alike = len({len(share) for share in shares}) == 1
     return alike and {*torch.cat(shares).tolist()} == {*order.tolist()}
+
+
+def refuses_too(sampler):
+    """It asks for all that task 2 asks for."""
+    try:
+        sampler(torch.arange(5), 2, 2)
+    except ValueError:
+        return equal_and_complete(sampler)
+    return False
 
 
 def lengths_alone(sampler):
@@ -333,7 +408,7 @@ NAMELESS = {
     "mean_gradient": NAMELESS_MEAN,
     "find_the_bug": NAMELESS_CLIP,
 }
-GOOD_TESTS = {"wrong_samplers": [by_hand, equal_and_complete]}
+GOOD_TESTS = {"wrong_samplers": [by_hand, equal_and_complete, refuses_too]}
 WEAK_TESTS = {
     "wrong_samplers": [
         (lengths_alone, 1, "test-accepts-wrong"),

@@ -407,3 +407,12 @@ def test_start_is_what_python_asks_for():
 def test_roofline_explorer_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         RooflineExplorer(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("batch", 0), ("tokens", 2.5), ("dim", 100), ("precision", "")]
+)
+def test_costs_of_what_the_figure_does_not_have_are_refused(name, value):
+    sizes = {"batch": 1, "tokens": 197, "dim": 768}
+    with pytest.raises(ValueError, match=f"expected {name} "):
+        block_costs(**sizes | {name: value})

@@ -144,6 +144,39 @@ MERGE = edits(
         "What is left of a query whose logarithms both lie 1000 below the maximum?",
     ),
     edit(
+        "larger-for-the-sum",
+        {BOTH: "torch.maximum(lse_a, lse_b)"},
+        "The larger of the two logarithms is taken for that of both sums together.",
+        "Let both parts be alike. By what factor is the sum over all keys larger than "
+        "that of one part?",
+    ),
+    edit(
+        "sum-of-both-logarithms",
+        {BOTH: "lse_a + lse_b"},
+        "The two logarithms are added up, as if that were the logarithm of a sum.",
+        "What does a sum of logarithms belong to?",
+    ),
+    edit(
+        "larger-part-with-its-logarithm",
+        {
+            BOTH: "torch.maximum(lse_a, lse_b)",
+            SHARE_A: "(lse_a >= lse_b).to(a).",
+            SHARE_B: "(lse_a < lse_b).to(a).",
+        },
+        "The part with the larger sum is taken, and the other left out.",
+        "If both sums are the same, what should come out?",
+    ),
+    edit(
+        "both-added",
+        {
+            SHARE_A: "(lse_a * 0 + 1).",
+            SHARE_B: "(lse_b * 0 + 1).",
+            "* b, lse\n": "* b, lse_a + lse_b\n",
+        },
+        "Outputs and logarithms are added up, though each output is an average.",
+        SHARES,
+    ),
+    edit(
         "logarithms-added",
         {"* b, lse\n": "* b, lse_a + lse_b\n"},
         "The output is right. As log-sum-exp it returns the sum of the two logarithms.",
@@ -233,6 +266,32 @@ LOSSES = edits(
         "If a larger logit comes, should the old sum shrink or grow?",
     ),
     edit(
+        "rescaled-by-infinity",
+        {"(before - top).exp()": "(top - before).exp()"},
+        "What was summed before the first tile is 0, and it is multiplied by infinity.",
+        "If a larger logit comes, should the old sum shrink or grow?",
+    ),
+    edit(
+        "new-tile-rescaled-too",
+        {
+            "total = total * (before - top).exp()\n": "factor = (before - top).exp()\n",
+            "= total + (logits - top[:, None]).exp().sum(dim=-1)": "= (total + (logits "
+            "- top[:, None]).exp().sum(dim=-1)) * factor",
+        },
+        "The exponentials of the new tile shrink, too, though they are measured from "
+        "the new maximum already.",
+        FROM_WHICH,
+    ),
+    edit(
+        "new-tile-from-the-old-maximum",
+        {
+            "total * (before - top).exp()": "total",
+            "(logits - top[:, None])": "(logits - before[:, None])",
+        },
+        "The new tile is measured from the largest logit before it.",
+        FROM_WHICH,
+    ),
+    edit(
         "maximum-begins-at-0",
         {"torch.full_like(x[:, 0], -torch.inf)": "torch.zeros_like(x[:, 0])"},
         "With very negative logits it is wrong: the largest logit so far begins at 0 "
@@ -270,6 +329,16 @@ LOSSES = edits(
         {" - (x * weight[labels]).sum(dim=-1)": ""},
         "It is the logarithm of the sum over all classes, whatever the label is.",
         "What is subtracted from it in the cross-entropy?",
+    ),
+    edit(
+        "logarithm-of-a-probability",
+        {
+            "return top + total.log() - (x * weight[labels]).sum(dim=-1)": "return "
+            "-(((x * weight[labels]).sum(dim=-1) - top).exp() / total).log()"
+        },
+        "Where logits lie far apart it is wrong: a probability became 0 before its "
+        "logarithm was taken.",
+        "What does the logarithm of a quotient become, and of an exponential?",
     ),
     edit(
         "sign-turned",
@@ -360,11 +429,30 @@ CLASS_ATTENTION = edits(
     edit(
         "own-token-left-out",
         {
-            "scores.softmax": "torch.cat(\n        [scores[:, :1] - torch.inf, "
-            "scores[:, 1:]], dim=-1\n    ).softmax"
+            "(x @ asked": "(x[:, 1:] @ asked",
+            "unsqueeze(1) @ x": "unsqueeze(1) @ x[:, 1:]",
         },
         "The class token does not look at itself.",
         "Which tokens does a token look at in self-attention?",
+    ),
+    edit(
+        "own-value-alone",
+        {"(weights.unsqueeze(1) @ x).squeeze(1)": "x[:, 0] + 0 * scores[:, :1]"},
+        "The class token gets its own value and nothing of the other tokens.",
+        "The class token alone asks. Which tokens does it look at?",
+    ),
+    edit(
+        "no-softmax",
+        {"scores.softmax(dim=-1)": "scores"},
+        "The scores themselves are the weights.",
+        "What must the weights of one query add up to?",
+    ),
+    edit(
+        "exponential-overflows",
+        {"scores.softmax(dim=-1)": "scores.exp() / scores.exp().sum(-1, keepdim=True)"},
+        "With large scores it is wrong: an exponential left the number range.",
+        "Softmax does not change when a row is shifted. Which shift keeps exponentials "
+        "small?",
     ),
     edit(
         "softmax-over-batch",
@@ -569,17 +657,28 @@ def class_questions(seed: int) -> list[Question]:
     ]
 
 
+def flops_of(a: tuple, b: object, *, out_shape: tuple, **_kind: object) -> int:
+    """FLOPs of a matrix times a vector, or of products that a sum may add up."""
+    return 2 * max(math.prod(a), math.prod(out_shape)) if isinstance(b, tuple) else 0
+
+
+# What torch's counter leaves out, by which keys could be made for nothing.
+UNCOUNTED = dict.fromkeys(
+    (torch.ops.aten.mv, torch.ops.aten.dot, torch.ops.aten.mul), flops_of
+)
+
+
 def call_counted(answer: Callable, inputs: list, parameters: dict) -> object:
-    """The output, if its matrix products take fewer FLOPs than a question allows."""
+    """The output, if its products take fewer FLOPs than a question allows."""
     if "flops" not in parameters:
         return answer(*inputs)
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=UNCOUNTED) as counter:
         output = answer(*inputs)
     flops, all_keys = counter.get_total_flops(), int(parameters["flops"])
     if output is not Ellipsis and flops >= all_keys:
-        text = f"For x of shape {tuple(inputs[0].shape)} its matrix products take "
+        text = f"For x of shape {tuple(inputs[0].shape)} its products take "
         text += f"{flops} FLOPs. All keys alone take {all_keys}."
         ask = "Which of your products has a result for each token that is as wide as a "
         raise ProblemError("too-many-flops", text, ask + "key or a value?")
@@ -632,24 +731,6 @@ def is_cheap(trial: Trial) -> None:
     trial.require_right()
 
 
-@each(
-    "the order of the classes does not matter",
-    ("rising logits", "falling logits"),
-    "Follow `top` and `total` by hand. After which turn is `total` no longer the sum "
-    "of exp(logit - top) over the classes so far?",
-    core=True,
-)
-def tiles_change_nothing(trial: Trial) -> None:
-    """Four classes, in tiles of one."""
-    if not trial.right():
-        _, weight, label, _ = trial.question.inputs
-        logits = ", ".join(f"{w:g}" for w in weight.flatten().tolist())
-        got, right = float(trial.output[0]), float(trial.expected[0][0])
-        text = f"For one image with the logits {logits}, the label {int(label)} and "
-        text += f"tiles of one class, the loss is {got:.3f}, expected {right:.3f}."
-        raise Fails(text)
-
-
 MERGE_PROPERTIES = (
     REPEATS,
     returns_right_shapes(
@@ -693,7 +774,13 @@ LOSSES_PROPERTIES = (
         ask="What is the cross-entropy of one image, as a formula?",
         core=True,
     ),
-    tiles_change_nothing,
+    agrees(
+        "the order of the classes does not matter",
+        *("rising logits", "falling logits"),
+        ask="Follow `top` and `total` by hand. After which turn is `total` no longer "
+        "the sum of exp(logit - top) over the classes so far?",
+        core=True,
+    ),
     agrees(
         "random logits agree with the formula in float64",
         *("one class a tile", "tiles of three"),
@@ -769,7 +856,10 @@ REPAIR_LOSSES = Implement(
     properties=LOSSES_PROPERTIES,
     misconceptions=LOSSES,
     show=Show(
-        questions=(), inputs=("x", "weight", "labels", "tile"), order={}, axes={}
+        questions=("rising logits", "falling logits"),
+        inputs=("x", "weight", "labels", "tile"),
+        order={"losses": 0},
+        axes={"losses": ("image", "loss")},
     ),
     bug=named(LOSSES, "tiles-measured-apart")[0],
 )

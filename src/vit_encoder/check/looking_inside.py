@@ -1,7 +1,6 @@
 """Looking inside: what people get wrong, what must hold, and the tasks."""
 
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -708,5 +707,5 @@ TASKS = {
     "rollout": WRITE_ROLLOUT,
     "attention_distance": WRITE_DISTANCE,
     "wrong_rollouts": TEST_THE_ORDER,
-    "find_the_bug": replace(REPAIR_DELETE),
+    "find_the_bug": REPAIR_DELETE,
 }

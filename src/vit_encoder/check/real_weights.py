@@ -589,7 +589,6 @@ def jax_questions(seed: int) -> list[Question]:
 # The properties that are this chapter's own.
 
 CURVE = "Which curve, which places at the edges, and what for a smaller grid?"
-NEIGHBOURS = "Which positions are neighbours in the image?"
 
 
 @each(

@@ -1,5 +1,7 @@
 """A figure that answers: what arithmetic binds in a block, and what memory."""
 
+import math
+
 import anywidget
 import traitlets
 
@@ -110,8 +112,7 @@ class RooflineExplorer(anywidget.AnyWidget):
             "bandwidth": known if bandwidth is None else bandwidth,
             "operation": operation,
         }
-        for name, value in chosen.items():
-            require_fit(name, value, ALLOWED[name])
+        require_allowed(chosen)
         super().__init__(
             operations=[list(op) for op in (*OPERATIONS, FUSED)],
             machines=[list(m) for m in MACHINES],
@@ -136,8 +137,11 @@ def block_costs(
 ) -> dict[str, tuple[int, int]]:
     """FLOPs and bytes of each operation of a block, forward, by name and in order.
 
-    Sizes, `precision`, `fused` and `last` are those of `RooflineExplorer`.
+    Sizes, `precision`, `fused` and `last` are those of `RooflineExplorer`. Raises
+    ValueError for others.
     """
+    given = {"batch": batch, "tokens": tokens, "dim": dim, "precision": precision}
+    require_allowed(given)
     T = 1 if last else tokens
     sizes = {"B": batch, "N": tokens, "T": T, "D": dim}
     sizes |= {"M": MLP_RATIO * dim, "h": dim // HEAD_DIM}
@@ -154,12 +158,15 @@ def block_costs(
     }
 
 
+def require_allowed(values: dict[str, object]):
+    """Raise ValueError for a value, by its name, that the figure does not have."""
+    for name, value in values.items():
+        require_fit(name, value, ALLOWED[name])
+
+
 def amount(terms: str, sizes: dict[str, int]) -> int:
     """What a sum of products, such as "2 D D + D", comes to."""
-    total = 0
-    for term in filter(None, terms.split(" + ")):
-        product = 1
-        for factor in term.split():
-            product *= sizes[factor] if factor in sizes else int(factor)
-        total += product
-    return total
+    products = (term.split() for term in terms.split(" + ") if term)
+    return sum(
+        math.prod(sizes.get(f) or int(f) for f in factors) for factors in products
+    )

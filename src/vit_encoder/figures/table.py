@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 LOOK = "border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0.5em 0"
+IN_TEXT = {"left": "<", "center": "^", "right": ">"}
 Cell = str | float | None  # or what becomes one by `tolist`, such as a tensor
 
 
@@ -19,6 +20,8 @@ class Table:
 
     Raises ValueError if a title, a cell or a form is missing, or one is too many.
     """
+
+    box = "vit-table"  # the class of what scrolls; a page's table fits a phone
 
     def __init__(
         self,
@@ -40,17 +43,19 @@ class Table:
             if len(cells) != count:
                 raise ValueError(f"expected for {name!r} {[*head[1:]]}, got {cells}")
         self.head, self.caption = [str(title) for title in head], caption
+        self.label = caption or ", ".join(self.head)
         self.rows = [
             [str(name), *map(written, cells, forms)] for name, *cells in values
         ]
-        self.right = [  # columns with numbers, whose digits stand under each other
-            any(map(is_number, column)) for column in zip(*values, strict=True)
-        ] or [False] * len(head)
+        self.sides = [  # columns with numbers, whose digits stand under each other
+            "right" if any(map(is_number, column)) else "left"
+            for column in zip(*values, strict=True)
+        ] or ["left"] * len(head)
 
     def __repr__(self) -> str:
         lines = [self.head, *self.rows]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        sides = [">" if right else "<" for right in self.right]
+        sides = [IN_TEXT[side] for side in self.sides]
         texts = [self.caption] if self.caption else []
         for line in lines:
             cells = (f"{t:{s}{w}}" for t, s, w in zip(line, sides, widths, strict=True))
@@ -59,13 +64,12 @@ class Table:
 
     def _repr_html_(self) -> str:
         """A table with headings for screen readers, which scrolls where it is wide."""
-        label = escape(self.caption or ", ".join(self.head))
-        look = f"caption-side: top; {look_of(right=False)}"
+        label, look = escape(self.label), f"caption-side: top; {look_of('left')}"
         caption = f'<caption style="{look}">{label}</caption>' if self.caption else ""
-        head = "".join(map(heading, ["col"] * len(self.head), self.head, self.right))
+        head = "".join(map(heading, ["col"] * len(self.head), self.head, self.sides))
         body = "\n".join(f"<tr>{self.row_html(*row)}</tr>" for row in self.rows)
         return (
-            f'<div class="vit-table" role="group" tabindex="0" aria-label="{label}"'
+            f'<div class="{self.box}" role="group" tabindex="0" aria-label="{label}"'
             f' style="overflow-x: auto">\n<table style="{LOOK}">{caption}\n'
             f'<thead style="border-bottom: 1px solid"><tr>{head}</tr></thead>\n'
             f"<tbody>{body}</tbody>\n</table></div>"
@@ -73,16 +77,18 @@ class Table:
 
     def row_html(self, name: str, *cells: str) -> str:
         """The name as the heading of its row, then the cells."""
-        of_names, *others = self.right
-        made = [heading("row", name, of_names)]
-        for text, right in zip(cells, others, strict=True):
-            made.append(f'<td style="{look_of(right)}">{escape(text)}</td>')
-        return "".join(made)
+        return heading("row", name, self.sides[0]) + "".join(
+            map(self.cell_html, cells, self.sides[1:])
+        )
+
+    def cell_html(self, text: str, side: str) -> str:
+        """A cell behind the names."""
+        return f'<td style="{look_of(side)}">{escape(text)}</td>'
 
 
-def heading(scope: str, title: str, right: bool) -> str:
+def heading(scope: str, title: str, side: str) -> str:
     """The heading of a row or of a column."""
-    look = look_of(right) + "; font-weight: normal" * (scope == "row")
+    look = look_of(side) + "; font-weight: normal" * (scope == "row")
     return f'<th scope="{scope}" style="{look}">{escape(title)}</th>'
 
 
@@ -112,6 +118,6 @@ def written(cell: Cell, form: str) -> str:
     return "" if cell is None else str(cell)
 
 
-def look_of(right: bool) -> str:
+def look_of(side: str) -> str:
     """The style of a cell or a title; numbers stand at the right."""
-    return f"padding: 0.2em 0.6em; text-align: {'right' if right else 'left'}"
+    return f"padding: 0.2em 0.6em; text-align: {side}"

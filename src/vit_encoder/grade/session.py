@@ -57,13 +57,8 @@ class Refused(Exception):  # noqa: N818, an outcome more than an error
     """What was asked for cannot be done; the text says why."""
 
 
-REFUSALS = (
-    Refused,
-    NotInstalled,
-    OSError,
-    JournalError,
-    SandboxError,
-)  # each says what is wrong
+# Each says what is wrong.
+REFUSALS = (Refused, NotInstalled, OSError, JournalError, SandboxError)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,8 @@ def picture(trials: Trials, show: Show) -> str:
             if show.same_draw:
                 got = trial.drawn[index].double()
                 expected = show.same_draw(trial.question, got)
+            if expected.ndim == 1:  # a row for each number
+                got, expected = got[:, None], expected[:, None]
             place = first_wrong_matrix(got, expected)
             if place is None:
                 continue

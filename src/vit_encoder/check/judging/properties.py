@@ -260,15 +260,24 @@ def shows(misconceptions: Iterable[Misconception], name: str) -> Fails:
 # What every part has, with the names of the questions that show it.
 
 
-@holds(
-    "equal questions get equal answers",
-    "Where do random numbers enter, and is any layer made anew in each call?",
-)
-def REPEATS(trials: Trials) -> None:  # noqa: N802, a constant as the others are
-    """The same question, asked twice."""
-    first, second = (trials[n].reply.outputs for n in ("float32", "float32 again"))
-    if not all(close(a, b) for a, b in zip(first, second, strict=False)):
-        raise Fails("Two equal calls give different numbers.", "not-deterministic")
+def repeats(question: str) -> Property:
+    """The same question, asked twice; the second is called `… again`."""
+
+    @holds(
+        "equal questions get equal answers",
+        "Where do random numbers enter, and is any layer made anew in each call?",
+    )
+    def test(trials: Trials) -> None:
+        first, second = (
+            trials[n].reply.outputs for n in (question, f"{question} again")
+        )
+        if not all(close(a, b) for a, b in zip(first, second, strict=False)):
+            raise Fails("Two equal calls give different numbers.", "not-deterministic")
+
+    return test
+
+
+REPEATS = repeats("float32")
 
 
 def require_dtype(trial: Trial) -> None:

@@ -124,15 +124,22 @@ class Trial:
                 raise Fails(text, "rounded", "Who needs the digits that are cut off?")
 
     def by(self) -> str:
-        """By how much the outputs differ at most, or "" where that has no number."""
+        """By how much the outputs differ at most, or what they have for numbers."""
         pairs = zip(self.reply.outputs, self.expected, strict=True)
+        numbers = [
+            (got[right.isfinite()], right[right.isfinite()])
+            for got, right in pairs
+            if got.device == right.device
+        ]
         apart = [
             (got.double() - right).abs().max()
-            for got, right in pairs
-            if got.numel() and got.device == right.device and not close(got, right)
+            for got, right in numbers
+            if not close(got, right)
         ]
-        most = max(apart, default=torch.tensor(torch.nan))
-        return f" by up to {float(most):.2g}" if torch.isfinite(most) else ""
+        most = max(apart, default=torch.tensor(0.0))
+        if not most.isfinite():
+            return f": some are {'nan' if most.isnan() else 'infinite'}"
+        return f" by up to {float(most):.2g}" if most else ""
 
     def sizes(self) -> str:
         """The inputs' shapes and what a class was built with, for a message."""
