@@ -119,6 +119,67 @@ def name_proofs(_: Site, html: str) -> tuple[str, int]:
     return FOLDED_PROOF.sub(named, html), len(changed)
 
 
+FIGURE = re.compile(
+    r'<figure class="align-default"[^>]*>\n((?:(?!</figure>).)*?)<figcaption>\n'
+    r'<p><span class="caption-text">((?:(?!</figure>).)*?)</figcaption>\n</figure>',
+    re.DOTALL,
+)
+
+
+def caption_plots(_: Site, html: str) -> tuple[str, int]:
+    """Where a cell shows a table beside its plot, leave the caption to the plot."""
+    plots = {said(figure) for figure in FIGURE.finditer(html) if "<img" in figure[1]}
+    changed = []
+
+    def alone(figure: re.Match) -> str:
+        if "<img" in figure[1] or said(figure) not in plots:
+            return figure[0]
+        changed.append(figure)
+        return figure[1]
+
+    return FIGURE.sub(alone, html), len(changed)
+
+
+def said(figure: re.Match) -> str:
+    """The caption of a figure, without the link to itself."""
+    return figure[2].split('<a class="headerlink"')[0]
+
+
+MATH = '<span class="math">'
+SHORT = 30  # characters of TeX: what fits on a line of a phone
+
+
+def glue_formulas(_: Site, html: str) -> tuple[str, int]:
+    """Keep a short formula on one line with the comma, or the like, that touches it.
+
+    A browser may begin a new line on either side of a formula.
+    """
+    pieces, done = [], 0
+    while (start := html.find(MATH, done)) >= 0:
+        end = end_of_span(html, start)
+        before = re.search(r"[^\s<>]*$", html[done:start])[0]
+        after = re.match(r"[^\s<>]*", html[end:])[0]
+        tex = re.search(r"<annotation[^>]*>([^<]*)<", html[start:end])
+        pieces.append(html[done : start - len(before)])
+        formula = before + html[start:end] + after
+        if (before or after) and tex and len(tex[1]) <= SHORT:
+            formula = f'<span class="glued">{formula}</span>'
+        pieces.append(formula)
+        done = end + len(after)
+    glued = sum(piece.startswith('<span class="glued">') for piece in pieces)
+    return "".join(pieces) + html[done:], glued
+
+
+def end_of_span(html: str, start: int) -> int:
+    """Where the <span> that begins at `start` is over."""
+    depth = 0
+    for tag in re.compile(r"<(/?)span\b[^>]*>").finditer(html, start):
+        depth += -1 if tag[1] else 1
+        if not depth:
+            return tag.end()
+    raise ValueError(f"a <span> has no end: {html[start : start + 80]}")
+
+
 STYLE_LINK = re.compile(
     r'\s*<link rel="stylesheet"[^>]*href="([^"]*_static/)([^"?]+\.css)[^"]*"[^>]*>'
 )
@@ -277,6 +338,8 @@ RULES = [
         ),
     ),
     Rule("MyST-NB: what is folded does not say what it proves", name_proofs),
+    Rule("MyST-NB: a table beside a plot has the plot's caption too", caption_plots),
+    Rule("browsers: a comma after a formula begins a line", glue_formulas),
     Rule(
         "sphinxcontrib-katex: the wrapper of an equation has its id already",
         sub(
