@@ -17,9 +17,11 @@ from page_html import (
     Rule,
     Site,
     caption_plots,
+    colour_code,
     drop_tabs,
     finish,
     glue_formulas,
+    join_numbers,
     join_styles,
     name_proofs,
     size_pictures,
@@ -285,6 +287,32 @@ def test_a_comma_begins_no_line(tabs):
         tab.set_content(f"<style>{style}</style>{narrow}")
         comma, ten = tab.evaluate(places)
         assert (comma > ten + 8) == falls
+
+
+def test_printed_code_is_shown_as_code():
+    code, words = (
+        cell("bug", "x", "def f(x):\n    return x &lt; 1"),
+        cell("t", "x", "defs"),
+    )
+    html, times = colour_code(None, code + words)
+    assert times == 1
+    assert html.count("output stream highlight-python notranslate") == 1
+    assert '<span class="k">return</span>' in html
+    assert re.sub(r"<[^>]+>", "", html) == re.sub(r"<[^>]+>", "", code + words)
+
+
+@pytest.mark.parametrize(
+    ("page", "joined"),
+    [
+        ("<p>All 50 003 of 1 234 567, or 1 000.</p>", 3),
+        ("<pre>50 003</pre><p title='50 003'>In 2024 300</p>", 0),
+        ("<svg><path d='M10 200 300'/>10 200</svg><p>0.5 300, 1, 2 and 300</p>", 0),
+    ],
+)
+def test_a_number_is_joined(page, joined):
+    html, times = join_numbers(None, page)
+    assert times == joined
+    assert html.replace("\u00a0", " ") == page
 
 
 def test_the_script_for_tabs_goes_where_tabs_are(site):

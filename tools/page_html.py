@@ -11,9 +11,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from html import unescape
 from pathlib import Path
 
 from PIL import Image
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
 
 import still
 
@@ -180,6 +184,46 @@ def end_of_span(html: str, start: int) -> int:
     raise ValueError(f"a <span> has no end: {html[start : start + 80]}")
 
 
+PRINTED_CODE = re.compile(
+    r'(<div class="output (?:stream|text_plain)) highlight-myst-ansi( notranslate">'
+    r'<div class="highlight"><pre[^>]*>)<span></span>((?:def|class) [^<]*)(</pre>)'
+)
+
+
+def colour_code(_: Site, html: str) -> tuple[str, int]:
+    """Show Python that a cell prints as code: coloured, and its lines not wrapped."""
+
+    def coloured(match: re.Match) -> str:
+        before, after, code, end = match.groups()
+        shown = highlight(unescape(code), PythonLexer(), HtmlFormatter(nowrap=True))
+        return f"{before} highlight-python{after}<span></span>{shown}{end}"
+
+    return PRINTED_CODE.subn(coloured, html)
+
+
+# What is no text of a page, or must stay as it is; then all other tags.
+NO_TEXT = re.compile(
+    r"(<(pre|code|script|style|svg|math|title|textarea)\b.*?</\2>|<[^>]+>)", re.DOTALL
+)
+THOUSANDS = re.compile(r"(?<![\d.,] )(?<![\d.,])(\d{1,3})((?: \d{3})+)(?!\d)")
+
+
+def join_numbers(_: Site, html: str) -> tuple[str, int]:
+    """Keep a number such as 50 000 on one line."""
+    pieces, changed, done = [], 0, 0
+
+    def join(text: str) -> str:
+        nonlocal changed
+        text, times = THOUSANDS.subn(lambda m: m[0].replace(" ", "\u00a0"), text)
+        changed += times
+        return text
+
+    for skipped in NO_TEXT.finditer(html):
+        pieces += [join(html[done : skipped.start()]), skipped[0]]
+        done = skipped.end()
+    return "".join([*pieces, join(html[done:])]), changed
+
+
 STYLE_LINK = re.compile(
     r'\s*<link rel="stylesheet"[^>]*href="([^"]*_static/)([^"?]+\.css)[^"]*"[^>]*>'
 )
@@ -339,7 +383,9 @@ RULES = [
     ),
     Rule("MyST-NB: what is folded does not say what it proves", name_proofs),
     Rule("MyST-NB: a table beside a plot has the plot's caption too", caption_plots),
+    Rule("MyST-NB: code that a cell prints is plain text, wrapped", colour_code),
     Rule("browsers: a comma after a formula begins a line", glue_formulas),
+    Rule("browsers: a line ends within a number", join_numbers),
     Rule(
         "sphinxcontrib-katex: the wrapper of an equation has its id already",
         sub(
