@@ -34,6 +34,7 @@ _HOMES = {
     "norm_places_drawing": "drawings.block",
     "one_query_drawing": "drawings.attention",
     "patches_drawing": "drawings.patches",
+    "ranks_drawing": "drawings.ranks",
     "reshape_drawing": "drawings.reshape",
     "show_ablations": "training",
     "show_activations": "activations",
@@ -55,8 +56,10 @@ _HOMES = {
     "show_similarities": "looking",
     "show_split": "heads",
     "show_spreads": "norms",
+    "show_steps": "costs",
     "show_sweep": "training",
     "show_tokens": "photo",
+    "tiles_drawing": "drawings.tiles",
     "use_style": "style",
 }
 
