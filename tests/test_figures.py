@@ -57,13 +57,13 @@ CONCEPTS = {  # colour of a concept → the modules of figures that draw that co
         *("attention", "encoder_at_work", "encoder_map"),
         *("multi_head", "parameters", "photo"),
     },
-    "KEY": {"attention", "encoder_map", "multi_head", "parameters"},
-    "VALUE": {"attention", "encoder_map", "multi_head", "parameters"},
+    "KEY": {"attention", "encoder_map", "fast", "multi_head", "parameters"},
+    "VALUE": {"attention", "encoder_map", "fast", "multi_head", "parameters"},
     "WEIGHTS": {"attention", "block", "drawing", "multi_head"},
-    "CLASS": {"encoder_at_work", "encoder_map", "patches"},
+    "CLASS": {"encoder_at_work", "encoder_map", "fast", "patches"},
     "POSITION": {"encoder_map", "patches"},
-    "HIDDEN": {"activations", "encoder_map", "mlp"},
-    "TOGETHER": {"encoder_map", "layer_norm", "norm_axes", "norms"},
+    "HIDDEN": {"activations", "encoder_map", "gates", "mlp"},
+    "TOGETHER": {"encoder_map", "layer_norm", "norm_axes", "norms", "rms_norm"},
 }
 HEX = re.compile(r"#?\b[0-9a-f]{6}\b", re.I)
 FIGURES = ROOT / "src" / "vit_encoder" / "figures"
