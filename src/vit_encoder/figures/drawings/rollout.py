@@ -48,12 +48,7 @@ def rollout_drawing() -> Drawing:
         parts += [
             text(name, centre, 232, bold=True),
             text("of token 0 at the end,", centre, 247, size=11),
-            text(
-                f"{say(share[0])} from 0 and {say(share[1])} from 1",
-                centre,
-                260,
-                size=11,
-            ),
+            text(said, centre, 260, size=11),
         ]
     below = "from below: at the start, after layer 1, after layer 2"
     parts.append(text(below, 167, 284, size=11))
