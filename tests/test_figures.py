@@ -1,11 +1,13 @@
 """The figures: what they draw, what they refuse, and what they do not import."""
 
+import base64
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from tests.explorers.cases import CASES
@@ -38,7 +40,6 @@ from vit_encoder.figures.drawings.encoder_map import (
     WIDTH,
 )
 from vit_encoder.figures.drawings.patches import IMAGE, P, cut
-from vit_encoder.figures.self_attention import DIGITS, LEVELS
 
 SVG = "{http://www.w3.org/2000/svg}"
 GRID = (3, 5)
@@ -56,13 +57,13 @@ CONCEPTS = {  # colour of a concept → the modules of figures that draw that co
         *("attention", "encoder_at_work", "encoder_map"),
         *("multi_head", "parameters", "photo"),
     },
-    "KEY": {"attention", "encoder_map", "multi_head", "parameters"},
-    "VALUE": {"attention", "encoder_map", "multi_head", "parameters", "tiles"},
+    "KEY": {"attention", "encoder_map", "fast", "multi_head", "parameters"},
+    "VALUE": {"attention", "encoder_map", "fast", "multi_head", "parameters"},
     "WEIGHTS": {"attention", "block", "drawing", "multi_head"},
-    "CLASS": {"encoder_at_work", "encoder_map", "patches"},
+    "CLASS": {"encoder_at_work", "encoder_map", "fast", "patches"},
     "POSITION": {"encoder_map", "patches"},
-    "HIDDEN": {"activations", "encoder_map", "mlp"},
-    "TOGETHER": {"encoder_map", "layer_norm", "norm_axes", "norms"},
+    "HIDDEN": {"activations", "encoder_map", "gates", "mlp"},
+    "TOGETHER": {"encoder_map", "layer_norm", "norm_axes", "norms", "rms_norm"},
 }
 HEX = re.compile(r"#?\b[0-9a-f]{6}\b", re.I)
 FIGURES = ROOT / "src" / "vit_encoder" / "figures"
@@ -326,85 +327,71 @@ def photo(channels=3):
     return torch.rand(channels, 12, 20, generator=rng)
 
 
-def scores(width=64, dtype=torch.float64):
+def pair(width=64, dtype=torch.float64):
+    """Queries and keys, (15, width) each."""
     rng = torch.Generator().manual_seed(1)
-    q, k = torch.randn(2, 15, width, generator=rng, dtype=torch.float64)
-    return (q @ k.T).to(dtype)
+    q, k = torch.randn(2, 15, width, generator=rng, dtype=torch.float64).to(dtype)
+    return q, k
+
+
+def scores(width=64):
+    q, k = pair(width)
+    return q @ k.T
 
 
 def explorer(**changes):
+    (q, k), (other_q, other_k) = pair(), pair(16, torch.float32)
     arguments = {
         "photo": photo(),
         "grid": GRID,
-        "scores": {"trained": scores(), "other": scores(16, torch.float32)},
-        "scale": {"trained": 1 / 8, "other": 1 / 4},
+        "queries": {"trained": q, "other": other_q},
+        "keys": {"trained": k, "other": other_k},
         "query": (1, 2),
     }
     return AttentionExplorer(**arguments | changes)
 
 
-def decoded(text, reach):
-    """The gaps below the best score of each row, as the front end reads them."""
-    values = torch.tensor([DIGITS.index(digit) for digit in text.encode()]).view(-1, 2)
-    codes = 64 * values[:, 0] + values[:, 1]
-    return (codes.double() / LEVELS) ** 2 * reach
+def kept_scores(made, label):
+    """The products of queries and keys, as the front end reads them."""
+    codes = np.frombuffer(base64.b64decode(made.parts[label]), "<i2")
+    steps = made.steps[label]
+    whole = torch.from_numpy(codes.astype(float)).view(len(steps), 15, -1)
+    return steps[0] * whole[0] @ (steps[-1] * whole[-1]).T
 
 
-@pytest.mark.parametrize("label", ["trained", "other"])
-def test_explorer_keeps_the_scores_up_to_rounding(label):
-    made = explorer()
-    given = {"trained": scores(), "other": scores(16)}[label]
-    gaps = given.max(-1, keepdim=True).values - given
-    reach = made.reach[label]
-    kept = decoded(made.gaps[label], reach).view(15, 15)
-    step = (gaps * reach).sqrt() / LEVELS + reach / LEVELS**2
-    near = gaps < reach
-    assert near.double().mean() > 0.9
-    assert ((kept - gaps).abs() <= step)[near].all()
-    assert torch.allclose(kept[~near], torch.tensor(reach, dtype=torch.float64))
-
-
-@pytest.mark.parametrize("width", [16, 64, 192])
 @pytest.mark.parametrize("scaled", [True, False])
-def test_explorer_s_weights_are_exact_to_a_thousandth(width, scaled):
-    given = scores(width)
-    made = explorer(scores={"a": given}, scale={"a": width**-0.5})
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("width", [1, 14, 15, 16, 64, 192, 768])
+def test_explorer_keeps_queries_and_keys_up_to_rounding(width, same, scaled):
+    """Those wider than N too, of which it keeps coordinates."""
+    q, k = pair(width)
+    keys = q if same else k
+    made = explorer(queries={"a": q}, keys={"a": keys})
     factor = width**-0.5 if scaled else 1
-    kept = decoded(made.gaps["a"], made.reach["a"]).view(15, 15)
-    error = (-kept * factor).softmax(-1) - (given * factor).softmax(-1)
-    assert error.abs().max() < 1e-3
+    assert made.scale == {"a": width**-0.5}
+    kept, given = kept_scores(made, "a"), q @ keys.T
+    error = (kept * factor).softmax(-1) - (given * factor).softmax(-1)
+    assert error.abs().max() < 3e-3
+    assert len(made.steps["a"]) == (1 if same else 2)
+    numbers = 15 * min(width, 15) * len(made.steps["a"])
+    assert len(base64.b64decode(made.parts["a"])) == 2 * numbers
 
 
-def test_explorer_takes_equal_scores_and_a_grey_photo():
-    made = explorer(
-        photo=photo(1).half(), scores={"a": torch.zeros(15, 15)}, scale={"a": 1.0}
-    )
-    assert decoded(made.gaps["a"], made.reach["a"]).eq(0).all()
-    assert repr(made) == "AttentionExplorer(15 patches, 1 set of scores)"
+def test_explorer_takes_zeros_and_a_grey_photo():
+    zeros = {"a": torch.zeros(15, 4)}
+    made = explorer(photo=photo(1).half(), queries=zeros, keys=zeros)
+    assert kept_scores(made, "a").eq(0).all()
+    assert repr(made) == "AttentionExplorer(15 patches, 1 set of queries and keys)"
     assert made.picture.startswith("data:image/jpeg;base64,")
 
 
 def test_choices_keep_their_order():
     """Names that look like numbers too, which a script would sort."""
     names = ["10", "b", "2"]
-    labelled = {
-        "scores": dict.fromkeys(names, scores()),
-        "scale": dict.fromkeys(names, 1),
-    }
+    q, k = pair()
+    labelled = {"queries": dict.fromkeys(names, q), "keys": dict.fromkeys(names, k)}
     drawn = still.draw({"a": explorer(**labelled).get_state()})["a"]
     assert re.findall(r'type="radio"[^>]* value="(\w+)"', drawn) == names
-
-
-def test_explorer_s_state_is_small():
-    n = 150
-    made = explorer(
-        photo=torch.rand(3, 320, 480),
-        grid=(10, 15),
-        scores={"a": torch.randn(n, n), "b": torch.randn(n, n)},
-        scale={"a": 1.0, "b": 1.0},
-    )
-    assert sum(map(len, made.gaps.values())) == 2 * 2 * n * n
-    assert len(made._esm) + len(made._css) < 24_000
 
 
 @pytest.mark.parametrize(
@@ -418,17 +405,25 @@ def test_explorer_s_state_is_small():
         ({"photo": photo()[:, :-1]}, "3 rows and 5 columns divide, got 11 × 20"),
         ({"grid": (3, 5, 1)}, r"expected a grid \(rows, columns\), got \(3, 5, 1\)"),
         ({"grid": 15}, r"expected a grid \(rows, columns\), got 15"),
-        ({"grid": (2, 5)}, r"expected scores of 'trained' \(10, 10\).*got shape"),
+        (
+            {"grid": (2, 5)},
+            r"queries of 'trained' \(10, D_h\) for 10 patches, got shape \(15, 64\)",
+        ),
         ({"query": (3, 0)}, r"inside 3 × 5 patches, got \(3, 0\)"),
         ({"query": (0.5, 1)}, r"inside 3 × 5 patches, got \(0.5, 1\)"),
-        ({"scores": scores()}, "expected scores as a dict .* got Tensor"),
-        ({"scale": {1: 1.0}}, r"expected scale as a dict .* got \[1\]"),
-        ({"scores": {}}, "expected at least one set of scores, got none"),
-        ({"scale": {"trained": 1.0}}, r"expected a scale for each of \['other', 'tr"),
-        ({"scale": {"trained": 0.0, "other": 1.0}}, "a scale above 0 for 'trained'"),
+        ({"queries": pair()[0]}, "expected queries as a dict .* got Tensor"),
+        ({"keys": {1: pair()[1]}}, r"expected keys as a dict .* got \[1\]"),
+        ({"queries": {}}, "expected at least one set of queries, got none"),
+        ({"queries": {"a": 3.0}, "keys": {"a": 3.0}}, r"'a' \(15, D_h\).* got float"),
+        ({"queries": {"a": torch.ones(15, 0)}, "keys": {"a": 0}}, r"shape \(15, 0\)"),
+        ({"keys": {"trained": pair()[1]}}, r"keys for each of \['other', 'trained'\]"),
         (
-            {"scores": {"trained": scores() / 0, "other": scores()}},
-            "expected finite scores of 'trained', got inf or nan",
+            {"keys": {"trained": pair(8)[1], "other": pair(16)[1]}},
+            r"keys of 'trained' \(15, 64\) as the queries, got shape \(15, 8\)",
+        ),
+        (
+            {"keys": {"trained": pair()[1] / 0, "other": pair(16)[1]}},
+            "expected finite keys of 'trained', got inf or nan",
         ),
     ],
 )

@@ -164,6 +164,15 @@ def test_links_within_the_book_lead_somewhere():
 
 
 @parses_pages
+def test_no_link_says_only_more():
+    """Lighthouse refuses these words: they do not say where a link leads."""
+    empty = {"click here", "here", "information", "learn more", "more", "read more"}
+    empty |= {"click this", "go", "more info", "right here", "start", "this"}
+    links = [(p, a.get_text().strip().lower()) for p in OURS for a in soup(p)("a")]
+    assert [(page, words) for page, words in links if words in empty] == []
+
+
+@parses_pages
 def test_every_picture_says_what_it_shows():
     bare = []
     for page in OURS:
@@ -548,6 +557,27 @@ def test_lines_are_easy_to_read_and_the_contents_stand_beside_them(width, visit)
     box = tab.locator(".toc-drawer").bounding_box()
     assert box["x"] + box["width"] <= width
     assert tab.evaluate("document.documentElement.scrollWidth") == width
+
+
+# A drawing, a plot, a figure that answers, ✓ and ✗, a coloured diff, a question.
+PICTURES = "img, svg[role], .vit-figure, .vit-checks, .highlight-diff, form.answer"
+WITHOUT = """pictures => {
+    const { top, bottom } = document.querySelector("article").getBoundingClientRect();
+    const boxes = [...document.querySelectorAll(`article :is(${pictures})`)]
+        .map((e) => e.getBoundingClientRect()).filter((box) => box.height > 40)
+        .sort((one, other) => one.top - other.top);
+    let last = top, longest = 0;
+    for (const box of [...boxes, { top: bottom, bottom }]) {
+        longest = Math.max(longest, box.top - last);
+        last = Math.max(last, box.bottom);
+    }
+    return longest / innerHeight; }"""
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_no_six_screens_of_a_chapter_are_without_a_picture(page, visit):
+    tab = visit(page, viewport={"width": 1280, "height": 800})
+    assert tab.evaluate(WITHOUT, PICTURES) < 6
 
 
 def test_what_a_wrong_version_changes_is_coloured():

@@ -28,23 +28,26 @@ PAGE = """<!doctype html>
 </main></body></html>"""
 
 
-def make_scores():
+def make_pairs():
     rng = torch.Generator().manual_seed(0)
     n = ROWS * COLUMNS
     q, k = torch.randn(2, n, 64, generator=rng, dtype=torch.float64)
     x = torch.randn(n, 16, generator=rng, dtype=torch.float64)
-    return {"trained": q @ k.T, "no projections": x @ x.T}
+    return {"trained": (q, k), "no projections": (x, x)}
 
 
-SCORES = make_scores()
+PAIRS = make_pairs()
 
 
 @pytest.fixture(scope="module")
 def stored():
     """The state that a notebook would store: an explorer, and three that cannot be."""
     photo = torch.rand(3, 30, 50, generator=torch.Generator().manual_seed(2))
+    queries, keys = (
+        {label: pair[i] for label, pair in PAIRS.items()} for i in range(2)
+    )
     explorer = AttentionExplorer(
-        photo, (ROWS, COLUMNS), SCORES, SCALE, query=(1, 2), alt="Coloured noise"
+        photo, (ROWS, COLUMNS), queries, keys, query=(1, 2), alt="Coloured noise"
     )
     state = embed_data([explorer], drop_defaults=False)["manager_state"]
     own = state["state"][explorer.model_id]
@@ -125,12 +128,13 @@ def test_start_is_what_python_gave(visit):
 
 
 @pytest.mark.parametrize("scaled", [True, False], ids=["scaled", "not scaled"])
-@pytest.mark.parametrize("label", SCORES)
+@pytest.mark.parametrize("label", PAIRS)
 def test_weights_equal_torch_s_softmax(visit, label, scaled):
     tab = visit()
     figure(tab).get_by_role("radio", name=label).check()
     figure(tab).get_by_role("switch").set_checked(scaled)
-    right = (SCORES[label] * (SCALE[label] if scaled else 1)).softmax(-1)
+    q, k = PAIRS[label]
+    right = (q @ k.T * (SCALE[label] if scaled else 1)).softmax(-1)
     for row, column in ((0, 0), (1, 3), (2, 4)):
         figure(tab).locator(".vit-picture").click(position=place(tab, row, column))
         weights, query = shown(tab)

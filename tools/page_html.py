@@ -271,6 +271,9 @@ def still_figures(site: Site, html: str) -> tuple[str, int]:
         still.pictures_to_files(state, site.static, loader[2])
         if state.get("file"):  # what a figure loads when it needs it
             state["weights"] = loader[2] + state["file"]
+        for label, text in state.get("parts", {}).items():
+            if label != state["label"]:  # one is shown at a time
+                state["parts"][label] = loader[2] + write_part(site, text)
     stills = still.draw(figures)
     styles = dict.fromkeys(state.pop("_css") for state in figures.values())
 
@@ -304,6 +307,14 @@ def write_widget_state(site: Site, data: dict) -> str:
     )
     name = f"widget-state-{digest(text)}.js"
     (site.static / name).write_text(text, encoding="utf-8")
+    return name
+
+
+def write_part(site: Site, text: str) -> str:
+    """The name of a script that holds a part of a figure's state, as its `part`."""
+    name = f"widget-part-{digest(text)}.js"
+    code = f"document.currentScript.part = {json.dumps(text)};\n"
+    (site.static / name).write_text(code, encoding="utf-8")
     return name
 
 

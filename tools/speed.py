@@ -324,7 +324,7 @@ def course_table(measured: dict) -> str:
         (
             "one marked submission",
             f"{marking['cores'] / marking['all']['warm_per_second']:.2g} s",
-            f"of a core; {{ref}}`more <marking-speed>`, {marking['date']}",
+            f"of a core; {{ref}}`by kind <marking-speed>`, {marking['date']}",
         )
     )
     return table(("What", "It takes", "Measured on"), lines)

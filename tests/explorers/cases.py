@@ -54,9 +54,12 @@ def rand(*shape, seed=0):
 
 
 def attention():
-    scores = {"a": rand(216, 216), "b": rand(216, 216, seed=1)}
-    photo = rand(3, 192, 288)
-    return AttentionExplorer(photo, (12, 18), scores, {"a": 9.0, "b": 7.0}, (4, 6))
+    """As large as that of chapter 02, with vectors as wide as a head and as a patch."""
+    seen = rand(3, 12, 18).repeat_interleave(16, 1).repeat_interleave(16, 2)
+    wide = rand(216, 768, seed=1) - 0.5
+    queries = {"a": 9 * rand(216, 24) - 4, "b": wide}
+    keys = {"a": 9 * rand(216, 24, seed=2) - 4, "b": wide}
+    return AttentionExplorer(seen, (12, 18), queries, keys, (4, 6))
 
 
 @cache

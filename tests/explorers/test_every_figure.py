@@ -1,10 +1,10 @@
 """What holds for every figure: usable, light, the same before scripts run."""
 
 import gzip
-import json
+import re
 
 import pytest
-from tests.explorers.cases import CASES, THEMES, made, slowness, stored
+from tests.explorers.cases import CASES, THEMES, made, slowness
 
 from node import install_checkers
 
@@ -143,10 +143,18 @@ def test_a_slow_phone_draws_thirty_frames_a_second(visit, browser, name):
     assert slowness(visit(name), browser, CASES[name].heart) < 1
 
 
-@parametrized([name for name in CASES if name != "attention"])
-def test_figure_is_small(name):  # the scores of 216 patches alone weigh more
-    packed = gzip.compress(json.dumps(stored(made(name))).encode())
-    assert len(packed) < 40_000
+@every_figure
+def test_what_a_page_loads_of_a_figure_is_small(pages, name):
+    pages.of(name, "light")
+    page = (pages.folder / f"{name}-light.html").read_text(encoding="utf-8")
+    static = pages.folder / "_static"
+    (state,) = re.findall(r'data-state="_static/(.*?)"', page)
+    text = (static / state).read_text(encoding="utf-8")
+    files = {state, *re.findall(r"figures-\w+\.css", page)}
+    files |= {*re.findall(r"figure-\w+\.(?:png|jpeg)", text)}
+    assert len(files) >= 2
+    packed = [len(gzip.compress((static / file).read_bytes())) for file in files]
+    assert sum(packed) < 40_000
 
 
 @every_figure

@@ -1,16 +1,30 @@
 /* Front end of AttentionExplorer: the reader chooses a patch of a photograph, and the
    attention weights of that query are laid over the picture. */
 
-const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const VALUES = Object.fromEntries([...DIGITS].map((digit, value) => [digit, value]));
-
-/* How far each score of one query lies below its best: see `encode` in the Python file. */
-function readGaps(text, reach, n, row) {
-  return Array.from({ length: n }, (_, column) => {
-    const at = 2 * (n * row + column);
-    const code = 64 * VALUES[text[at]] + VALUES[text[at + 1]];
-    return (code / 4095) ** 2 * reach;
+/* A page keeps what it does not show at first in scripts, which load from a disk too. */
+const isAddress = (text) => text.endsWith(".js"); // no base64 does
+async function load(address) {
+  const script = make("script", { src: address });
+  await new Promise((loaded, failed) => {
+    Object.assign(script, { onload: loaded, onerror: failed });
+    document.head.append(script);
   });
+  return script.part;
+}
+
+/* Queries and keys of n patches as whole numbers: see `encode` in the Python file. */
+function readPair(text, steps, n) {
+  const codes = new Int16Array(bytesOf(text).buffer);
+  const width = codes.length / n / steps.length;
+  const [q, k = q] = steps.map((_, i) => codes.subarray(i * n * width, (i + 1) * n * width));
+  const [step, other = step] = steps;
+  return { q, k, width, step: step * other };
+}
+
+/* The products of one query with all keys. */
+function scoresOf({ q, k, width, step }, row) {
+  const query = q.subarray(row * width, (row + 1) * width);
+  return Array.from({ length: k.length / width }, (_, column) => step * dot(query, k, column * width));
 }
 
 function entropyOf(weights) {
@@ -94,6 +108,23 @@ function render({ model, el }) {
   const [rows, columns] = model.get("grid");
   const n = rows * columns;
   let pointed = null; // the patch under the mouse, shown until the mouse leaves
+  let shown; // the label of the weights on the picture
+  const pairs = {}; // label → its queries and keys, once they are read
+
+  /* The queries and keys of a label, or nothing while they are on their way. */
+  function pairOf(label) {
+    if (label in pairs) return pairs[label];
+    const text = model.get("parts")[label];
+    const read = (found) => pairs[label] = readPair(found, model.get("steps")[label], n);
+    if (!isAddress(text)) return read(text);
+    pairs[label] = null;
+    load(text).then((found) => { read(found); update(); }, () => {
+      delete pairs[label]; // a second choice tries again
+      put(model, { label: shown });
+      fault.textContent = `“${label}” could not be loaded.`;
+    });
+    return null;
+  }
 
   function choose(values) {
     pointed = null;
@@ -119,6 +150,7 @@ function render({ model, el }) {
   const hint = make(
     "p", { class: "vit-hint" }, "Touch or click a patch, or use the arrow keys.",
   );
+  const fault = make("span", { class: "vit-hint", role: "alert" });
   const keys = ["query", "label", "scaled"];
   const root = makeFigure(
     "vit-explorer", "Where a patch attends",
@@ -127,6 +159,7 @@ function render({ model, el }) {
       "div", { class: "vit-right" },
       makeControls(
         model.get("labels").length > 1 ? labels.element : "", scaled.element, makeReset(model, keys),
+        fault,
       ),
       readout.element, live.element, strip.element,
     ),
@@ -136,10 +169,15 @@ function render({ model, el }) {
     const query = pointed ?? model.get("query");
     const label = model.get("label");
     const scale = model.get("scale")[label];
-    const row = query[0] * columns + query[1];
-    const gaps = readGaps(model.get("gaps")[label], model.get("reach")[label], n, row);
+    const pair = pairOf(label);
+    labels.show(label);
+    scaled.show(model.get("scaled"));
+    if (!pair) return;
+    shown = label;
+    fault.textContent = "";
     const factor = model.get("scaled") ? scale : 1;
-    const weights = softmax(gaps.map((gap) => -gap * factor));
+    const scores = scoresOf(pair, query[0] * columns + query[1]);
+    const weights = softmax(scores.map((score) => score * factor));
     const largest = Math.max(...weights);
     const most = weights.indexOf(largest);
     const mostAt = [Math.floor(most / columns), most % columns];
@@ -154,8 +192,6 @@ function render({ model, el }) {
     for (const mark of picture.query) placeAt(mark, query);
     placeAt(picture.most, mostAt);
     legend.top.textContent = largest.toFixed(3);
-    labels.show(label);
-    scaled.show(model.get("scaled"));
     scaledBy.textContent = `(× ${Number(scale.toPrecision(3))})`;
     const { values } = readout;
     values.query.textContent = `row ${query[0]}, column ${query[1]}`;
@@ -197,4 +233,5 @@ function render({ model, el }) {
   return follow(model, keys, update);
 }
 
+export { readPair, scoresOf };
 export default { render };

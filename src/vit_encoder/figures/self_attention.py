@@ -5,24 +5,20 @@ import io
 import math
 
 import anywidget
-import numpy as np
 import torch
 import traitlets
 
 from vit_encoder.figures.colours import RAMP
 from vit_encoder.figures.front_end import follows, front_end
 from vit_encoder.figures.inputs import (
+    describe,
     fade,
     require_grid,
     require_patch,
     require_photo,
-    require_table,
 )
 
-DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-LEVELS = 64**2 - 1  # two digits a score
-FARTHEST = 16  # a score that lies farther below the best has a weight under e^-16
-
+MOST = 2**15 - 1  # the largest whole number that is kept
 LONGEST = 480  # pixels of the picture's longer side, enough for a phone
 
 
@@ -30,14 +26,15 @@ class AttentionExplorer(anywidget.AnyWidget):
     """Choose a query on a photograph; its attention weights are laid over the picture.
 
     photo: (C, H, W), C = 1 or 3, values in [0, 1]. grid: rows and columns of patches,
-    N in all, numbered row by row. scores: for each label a tensor (N, N) of products
-    q·k, not yet scaled. scale: for each label the number that its scores are multiplied
-    by, such as 1/sqrt(D_h). query: row and column to start with. alt: what the photo
-    shows, for those who cannot see it.
+    N in all, numbered row by row. queries, keys: for each label a tensor (N, D_h), not
+    yet scaled; D_h may differ from label to label. query: row and column to start with.
+    alt: what the photo shows, for those who cannot see it.
 
     `query`, `label` and `scaled` follow what the reader chooses. Raises ValueError or
-    TypeError if the arguments do not fit together. Scores are rounded to 12 bits; the
-    tests hold the weights shown to within 0.001 of the exact softmax.
+    TypeError if the arguments do not fit together. Queries and keys are rounded to 16
+    bits, and the rest is computed from them in float64. The tests hold the weights
+    to within 1e-5 of PyTorch's for the rounded numbers, and to within 0.003 of those
+    for the numbers given.
     """
 
     _esm = front_end("self_attention.js")
@@ -47,9 +44,9 @@ class AttentionExplorer(anywidget.AnyWidget):
     alt = traitlets.Unicode().tag(sync=True)
     grid = traitlets.List().tag(sync=True)
     ramp = traitlets.List().tag(sync=True)
-    gaps = traitlets.Dict().tag(sync=True)  # label → text, see `encode`
-    reach = traitlets.Dict().tag(sync=True)  # label → the largest gap
-    scale = traitlets.Dict().tag(sync=True)
+    parts = traitlets.Dict().tag(sync=True)  # label → text; a page loads one at a time
+    steps = traitlets.Dict().tag(sync=True)  # label → what the whole numbers count
+    scale = traitlets.Dict().tag(sync=True)  # label → 1 / √D_h
     query = traitlets.List().tag(sync=True)
     labels = traitlets.List().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
@@ -63,44 +60,39 @@ class AttentionExplorer(anywidget.AnyWidget):
         self,
         photo: torch.Tensor,
         grid: tuple[int, int],
-        scores: dict[str, torch.Tensor],
-        scale: dict[str, float],
+        queries: dict[str, torch.Tensor],
+        keys: dict[str, torch.Tensor],
         query: tuple[int, int] = (0, 0),
         alt: str = "a photograph",
     ):
         photo = require_photo(photo, grid)
         grid = require_grid(grid)
-        scale = require_scale(scale, scores)
-        tables = {
-            label: encode(
-                require_table(table, grid, f"scores of {label!r}"), scale[label]
-            )
-            for label, table in scores.items()
-        }
+        pairs = require_pairs(queries, keys, math.prod(grid))
+        kept = {label: encode(*pair) for label, pair in pairs.items()}
         super().__init__(
             picture=data_url(photo),
             alt=alt,
             grid=list(grid),
             ramp=list(RAMP),
-            gaps={label: text for label, (text, _) in tables.items()},
-            reach={label: reach for label, (_, reach) in tables.items()},
-            scale=scale,
+            parts={label: text for label, (text, _) in kept.items()},
+            steps={label: steps for label, (_, steps) in kept.items()},
+            scale={label: q.shape[1] ** -0.5 for label, (q, _) in pairs.items()},
             query=list(require_patch(query, grid)),
-            labels=list(scores),  # in their order, which a stored table loses
-            label=next(iter(scores)),
+            labels=list(pairs),  # in their order, which a stored table loses
+            label=next(iter(pairs)),
         )
 
     def __repr__(self) -> str:
-        sets = "1 set" if len(self.gaps) == 1 else f"{len(self.gaps)} sets"
+        sets = "1 set" if len(self.parts) == 1 else f"{len(self.parts)} sets"
         patches = math.prod(self.grid)
-        return f"AttentionExplorer({patches} patches, {sets} of scores)"
+        return f"AttentionExplorer({patches} patches, {sets} of queries and keys)"
 
 
-def require_scale(
-    scale: dict[str, float], scores: dict[str, torch.Tensor]
-) -> dict[str, float]:
-    """A number above 0 for each label of the scores."""
-    for name, labelled in (("scores", scores), ("scale", scale)):
+def require_pairs(
+    queries: dict[str, torch.Tensor], keys: dict[str, torch.Tensor], n: int
+) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Queries and keys of each label, (n, D_h) each, as float64 on the CPU."""
+    for name, labelled in (("queries", queries), ("keys", keys)):
         if not isinstance(labelled, dict) or not all(
             isinstance(k, str) for k in labelled
         ):
@@ -108,29 +100,61 @@ def require_scale(
             raise TypeError(
                 f"expected {name} as a dict whose labels are texts, got {got}"
             )
-    if not scores:
-        raise ValueError("expected at least one set of scores, got none")
-    if set(scale) != set(scores):
+    if not queries:
+        raise ValueError("expected at least one set of queries, got none")
+    if set(keys) != set(queries):
         raise ValueError(
-            f"expected a scale for each of {sorted(scores)}, got {sorted(scale)}"
+            f"expected keys for each of {sorted(queries)}, got {sorted(keys)}"
         )
-    for label, factor in scale.items():
-        if not isinstance(factor, int | float) or not 0 < factor < math.inf:
-            raise ValueError(f"expected a scale above 0 for {label!r}, got {factor}")
-    return {label: float(factor) for label, factor in scale.items()}
+    pairs = {
+        label: (
+            require_vectors(queries[label], n, f"queries of {label!r}"),
+            require_vectors(keys[label], n, f"keys of {label!r}"),
+        )
+        for label in queries
+    }
+    for label, (q, k) in pairs.items():
+        if q.shape != k.shape:
+            raise ValueError(
+                f"expected keys of {label!r} {tuple(q.shape)} as the queries, got"
+                f" {describe(k.shape)}"
+            )
+    return pairs
 
 
-def encode(scores: torch.Tensor, scale: float) -> tuple[str, float]:
-    """Scores as text, two digits each, and the number that turns it back.
+def require_vectors(vectors: torch.Tensor, n: int, name: str) -> torch.Tensor:
+    """A vector for each of n patches, (n, D_h), as float64 on the CPU."""
+    if (
+        not isinstance(vectors, torch.Tensor)
+        or vectors.dim() != 2
+        or len(vectors) != n
+        or not vectors.shape[1]
+    ):
+        got = getattr(vectors, "shape", type(vectors).__name__)
+        raise ValueError(
+            f"expected {name} ({n}, D_h) for {n} patches, got {describe(got)}"
+        )
+    vectors = vectors.detach().to("cpu", torch.float64)
+    if not vectors.isfinite().all():
+        raise ValueError(f"expected finite {name}, got inf or nan")
+    return vectors
 
-    Only the gap below the best score of a row matters to a softmax. Its square root is
-    rounded to 12 bits, so that small gaps, which carry the weight, are the most exact.
+
+def encode(q: torch.Tensor, k: torch.Tensor) -> tuple[str, list[float]]:
+    """Whole numbers of 16 bits as base64, queries before keys, and what they count.
+
+    Keys that are the queries are kept once. Of vectors wider than N their coordinates
+    in the space of the keys are kept, which have the same products, and half of which
+    are 0 in the keys.
     """
-    gaps = scores.max(dim=1, keepdim=True).values - scores  # (N, N)
-    reach = min(gaps.max().item(), FARTHEST / min(scale, 1)) or 1.0
-    codes = (gaps.clamp(max=reach) / reach).sqrt().mul(LEVELS).round().long().numpy()
-    digits = np.frombuffer(DIGITS, np.uint8)
-    return digits[np.stack([codes // 64, codes % 64], -1)].tobytes().decode(), reach
+    pair = (q,) if torch.equal(q, k) else (q, k)
+    if q.shape[1] > len(q):
+        axes, triangle = torch.linalg.qr(k.T)  # (D_h, N), (N, N)
+        pair = (triangle.T,) if len(pair) == 1 else (q @ axes, triangle.T)
+    steps = [x.abs().max().item() / MOST or 1.0 for x in pair]
+    codes = [(x / step).round().short() for x, step in zip(pair, steps, strict=True)]
+    content = torch.stack(codes).numpy().astype("<i2").tobytes()
+    return base64.b64encode(content).decode(), steps
 
 
 def data_url(photo: torch.Tensor) -> str:

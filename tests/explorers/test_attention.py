@@ -1,0 +1,118 @@
+"""The photograph: its weights, and the sets that a page loads when they are chosen."""
+
+import json
+
+import pytest
+import torch
+from tests.explorers.cases import made, rand, run, value
+
+from vit_encoder.figures import AttentionExplorer
+
+pytestmark = pytest.mark.xdist_group("explorer attention")
+WEIGHTS = "cells => cells.map(cell => Number(cell.dataset.weight))"
+LOST = "“b” could not be loaded."
+
+
+def weights(tab):
+    """Those that lie on the picture."""
+    shown = tab.locator(".vit-cell").evaluate_all(WEIGHTS)
+    return torch.tensor(shown, dtype=torch.float64)
+
+
+def right(label, row, *, scaled=True):
+    """What PyTorch gives for the figure of CASES, from the same numbers in float32."""
+    if label == "a":
+        q, k = 9 * rand(216, 24) - 4, 9 * rand(216, 24, seed=2) - 4
+    else:
+        q = k = rand(216, 768, seed=1) - 0.5
+    scores = q[row].double() @ k.double().T
+    return (scores * (q.shape[1] ** -0.5 if scaled else 1)).softmax(-1)
+
+
+@pytest.mark.parametrize("width", [1, 7, 14, 15, 24, 192])
+@pytest.mark.parametrize("same", [True, False])
+def test_weights_are_those_of_torch_for_the_numbers_that_are_kept(visit, width, same):
+    tab = visit("attention")
+    rng = torch.Generator().manual_seed(width)
+    q, k = torch.randn(2, 15, width, generator=rng, dtype=torch.float64)
+    k = q if same else k
+    figure = AttentionExplorer(rand(1, 12, 20), (3, 5), {"a": q}, {"a": k})
+    stored = f"{json.dumps(figure.parts['a'])}, {figure.steps['a']}, 15"
+    read = f"const pair = figure.readPair({stored})"
+    kept = run(
+        tab,
+        f"(() => {{ {read}; const rows = (x) => Array.from({{ length: 15 }}, (_, i) =>"
+        " [...x.subarray(i * pair.width, (i + 1) * pair.width)]);"
+        " return [rows(pair.q), rows(pair.k), pair.step]; })()",
+    )
+    found = run(
+        tab,
+        f"(() => {{ {read}; return Array.from({{ length: 15 }}, (_, i) =>"
+        " figure.scoresOf(pair, i)); })()",
+    )
+    whole_q, whole_k = (torch.tensor(x, dtype=torch.float64) for x in kept[:2])
+    ours = torch.tensor(found, dtype=torch.float64).softmax(-1)
+    rounded = (kept[2] * whole_q @ whole_k.T).softmax(-1)
+    torch.testing.assert_close(ours, rounded, rtol=0, atol=1e-9)
+    torch.testing.assert_close(ours, (q @ k.T).softmax(-1), rtol=0, atol=1e-3)
+
+
+def test_the_picture_shows_the_weights_of_each_set(visit):
+    tab = visit("attention")
+    for label in ("a", "b", "a"):
+        tab.get_by_role("radio", name=label).check()
+        tab.wait_for_load_state("networkidle")
+        for scaled in (True, False):
+            tab.get_by_role("switch").set_checked(scaled)
+            wanted = right(label, 4 * 18 + 6, scaled=scaled)
+            assert (weights(tab) - wanted).abs().max() < 3e-3
+            assert float(value(tab, "most").split()[0]) == pytest.approx(
+                wanted.max().item(), abs=3e-3
+            )
+
+
+def test_a_set_is_loaded_once_and_when_it_is_chosen(visit):
+    tab = visit("attention")
+
+    def parts():
+        return [url for url in tab.asked if "widget-part" in url]
+
+    assert parts() == []
+    before = weights(tab)
+    for label in ("b", "a", "b"):
+        tab.get_by_role("radio", name=label).check()
+        tab.wait_for_load_state("networkidle")
+    assert len(parts()) == 1
+    assert (weights(tab) - before).abs().max() > 0.01
+
+
+def test_what_cannot_be_loaded_is_told_and_the_old_set_stays(visit):
+    tab = visit("attention", allowed="Failed to load")
+    tab.route("**/widget-part*", lambda route: route.abort())
+    before = weights(tab)
+    tab.get_by_role("radio", name="b").check(force=True)
+    tab.get_by_text(LOST).wait_for()
+    assert tab.get_by_role("radio", name="a").is_checked()
+    assert weights(tab).equal(before)
+    tab.unroute("**/widget-part*")
+    tab.get_by_role("radio", name="b").check()
+    tab.get_by_text(LOST).wait_for(state="detached")
+    assert (weights(tab) - right("b", 4 * 18 + 6)).abs().max() < 3e-3
+
+
+def test_a_page_from_the_disk_loads_a_set_too(visit, pages, browser):
+    pages.of("attention", "light")
+    tab = browser.new_page()
+    tab.goto((pages.folder / "attention-light.html").as_uri())
+    tab.locator(".vit-still").wait_for(state="detached")
+    tab.get_by_role("radio", name="b").check()
+    tab.wait_for_function(
+        "weight => [...document.querySelectorAll('.vit-cell')].some(cell =>"
+        " Math.abs(cell.dataset.weight - weight) < 1e-3)",
+        arg=right("b", 4 * 18 + 6).max().item(),
+    )
+    tab.close()
+
+
+def test_a_notebook_keeps_all_sets():
+    assert not any(text.endswith(".js") for text in made("attention").parts.values())
