@@ -200,7 +200,7 @@ def restrain() -> None:
 
 def run_notebook(channel: socket.socket) -> None:
     """Run the cells one after the other; an exception ends its cell alone."""
-    from vit_encoder.check import begin_cell, check, open_line
+    from vit_encoder.check import WAITING, begin_cell, check, hear_waiting, open_line
 
     line, heard = Line(channel), set()
 
@@ -231,12 +231,13 @@ def run_notebook(channel: socket.socket) -> None:
         elif cell["answer"]:
             answers[cell["task"]] = shell.namespace.get(cell["answer"])
     for id, answer in answers.items():
-        if id not in heard:
+        if id not in heard | WAITING.keys():
             line.send({"unchecked": id})
             try:
                 check(id, answer)
             except BaseException as error:
                 line.send({"problem": one_line(error)})
+    hear_waiting()
     line.send({"done": True})
 
 
