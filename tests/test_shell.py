@@ -329,10 +329,12 @@ def clock(monkeypatch):
     told = {"now": 0.0, "computed": 0.0, "waited": 0.0}
     monkeypatch.setattr(time, "monotonic", lambda: told["now"])
     monkeypatch.setattr(sandbox_module, "waited_for_a_core", lambda _: told["waited"])
-    monkeypatch.setattr(
-        Watchman, "below", lambda self: [Process(told["computed"]), Process(0, 8)]
-    )
-    return told, Watchman(1, Limits(seconds=10))
+
+    def found(_):
+        return [Process(told["computed"]), Process(0, 8)]
+
+    monkeypatch.setattr(sandbox_module, "below", found)
+    return told, Watchman(1, Limits(seconds=10), found(1))
 
 
 def test_time_is_not_what_others_took(clock):

@@ -538,7 +538,8 @@ class SelfAttention(base): pass
     Hostile(
         "a_thread_that_waits_for_code_of_a_test",
         WRITTEN_DOWN.replace(
-            "@WRITE@", "open('code', 'wb').write(marshal.dumps(inner.__code__))"
+            "@WRITE@",
+            "open('code', 'wb').write(marshal.dumps(inner.__code__)); time.sleep(0.5)",
         )
         + """
 import threading, time
@@ -547,9 +548,7 @@ def wait():
     code = marshal.loads(open("code", "rb").read()).replace(co_name="mine")
     answer = types.FunctionType(code, {"torch": torch, "math": math}, "mine")
     check("self_attention.attention", answer)
-wait = threading.Thread(target=wait)
-wait.start()
-os.waitpid = lambda *_: wait.join()
+threading.Thread(target=wait).start()
 """,
         TOO_LATE,
         task="wrong_axis",

@@ -5,6 +5,7 @@ import re
 import sys
 import traceback
 from base64 import b64encode
+from collections.abc import Set
 from dataclasses import dataclass, field, replace
 
 from vit_encoder import check
@@ -23,7 +24,7 @@ from vit_encoder.grade.outcome import (
     Status,
     Submission,
 )
-from vit_encoder.grade.sandbox import Ended, Sandbox
+from vit_encoder.grade.sandbox import Ended, Hindered, Sandbox
 from vit_encoder.grade.shell import is_here  # the Python of the sandbox is this one
 from vit_encoder.grade.text import printable, sentences, shorten, some
 from vit_encoder.grade.wire import WireError, decode_hearing
@@ -75,10 +76,12 @@ class Marker:
         self.entries = {entry["id"]: entry for entry in catalogue()}
         self.prepared: dict[str, Prepared] = {}
         self.bugs: dict[str, str] = {}  # pickled, for the sandbox
+        self.hindered = False  # the last submission, by what else the machine does
         self.said: set[str] = set()  # faults of the judge that the instructor was shown
 
     def mark(self, submission: Submission) -> Outcome:
         """The marks of a submission; whatever it does, an Outcome comes back."""
+        self.hindered = False
         if submission.problem:
             return self.outcome(submission, {}, [submission.problem])
         visit = self.visits(submission)
@@ -95,26 +98,31 @@ class Marker:
     def visits(self, submission: Submission) -> "Visit":
         """What a submission says; where it ended early, what its tests would have said.
 
-        They wait for the end, so the cells before the one that ended it run once more.
+        They wait for the end, so the cells before that run once more, without a test
+        that has ended it itself.
         """
         visit = self.visit(submission)
-        if visit.ended and not visit.lent and visit.tests:
-            cells = submission.cells[: visit.cell - 1]
-            again = self.visit(replace(submission, cells=cells))
-            heard = {i: mark for i, mark in again.marks.items() if i in visit.tests}
-            visit.marks |= heard
+        if visit.ended and visit.tests - visit.lent:
+            cells = submission.cells[: None if visit.lent else visit.cell - 1]
+            again = self.visit(replace(submission, cells=cells), without=visit.lent)
+            heard = {i: m for i, m in again.marks.items() if i in visit.tests}
+            visit.marks = heard | visit.marks
             visit.faults |= again.faults
         return visit
 
-    def visit(self, submission: Submission) -> "Visit":
-        """What a submission says in the sandbox, from its first cell to its last."""
-        visit = Visit(self, submission)
+    def visit(self, submission: Submission, without: Set[str] = frozenset()) -> "Visit":
+        """What a submission says in the sandbox, from its first cell to its last.
+
+        without: tests that are lent nothing.
+        """
+        visit = Visit(self, submission, without)
         try:
             self.sandbox.run(visit.cells(), visit.answer)
             if visit.cell != len(submission.cells):
                 raise Ended("It said that it was done, and was not.")
         except Ended as ended:
             visit.ended = [str(ended), f"That was in {visit.place}."]
+            self.hindered = isinstance(ended, Hindered)
         return visit
 
     def outcome(
@@ -207,12 +215,14 @@ class Visit:
 
     marker: Marker
     submission: Submission
+    without: Set[str] = frozenset()  # tests that are lent nothing
     marks: dict[str, Mark] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)  # why before its last cell, if so
     faults: set[str] = field(default_factory=set)  # of the machine
     tests: set[str] = field(default_factory=set)  # that wait for the end
-    lent: bool = False  # versions are in the sandbox, so that tests alone are heard
+    # Those that were lent versions; once there is one, tests alone are heard.
+    lent: set[str] = field(default_factory=set)
     messages: int = 0
     cell: int = 0  # the last that began, counted from 1
     place: str = "no cell"  # what runs, for a note
@@ -276,9 +286,9 @@ class Visit:
 
     def lend(self, id: object) -> dict:
         """What hears a test, with the versions; from now on nothing else is heard."""
-        if not isinstance(id, str) or id not in self.tests:
+        if not isinstance(id, str) or id not in self.tests - self.without:
             return {"unknown": f"No test {id!r:.60} waits."}
-        self.lent = True
+        self.lent.add(id)
         self.place = f"the check of {id}"
         return {"listener": self.marker.prepare(id).listener}
 

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from types import CodeType
 
 import torch
@@ -282,7 +283,8 @@ def time_limit(seconds: float) -> contextlib.AbstractContextManager[None]:
     """Raise TimeUp in the block when it has computed for so long.
 
     The seconds are those of the processor, as a right answer can take long by the clock
-    where others use the machine. What sleeps is stopped after PATIENCE times as long.
+    where others use the machine. What sleeps is stopped after PATIENCE times as long,
+    and what waits for a core waits.
     """
     in_main = threading.current_thread() is threading.main_thread()
     if in_main and hasattr(signal, "setitimer"):
@@ -293,15 +295,25 @@ def time_limit(seconds: float) -> contextlib.AbstractContextManager[None]:
 def countdown(seconds: float) -> Callable[[], float]:
     """Start the clocks; what it returns tells when to look again, or 0: time is up."""
     computed, began = time.process_time(), time.monotonic()
+    waited = waited_for_a_core()
 
     def left() -> float:
+        others = waited_for_a_core() - waited
         rest = min(
             seconds - (time.process_time() - computed),
-            PATIENCE * seconds - (time.monotonic() - began),
+            PATIENCE * seconds - (time.monotonic() - began - others),
         )
         return max(rest, TICK) if rest > 0 else 0.0
 
     return left
+
+
+def waited_for_a_core(process: int | str = "self") -> float:
+    """Seconds in which a process could have computed, and others did; 0 if unknown."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        file = Path(f"/proc/{process}/schedstat")
+        return int(file.read_text().split()[1]) / 1e9
+    return 0.0
 
 
 @contextlib.contextmanager
