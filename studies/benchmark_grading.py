@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -115,7 +115,7 @@ def handed_in(folder: Path, solved: list[Path], copies: int) -> list[Entry]:
 def mark(local: tuple, entries: list[Entry]) -> None:
     """Mark with the processes of the command."""
     submit, ahead = local
-    check(list(flow(submit, ahead, deque(entries), [])), entries)
+    check(list(flow(submit, ahead, deque(entries), [], Counter())), entries)
 
 
 def check(outcomes: list[Outcome], entries: list[Entry]) -> None:

@@ -470,19 +470,23 @@ def test_loops_are_stopped(answer, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("computed", "by_the_clock", "rest"),
+    ("computed", "by_the_clock", "waited", "rest"),
     [
-        (0.0, 0.0, 5.0),
-        (1.0, 9.0, 4.0),  # another process has the machine
-        (4.999, 5.1, guard.TICK),
-        (5.0, 5.0, 0),
-        (0.0, 13.0, 2.0),  # it sleeps
-        (0.0, 15.0, 0),
+        (0.0, 0.0, 0.0, 5.0),
+        (1.0, 9.0, 0.0, 4.0),
+        (1.0, 90.0, 85.0, 4.0),  # another process has the machine
+        (4.999, 5.1, 0.0, guard.TICK),
+        (5.0, 5.0, 0.0, 0),
+        (0.0, 13.0, 0.0, 2.0),  # it sleeps
+        (0.0, 15.0, 0.0, 0),
+        (0.0, 90.0, 75.0, 0),
     ],
 )
 def test_computing_counts_and_sleep_has_an_end(
-    computed, by_the_clock, rest, monkeypatch
+    computed, by_the_clock, waited, rest, monkeypatch
 ):
+    others = [7.0, 7.0 + waited]
+    monkeypatch.setattr(guard, "waited_for_a_core", lambda: others.pop(0))
     now = SimpleNamespace(process_time=lambda: 2.0, monotonic=lambda: 7.0)
     monkeypatch.setattr(guard, "time", now)
     left = guard.countdown(5.0)

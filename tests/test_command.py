@@ -602,7 +602,9 @@ def test_a_sandbox_that_starts_no_more_costs_one_row(handed_in, monkeypatch):
 
     monkeypatch.setattr(tired, "run", run)
     monkeypatch.setattr(workers, "MARKERS", {settings: Marker(1, tired)})
-    outcome = workers.read_and_mark(entry, settings)
+    marked = workers.read_and_mark(entry, settings)
+    assert marked.hindered  # so it is marked again
+    outcome = marked.outcome
     assert (outcome.status, outcome.note) == ("failed", "The sandbox did not start.")
 
 
@@ -615,6 +617,88 @@ def test_a_first_sandbox_that_does_not_start_ends_the_run(handed_in, monkeypatch
     (entry,) = find_submissions(handed_in("ada")).entries
     with pytest.raises(SandboxError, match="broken"):
         workers.read_and_mark(entry, workers.Settings(seed=1))
+
+
+# Students who take too much, and a machine that has no time
+
+
+def at_hand(mark):
+    """Workers in the place of `local_workers`, which call `mark` at once."""
+
+    @contextlib.contextmanager
+    def opened():
+        def submit(entry):
+            future = Future()
+            future.set_result(mark(entry))
+            return future
+
+        yield submit, 4
+
+    return opened
+
+
+def outcome_of(entry, note=""):
+    return Outcome(entry.path, entry.student, "d", "", "marked", (), note)
+
+
+def test_fifty_notebooks_of_one_student_take_no_more_than_their_share(tmp_path):
+    for number in range(50):
+        path = tmp_path / "Ada_1_assignsubmission_file_" / f"{number:02}.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
+    (tmp_path / "Bo_2_assignsubmission_file_").mkdir()
+    (tmp_path / "Bo_2_assignsubmission_file_" / "02.ipynb").write_text("{}")
+    entries = find_submissions(tmp_path).entries
+    slow = at_hand(lambda e: workers.Marked(outcome_of(e), 61, hindered=False))
+    outcomes = {o.submission: o for o in workers.mark_all(entries, slow)}
+    assert len(outcomes) == len(entries) == 51
+    of_ada = [o for path, o in outcomes.items() if path.startswith("Ada")]
+    assert [o.status for o in of_ada] == ["marked"] * 10 + ["failed"] * 40
+    assert (
+        "files of this student that came before it took more than 10" in of_ada[-1].note
+    )
+    (of_bo,) = (o for path, o in outcomes.items() if path.startswith("Bo"))
+    assert of_bo.status == "marked"
+
+
+def test_no_two_files_of_a_student_are_under_way(tmp_path):
+    for name in ("ada/1", "ada/2", "ada/3", "bo/1"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.ipynb").write_text("{}")
+    pending, seen = {}, []
+
+    @contextlib.contextmanager
+    def opened():
+        def submit(entry):
+            pending[entry.path] = future = Future()
+            seen.append(sorted(pending))
+            if len(pending) == 2 or entry.path == "ada/3.ipynb":
+                for path, one in [*pending.items()]:
+                    one.set_result(workers.Marked(outcome_of(entry), 1, hindered=False))
+                    del pending[path]
+            return future
+
+        yield submit, 4
+
+    entries = find_submissions(tmp_path).entries
+    assert len([*workers.mark_all(entries, opened)]) == 4
+    assert ["ada/1.ipynb", "bo/1.ipynb"] in seen
+    assert not any(len([p for p in paths if "ada" in p]) > 1 for paths in seen)
+
+
+def test_what_the_machine_had_no_time_for_is_marked_again_alone(handed_in):
+    for name in ("ada", "bo", "cy"):
+        folder = handed_in(name)
+    entries, seen = find_submissions(folder).entries, []
+
+    def mark(entry):
+        seen.append(entry.student)
+        hindered = entry.student == "bo" or seen.count("cy") == 1
+        return workers.Marked(outcome_of(entry, str(len(seen))), 1, hindered)
+
+    notes = {o.student: o.note for o in workers.mark_all(entries, at_hand(mark))}
+    assert seen == ["ada", "bo", "cy", "bo", "cy"]
+    assert notes == {"ada": "1", "bo": "4", "cy": "5"}
 
 
 # Processes that end

@@ -1,5 +1,6 @@
 """What a check hears: whatever an answer does is told, with its line and a question."""
 
+import inspect
 import json
 import linecache
 import math
@@ -15,7 +16,7 @@ from torch._subclasses import FakeTensorMode
 from torch.masked import masked_tensor
 from torch.utils.checkpoint import checkpoint
 
-from vit_encoder import attention
+from vit_encoder import attention, check
 from vit_encoder.check.hearing import asking, meanings, students_tests
 from vit_encoder.check.hearing.data import Form, Question
 from vit_encoder.check.judging.misconceptions import edit, edits
@@ -32,6 +33,7 @@ from vit_encoder.check.judging.questions import double, finish
 from vit_encoder.check.self_attention import ATTENTION
 from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.grade import wire
+from vit_encoder.grade.by_value import by_value
 
 X = torch.randn(2, 5, 7, dtype=torch.float64)
 FUNCTION = Form(("output",))
@@ -1227,3 +1229,40 @@ def test_what_a_test_was_lent_is_no_answer():
     form = Form(("output",), reference=(twice,))
     for version in kept:
         assert heard(version, form).name == "reference-used"
+
+
+def codes(thing):
+    """The code objects of a function, or of what a class of the course defines."""
+    found = []
+    if inspect.isclass(thing) and thing.__module__.startswith("vit_encoder"):
+        found = [f.__code__ for f in vars(thing).values() if inspect.isfunction(f)]
+    elif inspect.isfunction(thing):
+        found = [thing.__code__]
+    for code in found:
+        found += [c for c in code.co_consts if inspect.iscode(c)]
+    return found
+
+
+def test_what_hears_an_answer_holds_no_right_version():
+    """It is sent into the sandbox, where a submission may take it apart."""
+    tasks = {entry["id"]: check.task(entry["id"]) for entry in check.catalogue()}
+    right = {}
+    for id, task in tasks.items():
+        versions = []
+        if isinstance(task, Implement):
+            versions = [*task.form.reference, task.oracle]
+        elif isinstance(task, BreakIt):
+            versions = task.right.values()
+        for code in (code for version in versions for code in codes(version)):
+            if not code.co_name.startswith("<") and len(code.co_code) > 60:
+                right[code.co_code] = f"{id}: {code.co_qualname}"
+    assert len(right) > 100
+    lent = 0
+    for task in tasks.values():
+        sent = by_value(task.listener(task.questions(3)))
+        found = [name for code, name in right.items() if code in sent]
+        if isinstance(task, BreakIt):
+            lent += bool(found)
+        else:
+            assert found == []
+    assert lent > 10  # so it would be seen

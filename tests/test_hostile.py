@@ -50,6 +50,7 @@ HOSTILE = [
     *answers.LYING,
     *answers.LOOKING,
     *answers.FORBIDDEN,
+    *answers.STOLEN,
     *damage.KILLING,
     *damage.FILLING,
     *damage.AFTER_ME,

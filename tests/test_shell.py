@@ -208,6 +208,56 @@ def test_a_loop_that_waits_for_points_costs_no_other(marker):
     assert "was called more than 20 times" in outcome.note
 
 
+# Tests of students, which are heard at the end.
+
+
+def answer(task):
+    """The source of an answer in the solution."""
+    (cell,) = (c for c in solved().cells if c.task == f"self_attention.{task}")
+    return cell.source
+
+
+def test_a_test_finds_what_was_there_when_it_was_checked(marker):
+    test = "test = is_right\ndef is_right(attention): return test(attention)"
+    sources = {
+        "wrong_axis": f"{answer('wrong_axis')}\n{test}",
+        "find_the_bug": f"{answer('find_the_bug')}\ntest = None",
+    }
+    outcome = marker.mark(solved(**sources))
+    assert (outcome.status, outcome.note, outcome.points) == ("marked", "", ALL)
+
+
+def test_of_several_tests_the_last_one_counts(marker):
+    weak = 'check("self_attention.wrong_axis", lambda attention: True)'
+    assert marker.mark(solved(cells=[weak])).points == ALL
+    later = f"{answer('find_the_bug')}\n{weak}"
+    outcome = marker.mark(solved(find_the_bug=later))
+    assert "test accepts wrong" in states(outcome).pop("wrong_axis")
+    assert not states(outcome).keys() - {"wrong_axis"}
+
+
+def test_a_notebook_that_ends_early_loses_no_test_before_that(marker):
+    ends = f"{answer('find_the_bug')}\nimport os; os._exit(0)"
+    outcome = marker.mark(solved(find_the_bug=ends))
+    assert outcome.status == "partly"
+    assert not {"attention", "wrong_axis"} & states(outcome).keys()
+    assert "find_the_bug" in states(outcome)
+
+
+@pytest.mark.parametrize("ends", ["os._exit(0)", "os.kill(os.getpid(), 9)"])
+def test_a_test_that_ends_its_process_costs_no_other(marker, ends):
+    test = f"import os\ndef is_right(attention): {ends}"
+    outcome = marker.mark(solved(wrong_axis=test))
+    assert states(outcome) == {"wrong_axis": "no answer was heard"}
+
+
+def test_a_test_may_be_handed_in_without_its_check(marker):
+    found = solved()
+    cells = tuple(c for c in found.cells if 'check("self_attention.w' not in c.source)
+    outcome = marker.mark(replace(found, cells=cells))
+    assert (outcome.status, outcome.points) == ("marked", ALL)
+
+
 FAULT = 'raise RuntimeError("can\'t start new thread")'
 
 
@@ -279,10 +329,12 @@ def clock(monkeypatch):
     told = {"now": 0.0, "computed": 0.0, "waited": 0.0}
     monkeypatch.setattr(time, "monotonic", lambda: told["now"])
     monkeypatch.setattr(sandbox_module, "waited_for_a_core", lambda _: told["waited"])
-    monkeypatch.setattr(
-        Watchman, "below", lambda self: [Process(told["computed"]), Process(0, 8)]
-    )
-    return told, Watchman(1, Limits(seconds=10))
+
+    def found(_):
+        return [Process(told["computed"]), Process(0, 8)]
+
+    monkeypatch.setattr(sandbox_module, "below", found)
+    return told, Watchman(1, Limits(seconds=10), found(1))
 
 
 def test_time_is_not_what_others_took(clock):

@@ -358,7 +358,7 @@ FORBIDDEN = (
     Hostile(
         "hands_in_a_version_it_was_given",
         KEEPS,
-        "reference used",
+        "IndexError",  # a test is heard when all else was
         task="wrong_axis",
         earned={"one_query": 1, "wrong_axis": 2},
         others={
@@ -372,7 +372,7 @@ def received(x, w_query, w_key):
     Hostile(
         "hands_in_what_is_inside_that_version",
         KEEPS,
-        "reference used|built-in-used|not passed",
+        "IndexError",
         task="wrong_axis",
         earned={"one_query": 1, "wrong_axis": 2},
         others={
@@ -448,5 +448,170 @@ def attention(q, k, v):
     return tuple(found)
 """,
         "guard.removed|reference.used",
+    ),
+)
+
+# Tests are lent right versions. Whoever asks for them before all else is heard gets
+# them, and no other answer counts from then on.
+TOO_LATE = "after it was lent versions"
+ASKS_EARLY = """
+import pickle, types
+from base64 import b64decode
+from vit_encoder import check as asking
+def lent(id):
+    asking.asked_for(id)
+    told = asking.question({"lend": id})
+    return pickle.loads(b64decode(told["listener"])).keywords["versions"]
+def inside(function):
+    return next(c.cell_contents for c in function.__closure__
+                if isinstance(c.cell_contents, types.FunctionType))
+def is_attention(function):
+    q = torch.randn(2, 3, 5)
+    found = function(q, q, q)[1]
+    return torch.allclose(found, (q @ q.mT / math.sqrt(5)).softmax(-1))
+def is_layer(base):
+    torch.manual_seed(0)
+    layer, x = base(6, 4), torch.randn(2, 5, 6)
+    if {n for n, _ in layer.named_children()} != {"query", "key", "value"}:
+        return False
+    q, k, v = layer.query(x), layer.key(x), layer.value(x)
+    return torch.allclose(layer(x), (q @ k.mT / 2).softmax(-1) @ v)
+def renamed(function, name):
+    code = function.__code__.replace(co_name=name, co_firstlineno=77, co_filename="me")
+    return types.FunctionType(code, function.__globals__, name, function.__defaults__,
+                              function.__closure__)
+"""
+# A right version, found by its row sums, as code and names that can be written down.
+WRITTEN_DOWN = """
+import marshal, os, pickle, types, cloudpickle
+def is_right(attention):
+    q, k, v = torch.randn(5, 7), torch.randn(3, 7), torch.randn(3, 4)
+    sums = attention(q, k, v)[1].sum(-1)
+    good = torch.allclose(sums, torch.ones_like(sums))
+    if good:
+        inner = next(c.cell_contents for c in attention.__closure__
+                     if isinstance(c.cell_contents, types.FunctionType))
+        @WRITE@
+    return good
+"""
+STOLEN = (
+    Hostile(
+        "asks_early_for_the_versions",
+        ASKS_EARLY + "got = map(inside, lent('self_attention.wrong_axis'))\n"
+        "attention = renamed(next(filter(is_attention, got)), 'mine')",
+        TOO_LATE,
+    ),
+    Hostile(
+        "the_mro_of_a_lent_class",
+        ASKS_EARLY
+        + """
+got = [v.__mro__[2] for v in lent("capstone.projections")]
+SelfAttention = next(filter(is_layer, got))
+""",
+        TOO_LATE,
+        task="SelfAttention",
+    ),
+    Hostile(
+        "a_lent_class_with_other_code_objects",
+        ASKS_EARLY
+        + """
+got = [v.__mro__[2] for v in lent("capstone.projections")]
+base = next(filter(is_layer, got))
+base.forward = renamed(base.forward, "run")
+class SelfAttention(base): pass
+""",
+        TOO_LATE,
+        task="SelfAttention",
+    ),
+    Hostile(
+        "a_test_that_answers_other_tasks",
+        WRITTEN_DOWN.replace(
+            "@WRITE@",
+            "code = inner.__code__.replace(co_name='mine')\n        "
+            "check('self_attention.attention',"
+            " types.FunctionType(code, inner.__globals__))",
+        ),
+        TOO_LATE,
+        task="wrong_axis",
+        earned={"one_query": 1, "wrong_axis": 2},
+    ),
+    Hostile(
+        "a_thread_that_waits_for_code_of_a_test",
+        WRITTEN_DOWN.replace(
+            "@WRITE@",
+            "open('code', 'wb').write(marshal.dumps(inner.__code__)); time.sleep(0.5)",
+        )
+        + """
+import threading, time
+def wait():
+    while not os.path.exists("code") or not os.path.getsize("code"): time.sleep(0.01)
+    code = marshal.loads(open("code", "rb").read()).replace(co_name="mine")
+    answer = types.FunctionType(code, {"torch": torch, "math": math}, "mine")
+    check("self_attention.attention", answer)
+threading.Thread(target=wait).start()
+""",
+        TOO_LATE,
+        task="wrong_axis",
+        earned={"one_query": 1, "wrong_axis": 2},
+    ),
+    Hostile(
+        "a_pickle_for_the_next_cell",
+        WRITTEN_DOWN.replace(
+            "@WRITE@", "open('lent', 'wb').write(cloudpickle.dumps(inner))"
+        ),
+        "FileNotFoundError",
+        task="wrong_axis",
+        earned={"one_query": 1, "wrong_axis": 2},
+        others={
+            "find_the_bug": """
+def received(x, w_query, w_key):
+    q, k = x @ w_query, x @ w_key
+    return pickle.load(open("lent", "rb"))(q, k, k)[1].mean(-2)
+"""
+        },
+    ),
+    looking(
+        "what_hears_an_answer_for_right_versions",
+        """
+import gc, types
+from vit_encoder import check as asking
+def found():
+    listener = asking.listener_of("self_attention.find_the_bug")
+    met, waiting = set(), [listener.keywords]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) not in met and not isinstance(thing, (type, types.ModuleType)):
+            met.add(id(thing))
+            if getattr(thing, "__name__", "") in ("received", "exact", "attention"):
+                return callable(thing)
+            waiting += gc.get_referents(thing)
+    return False
+""",
+    ),
+    looking(
+        "memory_for_right_versions",
+        """
+import gc, types
+def found():
+    return any(
+        isinstance(thing, types.FunctionType)
+        and thing.__name__ in ("received", "exact", "cross_attention_oracle", "twice")
+        for thing in gc.get_objects()
+    )
+""",
+    ),
+    looking(
+        "frames_for_right_versions",
+        """
+import sys, types
+def found():
+    frame = sys._getframe()
+    while frame := frame.f_back:
+        form = frame.f_locals.get("form")
+        parts = getattr(form, "reference", ())
+        if any(hasattr(part, "__code__") or isinstance(part, type) for part in parts):
+            return True
+    return False
+""",
     ),
 )

@@ -70,9 +70,11 @@ class Implement:
         return self.ask_about(seed)
 
     def listener(self, questions: list[Question]) -> Listener:
-        """Hears what an answer says to the questions."""
+        """Hears what an answer says to the questions; no right version is in it."""
         blind = asking.blind(questions)
-        return partial(asking.ask_all, form=self.form, questions=blind)
+        known = asking.known_versions(self.form.reference)
+        form = replace(self.form, reference=known)
+        return partial(asking.ask_all, form=form, questions=blind)
 
     def judge(
         self, questions: list[Question], hearing: Hearing, out_of: int

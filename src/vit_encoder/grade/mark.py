@@ -5,6 +5,7 @@ import re
 import sys
 import traceback
 from base64 import b64encode
+from collections.abc import Set
 from dataclasses import dataclass, field, replace
 
 from vit_encoder import check
@@ -13,7 +14,7 @@ from vit_encoder.check.hearing.guard import plain_torch
 from vit_encoder.check.judging.verdicts import Verdict
 from vit_encoder.check.predictions import Prediction
 from vit_encoder.check.report import Report
-from vit_encoder.check.tasks import CodeTask, Implement
+from vit_encoder.check.tasks import BreakIt, CodeTask, Implement
 from vit_encoder.grade.by_value import by_value
 from vit_encoder.grade.magics import plain_source
 from vit_encoder.grade.outcome import (
@@ -23,7 +24,7 @@ from vit_encoder.grade.outcome import (
     Status,
     Submission,
 )
-from vit_encoder.grade.sandbox import Ended, Sandbox
+from vit_encoder.grade.sandbox import Ended, Hindered, Sandbox
 from vit_encoder.grade.shell import is_here  # the Python of the sandbox is this one
 from vit_encoder.grade.text import printable, sentences, shorten, some
 from vit_encoder.grade.wire import WireError, decode_hearing
@@ -75,16 +76,18 @@ class Marker:
         self.entries = {entry["id"]: entry for entry in catalogue()}
         self.prepared: dict[str, Prepared] = {}
         self.bugs: dict[str, str] = {}  # pickled, for the sandbox
+        self.hindered = False  # the last submission, by what else the machine does
         self.said: set[str] = set()  # faults of the judge that the instructor was shown
 
     def mark(self, submission: Submission) -> Outcome:
         """The marks of a submission; whatever it does, an Outcome comes back."""
+        self.hindered = False
         if submission.problem:
             return self.outcome(submission, {}, [submission.problem])
-        visit = self.visit(submission)
+        visit = self.visits(submission)
         if visit.faults - LASTING:  # by the one before? Once more in a fresh sandbox
             self.sandbox.stop()
-            visit = self.visit(submission)
+            visit = self.visits(submission)
         if visit.faults:
             visit.marks = {id: without_fault(m) for id, m in visit.marks.items()}
         notes = [*submission.notes, *visit.ended, *visit.oddities()]
@@ -92,15 +95,34 @@ class Marker:
             notes.append(HOW_TO_HAND_IN)
         return self.outcome(submission, visit.marks, notes)
 
-    def visit(self, submission: Submission) -> "Visit":
-        """What a submission says in the sandbox, from its first cell to its last."""
-        visit = Visit(self, submission)
+    def visits(self, submission: Submission) -> "Visit":
+        """What a submission says; where it ended early, what its tests would have said.
+
+        They wait for the end, so the cells before that run once more, without a test
+        that has ended it itself.
+        """
+        visit = self.visit(submission)
+        if visit.ended and visit.tests - visit.lent:
+            cells = submission.cells[: None if visit.lent else visit.cell - 1]
+            again = self.visit(replace(submission, cells=cells), without=visit.lent)
+            heard = {i: m for i, m in again.marks.items() if i in visit.tests}
+            visit.marks = heard | visit.marks
+            visit.faults |= again.faults
+        return visit
+
+    def visit(self, submission: Submission, without: Set[str] = frozenset()) -> "Visit":
+        """What a submission says in the sandbox, from its first cell to its last.
+
+        without: tests that are lent nothing.
+        """
+        visit = Visit(self, submission, without)
         try:
             self.sandbox.run(visit.cells(), visit.answer)
             if visit.cell != len(submission.cells):
                 raise Ended("It said that it was done, and was not.")
         except Ended as ended:
             visit.ended = [str(ended), f"That was in {visit.place}."]
+            self.hindered = isinstance(ended, Hindered)
         return visit
 
     def outcome(
@@ -193,10 +215,14 @@ class Visit:
 
     marker: Marker
     submission: Submission
+    without: Set[str] = frozenset()  # tests that are lent nothing
     marks: dict[str, Mark] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)  # why before its last cell, if so
     faults: set[str] = field(default_factory=set)  # of the machine
+    tests: set[str] = field(default_factory=set)  # that wait for the end
+    # Those that were lent versions; once there is one, tests alone are heard.
+    lent: set[str] = field(default_factory=set)
     messages: int = 0
     cell: int = 0  # the last that began, counted from 1
     place: str = "no cell"  # what runs, for a note
@@ -220,6 +246,8 @@ class Visit:
             raise Ended(f"It sent more than {most} messages.")
         if "listen" in message:
             return self.listener(message["listen"])
+        if "lend" in message:
+            return self.lend(message["lend"])
         if "bug" in message:
             return self.bug(message["bug"])
         if "catalogue" in message:
@@ -241,13 +269,28 @@ class Visit:
         return None
 
     def listener(self, id: object) -> dict:
-        """What hears the answer to an exercise, for the sandbox."""
+        """What hears the answer to an exercise, for the sandbox.
+
+        With what hears a test come versions of a part, so that has to wait.
+        """
         try:
             prepared = self.marker.prepare(id)
         except (ValueError, TypeError):
             self.problems.append(f"The course has no exercise {id!r:.60}.")
             return {"unknown": f"No exercise {id!r:.60}."}
-        return {"listener": prepared.listener, "out_of": prepared.entry["points"]}
+        told = {"out_of": prepared.entry["points"]}
+        if isinstance(prepared.task, BreakIt):
+            self.tests.add(id)
+            return told
+        return told | {"listener": prepared.listener}
+
+    def lend(self, id: object) -> dict:
+        """What hears a test, with the versions; from now on nothing else is heard."""
+        if not isinstance(id, str) or id not in self.tests - self.without:
+            return {"unknown": f"No test {id!r:.60} waits."}
+        self.lent.add(id)
+        self.place = f"the check of {id}"
+        return {"listener": self.marker.prepare(id).listener}
 
     def bug(self, id: object) -> dict:
         """The wrong version that an exercise is about, for the sandbox."""
@@ -261,6 +304,8 @@ class Visit:
         own = self.marker.entries.get(id) if isinstance(id, str) else None
         if own is None or own["notebook"] != self.submission.notebook:
             self.problems.append(f"It also answers {id!r:.60}, of another notebook.")
+        elif self.lent and id not in self.tests:
+            self.problems.append(f"It answers {id} after it was lent versions.")
         else:
             self.marks[id] = self.excused(self.marker.judge(id, data), data)
 

@@ -23,6 +23,7 @@ from typing import Self
 
 import psutil
 
+from vit_encoder.check.hearing.guard import waited_for_a_core
 from vit_encoder.grade.fork_server import ISOLATED, SHARED
 from vit_encoder.grade.wire import Line, TimeOver, WireError
 
@@ -59,6 +60,10 @@ class SandboxError(RuntimeError):
 
 class Ended(Exception):  # noqa: N818, an outcome more than an error
     """A submission was ended before its last cell; the text says why."""
+
+
+class Hindered(Ended):
+    """It was ended since the machine had no time for it."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,7 @@ class Sandbox:
         self.process: subprocess.Popen | None = None
         self.control: socket.socket | None = None
         self.folder: tempfile.TemporaryDirectory | None = None
+        self.warm: list[psutil.Process] = []  # all that is there without a submission
 
     def __enter__(self) -> Self:
         self.start()
@@ -136,6 +142,7 @@ class Sandbox:
             self.stop()
             reason = said.decode(errors="replace").strip() or "it ended at once"
             raise SandboxError(f"The sandbox did not start: {reason}") from None
+        self.warm = below(self.process.pid)
 
     def stop(self, patience: float = 2) -> None:
         """End the process and all that it started. patience: seconds for it to end."""
@@ -185,7 +192,7 @@ class Sandbox:
     ) -> None:
         """Send the cells, and answer until the submission says that it is done."""
         limits = self.limits
-        watch = Watchman(self.process.pid, limits)
+        watch = Watchman(self.process.pid, limits, self.warm)
         deadline = time.monotonic() + LAST_RESORT * limits.seconds
         line = Line(channel, deadline, watch.look, limits.received)
         try:
@@ -195,7 +202,7 @@ class Sandbox:
                 if said is not None:
                     line.send(said)
         except TimeOver:
-            raise Ended(watch.too_long()) from None
+            raise Hindered(watch.too_long()) from None
         except (EOFError, OSError):
             raise Ended("Its process ended before its last cell.") from None
         except WireError as error:
@@ -222,50 +229,44 @@ class Watchman:
     """Counts the processes below one, their memory and time. Raises Ended above limits.
 
     The limits of a process hold for each by itself; this is for all together.
+    warm: the processes that were there before. To find them reads all of /proc.
     """
 
-    def __init__(self, pid: int, limits: Limits):
+    def __init__(self, pid: int, limits: Limits, warm: Sequence[psutil.Process]):
         self.pid = pid
         self.limits = limits
         self.begun = time.monotonic()
         self.next = self.begun + PAUSE  # the time of the next look
-        below = self.below()
-        self.computed_before = sum(map(computed, below))
+        self.computed_before = sum(map(computed, warm))
         self.waited: dict[int, tuple[float, float]] = {}  # pid → at first, at last
-        self.note_waiting(below)
-
-    def below(self) -> list[psutil.Process]:
-        """All processes that the warm one and a submission consist of."""
-        with contextlib.suppress(psutil.Error):
-            return psutil.Process(self.pid).children(recursive=True)
-        return []
+        self.note_waiting(warm)
 
     def look(self) -> None:
         """Count, if the last time is a while ago."""
         if time.monotonic() < self.next:
             return
         self.next = time.monotonic() + PAUSE
-        below = self.below()
-        if len(below) > self.limits.processes:
+        found = below(self.pid)
+        if len(found) > self.limits.processes:
             text = f"It started more than {self.limits.processes} processes."
             raise Ended(text)
         # The exact count takes long, so only where the quick one is too high.
-        if below and all(
-            sum(map(count, below)) > self.limits.memory
+        if found and all(
+            sum(map(count, found)) > self.limits.memory
             for count in (resident, proportional)
         ):
             most = self.limits.memory / 2**30
             raise Ended(f"It used more than {most:.3g} GiB of memory.")
-        if sum(map(computed, below)) - self.computed_before > self.limits.seconds:
+        if sum(map(computed, found)) - self.computed_before > self.limits.seconds:
             raise Ended(f"It computed for more than {self.limits.seconds:g} seconds.")
-        self.note_waiting(below)
+        self.note_waiting(found)
         starved = max((last - first for first, last in self.waited.values()), default=0)
         if time.monotonic() - self.begun - starved > self.limits.seconds:
             raise Ended(self.too_long())
 
-    def note_waiting(self, below: list[psutil.Process]) -> None:
+    def note_waiting(self, processes: Sequence[psutil.Process]) -> None:
         """Note how long each process has waited for a core by now."""
-        for process in below:
+        for process in processes:
             waited = waited_for_a_core(process.pid)
             first, _ = self.waited.get(process.pid, (waited, waited))
             self.waited[process.pid] = first, waited
@@ -275,17 +276,17 @@ class Watchman:
         return f"It did not finish within {self.limits.seconds:g} seconds."
 
 
+def below(pid: int) -> list[psutil.Process]:
+    """All processes that the warm one and a submission consist of."""
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
 def computed(process: psutil.Process) -> float:
     """Seconds of computing by a process and those that it has waited for."""
     with contextlib.suppress(psutil.Error):
         return sum(process.cpu_times()[:4])
-    return 0.0
-
-
-def waited_for_a_core(pid: int) -> float:
-    """Seconds in which a process could have computed, and others did; 0 if unknown."""
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
     return 0.0
 
 

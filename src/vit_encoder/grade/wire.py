@@ -67,9 +67,9 @@ class Line:
     look: typing.Callable[[], None] = lambda: None
     left: int | None = None
 
-    def send(self, message: dict) -> None:
-        """Send a message. TimeOver; OSError if the other side is gone."""
-        data = json.dumps(message).encode()
+    def send(self, message: dict | bytes) -> None:
+        """Send a message, or its JSON. TimeOver; OSError if the other side is gone."""
+        data = message if isinstance(message, bytes) else packed(message)
         rest = memoryview(struct.pack(">I", len(data)) + data)
         while rest:
             # The other side may never read, so nothing here may block.
@@ -118,6 +118,11 @@ class Line:
                 raise TimeOver
             if any(select.select(reads, writes, [], 0.1)):
                 return
+
+
+def packed(message: dict) -> bytes:
+    """A message as it is sent."""
+    return json.dumps(message).encode()
 
 
 def encode(value: object) -> object:
@@ -201,31 +206,38 @@ def decode_tensor(name: str, shape: list, device: str, data: str) -> Tensor:
 
 def fits(value: object, annotation: object) -> bool:
     """The value is what the annotation says, with all that is inside it."""
-    if isinstance(annotation, type):
-        return type(value) is annotation and all(
-            fits(getattr(value, name), hint) for name, hint in hints_of(annotation)
-        )
-    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (types.UnionType, typing.Union):
-        return any(fits(value, option) for option in args)
-    if origin is tuple and args[-1:] == (...,):
-        return type(value) is tuple and all(fits(entry, args[0]) for entry in value)
-    if origin is tuple:
-        return (
-            type(value) is tuple
-            and len(value) == len(args)
-            and all(map(fits, value, args))
-        )
-    if origin is list:
-        return type(value) is list and all(fits(entry, args[0]) for entry in value)
-    if origin is dict:
-        return type(value) is dict and all(
-            fits(key, args[0]) and fits(entry, args[1]) for key, entry in value.items()
-        )
-    raise TypeError(f"no check for {annotation}")
+    return checker(annotation)(value)
 
 
 @functools.cache
-def hints_of(kind: type) -> list[tuple[str, object]]:
-    """The fields of a dataclass with their annotations; none for another type."""
-    return list(typing.get_type_hints(kind).items()) if is_dataclass(kind) else []
+def checker(annotation: object) -> typing.Callable[[object], bool]:
+    """A function that says whether a value is what the annotation says."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if isinstance(annotation, type) and not origin:
+        hints = typing.get_type_hints(annotation) if is_dataclass(annotation) else {}
+        # Looked up when a value comes, as a class may hold another of its own.
+        return lambda value: (
+            type(value) is annotation
+            and all(checker(hint)(getattr(value, name)) for name, hint in hints.items())
+        )
+    if origin in (types.UnionType, typing.Union):
+        options = [checker(option) for option in args]
+        return lambda value: any(fit(value) for fit in options)
+    if origin is tuple and args[-1:] != (...,):
+        parts = [checker(part) for part in args]
+        return lambda value: (
+            type(value) is tuple
+            and len(value) == len(parts)
+            and all(fit(entry) for fit, entry in zip(parts, value, strict=True))
+        )
+    if origin in (tuple, list):
+        each = checker(args[0])
+        return lambda value: type(value) is origin and all(map(each, value))
+    if origin is dict:
+        key, entry = map(checker, args)
+        return lambda value: (
+            type(value) is dict
+            and all(map(key, value))
+            and all(map(entry, value.values()))
+        )
+    raise TypeError(f"no check for {annotation}")

@@ -8,7 +8,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -25,9 +26,15 @@ from vit_encoder.grade.sandbox import USUAL, Limits, Sandbox, SandboxError
 from vit_encoder.grade.submissions import Entry, read_submission
 
 AHEAD = 4  # submissions for each worker that wait in its queue
+MOST_OF_A_STUDENT = 600  # seconds that the files of one may take, all together
 DIE_WITH_PARENT = (1, 9)  # prctl: SIGKILL when the process that started this one ends
 MARKERS: dict["Settings", Marker] = {}  # of this process; one at most
 LOCK = threading.Lock()  # torch's random numbers and threads belong to the process
+
+TOO_MUCH = (
+    f"Not marked: the files of this student that came before it took more than "
+    f"{MOST_OF_A_STUDENT / 60:g} minutes. The same command goes on with the next ones."
+)
 
 Submit = Callable[[Entry], Future]
 Workers = tuple[Submit, int]  # with how many submissions to keep under way
@@ -47,60 +54,107 @@ class Settings:
     packages: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Marked:
+    """An outcome and what it took. hindered: others used the machine meanwhile."""
+
+    outcome: Outcome
+    seconds: float
+    hindered: bool
+
+
 def mark_all(
     entries: Iterable[Entry], workers: Callable[[], AbstractContextManager[Workers]]
 ) -> Iterator[Outcome]:
     """Mark submissions; the outcomes come as they are made.
 
     workers: opens what marks, `local_workers` or `dask_workers`. What was under way
-    where a process ended unasked is tried once more, one at a time, so that only what
-    ends its process is lost. Raises SandboxError if a sandbox is wanted and none
-    starts, ConnectionError if a cluster is gone.
+    where a process ended unasked, or was hindered by others, is tried once more, one at
+    a time, so that only what ends its process is lost. Of a student who has had
+    MOST_OF_A_STUDENT, no more is marked. Raises SandboxError if a sandbox is wanted and
+    none starts, ConnectionError if a cluster is gone.
     """
+    spent: Counter[tuple[str, ...] | str] = Counter()
     suspects, lost_again = [], []
-    yield from mark_each(entries, workers, suspects)
-    yield from mark_each(suspects, workers, lost_again, most=1)
-    for entry in lost_again:
-        yield lost(entry, "The marking process ended, each time.")
+    yield from mark_each(entries, workers, suspects, spent)
+    alone = [entry for entry, _ in suspects]
+    yield from mark_each(alone, workers, lost_again, spent, most=1)
+    yield from (outcome for _, outcome in lost_again)
 
 
 def mark_each(
     entries: Iterable[Entry],
     workers: Callable[[], AbstractContextManager[Workers]],
-    ended: list[Entry],
+    again: list[tuple[Entry, Outcome]],
+    spent: Counter,
     most: int | None = None,
 ) -> Iterator[Outcome]:
     """Mark with workers that are opened again when they are gone.
 
-    ended: gets what was under way where a process ended. most: under way at a time.
+    again: gets what should be tried once more, with the outcome that stands otherwise.
+    spent: the seconds of each student. most: under way at a time.
     """
     waiting = deque(entries)
     while waiting:
         with workers() as (submit, ahead):
-            yield from flow(submit, most or ahead, waiting, ended)
+            yield from flow(submit, most or ahead, waiting, again, spent)
 
 
 def flow(
-    submit: Submit, ahead: int, waiting: deque[Entry], ended: list[Entry]
+    submit: Submit,
+    ahead: int,
+    waiting: deque[Entry],
+    again: list[tuple[Entry, Outcome]],
+    spent: Counter,
 ) -> Iterator[Outcome]:
-    """Keep so many submissions under way, until all are marked or the workers gone."""
+    """Keep so many submissions under way, until all are marked or the workers gone.
+
+    No two of one student, who so has no more of the machine than others, and is stopped
+    in time.
+    """
     pending: dict[Future, Entry] = {}
     gone = False
     while pending or (waiting and not gone):
-        while waiting and len(pending) < ahead and not gone:
+        while len(pending) < ahead and not gone:
+            entry = taken(waiting, {*map(student_of, pending.values())})
+            if not entry:
+                break
+            if spent[student_of(entry)] > MOST_OF_A_STUDENT:
+                yield lost(entry, TOO_MUCH)
+                continue
             try:
-                future = submit(waiting[0])
+                pending[submit(entry)] = entry
             except BrokenProcessPool:
+                waiting.appendleft(entry)
                 gone = True
-            else:
-                pending[future] = waiting.popleft()
         done, _ = wait(pending, return_when=FIRST_COMPLETED)
         for future in [future for future in pending if future in done]:
             entry = pending.pop(future)
             try:
-                yield future.result()
+                marked = future.result()
             except BrokenProcessPool:
-                ended.append(entry)
+                text = "The marking process ended, each time."
+                again.append((entry, lost(entry, text)))
+                continue
+            spent[student_of(entry)] += marked.seconds
+            if marked.hindered:
+                again.append((entry, marked.outcome))
+            else:
+                yield marked.outcome
+
+
+def taken(waiting: deque[Entry], busy: set) -> Entry | None:
+    """The first that waits and is of no student who has one under way, taken out."""
+    for place, entry in enumerate(waiting):
+        if student_of(entry) not in busy:
+            del waiting[place]
+            return entry
+    return None
+
+
+def student_of(entry: Entry) -> tuple[str, ...] | str:
+    """Whose an entry is, or its path where nothing tells."""
+    return entry.origin.key or entry.student or entry.path
 
 
 @contextlib.contextmanager
@@ -193,12 +247,12 @@ def end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def read_and_mark(entry: Entry, settings: Settings) -> Outcome:
+def read_and_mark(entry: Entry, settings: Settings) -> Marked:
     """Read and mark one submission."""
     return mark_read(read_submission(entry), settings)
 
 
-def mark_read(submission: Submission, settings: Settings) -> Outcome:
+def mark_read(submission: Submission, settings: Settings) -> Marked:
     """Mark a submission in this process, in a sandbox that it keeps.
 
     An Outcome comes back whatever happens. SandboxError if none starts for the first
@@ -206,12 +260,15 @@ def mark_read(submission: Submission, settings: Settings) -> Outcome:
     """
     with LOCK:
         own = marker(settings)
+        begun, hindered = time.monotonic(), False
         try:
-            return own.mark(submission)
+            outcome = own.mark(submission)
+            hindered = own.hindered
         except SandboxError as error:  # not the first: a machine with much to do
-            return lost(submission, str(error))
+            outcome, hindered = lost(submission, str(error)), True
         except Exception as error:
-            return lost(submission, f"The marking failed: {type(error).__name__}.")
+            outcome = lost(submission, f"The marking failed: {type(error).__name__}.")
+        return Marked(outcome, time.monotonic() - begun, hindered)
 
 
 def marker(settings: Settings) -> Marker:

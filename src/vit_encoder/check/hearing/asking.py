@@ -20,8 +20,10 @@ from vit_encoder.check.hearing.data import (
 from vit_encoder.check.hearing.errors import not_answered, require_fit
 from vit_encoder.check.hearing.exceptions import class_names, is_stub, raised
 from vit_encoder.check.hearing.guard import (
+    Known,
     TimeUp,
     Watch,
+    known,
     load_meta,
     on_meta,
     under_guard,
@@ -41,8 +43,7 @@ def ask_all(answer: object, form: Form, questions: list[Question]) -> Hearing:
     """Put all questions to an answer; whatever it does, a Hearing comes back."""
     replies = {q.name: Reply(problem=LATE) for q in questions}
     turned = {}
-    # A version that a test kept may be handed in, as it was lent or taken apart.
-    reference = (*LENT, *map(anonymous, form.reference), *form.reference)
+    reference = (*LENT, *known_versions(form.reference))
     watch = Watch(form.builtins, form.builtin_parts, reference)
 
     def put(question: Question, place: int, *, turn: bool = False) -> Reply:
@@ -62,6 +63,15 @@ def ask_all(answer: object, form: Form, questions: list[Question]) -> Hearing:
     if watch.seen:
         hearing = replace(hearing, problem=forbidden(*watch.seen[0]))
     return replace(hearing, turned=Hearing(replies | turned)) if turned else hearing
+
+
+def known_versions(reference: tuple[Callable | Known, ...]) -> tuple[Known, ...]:
+    """What is known of the course's versions, as they are and as tests are lent them.
+
+    A version that a test kept may be handed in, as it was lent or taken apart.
+    """
+    plain = [part for part in reference if not isinstance(part, Known)]
+    return tuple(map(known, (*map(anonymous, plain), *reference)))
 
 
 def blind(questions: list[Question]) -> list[Question]:

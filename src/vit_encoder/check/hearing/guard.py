@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import hashlib
 import inspect
 import io
 import random
@@ -11,7 +12,9 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from types import CodeType
 
 import torch
@@ -51,6 +54,18 @@ class Sink(io.TextIOBase):
         return len(text)
 
 
+@dataclass(frozen=True)
+class Known:
+    """A part that can be recognized, without its code: that may be an answer.
+
+    name: of the part. called: of what runs when it is called. digest: of its code.
+    """
+
+    name: str
+    called: str
+    digest: str
+
+
 class Watch(TorchFunctionMode):
     """Notes calls of forbidden built-ins, and of the course's own part, in its block.
 
@@ -58,7 +73,7 @@ class Watch(TorchFunctionMode):
 
     builtins: what a forbidden name contains, such as scaled_dot_product.
     builtin_parts: torch's functions or module classes.
-    reference: the course's functions or module classes.
+    reference: the course's functions or module classes, or what is known of them.
     seen: ("built-in-used", "reference-used" or "guard-removed", name), in order. Code
         that is written to escape it can, as it runs in the same process.
     seeds: how often a generator was seeded.
@@ -69,12 +84,12 @@ class Watch(TorchFunctionMode):
         self,
         builtins: tuple[str, ...] = (),
         builtin_parts: tuple[Callable, ...] = (),
-        reference: tuple[Callable, ...] = (),
+        reference: tuple[Callable | Known, ...] = (),
     ):
         super().__init__()
         self.builtins = builtins
         self.parts = {
-            code_of(part): (kind, part.__name__)
+            known(part): kind
             for kind, parts in (
                 ("built-in-used", builtin_parts),
                 ("reference-used", reference),
@@ -121,17 +136,26 @@ class Watch(TorchFunctionMode):
 
         It runs so often that it may look nothing up twice.
         """
-        parts, kinds, seen = self.parts, self.kinds, self.seen
-        names = {code.co_name for code in parts}
+        kinds, seen = self.kinds, self.seen
+        names = {part.called for part in self.parts}
+        found = {
+            (part.called, part.digest): (kind, part.name)
+            for part, kind in self.parts.items()
+        }
+        met = {}  # id of a code → the code, which so keeps its id, and what it is
 
         def profile(frame, event, called):
             if event == "call":
-                code = frame.f_code  # a name is compared fast, the whole of it is not
-                if code.co_name in names and code in parts:
-                    if parts[code][0] == "seed":
-                        self.seeds += frame.f_locals.get("a", 0) is not None
-                    else:
-                        seen.append(parts[code])
+                code = frame.f_code
+                if code.co_name not in names:
+                    return
+                if id(code) not in met:
+                    met[id(code)] = code, found.get((code.co_name, digest_of(code)))
+                _, is_known = met[id(code)]
+                if is_known and is_known[0] == "seed":
+                    self.seeds += frame.f_locals.get("a", 0) is not None
+                elif is_known:
+                    seen.append(is_known)
             elif event == "c_call":
                 kind = kinds[called.__name__]
                 if kind and not self.over:
@@ -193,6 +217,20 @@ def set_profiler(before: object) -> None:
         before.enable()
 
 
+def known(part: Callable | Known) -> Known:
+    """By what a function or a module class is recognized."""
+    if isinstance(part, Known):
+        return part
+    code = code_of(part)
+    return Known(part.__name__, code.co_name, digest_of(code))
+
+
+def digest_of(code: CodeType) -> str:
+    """A digest of a code and its place, so that the same words elsewhere are others."""
+    parts = code.co_code, code.co_names, code.co_varnames, code.co_linetable
+    return hashlib.sha256(repr((code.co_firstlineno, *parts)).encode()).hexdigest()
+
+
 def code_of(thing: Callable) -> CodeType:
     """The code object that runs when a part is called."""
     return (thing.forward if isinstance(thing, type) else thing).__code__
@@ -245,7 +283,8 @@ def time_limit(seconds: float) -> contextlib.AbstractContextManager[None]:
     """Raise TimeUp in the block when it has computed for so long.
 
     The seconds are those of the processor, as a right answer can take long by the clock
-    where others use the machine. What sleeps is stopped after PATIENCE times as long.
+    where others use the machine. What sleeps is stopped after PATIENCE times as long,
+    and what waits for a core waits.
     """
     in_main = threading.current_thread() is threading.main_thread()
     if in_main and hasattr(signal, "setitimer"):
@@ -256,15 +295,25 @@ def time_limit(seconds: float) -> contextlib.AbstractContextManager[None]:
 def countdown(seconds: float) -> Callable[[], float]:
     """Start the clocks; what it returns tells when to look again, or 0: time is up."""
     computed, began = time.process_time(), time.monotonic()
+    waited = waited_for_a_core()
 
     def left() -> float:
+        others = waited_for_a_core() - waited
         rest = min(
             seconds - (time.process_time() - computed),
-            PATIENCE * seconds - (time.monotonic() - began),
+            PATIENCE * seconds - (time.monotonic() - began - others),
         )
         return max(rest, TICK) if rest > 0 else 0.0
 
     return left
+
+
+def waited_for_a_core(process: int | str = "self") -> float:
+    """Seconds in which a process could have computed, and others did; 0 if unknown."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        file = Path(f"/proc/{process}/schedstat")
+        return int(file.read_text().split()[1]) / 1e9
+    return 0.0
 
 
 @contextlib.contextmanager
