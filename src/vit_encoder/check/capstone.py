@@ -523,7 +523,6 @@ WRITE_FIRST_DIFFERENCE = Implement(
         replace(KEEPS_INPUTS, name="the layers are not changed"),
     ),
     misconceptions=FIRST_DIFFERENCE,
-    show=Show((), (), {}, {}),
 )
 
 # The text encoder: the course's parts with SiLU and two epsilons.
@@ -920,7 +919,7 @@ WRITE_VISION_TRANSFORMER = Implement(
         *EDGES,
     ),
     misconceptions=(*JOINED, *JOINED_INSIDE),
-    show=Show(VIT_LAYERS, ("images",), {"logits": 0}, {"logits": ("picture", "class")}),
+    show=Show(VIT_LAYERS, axes={"logits": ("picture", "class")}),
     remarks=(it_sees,),
     locate=seen_on_images,
 )
@@ -968,7 +967,7 @@ WRITE_TEXT_ENCODER = Implement(
         *EDGES,
     ),
     misconceptions=(*OWN, *INHERITED),
-    show=Show(LAYERS, ("x",), {"output": 0}, AXES),
+    show=Show(LAYERS, inputs=("x",), axes=AXES),
     remarks=(it_reads,),
     locate=where,
 )
@@ -1105,7 +1104,7 @@ REPAIR_LOAD = Implement(
         ),
     ),
     misconceptions=LOAD,
-    show=Show(LAYERS, ("tokens", "num_heads"), {"output": 0}, AXES),
+    show=Show(LAYERS, inputs=("tokens", "num_heads"), axes=AXES),
     bug=LOAD[0],
     locate=where,
 )

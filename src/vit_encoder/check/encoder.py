@@ -15,7 +15,7 @@ from vit_encoder.check.hearing.data import Form, ProblemError, Question
 from vit_encoder.check.hearing.parameters import ALIASES, FUSED
 from vit_encoder.check.judging import oracle
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, inside, named
-from vit_encoder.check.judging.oracle import Get, oracle_of
+from vit_encoder.check.judging.oracle import Get, oracle_of, oracle_of_function
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
@@ -885,27 +885,26 @@ def encoder_oracle(question: Question, taken: tuple[str, ...]) -> tuple:
     return oracle_of(silent if dropped else stack)(question, taken)
 
 
-def vector_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def vector_oracle(tokens: Tensor, pool: str) -> Tensor:
     """One vector an image, by a product with the share of each token."""
-    tokens = double(question.inputs[0])
     shares = torch.zeros(tokens.shape[1], dtype=torch.float64, device="cpu")
-    if question.inputs[1] == "token":
+    if pool == "token":
         shares[0] = 1
     else:
         shares[1:] = 1 / (len(shares) - 1)
-    output = torch.einsum("bnd,n->bd", tokens, shares)
-    return finish(question, {"input 0": tokens}, (output,))
+    return torch.einsum("bnd,n->bd", tokens, shares)
 
 
-def likeness_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def likeness_oracle(tokens: Tensor) -> Tensor:
     """Pair by pair."""
-    tokens = double(question.inputs[0])
     lengths = tokens.square().sum(-1).sqrt()  # (B, N)
     pairs = [
         (tokens[:, i] * tokens[:, j]).sum(-1) / (lengths[:, i] * lengths[:, j])
         for i, j in itertools.combinations(range(tokens.shape[1]), 2)
     ]
-    return finish(question, {"input 0": tokens}, (torch.stack(pairs).mean(0),))
+    return torch.stack(pairs).mean(0)
 
 
 def compute_with_registers(
@@ -1365,9 +1364,7 @@ WRITE_ENCODER = Implement(
     properties=ENCODER_PROPERTIES,
     misconceptions=(*ENCODER, *INHERITED),
     show=Show(
-        questions=("silent blocks", "small numbers", "two small images"),
-        inputs=("x",),
-        order={"output": 0},
+        ("silent blocks", "small numbers", "two small images"),
         axes={"output": ("token", "feature")},
     ),
     remarks=(start_alike,),
@@ -1379,9 +1376,7 @@ WRITE_IMAGE_VECTOR = Implement(
     properties=VECTOR_PROPERTIES,
     misconceptions=VECTOR,
     show=Show(
-        questions=("small numbers, token", "small numbers, mean"),
-        inputs=("encoded", "pool"),
-        order={"vectors": 0},
+        ("small numbers, token", "small numbers, mean"),
         axes={"vectors": ("vector", "feature")},
     ),
 )
@@ -1421,7 +1416,6 @@ REPAIR_LIKENESS = Implement(
     oracle=likeness_oracle,
     properties=LIKENESS_PROPERTIES,
     misconceptions=LIKENESS,
-    show=Show(questions=(), inputs=("tokens",), order={}, axes={}),
     bug=LIKENESS[0],
 )
 
@@ -1467,12 +1461,7 @@ WRITE_REGISTERS = Implement(
         *EDGES,
     ),
     misconceptions=REGISTERS,
-    show=Show(
-        questions=("small numbers",),
-        inputs=("x",),
-        order={"output": 0},
-        axes={"output": ("token", "feature")},
-    ),
+    show=Show(("small numbers",), axes={"output": ("token", "feature")}),
 )
 WRITE_INTERMEDIATE = Implement(
     form=Form(outputs=("layers",), reference=(intermediate,), call=call_with_stack),
@@ -1502,9 +1491,8 @@ WRITE_INTERMEDIATE = Implement(
     ),
     misconceptions=INTERMEDIATE,
     show=Show(
-        questions=("blocks 2 and 0",),
+        ("blocks 2 and 0",),
         inputs=("x", "num_heads", "blocks"),
-        order={"layers": 0},
         axes={"layers": ("token", "feature")},
     ),
 )

@@ -1446,7 +1446,7 @@ NOTES = {
 def show(*questions: str) -> Show:
     """Tokens as rows."""
     axes = {"output": ("token", "feature")}
-    return Show(questions, ("x",), {"output": 0}, axes, notes=NOTES)
+    return Show(questions, axes=axes, notes=NOTES)
 
 
 WRITE_HALF = Implement(

@@ -8,7 +8,7 @@ from torch import Tensor
 from vit_encoder.check.hearing.data import Form, Question
 from vit_encoder.check.judging import oracle
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, inside, named
-from vit_encoder.check.judging.oracle import Get, oracle_of
+from vit_encoder.check.judging.oracle import Get, oracle_of, oracle_of_function
 from vit_encoder.check.judging.pictures import Show, as_python
 from vit_encoder.check.judging.properties import (
     EDGES,
@@ -840,23 +840,9 @@ MISCONCEPTIONS = {
 # The oracles.
 
 
-def function_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """The output and gradients of layer_norm in float64."""
-    *tensors, eps = question.inputs
-    leaves = {f"input {i}": double(x) for i, x in enumerate(tensors)}
-    return finish(question, leaves, (oracle.layer_norm(*leaves.values(), eps),))
-
-
 def on_maps(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """LayerNorm over axis 1."""
     return oracle.layer_norm(x.movedim(1, -1), weight, bias, eps).movedim(-1, 1)
-
-
-def map_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """The output and gradients of map_norm in float64."""
-    *tensors, eps = question.inputs
-    leaves = {f"input {i}": double(x) for i, x in enumerate(tensors)}
-    return finish(question, leaves, (on_maps(*leaves.values(), eps),))
 
 
 def normalized(x: Tensor, get: Get, dim: int, eps: float = oracle.EPS) -> Tensor:
@@ -948,19 +934,19 @@ def folded_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     return finish(question, leaves, (new_weight, new_bias))
 
 
-def normed_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def normed_oracle(
+    q: Tensor, k: Tensor, v: Tensor, q_gain: Tensor, k_gain: Tensor, eps: float
+) -> Tensor:
     """Directions of length √D_h where ε is nothing, stretched by the gains."""
-    *tensors, eps = question.inputs
-    leaves = {f"input {i}": double(x) for i, x in enumerate(tensors)}
-    q, k, v, *gains = leaves.values()
     q, k = (
         torch.einsum(
             "...d,...->...d", t, (t.pow(2).sum(-1) / t.shape[-1] + eps).rsqrt()
         )
         * gain
-        for t, gain in zip((q, k), gains, strict=True)
+        for t, gain in ((q, q_gain), (k, k_gain))
     )
-    return finish(question, leaves, (oracle.exact(q, k, v)[0],))
+    return oracle.exact(q, k, v)[0]
 
 
 def folded_questions(seed: int) -> list[Question]:
@@ -1583,13 +1569,11 @@ WRITE_FUNCTION = Implement(
         reference=(layer_norm, oracle.layer_norm),
     ),
     ask_about=function_questions,
-    oracle=function_oracle,
+    oracle=oracle_of_function(oracle.layer_norm),
     properties=FUNCTION_PROPERTIES,
     misconceptions=FUNCTION,
     show=Show(
-        questions=tuple(name for name in SHOWN if name != "no epsilon given"),
-        inputs=("x", "weight", "bias", "eps"),
-        order={"output": 0},
+        tuple(name for name in SHOWN if name != "no epsilon given"),
         axes={"output": ("token", "feature")},
     ),
 )
@@ -1605,11 +1589,7 @@ WRITE_MODULE = Implement(
     properties=MODULE_PROPERTIES,
     misconceptions=(*BEHAVIOUR, *INSIDE),
     show=Show(
-        questions=SHOWN,
-        inputs=("x",),
-        order={"output": 0},
-        axes={"output": ("token", "feature")},
-        parameters=("weight", "bias"),
+        SHOWN, axes={"output": ("token", "feature")}, parameters=("weight", "bias")
     ),
 )
 TEST_EPSILON = BreakIt(
@@ -1631,10 +1611,9 @@ REPAIR_MAPS = Implement(
         reference=(layer_norm, map_norm, oracle.layer_norm),
     ),
     ask_about=map_questions,
-    oracle=map_oracle,
+    oracle=oracle_of_function(on_maps),
     properties=MAP_PROPERTIES,
     misconceptions=MAPS,
-    show=Show(questions=(), inputs=("x", "weight", "bias", "eps"), order={}, axes={}),
     bug=named(MAPS, "variance-over-image")[0],
 )
 FOLD = Implement(
@@ -1643,12 +1622,7 @@ FOLD = Implement(
     oracle=folded_oracle,
     properties=FOLDED_PROPERTIES,
     misconceptions=FOLDED,
-    show=Show(
-        questions=("small numbers",),
-        inputs=("weight", "bias", "gain", "shift"),
-        order={"weight": 0},
-        axes={"weight": ("output", "feature")},
-    ),
+    show=Show(("small numbers",), axes={"weight": ("output", "feature")}),
 )
 NORM_QUERIES_AND_KEYS = Implement(
     form=Form(outputs=("output",), reference=(normed_attention,)),
@@ -1656,12 +1630,7 @@ NORM_QUERIES_AND_KEYS = Implement(
     oracle=normed_oracle,
     properties=NORMED_PROPERTIES,
     misconceptions=NORMED,
-    show=Show(
-        questions=("small numbers",),
-        inputs=("q", "k", "v", "q_gain", "k_gain", "eps"),
-        order={"output": 0},
-        axes={"output": ("token", "feature")},
-    ),
+    show=Show(("small numbers",), axes={"output": ("token", "feature")}),
 )
 
 TASKS = {

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vit_encoder.check.hearing.data import Form, Question
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, named
+from vit_encoder.check.judging.oracle import oracle_of_function
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
@@ -356,12 +357,6 @@ def rolled(maps: Tensor, identity: float) -> Tensor:
     return torch.stack(results)
 
 
-def rollout_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """The rows, in float64."""
-    leaves = {"input 0": double(question.inputs[0])}
-    return finish(question, leaves, (rolled(*leaves.values(), question.inputs[1]),))
-
-
 def far(maps: Tensor, patch_size: int) -> Tensor:
     """The attention distance, patch by patch."""
     n = maps.shape[-1] - 1
@@ -376,12 +371,6 @@ def far(maps: Tensor, patch_size: int) -> Tensor:
         lengths = torch.tensor(apart, dtype=maps.dtype, device="cpu")
         rows.append((weights @ lengths) / weights.sum(-1))
     return sum(rows) / n
-
-
-def distance_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """The pixels, in float64."""
-    leaves = {"input 0": double(question.inputs[0])}
-    return finish(question, leaves, (far(*leaves.values(), question.inputs[1]),))
 
 
 def delete_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
@@ -653,23 +642,20 @@ DELETE_PROPERTIES = (
 WRITE_ROLLOUT = Implement(
     form=Form(outputs=("shares",), reference=(rollout, rolled)),
     ask_about=rollout_questions,
-    oracle=rollout_oracle,
+    oracle=oracle_of_function(rolled),
     properties=ROLLOUT_PROPERTIES,
     misconceptions=ROLLOUT,
     show=Show(
-        questions=("one layer, two heads", "two layers", "two layers, no identity"),
-        inputs=("maps", "identity"),
-        order={"shares": 0},
+        ("one layer, two heads", "two layers", "two layers, no identity"),
         axes={"shares": ("token that comes out", "token that went in")},
     ),
 )
 WRITE_DISTANCE = Implement(
     form=Form(outputs=("pixels",), reference=(attention_distance, far)),
     ask_about=distance_questions,
-    oracle=distance_oracle,
+    oracle=oracle_of_function(far),
     properties=DISTANCE_PROPERTIES,
     misconceptions=DISTANCE,
-    show=Show(questions=(), inputs=("maps", "patch_size"), order={}, axes={}),
 )
 REPAIR_DELETE = Implement(
     form=Form(outputs=("patches",), reference=(delete,)),
@@ -678,9 +664,7 @@ REPAIR_DELETE = Implement(
     properties=DELETE_PROPERTIES,
     misconceptions=DELETE,
     show=Show(
-        questions=("the best one", "four patches", "falling scores"),
-        inputs=("patches", "scores", "count"),
-        order={"patches": 0},
+        ("the best one", "four patches", "falling scores"),
         axes={"patches": ("patch", "value")},
     ),
     bug=named(DELETE, "order-taken-for-rank")[0],

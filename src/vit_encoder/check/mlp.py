@@ -19,7 +19,12 @@ from vit_encoder.check.judging.chance import (
     share,
 )
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, inside, named
-from vit_encoder.check.judging.oracle import Get, linear_parameters, oracle_of
+from vit_encoder.check.judging.oracle import (
+    Get,
+    linear_parameters,
+    oracle_of,
+    oracle_of_function,
+)
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
@@ -807,12 +812,6 @@ MISCONCEPTIONS = {
 # The oracles.
 
 
-def gelu_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """GELU and its gradient in float64."""
-    x = double(question.inputs[0])
-    return finish(question, {"input 0": x}, (oracle.gelu(x),))
-
-
 def dropout_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     """What does not depend on chance in dropout, and its gradient where none does."""
     x, p, training = question.inputs
@@ -870,16 +869,15 @@ def folded_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     return finish(question, leaves, (output,))
 
 
-def share_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def share_oracle(
+    x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, rank: int, count: int
+) -> Tensor:
     """All hidden units, of which those of other devices count 0 times."""
-    *tensors, rank, count = question.inputs
-    leaves = {f"input {i}": double(x) for i, x in enumerate(tensors)}
-    x, w1, b1, w2, b2 = leaves.values()
     hidden = oracle.gelu(torch.einsum("...i,oi->...o", x, w1) + b1)
     place = torch.arange(len(b1), device="cpu") * count // len(b1)
     own = (place == rank).double()
-    output = torch.einsum("...m,dm->...d", hidden * own, w2) + b2 * (rank == 0)
-    return finish(question, leaves, (output,))
+    return torch.einsum("...m,dm->...d", hidden * own, w2) + b2 * (rank == 0)
 
 
 # The questions.
@@ -1874,10 +1872,10 @@ def same_draw(question: Question, got: Tensor) -> Tensor:
 WRITE_GELU = Implement(
     form=Form(outputs=("output",), builtins=("gelu",), reference=(gelu, oracle.gelu)),
     ask_about=gelu_questions,
-    oracle=gelu_oracle,
+    oracle=oracle_of_function(oracle.gelu),
     properties=GELU_PROPERTIES,
     misconceptions=GELU,
-    show=Show(("small numbers",), ("x",), {"output": 0}, AXES),
+    show=Show(("small numbers",), axes=AXES),
 )
 WRITE_DROPOUT = Implement(
     form=Form(outputs=("output",), builtins=("dropout",), reference=(dropout,)),
@@ -1887,9 +1885,7 @@ WRITE_DROPOUT = Implement(
     misconceptions=DROPOUT,
     show=Show(
         ("small numbers after training", "small numbers in training"),
-        ("x", "p", "training"),
-        {"output": 0},
-        AXES,
+        axes=AXES,
         same_draw=same_draw,
     ),
     without_chance=settled_dropout,
@@ -1907,9 +1903,7 @@ WRITE_MLP = Implement(
     misconceptions=MISCONCEPTIONS["MLP"],
     show=Show(
         ("small numbers", "two small images"),
-        ("x",),
-        {"output": 0},
-        AXES,
+        axes=AXES,
         parameters=tuple(SMALL_PARAMETERS),
     ),
     without_chance=settled_mlp,
@@ -1922,11 +1916,7 @@ WRITE_SWIGLU = Implement(
     properties=SWIGLU_PROPERTIES,
     misconceptions=SWIGLU,
     show=Show(
-        ("small numbers", "two small images"),
-        ("x",),
-        {"output": 0},
-        AXES,
-        parameters=tuple(SMALL_GATED),
+        ("small numbers", "two small images"), axes=AXES, parameters=tuple(SMALL_GATED)
     ),
 )
 
@@ -1955,7 +1945,6 @@ REPAIR_FOLDED = Implement(
     oracle=folded_oracle,
     properties=FOLDED_PROPERTIES,
     misconceptions=FOLDED,
-    show=Show(questions=(), inputs=("w1", "b1", "w2", "b2"), order={}, axes={}),
     bug=FOLDED[0],
 )
 WRITE_SHARE = Implement(
@@ -1964,12 +1953,7 @@ WRITE_SHARE = Implement(
     oracle=share_oracle,
     properties=SHARE_PROPERTIES,
     misconceptions=SHARE,
-    show=Show(
-        ("small numbers, device 0", "small numbers, device 1"),
-        ("x", "w1", "b1", "w2", "b2", "rank", "count"),
-        {"output": 0},
-        AXES,
-    ),
+    show=Show(("small numbers, device 0", "small numbers, device 1"), axes=AXES),
 )
 
 TASKS = {

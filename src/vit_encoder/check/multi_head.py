@@ -23,6 +23,7 @@ from vit_encoder.check.judging.oracle import (
     attention_parameters,
     multi_head,
     oracle_of,
+    oracle_of_function,
 )
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
@@ -846,42 +847,41 @@ MISCONCEPTIONS = {
 # The oracles.
 
 
-def split_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def split_oracle(x: Tensor, num_heads: int) -> Tensor:
     """Equal parts of the last axis, stacked as heads."""
-    x, num_heads = double(question.inputs[0]), question.inputs[1]
-    return finish(question, {"input 0": x}, (torch.stack(x.chunk(num_heads, -1), 1),))
+    return torch.stack(x.chunk(num_heads, -1), 1)
 
 
-def merge_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def merge_oracle(x: Tensor) -> Tensor:
     """The heads side by side."""
-    x = double(question.inputs[0])
-    return finish(question, {"input 0": x}, (torch.cat(x.unbind(1), -1),))
+    return torch.cat(x.unbind(1), -1)
 
 
-def added_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def added_oracle(heads: Tensor, w_out: Tensor) -> Tensor:
     """Each head by itself, with the columns of the weight that meet it."""
-    heads, w_out = (double(x) for x in question.inputs)
     columns = w_out.chunk(heads.shape[1], dim=-1)  # h times (D, D_h)
     parts = [
         torch.einsum("bnd,ed->bne", y, w)
         for y, w in zip(heads.unbind(1), columns, strict=True)
     ]
-    leaves = {"input 0": heads, "input 1": w_out}
-    return finish(question, leaves, (torch.stack(parts, 1),))
+    return torch.stack(parts, 1)
 
 
-def windowed_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def windowed_oracle(
+    q: Tensor, k: Tensor, v: Tensor, rows: int, columns: int, window: int
+) -> Tensor:
     """Attention over the whole grid, with no weight for keys of other windows."""
-    *tensors, rows, columns, window = question.inputs
-    leaves = {f"input {i}": double(x) for i, x in enumerate(tensors)}
-    q, k, v = leaves.values()
     place = torch.arange(rows * columns, device="cpu")
     place = torch.stack([place // columns, place % columns]) // window  # (2, N)
     apart = (place[:, :, None] != place[:, None]).any(0)  # (N, N)
     scores = torch.einsum("bhnd,bhmd->bhnm", q, k) * q.shape[-1] ** -0.5
     scores = scores.masked_fill(apart, -torch.inf)
     weights = (scores - scores.logsumexp(-1, keepdim=True)).exp()
-    return finish(question, leaves, (torch.einsum("bhnm,bhmd->bhnd", weights, v),))
+    return torch.einsum("bhnm,bhmd->bhnd", weights, v)
 
 
 def rotated_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
@@ -1552,12 +1552,7 @@ WRITE_SPLIT = Implement(
     oracle=split_oracle,
     properties=SPLIT_PROPERTIES,
     misconceptions=SPLIT,
-    show=Show(
-        questions=("small numbers",),
-        inputs=("x", "num_heads"),
-        order={"heads": 0},
-        axes={"heads": ("token", "feature")},
-    ),
+    show=Show(("small numbers",), axes={"heads": ("token", "feature")}),
 )
 WRITE_MERGE = Implement(
     form=Form(outputs=("tokens",), reference=(merge_heads,)),
@@ -1565,12 +1560,7 @@ WRITE_MERGE = Implement(
     oracle=merge_oracle,
     properties=MERGE_PROPERTIES,
     misconceptions=MERGE,
-    show=Show(
-        questions=("small numbers",),
-        inputs=("x",),
-        order={"tokens": 0},
-        axes={"tokens": ("token", "feature")},
-    ),
+    show=Show(("small numbers",), axes={"tokens": ("token", "feature")}),
 )
 WRITE_LAYER = Implement(
     form=Form(
@@ -1586,14 +1576,12 @@ WRITE_LAYER = Implement(
     properties=LAYER_PROPERTIES,
     misconceptions=LAYER,
     show=Show(
-        questions=(
+        (
             "small numbers",
             "two small images",
             "one head, small",
             "large scores",
         ),
-        inputs=("x",),
-        order={"output": 0},
         axes={"output": ("token", "feature")},
     ),
 )
@@ -1624,12 +1612,7 @@ REPAIR_ADDED = Implement(
     oracle=added_oracle,
     properties=ADDED_PROPERTIES,
     misconceptions=ADDED,
-    show=Show(
-        questions=("small numbers",),
-        inputs=("heads", "w_out"),
-        order={"parts": 0},
-        axes={"parts": ("token", "feature")},
-    ),
+    show=Show(("small numbers",), axes={"parts": ("token", "feature")}),
     bug=named(ADDED, "weight-not-transposed")[0],
 )
 WRITE_WINDOWED = Implement(
@@ -1638,12 +1621,7 @@ WRITE_WINDOWED = Implement(
     oracle=windowed_oracle,
     properties=WINDOWED_PROPERTIES,
     misconceptions=WINDOWED,
-    show=Show(
-        questions=("small numbers",),
-        inputs=("q", "k", "v", "rows", "columns", "window"),
-        order={"output": 0},
-        axes={"output": ("token", "feature")},
-    ),
+    show=Show(("small numbers",), axes={"output": ("token", "feature")}),
 )
 WRITE_ROTATED = Implement(
     form=Form(outputs=("turned",), reference=(rotated,)),
@@ -1651,12 +1629,7 @@ WRITE_ROTATED = Implement(
     oracle=rotated_oracle,
     properties=ROTATED_PROPERTIES,
     misconceptions=ROTATED,
-    show=Show(
-        questions=("small numbers",),
-        inputs=("x", "positions", "base"),
-        order={"turned": 0},
-        axes={"turned": ("token", "feature")},
-    ),
+    show=Show(("small numbers",), axes={"turned": ("token", "feature")}),
 )
 
 TASKS = {

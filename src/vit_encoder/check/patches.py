@@ -11,7 +11,12 @@ from vit_encoder.check.hearing import asking
 from vit_encoder.check.hearing.data import Form, Question
 from vit_encoder.check.judging import oracle
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, inside, named
-from vit_encoder.check.judging.oracle import Get, linear_parameters, oracle_of
+from vit_encoder.check.judging.oracle import (
+    Get,
+    linear_parameters,
+    oracle_of,
+    oracle_of_function,
+)
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
@@ -868,13 +873,6 @@ MISCONCEPTIONS = {
 # The oracles.
 
 
-def patchify_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """The patches and the gradient of the images in float64."""
-    images, patch_size = question.inputs
-    leaves = {"input 0": double(images)}
-    return finish(question, leaves, (oracle.patchify(leaves["input 0"], patch_size),))
-
-
 def embed(images: Tensor, get: Get, patch_size: int, **_built: int) -> Tensor:
     """PatchEmbedding."""
     return oracle.patch_embedding(images, get, patch_size)
@@ -883,20 +881,17 @@ def embed(images: Tensor, get: Get, patch_size: int, **_built: int) -> Tensor:
 patch_embedding_oracle = oracle_of(embed)
 
 
-def kept_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def kept_oracle(x: Tensor, kept: Tensor, first: Tensor, places: Tensor) -> Tensor:
     """The class token and each kept patch with its own position, one by one."""
-    _, kept, _, _ = question.inputs
-    leaves = {f"input {i}": double(question.inputs[i]) for i in (0, 2, 3)}
-    x, first, places = leaves.values()
     tokens = [(first[0] + places[0, :1]).expand(len(x), -1)]  # each (B, D)
     tokens += [x[:, i] + places[:, i + 1] for i in kept]
-    return finish(question, leaves, (torch.stack(tokens, 1),))
+    return torch.stack(tokens, 1)
 
 
-def sincos_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def sincos_oracle(x: Tensor, _rows: int, columns: int) -> Tensor:
     """Number by number, from the formula."""
-    x, _rows, columns = question.inputs
-    leaves = {"input 0": double(x)}
     N, D = x.shape[1:]
     positions = [[0.0] * D]
     for patch in range(N - 1):
@@ -909,8 +904,7 @@ def sincos_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
                 for i in range(D // 4)
             ]
         )
-    added = torch.tensor(positions, dtype=torch.float64, device="cpu")
-    return finish(question, leaves, (leaves["input 0"] + added,))
+    return x + torch.tensor(positions, dtype=torch.float64, device="cpu")
 
 
 def masking_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
@@ -1789,13 +1783,11 @@ MASKING_PROPERTIES = (
 WRITE_PATCHIFY = Implement(
     form=PATCHIFY_FORM,
     ask_about=patchify_questions,
-    oracle=patchify_oracle,
+    oracle=oracle_of_function(oracle.patchify),
     properties=PATCHIFY_PROPERTIES,
     misconceptions=PATCHIFY,
     show=Show(
-        questions=("small image", "small image, two channels"),
-        inputs=("images", "patch_size"),
-        order={"patches": 0},
+        ("small image", "small image, two channels"),
         axes={"patches": ("patch", "value")},
     ),
 )
@@ -1806,9 +1798,7 @@ WRITE_PATCH_EMBEDDING = Implement(
     properties=PATCH_EMBEDDING_PROPERTIES,
     misconceptions=EMBEDDINGS,
     show=Show(
-        questions=("small image", "small image, two channels"),
-        inputs=("images",),
-        order={"tokens": 0},
+        ("small image", "small image, two channels"),
         axes={"tokens": ("token", "feature")},
     ),
 )
@@ -1828,12 +1818,7 @@ REPAIR_KEEP_SOME = Implement(
     oracle=kept_oracle,
     properties=KEEP_PROPERTIES,
     misconceptions=KEEP,
-    show=Show(
-        questions=("two of three",),
-        inputs=("x", "kept", "cls_token", "pos_embed"),
-        order={"tokens": 0},
-        axes={"tokens": ("token", "feature")},
-    ),
+    show=Show(("two of three",), axes={"tokens": ("token", "feature")}),
     bug=named(KEEP, "place-in-the-list")[0],
 )
 WRITE_SINCOS = Implement(
@@ -1842,12 +1827,7 @@ WRITE_SINCOS = Implement(
     oracle=sincos_oracle,
     properties=SINCOS_PROPERTIES,
     misconceptions=SINCOS,
-    show=Show(
-        questions=("six patches", "two patches"),
-        inputs=("x", "rows", "columns"),
-        order={"tokens": 0},
-        axes={"tokens": ("token", "feature")},
-    ),
+    show=Show(("six patches", "two patches"), axes={"tokens": ("token", "feature")}),
 )
 WRITE_MASKING = Implement(
     form=MASKING_FORM,
@@ -1856,9 +1836,7 @@ WRITE_MASKING = Implement(
     properties=MASKING_PROPERTIES,
     misconceptions=MASKING,
     show=Show(
-        questions=("small images",),
-        inputs=("x", "noise", "count"),
-        order={"kept": 0, "restore": 1},
+        ("small images",),
         axes={"kept": ("kept patch", "feature"), "restore": ("image", "patch")},
     ),
 )

@@ -9,7 +9,14 @@ from torch import Tensor, nn
 from vit_encoder.check.hearing.data import Form, Question
 from vit_encoder.check.hearing.parameters import FUSED
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, inside, named
-from vit_encoder.check.judging.oracle import Get, exact, linear, oracle_of, single_head
+from vit_encoder.check.judging.oracle import (
+    Get,
+    exact,
+    linear,
+    oracle_of,
+    oracle_of_function,
+    single_head,
+)
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
@@ -30,8 +37,6 @@ from vit_encoder.check.judging.properties import (
 from vit_encoder.check.judging.questions import (
     Normal,
     batch,
-    double,
-    finish,
     small,
     with_nan,
 )
@@ -785,12 +790,6 @@ MISCONCEPTIONS = {
 # The oracles.
 
 
-def attention_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """The outputs and gradients of attention in float64."""
-    leaves = {f"input {i}": double(x) for i, x in enumerate(question.inputs)}
-    return finish(question, leaves, exact(*leaves.values()))
-
-
 def one_head(x: Tensor, get: Get, **_built: int) -> Tensor:
     """SelfAttention."""
     return single_head(x, get)
@@ -799,13 +798,12 @@ def one_head(x: Tensor, get: Get, **_built: int) -> Tensor:
 self_attention_oracle = oracle_of(one_head)
 
 
-def received_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def received_oracle(x: Tensor, w_query: Tensor, w_key: Tensor) -> Tensor:
     """What each token receives, from the oracle's weights in float64."""
-    leaves = {f"input {i}": double(x) for i, x in enumerate(question.inputs)}
-    x, w_query, w_key = leaves.values()
     q, k = (torch.einsum("...ni,id->...nd", x, w) for w in (w_query, w_key))
     weights = exact(q, k, k)[1]
-    return finish(question, leaves, (weights.sum(-2) / x.shape[-2],))
+    return weights.sum(-2) / x.shape[-2]
 
 
 def one_cross_head(x: Tensor, context: Tensor, get: Get, **_built: int) -> Tensor:
@@ -817,14 +815,14 @@ def one_cross_head(x: Tensor, context: Tensor, get: Get, **_built: int) -> Tenso
 cross_attention_oracle = oracle_of(one_cross_head)
 
 
-def masked_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def masked_oracle(
+    q: Tensor, k: Tensor, v: Tensor, visible: Tensor
+) -> tuple[Tensor, Tensor]:
     """Query by query: attention to the keys that it sees, as if there were no others.
 
     The sums over no keys are 0.
     """
-    *numbers, visible = question.inputs
-    leaves = {f"input {i}": double(x) for i, x in enumerate(numbers)}
-    q, k, v = leaves.values()
     outputs, weights = [], []
     shape = (*q.shape[:-1], k.shape[-2])  # (..., N_q, N_k)
     for place in itertools.product(*map(range, shape[:-1])):
@@ -833,8 +831,7 @@ def masked_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
         outputs.append(output[0])
         weights.append(torch.zeros_like(seen).double().masked_scatter(seen, shares))
     output, table = (torch.stack(rows) for rows in (outputs, weights))
-    answers = (output.view(*shape[:-1], -1), table.view(shape))
-    return finish(question, leaves, answers)
+    return output.view(*shape[:-1], -1), table.view(shape)
 
 
 # The questions.
@@ -1452,18 +1449,16 @@ WRITE_ATTENTION = Implement(
         outputs=("output", "weights"), builtins=BUILT_INS, reference=(attention, exact)
     ),
     ask_about=attention_questions,
-    oracle=attention_oracle,
+    oracle=oracle_of_function(exact),
     properties=ATTENTION_PROPERTIES,
     misconceptions=ATTENTION,
     show=Show(
-        questions=(
+        (
             "small numbers",
             "small numbers in a batch",
             "small numbers, four axes",
             "large scores",
         ),
-        inputs=("q", "k", "v"),
-        order={"weights": 1, "output": 0},
         axes={"weights": ("query", "key"), "output": ("query", "feature")},
     ),
 )
@@ -1480,9 +1475,7 @@ WRITE_SELF_ATTENTION = Implement(
     properties=SELF_ATTENTION_PROPERTIES,
     misconceptions=MISCONCEPTIONS["SelfAttention"],
     show=Show(
-        questions=("small numbers", "two small images", "large scores"),
-        inputs=("x",),
-        order={"output": 0},
+        ("small numbers", "two small images", "large scores"),
         axes={"output": ("token", "feature")},
     ),
 )
@@ -1499,12 +1492,7 @@ REPAIR_RECEIVED = Implement(
     oracle=received_oracle,
     properties=RECEIVED_PROPERTIES,
     misconceptions=RECEIVED,
-    show=Show(
-        questions=("three tokens, twice",),
-        inputs=("x", "w_query", "w_key"),
-        order={"shares": 0},
-        axes={"shares": ("image", "token")},
-    ),
+    show=Show(("three tokens, twice",), axes={"shares": ("image", "token")}),
     bug=named(RECEIVED, "averaged-before-softmax")[0],
 )
 WRITE_CROSS_ATTENTION = Implement(
@@ -1520,9 +1508,7 @@ WRITE_CROSS_ATTENTION = Implement(
     properties=CROSS_ATTENTION_PROPERTIES,
     misconceptions=MISCONCEPTIONS["CrossAttention"],
     show=Show(
-        questions=("small numbers", "two small images", "large scores"),
-        inputs=("x", "context"),
-        order={"output": 0},
+        ("small numbers", "two small images", "large scores"),
         axes={"output": ("token", "feature")},
     ),
 )
@@ -1537,15 +1523,13 @@ WRITE_MASKED_ATTENTION = Implement(
     properties=MASKED_PROPERTIES,
     misconceptions=MASKED,
     show=Show(
-        questions=(
+        (
             "small numbers",
             "a small row with nothing to see",
             "a hidden key far ahead",
             "visible keys far behind",
             "large scores",
         ),
-        inputs=("q", "k", "v", "visible"),
-        order={"weights": 1, "output": 0},
         axes={"weights": ("query", "key"), "output": ("query", "feature")},
     ),
 )

@@ -11,7 +11,7 @@ from vit_encoder.check.hearing.data import Form, ProblemError, Question
 from vit_encoder.check.hearing.parameters import ALIASES, FUSED
 from vit_encoder.check.judging import kept, oracle
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, named
-from vit_encoder.check.judging.oracle import Get, oracle_of
+from vit_encoder.check.judging.oracle import Get, oracle_of, oracle_of_function
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
@@ -32,7 +32,6 @@ from vit_encoder.check.judging.properties import (
 )
 from vit_encoder.check.judging.questions import (
     Normal,
-    double,
     finish,
     small,
     with_nan,
@@ -982,10 +981,9 @@ def schedule_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     return finish(question, {}, (torch.cat([rise, fall])[:, None],))
 
 
-def loss_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def loss_oracle(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
     """The loss from the targets themselves, (1, 1)."""
-    logits, labels, smoothing = question.inputs
-    logits = double(logits)
     num_classes = logits.shape[1]
     targets = (1 - smoothing) * torch.eye(num_classes, dtype=torch.float64)[
         labels.long()
@@ -994,7 +992,7 @@ def loss_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     most = logits.detach().amax(1, keepdim=True)
     logs = logits - most - (logits - most).exp().sum(1, keepdim=True).log()
     loss = -torch.einsum("bk,bk->", targets, logs) / len(logits)
-    return finish(question, {"input 0": logits}, (loss.view(1, 1),))
+    return loss.view(1, 1)
 
 
 def gradient_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
@@ -1687,13 +1685,11 @@ WRITE_CLASSIFIER = Implement(
     properties=CLASSIFIER_PROPERTIES,
     misconceptions=CLASSIFIER,
     show=Show(
-        questions=(
+        (
             "small images, cls",
             "small images, mean",
             "small images, hidden layer",
         ),
-        inputs=("images",),
-        order={"logits": 0},
         axes={"logits": ("picture", "class")},
         notes={
             "small images, cls": "with silent blocks",
@@ -1713,7 +1709,6 @@ WRITE_GROUPS = Implement(
     oracle=groups_oracle,
     properties=GROUPS_PROPERTIES,
     misconceptions=GROUPS,
-    show=Show((), ("model", "weight_decay"), {}, {}),
 )
 WRITE_SCHEDULE = Implement(
     form=Form(
@@ -1726,9 +1721,8 @@ WRITE_SCHEDULE = Implement(
     properties=SCHEDULE_PROPERTIES,
     misconceptions=SCHEDULE,
     show=Show(
-        questions=("nine steps", "no warm-up"),
+        ("nine steps", "no warm-up"),
         inputs=("step", "warm_up", "steps", "lowest"),
-        order={"factors": 0},
         axes={"factors": ("step", "factor")},
     ),
 )
@@ -1744,9 +1738,7 @@ WRITE_LOSS = Implement(
     properties=LOSS_PROPERTIES,
     misconceptions=LOSS,
     show=Show(
-        questions=("no smoothing", "two images", "logits far apart", "large logits"),
-        inputs=("logits", "labels", "smoothing"),
-        order={"loss": 0},
+        ("no smoothing", "two images", "logits far apart", "large logits"),
         axes={"loss": ("batch", "loss")},
     ),
 )
@@ -1822,9 +1814,8 @@ TASKS = {
         properties=GRADIENT_PROPERTIES,
         misconceptions=ACCUMULATE,
         show=Show(
-            questions=("two images and one",),
+            ("two images and one",),
             inputs=("images", "labels", "size"),
-            order={"gradient": 0, "loss": 1},
             axes={
                 "gradient": ("class", "weight, the last one the bias"),
                 "loss": ("batch", "loss"),
