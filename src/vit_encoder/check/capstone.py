@@ -42,7 +42,7 @@ from vit_encoder.check.judging.properties import (
     learns_no_more,
     returns_right_shapes,
 )
-from vit_encoder.check.judging.questions import Normal, finish, small
+from vit_encoder.check.judging.questions import Normal, edges, finish, small
 from vit_encoder.check.judging.trials import ROUNDED, Trial, Trials
 from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.data import fashion_vit, read_line, text_encoder
@@ -837,10 +837,7 @@ def vit_questions(seed: int) -> list[Question]:
         Question("one image", (x[:1],), **common),
         Question("in training", (x,), **common, training=True),
         Question(IMAGES, (shown().normalized(),), VIT, split(trained_vit())),
-        Question("float32", (x.float(),), **common),
-        Question("float32 again", (x.float(),), **common),
-        Question("gradients", (x,), **common, cotangent=normal(4, 5)),
-        Question("another device", (x,), **common, device="meta"),
+        *edges((x,), normal(4, 5), **common),
     ]
 
 

@@ -42,6 +42,7 @@ from vit_encoder.check.judging.questions import (
     Normal,
     batch,
     double,
+    edges,
     finish,
     small,
     with_nan,
@@ -1091,11 +1092,8 @@ def intermediate_questions(seed: int) -> list[Question]:
         Question("blocks 3, 0 and 2", chosen, parameters=stack),
         Question("block 1 alone", (x, 6, (1,)), parameters=stack),
         Question("the last block", (10 * normal(1, 3, 12), 6, (3,)), parameters=stack),
-        Question("float32", (x.float(), 6, (3, 0, 2)), parameters=stack),
-        Question("float32 again", (x.float(), 6, (3, 0, 2)), parameters=stack),
         Question("a nan", (with_nan(x), 6, (3, 0, 2)), parameters=stack),
-        Question("gradients", chosen, parameters=stack, cotangent=normal(3, 2, 5, 12)),
-        Question("another device", chosen, parameters=stack, device="meta"),
+        *edges(chosen, normal(3, 2, 5, 12), parameters=stack),
     ]
 
 

@@ -50,7 +50,7 @@ from vit_encoder.check.judging.properties import (
     same_in_training,
     shows,
 )
-from vit_encoder.check.judging.questions import Normal, small, with_nan
+from vit_encoder.check.judging.questions import Normal, edges, small, with_nan
 from vit_encoder.check.judging.trials import Fails, Trial, Trials, close
 from vit_encoder.check.self_attention import LARGE_SCORES, SEPARATES_IMAGES
 from vit_encoder.check.tasks import BreakIt, Implement
@@ -1029,11 +1029,8 @@ def block_questions(seed: int) -> list[Question]:
         three_with(
             "heads that do not divide", arguments=built(12, 5, 20), refused=True
         ),
-        three_with("float32", x.float()),
-        three_with("float32 again", x.float()),
         three_with("large scores", x.float(), parameters=large),
-        three_with("gradients", cotangent=normal(2, 5, 12)),
-        three_with("another device", device="meta"),
+        *edges((x,), normal(2, 5, 12), **three),
     ]
 
 
@@ -1095,11 +1092,8 @@ def half_questions(seed: int) -> list[Question]:
         three_with("called again", rehearsals=(False,), secondary=True),
         three_with("a nan", with_nan(x), secondary=True),
         three_with("heads that do not divide", **uneven),
-        three_with("float32", x.float()),
-        three_with("float32 again", x.float()),
         three_with("large scores", x.float(), parameters=large),
-        three_with("gradients", cotangent=normal(2, 5, 12)),
-        three_with("another device", device="meta"),
+        *edges((x,), normal(2, 5, 12), **three),
     ]
 
 
@@ -1156,11 +1150,8 @@ def parallel_questions(seed: int) -> list[Question]:
         three_with("called again", rehearsals=(False,), secondary=True),
         three_with("a nan", with_nan(x), secondary=True),
         three_with("heads that do not divide", **uneven),
-        three_with("float32", x.float()),
-        three_with("float32 again", x.float()),
         three_with("large scores", x.float(), parameters=weights | large),
-        three_with("gradients", cotangent=normal(2, 5, 12)),
-        three_with("another device", device="meta"),
+        *edges((x,), normal(2, 5, 12), **three),
     ]
 
 

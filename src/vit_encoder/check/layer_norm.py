@@ -33,6 +33,7 @@ from vit_encoder.check.judging.questions import (
     Normal,
     batch,
     double,
+    edges,
     finish,
     small,
     with_nan,
@@ -953,7 +954,6 @@ def folded_questions(seed: int) -> list[Question]:
     """A small layer for messages, random ones for the verdict."""
     normal = Normal(seed)
     wide, square = layer_of(normal, 4, 7), layer_of(normal, 5, 5)
-    single = tuple(t.float() for t in wide)
     return [
         Question("small numbers", SMALL_LAYER),
         Question("more features than outputs", wide),
@@ -961,10 +961,7 @@ def folded_questions(seed: int) -> list[Question]:
         Question("as many outputs as features", square),
         Question("one output", layer_of(normal, 1, 3)),
         Question("one feature", layer_of(normal, 3, 1)),
-        Question("float32", single),
-        Question("float32 again", single),
-        Question("gradients", wide, cotangent=normal(4, 7)),
-        Question("another device", wide, device="meta"),
+        *edges(wide, normal(4, 7)),
     ]
 
 
@@ -989,7 +986,6 @@ def normed_questions(seed: int) -> list[Question]:
     gains, eps = (1 + normal(4) / 2, 1 + normal(4) / 2), oracle.EPS
     zeros = q.clone()
     zeros[1, 2, 3] = 0
-    single = tuple(t.float() for t in (q, k, v, *gains))
     equal = tuple(normal(4, 4, 4, 4) for _ in range(3))
     return [
         Question("small numbers", (*SMALL_HEAD, eps)),
@@ -999,11 +995,8 @@ def normed_questions(seed: int) -> list[Question]:
         Question("one token", (*(t[:, :, :1] for t in (q, k, v)), *gains, eps)),
         Question("a large epsilon", (q, k, v, *gains, 0.5)),
         Question("a query of zeros", (zeros, k, v, *gains, eps)),
-        Question("float32", (*single, eps)),
-        Question("float32 again", (*single, eps)),
         Question("a nan", (q, with_nan(k), v, *gains, eps)),
-        Question("gradients", (q, k, v, *gains, eps), cotangent=normal(2, 3, 5, 4)),
-        Question("another device", (q, k, v, *gains, eps), device="meta"),
+        *edges((q, k, v, *gains, eps), normal(2, 3, 5, 4)),
     ]
 
 
@@ -1034,16 +1027,13 @@ def map_questions(seed: int) -> list[Question]:
         Question("one place", (maps[:1, :, :1, :1], gain, bias, eps)),
         Question("tiny features", (maps / 1000, gain, bias, eps)),
         Question("equal features", (constant, gain, bias, eps)),
-        Question("float32", (*(t.float() for t in (maps, gain, bias)), eps)),
-        Question("float32 again", (*(t.float() for t in (maps, gain, bias)), eps)),
         Question("a nan", (with_nan(maps), gain, bias, eps)),
-        Question("gradients", (maps, gain, bias, eps), cotangent=normal(2, 5, 3, 4)),
+        *edges((maps, gain, bias, eps), normal(2, 5, 3, 4)),
         Question(
             "gradients at a constant token",
             (constant, gain, bias, eps),
             cotangent=normal(2, 5, 3, 4),
         ),
-        Question("another device", (maps, gain, bias, eps), device="meta"),
     ]
 
 

@@ -24,6 +24,7 @@ from vit_encoder.check.judging.properties import (
 from vit_encoder.check.judging.questions import (
     Normal,
     double,
+    edges,
     finish,
     small,
     with_nan,
@@ -408,11 +409,8 @@ def rollout_questions(seed: int) -> list[Question]:
         Question("no identity", (maps, 0.0)),
         Question("one layer", (shares(normal, 1, 3, 2, 4, 4), 0.5)),
         Question("as many heads as images", (shares(normal, 3, 2, 2, 4, 4), 0.3)),
-        Question("float32", (maps.float(), 0.5)),
-        Question("float32 again", (maps.float(), 0.5)),
         Question("a nan", (with_nan(maps), 0.5), secondary=True),
-        Question("gradients", (maps, 0.5)),
-        Question("another device", (maps, 0.5), device="meta"),
+        *edges((maps, 0.5)),
     ]
 
 
@@ -434,11 +432,8 @@ def distance_questions(seed: int) -> list[Question]:
         Question("two axes", (shares(normal, 5, 5), 6)),
         Question("five axes", (shares(normal, 2, 1, 3, 5, 5), 2)),
         Question("seven patches", (shares(normal, 2, 8, 8), 4), refused=True),
-        Question("float32", (maps.float(), 4)),
-        Question("float32 again", (maps.float(), 4)),
         Question("a nan", (with_nan(maps), 4), secondary=True),
-        Question("gradients", (maps, 4), cotangent=normal(2, 3)),
-        Question("another device", (maps, 4), device="meta"),
+        *edges((maps, 4), normal(2, 3)),
     ]
 
 
@@ -460,10 +455,7 @@ def delete_questions(seed: int) -> list[Question]:
         Question("one of seven", (patches, scores, 1)),
         Question("none", (patches, scores, 0)),
         Question("all", (patches, scores, 7)),
-        Question("float32", (patches.float(), scores.float(), 3)),
-        Question("float32 again", (patches.float(), scores.float(), 3)),
-        Question("gradients", (patches, scores, 3)),
-        Question("another device", (patches, scores, 3), device="meta"),
+        *edges((patches, scores, 3)),
     ]
 
 

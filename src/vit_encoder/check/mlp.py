@@ -51,6 +51,7 @@ from vit_encoder.check.judging.questions import (
     Normal,
     batch,
     double,
+    edges,
     finish,
     small,
     with_nan,
@@ -900,10 +901,7 @@ def gelu_questions(seed: int) -> list[Question]:
         Question("far from zero", (large,)),
         Question("large numbers", (large.float(),)),
         Question("a nan", (with_nan(x),), secondary=True),
-        Question("float32", (x.float(),)),
-        Question("float32 again", (x.float(),)),
-        Question("gradients", (x,), cotangent=normal(2, 5, 7)),
-        Question("another device", (x,), device="meta"),
+        *edges((x,), normal(2, 5, 7)),
     ]
 
 
@@ -1075,10 +1073,7 @@ def swiglu_questions(seed: int) -> list[Question]:
         Question("in training", (x,), **wide, training=True),
         Question("called again", (x,), **wide, rehearsals=(False,), secondary=True),
         Question("a nan", (with_nan(x),), **wide, secondary=True),
-        Question("float32", (x.float(),), **wide),
-        Question("float32 again", (x.float(),), **wide),
-        Question("gradients", (x,), **wide, cotangent=normal(2, 5, 6)),
-        Question("another device", (x,), **wide, device="meta"),
+        *edges((x,), normal(2, 5, 6), **wide),
     ]
 
 
@@ -1107,11 +1102,8 @@ def folded_questions(seed: int) -> list[Question]:
         Question("one idle unit", layers(5, 9, [8])),
         Question("no idle unit", layers(3, 8, [])),
         Question("idle units alone", layers(4, 7, [*range(7)])),
-        Question("float32", tuple(x.float() for x in wide)),
-        Question("float32 again", tuple(x.float() for x in wide)),
         Question("a nan", (*first, with_nan(b2)), secondary=True),
-        Question("gradients", wide, cotangent=normal(6)),
-        Question("another device", wide, device="meta"),
+        *edges(wide, normal(6)),
     ]
 
 
@@ -1147,10 +1139,7 @@ def share_questions(seed: int) -> list[Question]:
         Question("two axes", (normal(9, 8), *layers(8, 20), 3, 4)),
         Question("no equal pieces", (x, *wide, 1, 5), refused=True),
         Question("a nan", (with_nan(x), *wide, 2, 3), secondary=True),
-        Question("float32", (x.float(), *(t.float() for t in wide), 0, 3)),
-        Question("float32 again", (x.float(), *(t.float() for t in wide), 0, 3)),
-        Question("gradients", (x, *wide, 0, 3), cotangent=normal(2, 5, 6)),
-        Question("another device", (x, *wide, 0, 3), device="meta"),
+        *edges((x, *wide, 0, 3), normal(2, 5, 6)),
     ]
 
 

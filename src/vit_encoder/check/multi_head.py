@@ -48,6 +48,7 @@ from vit_encoder.check.judging.questions import (
     Normal,
     batch,
     double,
+    edges,
     finish,
     small,
     with_nan,
@@ -921,11 +922,8 @@ def split_questions(seed: int) -> list[Question]:
         Question("heads as wide as there are tokens", (normal(2, 4, 12), 3)),
         Question("one head", (normal(2, 5, 7), 1)),
         Question("heads of width 1", (normal(2, 5, 3), 3)),
-        Question("float32", (x.float(), 3)),
-        Question("float32 again", (x.float(), 3)),
         Question("a nan", (with_nan(x), 3)),
-        Question("gradients", (x, 3), cotangent=normal(2, 3, 5, 4)),
-        Question("another device", (x, 3), device="meta"),
+        *edges((x, 3), normal(2, 3, 5, 4)),
         Question("five heads", (x, 5), refused=True),
         Question("more heads than features", (x, 24), refused=True),
     ]
@@ -942,11 +940,8 @@ def merge_questions(seed: int) -> list[Question]:
         Question("heads as wide as there are tokens", (normal(2, 3, 4, 4),)),
         Question("one head", (normal(2, 1, 5, 7),)),
         Question("heads of width 1", (normal(2, 3, 5, 1),)),
-        Question("float32", (x.float(),)),
-        Question("float32 again", (x.float(),)),
         Question("a nan", (with_nan(x),)),
-        Question("gradients", (x,), cotangent=normal(2, 5, 12)),
-        Question("another device", (x,), device="meta"),
+        *edges((x,), normal(2, 5, 12)),
     ]
 
 
@@ -958,7 +953,6 @@ def added_questions(seed: int) -> list[Question]:
     """Two small heads for messages, random ones for the verdict."""
     normal = Normal(seed)
     heads, w_out = normal(2, 4, 5, 3), normal(12, 12)
-    single = heads.float(), w_out.float()
     return [
         Question("small numbers", (SMALL_HEADS[None], SMALL_W_OUT)),
         Question("four heads", (heads, w_out)),
@@ -967,11 +961,8 @@ def added_questions(seed: int) -> list[Question]:
         Question("two heads", (normal(3, 2, 4, 5), normal(10, 10))),
         Question("one head", (normal(2, 1, 5, 7), normal(7, 7))),
         Question("heads of width 1", (normal(2, 3, 5, 1), normal(3, 3))),
-        Question("float32", single),
-        Question("float32 again", single),
         Question("a nan", (with_nan(heads), w_out)),
-        Question("gradients", (heads, w_out), cotangent=normal(2, 4, 5, 12)),
-        Question("another device", (heads, w_out), device="meta"),
+        *edges((heads, w_out), normal(2, 4, 5, 12)),
     ]
 
 
@@ -989,7 +980,6 @@ def windowed_questions(seed: int) -> list[Question]:
     changed = k.clone(), v.clone()
     for t in changed:
         t[0, :, CHANGED] += 3
-    single = tuple(t.float() for t in (q, k, v))
     narrow = tuple(normal(3, 2, 18, 1) for _ in range(3))
     return [
         Question("small numbers", (GRID, GRID, NUMBERED_GRID, 2, 4, 2)),
@@ -999,11 +989,8 @@ def windowed_questions(seed: int) -> list[Question]:
         Question("a square grid", (*(t[:, :, :36] for t in (q, k, v)), 6, 6, 2)),
         Question("one window", (*(t[:, :, :16] for t in (q, k, v)), 4, 4, 4)),
         Question("windows of one token", (q, k, v, 6, 10, 1)),
-        Question("float32", (*single, *grid)),
-        Question("float32 again", (*single, *grid)),
         Question("a nan", (q, with_nan(k), v, *grid)),
-        Question("gradients", (q, k, v, *grid), cotangent=normal(2, 4, 60, 7)),
-        Question("another device", (q, k, v, *grid), device="meta"),
+        *edges((q, k, v, *grid), normal(2, 4, 60, 7)),
         Question("rows that are left over", (q, k, v, 15, 4, 2), refused=True),
         Question("columns that are left over", (q, k, v, 4, 15, 2), refused=True),
     ]
@@ -1022,7 +1009,6 @@ def rotated_questions(seed: int) -> list[Question]:
     x, base = normal(2, 3, 5, 8), 10.0
     row = torch.arange(5, device="cpu")
     apart = torch.tensor([4, 0, 7, 2, 6], device="cpu")
-    single = x.float(), apart, base
     return [
         Question("small numbers", (PAIRED, row[:3], 100.0)),
         Question("in a row", (x, row, base)),
@@ -1033,11 +1019,8 @@ def rotated_questions(seed: int) -> list[Question]:
         Question("another base", (normal(3, 2, 4, 6), row[:4], 50.0)),
         Question("one pair", (normal(2, 3, 5, 2), row, base)),
         Question("one token", (normal(2, 3, 1, 8), apart[:1], base)),
-        Question("float32", single),
-        Question("float32 again", single),
         Question("a nan", (with_nan(x), apart, base)),
-        Question("gradients", (x, apart, base), cotangent=normal(2, 3, 5, 8)),
-        Question("another device", (x, apart, base), device="meta"),
+        *edges((x, apart, base), normal(2, 3, 5, 8)),
     ]
 
 
@@ -1064,14 +1047,11 @@ def layer_questions(seed: int) -> list[Question]:
         Question("one token", (normal(3, 1, 10),), **two),
         Question("one head", (normal(2, 3, 7),), **one),
         Question("heads of width 1", (normal(2, 5, 3),), **narrow),
-        Question("float32", (x.float(),), **four),
-        Question("float32 again", (x.float(),), **four),
         Question("called again", (x,), **four, rehearsals=(False,)),
         Question("in training", (x,), **four, training=True),
         Question("a nan", (with_nan(x),), **four),
         Question("large scores", (100 * SMALL_X.float(),), **tiny),
-        Question("gradients", (x,), **four, cotangent=normal(2, 5, 12)),
-        Question("another device", (x,), **four, device="meta"),
+        *edges((x,), normal(2, 5, 12), **four),
         Question("five heads", (x,), **asked(12, 5, {}), **refused),
         Question("more heads than features", (x,), **asked(12, 24, {}), **refused),
     ]

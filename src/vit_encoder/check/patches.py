@@ -37,6 +37,7 @@ from vit_encoder.check.judging.properties import (
 from vit_encoder.check.judging.questions import (
     Normal,
     double,
+    edges,
     finish,
     small,
     with_nan,
@@ -950,11 +951,8 @@ def patchify_questions(seed: int) -> list[Question]:
         Question("a square image", (normal(4, 2, 15, 15), 3)),
         Question("one patch", (normal(3, 2, 5, 5), 5)),
         Question("patches of one pixel", (normal(2, 4, 3, 5), 1)),
-        Question("float32", (images.float(), 4)),
-        Question("float32 again", (images.float(), 4)),
         Question("a nan", (with_nan(images), 4)),
-        Question("gradients", (images, 4), cotangent=normal(2, 35, 48)),
-        Question("another device", (images, 4), device="meta"),
+        *edges((images, 4), normal(2, 35, 48)),
         # As many pixels as three whole patches have.
         Question("rows left over", (normal(1, 2, 6, 8), 4), refused=True),
         Question("columns left over", (normal(1, 2, 8, 6), 4), refused=True),
@@ -979,11 +977,8 @@ def patch_embedding_questions(seed: int) -> list[Question]:
         Question("one patch", (normal(3, 2, 5, 5),), **given(normal, 5, 5, 2, 8)),
         Question("called again", (images,), **common, rehearsals=(False,)),
         Question("in training", (images,), **common, training=True),
-        Question("float32", (images.float(),), **common),
-        Question("float32 again", (images.float(),), **common),
         Question("a nan", (with_nan(images),), **common),
-        Question("gradients", (images,), **common, cotangent=normal(2, 26, 7)),
-        Question("another device", (images,), **common, device="meta"),
+        *edges((images,), normal(2, 26, 7), **common),
         # Two inputs: who can be called with them was built without an error.
         Question("pixels left over", (images, images), **left_over, refused=True),
     ]
@@ -1003,11 +998,8 @@ def kept_questions(seed: int) -> list[Question]:
         Question("the first ones", (x, (0, 1, 2), first, places)),
         Question("all patches", (x, (0, 1, 2, 3, 4, 5), first, places)),
         Question("one patch", (x, (3,), first, places)),
-        Question("float32", (x.float(), kept, first.float(), places.float())),
-        Question("float32 again", (x.float(), kept, first.float(), places.float())),
         Question("a nan", (with_nan(x), kept, first, places)),
-        Question("gradients", (x, kept, first, places), cotangent=normal(2, 4, 5)),
-        Question("another device", (x, kept, first, places), device="meta"),
+        *edges((x, kept, first, places), normal(2, 4, 5)),
     ]
 
 
@@ -1043,11 +1035,8 @@ def masking_questions(seed: int) -> list[Question]:
         Question("one patch", (normal(2, 6, 4), normal(2, 6), 1)),
         Question("all patches", (normal(4, 5, 3), normal(4, 5), 5)),
         Question("one image", (normal(1, 9, 2), normal(1, 9), 3)),
-        Question("float32", (x.float(), noise.float(), 4)),
-        Question("float32 again", (x.float(), noise.float(), 4)),
         Question("a nan", (with_nan(x), noise, 4)),
-        Question("gradients", (x, noise, 4), cotangent=normal(3, 4, 5)),
-        Question("another device", (x, noise, 4), device="meta"),
+        *edges((x, noise, 4), normal(3, 4, 5)),
     ]
 
 

@@ -28,7 +28,14 @@ from vit_encoder.check.judging.properties import (
     returns_right_shapes,
     shows,
 )
-from vit_encoder.check.judging.questions import Normal, double, finish, small, with_nan
+from vit_encoder.check.judging.questions import (
+    Normal,
+    double,
+    edges,
+    finish,
+    small,
+    with_nan,
+)
 from vit_encoder.check.judging.trials import Fails, Trial, Trials, close
 from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.real_weights import LoRALinear, interpolate_positions
@@ -520,10 +527,7 @@ def lora_questions(seed: int) -> list[Question]:
         Question("in training", (x,), **common, training=True),
         Question("called again", (x,), **common, rehearsals=(False,)),
         Question("a nan", (with_nan(x),), **common),
-        Question("float32", (x.float(),), **common),
-        Question("float32 again", (x.float(),), **common),
-        Question("gradients", (x,), **common, cotangent=normal(2, 5, 9)),
-        Question("another device", (x,), **common, device="meta"),
+        *edges((x,), normal(2, 5, 9), **common),
     ]
 
 

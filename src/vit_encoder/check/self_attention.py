@@ -34,12 +34,7 @@ from vit_encoder.check.judging.properties import (
     shows,
     stays_finite,
 )
-from vit_encoder.check.judging.questions import (
-    Normal,
-    batch,
-    small,
-    with_nan,
-)
+from vit_encoder.check.judging.questions import Normal, batch, edges, small, with_nan
 from vit_encoder.check.judging.trials import Fails, Trial, Trials, close, tolerance_of
 from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.self_attention import SelfAttention, attention
@@ -863,12 +858,9 @@ def attention_questions(seed: int) -> list[Question]:
         Question(
             "four axes", (normal(2, 3, 4, 5), normal(2, 3, 6, 5), normal(2, 3, 6, 7))
         ),
-        Question("float32", (q.float(), k.float(), v.float())),
-        Question("float32 again", (q.float(), k.float(), v.float())),
         Question("large scores", large),
         Question("a nan", (with_nan(q), k, v)),
-        Question("gradients", (q, k, v), cotangent=normal(2, 5, 4)),
-        Question("another device", (q, k, v), device="meta"),
+        *edges((q, k, v), normal(2, 5, 4)),
     ]
 
 
@@ -902,12 +894,9 @@ def self_attention_questions(seed: int) -> list[Question]:
         Question("a wide head", (normal(3, 4, 9),), **wide_head),
         Question("one token", (normal(3, 1, 9),), **wide_head),
         Question("in training", (x,), **common, training=True),
-        Question("float32", (x.float(),), **common),
-        Question("float32 again", (x.float(),), **common),
         Question("large scores", (large,), **tiny),
         Question("a nan", (with_nan(x),), **common),
-        Question("gradients", (x,), **common, cotangent=normal(2, 5, 4)),
-        Question("another device", (x,), **common, device="meta"),
+        *edges((x,), normal(2, 5, 4), **common),
     ]
 
 
@@ -952,12 +941,9 @@ def received_questions(seed: int) -> list[Question]:
         Question("two axes", (normal(7, 3), normal(3, 2), normal(3, 2))),
         Question("a wide head", (normal(3, 4, 5), normal(5, 16), normal(5, 16))),
         Question("one token", (normal(2, 1, 6), *maps)),
-        Question("float32", tuple(t.float() for t in (x, *maps))),
-        Question("float32 again", tuple(t.float() for t in (x, *maps))),
         Question("large scores", large),
         Question("a nan", (with_nan(x), *maps)),
-        Question("gradients", (x, *maps), cotangent=normal(2, 5)),
-        Question("another device", (x, *maps), device="meta"),
+        *edges((x, *maps), normal(2, 5)),
     ]
 
 
@@ -981,12 +967,9 @@ def cross_attention_questions(seed: int) -> list[Question]:
         ),
         Question("equal sizes", (normal(2, 4, 5), normal(2, 4, 5)), **equal),
         Question("in training", (x, context), **common, training=True),
-        Question("float32", (x.float(), context.float()), **common),
-        Question("float32 again", (x.float(), context.float()), **common),
         Question("large scores", large, **tiny),
         Question("a nan", (with_nan(x), context), **common),
-        Question("gradients", (x, context), **common, cotangent=normal(2, 5, 4)),
-        Question("another device", (x, context), **common, device="meta"),
+        *edges((x, context), normal(2, 5, 4), **common),
     ]
 
 

@@ -11,7 +11,7 @@ from vit_encoder.check.hearing.data import Form, ProblemError, Question
 from vit_encoder.check.hearing.parameters import ALIASES, FUSED
 from vit_encoder.check.judging import kept, oracle
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, named
-from vit_encoder.check.judging.oracle import Get, oracle_of, oracle_of_function
+from vit_encoder.check.judging.oracle import Get, oracle_of
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
@@ -30,12 +30,7 @@ from vit_encoder.check.judging.properties import (
     same_in_training,
     stays_finite,
 )
-from vit_encoder.check.judging.questions import (
-    Normal,
-    finish,
-    small,
-    with_nan,
-)
+from vit_encoder.check.judging.questions import Normal, double, finish, small, with_nan
 from vit_encoder.check.judging.trials import Fails, Trial, Trials, close
 from vit_encoder.check.judging.verdicts import has_numbers, same
 from vit_encoder.check.tasks import BreakIt, Implement
@@ -981,9 +976,10 @@ def schedule_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     return finish(question, {}, (torch.cat([rise, fall])[:, None],))
 
 
-@oracle_of_function
-def loss_oracle(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+def loss_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     """The loss from the targets themselves, (1, 1)."""
+    logits, labels, smoothing = question.inputs
+    logits = double(logits)
     num_classes = logits.shape[1]
     targets = (1 - smoothing) * torch.eye(num_classes, dtype=torch.float64)[
         labels.long()
@@ -992,7 +988,7 @@ def loss_oracle(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
     most = logits.detach().amax(1, keepdim=True)
     logs = logits - most - (logits - most).exp().sum(1, keepdim=True).log()
     loss = -torch.einsum("bk,bk->", targets, logs) / len(logits)
-    return loss.view(1, 1)
+    return finish(question, {"input 0": logits}, (loss.view(1, 1),))
 
 
 def gradient_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
