@@ -36,6 +36,7 @@ from vit_encoder.check.judging.properties import (
     UNEVEN_HEADS,
     Property,
     agrees,
+    as_defined,
     each,
     has_parameters,
     holds,
@@ -904,11 +905,9 @@ WRITE_VISION_TRANSFORMER = Implement(
             ask="What does the head get of an image, and what does it give?",
         ),
         all_agree(VIT_LAYERS),
-        agrees(
-            "the numbers agree with the definition in float64",
+        as_defined(
             *("three blocks", "one image"),
             ask="Which of your numbers depends on sizes that it should not know?",
-            core=True,
         ),
         images_agree,
         learns_no_more("three blocks"),
@@ -945,11 +944,9 @@ WRITE_TEXT_ENCODER = Implement(
             ask="Which tokens leave the encoder?",
         ),
         all_agree(LAYERS),
-        agrees(
-            "the numbers agree with the definition in float64",
+        as_defined(
             *("three blocks", "one token"),
             ask="Which of your numbers depends on sizes that it should not know?",
-            core=True,
         ),
         agrees(
             "tokens with a tiny spread agree: each norm has its ε",

@@ -30,6 +30,7 @@ from vit_encoder.check.judging.properties import (
     UNEVEN_HEADS,
     Property,
     agrees,
+    as_defined,
     has_parameters,
     holds,
     keeps_dtype,
@@ -1246,11 +1247,9 @@ ENCODER_PROPERTIES: tuple[Property, ...] = (
         ask="If no block adds anything, what reaches the end, and what happens there?",
         core=True,
     ),
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("three blocks", "two small images", "another order", "one block, one token"),
         ask="Which block reads what, and where does the final norm stand?",
-        core=True,
     ),
     learns_no_more("three blocks"),
     drops_nothing_in_evaluation,
@@ -1441,12 +1440,10 @@ WRITE_REGISTERS = Implement(
             form=Form(outputs=("output",), is_class=True, fused=FUSED, aliases=ALIASES),
             known=REGISTERS,
         ),
-        agrees(
-            "the numbers agree with the definition in float64",
+        as_defined(
             *("four registers", "one image"),
             ask="Which tokens do the blocks see, and which of them leave, in which "
             "order?",
-            core=True,
         ),
         agrees(
             "without registers it is the encoder",
@@ -1478,11 +1475,9 @@ WRITE_INTERMEDIATE = Implement(
             ask="What does the encoder do behind its last block?",
             core=True,
         ),
-        agrees(
-            "the numbers agree with the definition in float64",
+        as_defined(
             *("blocks 3, 0 and 2", "block 1 alone"),
             ask="What would an encoder give that ended after this block?",
-            core=True,
         ),
         PASSES_NAN_ON,
         *EDGES,

@@ -40,6 +40,7 @@ from vit_encoder.check.judging.properties import (
     UNEVEN_HEADS,
     Property,
     agrees,
+    as_defined,
     each,
     has_parameters,
     holds,
@@ -1399,11 +1400,9 @@ PARALLEL_PROPERTIES = (
         "the MLP adds what it should",
         *("three heads, MLP alone", "MLP", "mlp-part", BENT),
     ),
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("three heads", "one head", "one token"),
         ask="Which pieces does `enter` make, and which two does `leave` read?",
-        core=True,
     ),
     has_epsilon_of_vit("tiny tokens"),
     *LAST_PROPERTIES,

@@ -19,6 +19,7 @@ from vit_encoder.check.judging.properties import (
     REPEATS,
     Property,
     agrees,
+    as_defined,
     each,
     holds,
     keeps_dtype,
@@ -1485,11 +1486,9 @@ NORMED_PROPERTIES = (
         ask="Which of your lines changes the shape?",
     ),
     scores_stay_small,
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("small numbers", "tokens", "equal sizes", "one token"),
         ask="What is normalized, over which numbers, and what comes after it?",
-        core=True,
     ),
     agrees(
         "epsilon is added to the mean square",

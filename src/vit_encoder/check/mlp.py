@@ -34,7 +34,7 @@ from vit_encoder.check.judging.properties import (
     PASSES_NAN_ON,
     REPEATS,
     SAME_IN_TRAINING,
-    agrees,
+    as_defined,
     each,
     has_parameters,
     holds,
@@ -1619,12 +1619,10 @@ MLP_PROPERTIES = (
     ends_with_fc2,
     keeps_features_apart,
     bends_as_gelu,
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("small numbers", "a wide hidden layer", "a hundred times the input"),
         *("a narrow hidden layer", "one token"),
         ask="In which order come the two layers and GELU, and what else is in between?",
-        core=True,
     ),
     same_in_training("a wide hidden layer", core=True),
     has_biases,
@@ -1719,12 +1717,10 @@ SWIGLU_PROPERTIES = (
         core=True,
         example=True,
     )(bends_as_silu),
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("small numbers", "a wide hidden layer", "a narrow hidden layer"),
         "one token, no remainder",
         ask="Which two layers read the token, and what is done with the two results?",
-        core=True,
     ),
     has_biases,
     learns_no_more("a wide hidden layer"),
@@ -1831,12 +1827,7 @@ SHARE_PROPERTIES = (
     uses_its_own,
     adds_up,
     adds_bias_once,
-    agrees(
-        "the numbers agree with the definition in float64",
-        *(*DEVICES, "one device", "two axes"),
-        ask=PIECE,
-        core=True,
-    ),
+    as_defined(*(*DEVICES, "one device", "two axes"), ask=PIECE),
     refuses(
         "pieces that are not equal are refused",
         "remainder-dropped",

@@ -34,6 +34,7 @@ from vit_encoder.check.judging.properties import (
     SAME_IN_TRAINING,
     Property,
     agrees,
+    as_defined,
     each,
     follows_order,
     holds,
@@ -1441,11 +1442,9 @@ WINDOWED_PROPERTIES = (
         ask="Which axes did you make for the windows, and which are joined in the end?",
     ),
     stays_in_its_window,
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("small numbers", "a grid", "windows of three", "a square grid"),
         ask="Which keys does each query meet, and where does its output belong?",
-        core=True,
     ),
     agrees(
         "one window, and windows of one token, work",
@@ -1471,12 +1470,10 @@ ROTATED_PROPERTIES = (
     rests_at_zero,
     keeps_lengths,
     scores_by_distance,
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("small numbers", "in a row", "in a row, further on"),
         *("at other positions", "equal sizes"),
         ask="Which features make a pair, by which angle does it turn, and which way?",
-        core=True,
     ),
     agrees(
         "any base will do",

@@ -25,6 +25,7 @@ from vit_encoder.check.judging.properties import (
     SAME_IN_TRAINING,
     Property,
     agrees,
+    as_defined,
     each,
     follows_order,
     has_parameters,
@@ -1200,11 +1201,9 @@ ATTENTION_PROPERTIES: tuple[Property, ...] = (
         ask="Does anything in your code depend on where a token stands?",
     ),
     spread_ignores_width,
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("three axes", "equal counts", "equal values", "width 16", "width 256"),
         ask="Which step of the equation does something else in your code?",
-        core=True,
     ),
     agrees(
         "two, three or four axes work",
@@ -1224,11 +1223,9 @@ SELF_ATTENTION_PROPERTIES: tuple[Property, ...] = (
         ask=INDEX,
     ),
     SEPARATES_IMAGES,
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("a narrow head", "another order", "a wide head", "one token"),
         ask="Which projection goes where, and what is divided by what?",
-        core=True,
     ),
     learns_no_more("a narrow head"),
     SAME_IN_TRAINING,
@@ -1259,11 +1256,9 @@ RECEIVED_PROPERTIES: tuple[Property, ...] = (
         ask=INDEX,
     ),
     received_sums_to_one,
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("three tokens", "tokens", "another order", "a wide head", "one token"),
         ask="What does each single query hand out, before anything is averaged?",
-        core=True,
     ),
     agrees(
         "two or three axes work",
@@ -1321,12 +1316,10 @@ CROSS_ATTENTION_PROPERTIES: tuple[Property, ...] = (
     SEPARATES_IMAGES,
     reads_the_only_token,
     ignores_order_of_context,
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("a context", "a context of one token", "more tokens than context"),
         "equal sizes",
         ask="Which sequence goes into which projection?",
-        core=True,
     ),
     learns_no_more("a context"),
     SAME_IN_TRAINING,
@@ -1391,12 +1384,10 @@ MASKED_PROPERTIES: tuple[Property, ...] = (
     hidden_weighs_nothing,
     rows_sum_to_one,
     hidden_has_no_effect,
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("three axes", "padding", "all visible", "equal counts"),
         ask="A query sees three of five keys. What would it get if the other two did "
         "not exist?",
-        core=True,
     ),
     agrees(
         "two, three or four axes work",
