@@ -1,5 +1,6 @@
 """What several tests share: the built site, a browser, the address."""
 
+import gc
 from itertools import groupby
 
 import pytest
@@ -14,11 +15,14 @@ PATIENCE = 120_000  # milliseconds that a busy machine may take for a step of a 
 # Files of tests that take or wait the longest, the longest first, so that none is left
 # over when the others are through.
 LONG = (
-    *("test_hostile", "test_shell", "test_parity", "test_command", "test_every_figure"),
-    *("test_site", "test_page_answers", "test_encoder_at_work", "test_tokens"),
-    *("test_exploring", "test_tour", "test_wiring", "test_run_notebooks"),
-    *("test_checks", "test_bad_input", "test_asked_answers", "test_exercises"),
+    *("test_hostile", "test_shell", "test_parity", "test_scaling", "test_speed"),
+    *("test_command", "test_encoder_at_work", "test_every_figure", "test_site"),
+    *("test_page_answers", "test_tokens", "test_exploring", "test_tour", "test_wiring"),
+    *("test_roofline", "test_run_notebooks", "test_checks", "test_bad_input"),
+    *("test_asked_answers", "test_fast", "test_figures", "test_package"),
+    "test_exercises",
 )
+gc.disable()  # until all is imported and collected: none of it is garbage
 PARTS = 16  # of a file, each of which a process is given at once
 
 
@@ -47,6 +51,13 @@ def pytest_collection_modifyitems(config, items):
         for number, item in enumerate(tests):
             name = f"{path.stem} {number // size}"
             item.add_marker(pytest.mark.xdist_group(name))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop():
+    """Garbage is looked for among what the tests make, not in all that was imported."""
+    gc.freeze()
+    gc.enable()
 
 
 def is_alone(item):

@@ -3,10 +3,13 @@
 import json
 import re
 import subprocess
+import sys
+from functools import partial
 
 import psutil
 import pytest
 import torch
+import torch.distributed as dist
 from tests.processes import wait_until_ended
 from torch.utils.data import DistributedSampler
 
@@ -22,7 +25,14 @@ from vit_encoder.scaling_out import (
     save,
     step_seconds,
 )
-from vit_encoder.train_on_ranks import ENGINES, batches, launch, new_model, train
+from vit_encoder.train_on_ranks import (
+    ENGINES,
+    batches,
+    launch,
+    main,
+    new_model,
+    train,
+)
 
 pytestmark = pytest.mark.xdist_group("scaling")  # the runs below serve several tests
 SCRIPT = ("-m", "vit_encoder.train_on_ranks", "--steps=12", "--batch-size=80")
@@ -106,10 +116,27 @@ def test_a_killed_run_ends_with_the_same_weights(runs, tmp_path, engine):
         assert torch.equal(weights[name], value), name
 
 
+def test_a_run_that_was_done_ends_at_once(tmp_path, monkeypatch, capsys):
+    """One rank, in this process."""
+    begin = partial(dist.init_process_group, store=dist.HashStore(), rank=0)
+    monkeypatch.setattr(dist, "init_process_group", partial(begin, world_size=1))
+    monkeypatch.setattr(sys, "argv", ["", "--steps=5", f"--checkpoints={tmp_path}"])
+    main()
+    assert re.search(r"ddp last loss: \d", capsys.readouterr().out)
+    main()
+    assert re.search(r"ddp last loss:\s*$", capsys.readouterr().out, re.M)
+
+
 def test_without_a_restart_a_killed_run_fails(tmp_path):
+    """A script in place of the training, as nothing of that is reached."""
+    script = tmp_path / "die.py"
+    script.write_text(
+        "import os, signal, time\n"
+        'if os.environ["RANK"] == "1": os.kill(os.getpid(), signal.SIGKILL)\n'
+        "time.sleep(600)\n"
+    )
     with pytest.raises(RuntimeError, match="Signal 9"):
-        launch(*SCRIPT, "--die-at=2", f"--output={tmp_path}")
-    assert not (tmp_path / "ddp.pt").exists()
+        launch(str(script))
 
 
 @pytest.fixture(scope="module")
@@ -258,10 +285,3 @@ def test_the_recipes_for_a_cluster_start():
     for size in sizes[-2:]:
         assert size % 32 == 0
         assert size <= len(fashion_mnist().train)
-
-
-def test_a_run_that_was_done_ends_at_once(tmp_path):
-    run = ["-m", "vit_encoder.train_on_ranks", "--steps=5", "--batch-size=8"]
-    run.append(f"--checkpoints={tmp_path}")
-    assert re.search(r"ddp last loss: \d", launch(*run))
-    assert re.search(r"ddp last loss:\s*$", launch(*run), re.M)

@@ -173,25 +173,38 @@ def test_a_machine_of_a_cluster_says_which_package_it_lacks():
         mark_read(solved(), settings)
 
 
-@pytest.mark.parametrize(
-    ("source", "said"),
-    [
-        ("raise OSError('no such library')", "imported: OSError: no such library"),
-        (
-            "import threading\n"
-            "threading.Thread(target=threading.Event().wait, daemon=True).start()",
-            "starts threads when it is imported: leave it out",
-        ),
-    ],
-)
-def test_a_package_that_no_sandbox_can_import(tmp_path, source, said):
-    (tmp_path / "unfit.py").write_text(source)
-    prepare = "import sys; from vit_encoder.grade.fork_server import prepare\n"
-    prepare += f"sys.path.insert(0, {str(tmp_path)!r}); prepare(['unfit'])"
-    done = subprocess.run([sys.executable, "-c", prepare], capture_output=True)
-    assert done.returncode == 1
-    assert done.stderr.decode().splitlines()[-1].startswith("unfit ")
-    assert said in done.stderr.decode()
+UNFIT = {  # package → its source, and what is said of it
+    "broken": (
+        "raise OSError('no such library')",
+        "imported: OSError: no such library",
+    ),
+    "threaded": (
+        "import threading\n"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()",
+        "starts threads when it is imported: leave it out",
+    ),
+}
+PREPARE = """
+import sys
+from vit_encoder.grade.fork_server import prepare
+sys.path.insert(0, sys.argv[1])
+for package in sys.argv[2:]:
+    try:
+        prepare([package])
+    except SystemExit as end:
+        print(end.code)
+"""
+
+
+def test_a_package_that_no_sandbox_can_import(tmp_path):
+    for package, (source, _) in UNFIT.items():
+        (tmp_path / f"{package}.py").write_text(source)
+    command = [sys.executable, "-c", PREPARE, tmp_path, *UNFIT]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    for line, (package, (_, said)) in zip(lines, UNFIT.items(), strict=True):
+        assert line.startswith(f"{package} ")
+        assert said in line
 
 
 def test_a_cell_that_takes_too_long_costs_no_other(marker):

@@ -200,7 +200,7 @@ WANTED = {"Implement", "Misconception", "PredictNumbers", "Choose", "Claim", "Tr
           "Verdict", "Property", "Marker", "Prepared"}
 def found():
     return any(type(thing).__name__ in WANTED or
-               getattr(thing, "__name__", "") == "attention_oracle"
+               getattr(thing, "__name__", "") == "received_oracle"
                for thing in gc.get_objects())
 """,
     ),

@@ -36,13 +36,14 @@ from vit_encoder.check.judging.properties import (
     UNEVEN_HEADS,
     Property,
     agrees,
+    as_defined,
     each,
     has_parameters,
     holds,
     learns_no_more,
     returns_right_shapes,
 )
-from vit_encoder.check.judging.questions import Normal, finish, small
+from vit_encoder.check.judging.questions import Normal, edges, finish, small
 from vit_encoder.check.judging.trials import ROUNDED, Trial, Trials
 from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.data import fashion_vit, read_line, text_encoder
@@ -523,7 +524,6 @@ WRITE_FIRST_DIFFERENCE = Implement(
         replace(KEEPS_INPUTS, name="the layers are not changed"),
     ),
     misconceptions=FIRST_DIFFERENCE,
-    show=Show((), (), {}, {}),
 )
 
 # The text encoder: the course's parts with SiLU and two epsilons.
@@ -838,10 +838,7 @@ def vit_questions(seed: int) -> list[Question]:
         Question("one image", (x[:1],), **common),
         Question("in training", (x,), **common, training=True),
         Question(IMAGES, (shown().normalized(),), VIT, split(trained_vit())),
-        Question("float32", (x.float(),), **common),
-        Question("float32 again", (x.float(),), **common),
-        Question("gradients", (x,), **common, cotangent=normal(4, 5)),
-        Question("another device", (x,), **common, device="meta"),
+        *edges((x,), normal(4, 5), **common),
     ]
 
 
@@ -908,11 +905,9 @@ WRITE_VISION_TRANSFORMER = Implement(
             ask="What does the head get of an image, and what does it give?",
         ),
         all_agree(VIT_LAYERS),
-        agrees(
-            "the numbers agree with the definition in float64",
+        as_defined(
             *("three blocks", "one image"),
             ask="Which of your numbers depends on sizes that it should not know?",
-            core=True,
         ),
         images_agree,
         learns_no_more("three blocks"),
@@ -920,7 +915,7 @@ WRITE_VISION_TRANSFORMER = Implement(
         *EDGES,
     ),
     misconceptions=(*JOINED, *JOINED_INSIDE),
-    show=Show(VIT_LAYERS, ("images",), {"logits": 0}, {"logits": ("picture", "class")}),
+    show=Show(VIT_LAYERS, axes={"logits": ("picture", "class")}),
     remarks=(it_sees,),
     locate=seen_on_images,
 )
@@ -949,11 +944,9 @@ WRITE_TEXT_ENCODER = Implement(
             ask="Which tokens leave the encoder?",
         ),
         all_agree(LAYERS),
-        agrees(
-            "the numbers agree with the definition in float64",
+        as_defined(
             *("three blocks", "one token"),
             ask="Which of your numbers depends on sizes that it should not know?",
-            core=True,
         ),
         agrees(
             "tokens with a tiny spread agree: each norm has its ε",
@@ -968,7 +961,7 @@ WRITE_TEXT_ENCODER = Implement(
         *EDGES,
     ),
     misconceptions=(*OWN, *INHERITED),
-    show=Show(LAYERS, ("x",), {"output": 0}, AXES),
+    show=Show(LAYERS, inputs=("x",), axes=AXES),
     remarks=(it_reads,),
     locate=where,
 )
@@ -1105,7 +1098,7 @@ REPAIR_LOAD = Implement(
         ),
     ),
     misconceptions=LOAD,
-    show=Show(LAYERS, ("tokens", "num_heads"), {"output": 0}, AXES),
+    show=Show(LAYERS, inputs=("tokens", "num_heads"), axes=AXES),
     bug=LOAD[0],
     locate=where,
 )

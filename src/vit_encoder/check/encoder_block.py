@@ -40,6 +40,7 @@ from vit_encoder.check.judging.properties import (
     UNEVEN_HEADS,
     Property,
     agrees,
+    as_defined,
     each,
     has_parameters,
     holds,
@@ -50,7 +51,7 @@ from vit_encoder.check.judging.properties import (
     same_in_training,
     shows,
 )
-from vit_encoder.check.judging.questions import Normal, small, with_nan
+from vit_encoder.check.judging.questions import Normal, edges, small, with_nan
 from vit_encoder.check.judging.trials import Fails, Trial, Trials, close
 from vit_encoder.check.self_attention import LARGE_SCORES, SEPARATES_IMAGES
 from vit_encoder.check.tasks import BreakIt, Implement
@@ -1029,11 +1030,8 @@ def block_questions(seed: int) -> list[Question]:
         three_with(
             "heads that do not divide", arguments=built(12, 5, 20), refused=True
         ),
-        three_with("float32", x.float()),
-        three_with("float32 again", x.float()),
         three_with("large scores", x.float(), parameters=large),
-        three_with("gradients", cotangent=normal(2, 5, 12)),
-        three_with("another device", device="meta"),
+        *edges((x,), normal(2, 5, 12), **three),
     ]
 
 
@@ -1095,11 +1093,8 @@ def half_questions(seed: int) -> list[Question]:
         three_with("called again", rehearsals=(False,), secondary=True),
         three_with("a nan", with_nan(x), secondary=True),
         three_with("heads that do not divide", **uneven),
-        three_with("float32", x.float()),
-        three_with("float32 again", x.float()),
         three_with("large scores", x.float(), parameters=large),
-        three_with("gradients", cotangent=normal(2, 5, 12)),
-        three_with("another device", device="meta"),
+        *edges((x,), normal(2, 5, 12), **three),
     ]
 
 
@@ -1156,11 +1151,8 @@ def parallel_questions(seed: int) -> list[Question]:
         three_with("called again", rehearsals=(False,), secondary=True),
         three_with("a nan", with_nan(x), secondary=True),
         three_with("heads that do not divide", **uneven),
-        three_with("float32", x.float()),
-        three_with("float32 again", x.float()),
         three_with("large scores", x.float(), parameters=weights | large),
-        three_with("gradients", cotangent=normal(2, 5, 12)),
-        three_with("another device", device="meta"),
+        *edges((x,), normal(2, 5, 12), **three),
     ]
 
 
@@ -1408,11 +1400,9 @@ PARALLEL_PROPERTIES = (
         "the MLP adds what it should",
         *("three heads, MLP alone", "MLP", "mlp-part", BENT),
     ),
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("three heads", "one head", "one token"),
         ask="Which pieces does `enter` make, and which two does `leave` read?",
-        core=True,
     ),
     has_epsilon_of_vit("tiny tokens"),
     *LAST_PROPERTIES,
@@ -1446,7 +1436,7 @@ NOTES = {
 def show(*questions: str) -> Show:
     """Tokens as rows."""
     axes = {"output": ("token", "feature")}
-    return Show(questions, ("x",), {"output": 0}, axes, notes=NOTES)
+    return Show(questions, axes=axes, notes=NOTES)
 
 
 WRITE_HALF = Implement(

@@ -8,7 +8,7 @@ from torch import Tensor
 from vit_encoder.check.hearing.data import Form, Question
 from vit_encoder.check.judging import oracle
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, inside, named
-from vit_encoder.check.judging.oracle import Get, oracle_of
+from vit_encoder.check.judging.oracle import Get, oracle_of, oracle_of_function
 from vit_encoder.check.judging.pictures import Show, as_python
 from vit_encoder.check.judging.properties import (
     EDGES,
@@ -19,6 +19,7 @@ from vit_encoder.check.judging.properties import (
     REPEATS,
     Property,
     agrees,
+    as_defined,
     each,
     holds,
     keeps_dtype,
@@ -33,6 +34,7 @@ from vit_encoder.check.judging.questions import (
     Normal,
     batch,
     double,
+    edges,
     finish,
     small,
     with_nan,
@@ -840,23 +842,9 @@ MISCONCEPTIONS = {
 # The oracles.
 
 
-def function_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """The output and gradients of layer_norm in float64."""
-    *tensors, eps = question.inputs
-    leaves = {f"input {i}": double(x) for i, x in enumerate(tensors)}
-    return finish(question, leaves, (oracle.layer_norm(*leaves.values(), eps),))
-
-
 def on_maps(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """LayerNorm over axis 1."""
     return oracle.layer_norm(x.movedim(1, -1), weight, bias, eps).movedim(-1, 1)
-
-
-def map_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """The output and gradients of map_norm in float64."""
-    *tensors, eps = question.inputs
-    leaves = {f"input {i}": double(x) for i, x in enumerate(tensors)}
-    return finish(question, leaves, (on_maps(*leaves.values(), eps),))
 
 
 def normalized(x: Tensor, get: Get, dim: int, eps: float = oracle.EPS) -> Tensor:
@@ -948,26 +936,25 @@ def folded_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     return finish(question, leaves, (new_weight, new_bias))
 
 
-def normed_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def normed_oracle(
+    q: Tensor, k: Tensor, v: Tensor, q_gain: Tensor, k_gain: Tensor, eps: float
+) -> Tensor:
     """Directions of length √D_h where ε is nothing, stretched by the gains."""
-    *tensors, eps = question.inputs
-    leaves = {f"input {i}": double(x) for i, x in enumerate(tensors)}
-    q, k, v, *gains = leaves.values()
     q, k = (
         torch.einsum(
             "...d,...->...d", t, (t.pow(2).sum(-1) / t.shape[-1] + eps).rsqrt()
         )
         * gain
-        for t, gain in zip((q, k), gains, strict=True)
+        for t, gain in ((q, q_gain), (k, k_gain))
     )
-    return finish(question, leaves, (oracle.exact(q, k, v)[0],))
+    return oracle.exact(q, k, v)[0]
 
 
 def folded_questions(seed: int) -> list[Question]:
     """A small layer for messages, random ones for the verdict."""
     normal = Normal(seed)
     wide, square = layer_of(normal, 4, 7), layer_of(normal, 5, 5)
-    single = tuple(t.float() for t in wide)
     return [
         Question("small numbers", SMALL_LAYER),
         Question("more features than outputs", wide),
@@ -975,10 +962,7 @@ def folded_questions(seed: int) -> list[Question]:
         Question("as many outputs as features", square),
         Question("one output", layer_of(normal, 1, 3)),
         Question("one feature", layer_of(normal, 3, 1)),
-        Question("float32", single),
-        Question("float32 again", single),
-        Question("gradients", wide, cotangent=normal(4, 7)),
-        Question("another device", wide, device="meta"),
+        *edges(wide, normal(4, 7)),
     ]
 
 
@@ -1003,7 +987,6 @@ def normed_questions(seed: int) -> list[Question]:
     gains, eps = (1 + normal(4) / 2, 1 + normal(4) / 2), oracle.EPS
     zeros = q.clone()
     zeros[1, 2, 3] = 0
-    single = tuple(t.float() for t in (q, k, v, *gains))
     equal = tuple(normal(4, 4, 4, 4) for _ in range(3))
     return [
         Question("small numbers", (*SMALL_HEAD, eps)),
@@ -1013,11 +996,8 @@ def normed_questions(seed: int) -> list[Question]:
         Question("one token", (*(t[:, :, :1] for t in (q, k, v)), *gains, eps)),
         Question("a large epsilon", (q, k, v, *gains, 0.5)),
         Question("a query of zeros", (zeros, k, v, *gains, eps)),
-        Question("float32", (*single, eps)),
-        Question("float32 again", (*single, eps)),
         Question("a nan", (q, with_nan(k), v, *gains, eps)),
-        Question("gradients", (q, k, v, *gains, eps), cotangent=normal(2, 3, 5, 4)),
-        Question("another device", (q, k, v, *gains, eps), device="meta"),
+        *edges((q, k, v, *gains, eps), normal(2, 3, 5, 4)),
     ]
 
 
@@ -1048,16 +1028,13 @@ def map_questions(seed: int) -> list[Question]:
         Question("one place", (maps[:1, :, :1, :1], gain, bias, eps)),
         Question("tiny features", (maps / 1000, gain, bias, eps)),
         Question("equal features", (constant, gain, bias, eps)),
-        Question("float32", (*(t.float() for t in (maps, gain, bias)), eps)),
-        Question("float32 again", (*(t.float() for t in (maps, gain, bias)), eps)),
         Question("a nan", (with_nan(maps), gain, bias, eps)),
-        Question("gradients", (maps, gain, bias, eps), cotangent=normal(2, 5, 3, 4)),
+        *edges((maps, gain, bias, eps), normal(2, 5, 3, 4)),
         Question(
             "gradients at a constant token",
             (constant, gain, bias, eps),
             cotangent=normal(2, 5, 3, 4),
         ),
-        Question("another device", (maps, gain, bias, eps), device="meta"),
     ]
 
 
@@ -1509,11 +1486,9 @@ NORMED_PROPERTIES = (
         ask="Which of your lines changes the shape?",
     ),
     scores_stay_small,
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("small numbers", "tokens", "equal sizes", "one token"),
         ask="What is normalized, over which numbers, and what comes after it?",
-        core=True,
     ),
     agrees(
         "epsilon is added to the mean square",
@@ -1583,13 +1558,11 @@ WRITE_FUNCTION = Implement(
         reference=(layer_norm, oracle.layer_norm),
     ),
     ask_about=function_questions,
-    oracle=function_oracle,
+    oracle=oracle_of_function(oracle.layer_norm),
     properties=FUNCTION_PROPERTIES,
     misconceptions=FUNCTION,
     show=Show(
-        questions=tuple(name for name in SHOWN if name != "no epsilon given"),
-        inputs=("x", "weight", "bias", "eps"),
-        order={"output": 0},
+        tuple(name for name in SHOWN if name != "no epsilon given"),
         axes={"output": ("token", "feature")},
     ),
 )
@@ -1605,11 +1578,7 @@ WRITE_MODULE = Implement(
     properties=MODULE_PROPERTIES,
     misconceptions=(*BEHAVIOUR, *INSIDE),
     show=Show(
-        questions=SHOWN,
-        inputs=("x",),
-        order={"output": 0},
-        axes={"output": ("token", "feature")},
-        parameters=("weight", "bias"),
+        SHOWN, axes={"output": ("token", "feature")}, parameters=("weight", "bias")
     ),
 )
 TEST_EPSILON = BreakIt(
@@ -1631,10 +1600,9 @@ REPAIR_MAPS = Implement(
         reference=(layer_norm, map_norm, oracle.layer_norm),
     ),
     ask_about=map_questions,
-    oracle=map_oracle,
+    oracle=oracle_of_function(on_maps),
     properties=MAP_PROPERTIES,
     misconceptions=MAPS,
-    show=Show(questions=(), inputs=("x", "weight", "bias", "eps"), order={}, axes={}),
     bug=named(MAPS, "variance-over-image")[0],
 )
 FOLD = Implement(
@@ -1643,12 +1611,7 @@ FOLD = Implement(
     oracle=folded_oracle,
     properties=FOLDED_PROPERTIES,
     misconceptions=FOLDED,
-    show=Show(
-        questions=("small numbers",),
-        inputs=("weight", "bias", "gain", "shift"),
-        order={"weight": 0},
-        axes={"weight": ("output", "feature")},
-    ),
+    show=Show(("small numbers",), axes={"weight": ("output", "feature")}),
 )
 NORM_QUERIES_AND_KEYS = Implement(
     form=Form(outputs=("output",), reference=(normed_attention,)),
@@ -1656,12 +1619,7 @@ NORM_QUERIES_AND_KEYS = Implement(
     oracle=normed_oracle,
     properties=NORMED_PROPERTIES,
     misconceptions=NORMED,
-    show=Show(
-        questions=("small numbers",),
-        inputs=("q", "k", "v", "q_gain", "k_gain", "eps"),
-        order={"output": 0},
-        axes={"output": ("token", "feature")},
-    ),
+    show=Show(("small numbers",), axes={"output": ("token", "feature")}),
 )
 
 TASKS = {

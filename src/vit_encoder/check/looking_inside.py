@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vit_encoder.check.hearing.data import Form, Question
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, named
+from vit_encoder.check.judging.oracle import oracle_of_function
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
@@ -22,6 +23,7 @@ from vit_encoder.check.judging.properties import (
 from vit_encoder.check.judging.questions import (
     Normal,
     double,
+    edges,
     finish,
     small,
     with_nan,
@@ -355,12 +357,6 @@ def rolled(maps: Tensor, identity: float) -> Tensor:
     return torch.stack(results)
 
 
-def rollout_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """The rows, in float64."""
-    leaves = {"input 0": double(question.inputs[0])}
-    return finish(question, leaves, (rolled(*leaves.values(), question.inputs[1]),))
-
-
 def far(maps: Tensor, patch_size: int) -> Tensor:
     """The attention distance, patch by patch."""
     n = maps.shape[-1] - 1
@@ -375,12 +371,6 @@ def far(maps: Tensor, patch_size: int) -> Tensor:
         lengths = torch.tensor(apart, dtype=maps.dtype, device="cpu")
         rows.append((weights @ lengths) / weights.sum(-1))
     return sum(rows) / n
-
-
-def distance_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """The pixels, in float64."""
-    leaves = {"input 0": double(question.inputs[0])}
-    return finish(question, leaves, (far(*leaves.values(), question.inputs[1]),))
 
 
 def delete_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
@@ -418,11 +408,8 @@ def rollout_questions(seed: int) -> list[Question]:
         Question("no identity", (maps, 0.0)),
         Question("one layer", (shares(normal, 1, 3, 2, 4, 4), 0.5)),
         Question("as many heads as images", (shares(normal, 3, 2, 2, 4, 4), 0.3)),
-        Question("float32", (maps.float(), 0.5)),
-        Question("float32 again", (maps.float(), 0.5)),
         Question("a nan", (with_nan(maps), 0.5), secondary=True),
-        Question("gradients", (maps, 0.5)),
-        Question("another device", (maps, 0.5), device="meta"),
+        *edges((maps, 0.5)),
     ]
 
 
@@ -444,11 +431,8 @@ def distance_questions(seed: int) -> list[Question]:
         Question("two axes", (shares(normal, 5, 5), 6)),
         Question("five axes", (shares(normal, 2, 1, 3, 5, 5), 2)),
         Question("seven patches", (shares(normal, 2, 8, 8), 4), refused=True),
-        Question("float32", (maps.float(), 4)),
-        Question("float32 again", (maps.float(), 4)),
         Question("a nan", (with_nan(maps), 4), secondary=True),
-        Question("gradients", (maps, 4), cotangent=normal(2, 3)),
-        Question("another device", (maps, 4), device="meta"),
+        *edges((maps, 4), normal(2, 3)),
     ]
 
 
@@ -470,10 +454,7 @@ def delete_questions(seed: int) -> list[Question]:
         Question("one of seven", (patches, scores, 1)),
         Question("none", (patches, scores, 0)),
         Question("all", (patches, scores, 7)),
-        Question("float32", (patches.float(), scores.float(), 3)),
-        Question("float32 again", (patches.float(), scores.float(), 3)),
-        Question("gradients", (patches, scores, 3)),
-        Question("another device", (patches, scores, 3), device="meta"),
+        *edges((patches, scores, 3)),
     ]
 
 
@@ -652,23 +633,20 @@ DELETE_PROPERTIES = (
 WRITE_ROLLOUT = Implement(
     form=Form(outputs=("shares",), reference=(rollout, rolled)),
     ask_about=rollout_questions,
-    oracle=rollout_oracle,
+    oracle=oracle_of_function(rolled),
     properties=ROLLOUT_PROPERTIES,
     misconceptions=ROLLOUT,
     show=Show(
-        questions=("one layer, two heads", "two layers", "two layers, no identity"),
-        inputs=("maps", "identity"),
-        order={"shares": 0},
+        ("one layer, two heads", "two layers", "two layers, no identity"),
         axes={"shares": ("token that comes out", "token that went in")},
     ),
 )
 WRITE_DISTANCE = Implement(
     form=Form(outputs=("pixels",), reference=(attention_distance, far)),
     ask_about=distance_questions,
-    oracle=distance_oracle,
+    oracle=oracle_of_function(far),
     properties=DISTANCE_PROPERTIES,
     misconceptions=DISTANCE,
-    show=Show(questions=(), inputs=("maps", "patch_size"), order={}, axes={}),
 )
 REPAIR_DELETE = Implement(
     form=Form(outputs=("patches",), reference=(delete,)),
@@ -677,9 +655,7 @@ REPAIR_DELETE = Implement(
     properties=DELETE_PROPERTIES,
     misconceptions=DELETE,
     show=Show(
-        questions=("the best one", "four patches", "falling scores"),
-        inputs=("patches", "scores", "count"),
-        order={"patches": 0},
+        ("the best one", "four patches", "falling scores"),
         axes={"patches": ("patch", "value")},
     ),
     bug=named(DELETE, "order-taken-for-rank")[0],

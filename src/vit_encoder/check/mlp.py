@@ -19,7 +19,12 @@ from vit_encoder.check.judging.chance import (
     share,
 )
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, inside, named
-from vit_encoder.check.judging.oracle import Get, linear_parameters, oracle_of
+from vit_encoder.check.judging.oracle import (
+    Get,
+    linear_parameters,
+    oracle_of,
+    oracle_of_function,
+)
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
@@ -29,7 +34,7 @@ from vit_encoder.check.judging.properties import (
     PASSES_NAN_ON,
     REPEATS,
     SAME_IN_TRAINING,
-    agrees,
+    as_defined,
     each,
     has_parameters,
     holds,
@@ -46,6 +51,7 @@ from vit_encoder.check.judging.questions import (
     Normal,
     batch,
     double,
+    edges,
     finish,
     small,
     with_nan,
@@ -807,12 +813,6 @@ MISCONCEPTIONS = {
 # The oracles.
 
 
-def gelu_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """GELU and its gradient in float64."""
-    x = double(question.inputs[0])
-    return finish(question, {"input 0": x}, (oracle.gelu(x),))
-
-
 def dropout_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     """What does not depend on chance in dropout, and its gradient where none does."""
     x, p, training = question.inputs
@@ -870,16 +870,15 @@ def folded_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     return finish(question, leaves, (output,))
 
 
-def share_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def share_oracle(
+    x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, rank: int, count: int
+) -> Tensor:
     """All hidden units, of which those of other devices count 0 times."""
-    *tensors, rank, count = question.inputs
-    leaves = {f"input {i}": double(x) for i, x in enumerate(tensors)}
-    x, w1, b1, w2, b2 = leaves.values()
     hidden = oracle.gelu(torch.einsum("...i,oi->...o", x, w1) + b1)
     place = torch.arange(len(b1), device="cpu") * count // len(b1)
     own = (place == rank).double()
-    output = torch.einsum("...m,dm->...d", hidden * own, w2) + b2 * (rank == 0)
-    return finish(question, leaves, (output,))
+    return torch.einsum("...m,dm->...d", hidden * own, w2) + b2 * (rank == 0)
 
 
 # The questions.
@@ -902,10 +901,7 @@ def gelu_questions(seed: int) -> list[Question]:
         Question("far from zero", (large,)),
         Question("large numbers", (large.float(),)),
         Question("a nan", (with_nan(x),), secondary=True),
-        Question("float32", (x.float(),)),
-        Question("float32 again", (x.float(),)),
-        Question("gradients", (x,), cotangent=normal(2, 5, 7)),
-        Question("another device", (x,), device="meta"),
+        *edges((x,), normal(2, 5, 7)),
     ]
 
 
@@ -1077,10 +1073,7 @@ def swiglu_questions(seed: int) -> list[Question]:
         Question("in training", (x,), **wide, training=True),
         Question("called again", (x,), **wide, rehearsals=(False,), secondary=True),
         Question("a nan", (with_nan(x),), **wide, secondary=True),
-        Question("float32", (x.float(),), **wide),
-        Question("float32 again", (x.float(),), **wide),
-        Question("gradients", (x,), **wide, cotangent=normal(2, 5, 6)),
-        Question("another device", (x,), **wide, device="meta"),
+        *edges((x,), normal(2, 5, 6), **wide),
     ]
 
 
@@ -1109,11 +1102,8 @@ def folded_questions(seed: int) -> list[Question]:
         Question("one idle unit", layers(5, 9, [8])),
         Question("no idle unit", layers(3, 8, [])),
         Question("idle units alone", layers(4, 7, [*range(7)])),
-        Question("float32", tuple(x.float() for x in wide)),
-        Question("float32 again", tuple(x.float() for x in wide)),
         Question("a nan", (*first, with_nan(b2)), secondary=True),
-        Question("gradients", wide, cotangent=normal(6)),
-        Question("another device", wide, device="meta"),
+        *edges(wide, normal(6)),
     ]
 
 
@@ -1149,10 +1139,7 @@ def share_questions(seed: int) -> list[Question]:
         Question("two axes", (normal(9, 8), *layers(8, 20), 3, 4)),
         Question("no equal pieces", (x, *wide, 1, 5), refused=True),
         Question("a nan", (with_nan(x), *wide, 2, 3), secondary=True),
-        Question("float32", (x.float(), *(t.float() for t in wide), 0, 3)),
-        Question("float32 again", (x.float(), *(t.float() for t in wide), 0, 3)),
-        Question("gradients", (x, *wide, 0, 3), cotangent=normal(2, 5, 6)),
-        Question("another device", (x, *wide, 0, 3), device="meta"),
+        *edges((x, *wide, 0, 3), normal(2, 5, 6)),
     ]
 
 
@@ -1632,12 +1619,10 @@ MLP_PROPERTIES = (
     ends_with_fc2,
     keeps_features_apart,
     bends_as_gelu,
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("small numbers", "a wide hidden layer", "a hundred times the input"),
         *("a narrow hidden layer", "one token"),
         ask="In which order come the two layers and GELU, and what else is in between?",
-        core=True,
     ),
     same_in_training("a wide hidden layer", core=True),
     has_biases,
@@ -1732,12 +1717,10 @@ SWIGLU_PROPERTIES = (
         core=True,
         example=True,
     )(bends_as_silu),
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("small numbers", "a wide hidden layer", "a narrow hidden layer"),
         "one token, no remainder",
         ask="Which two layers read the token, and what is done with the two results?",
-        core=True,
     ),
     has_biases,
     learns_no_more("a wide hidden layer"),
@@ -1844,12 +1827,7 @@ SHARE_PROPERTIES = (
     uses_its_own,
     adds_up,
     adds_bias_once,
-    agrees(
-        "the numbers agree with the definition in float64",
-        *(*DEVICES, "one device", "two axes"),
-        ask=PIECE,
-        core=True,
-    ),
+    as_defined(*(*DEVICES, "one device", "two axes"), ask=PIECE),
     refuses(
         "pieces that are not equal are refused",
         "remainder-dropped",
@@ -1874,10 +1852,10 @@ def same_draw(question: Question, got: Tensor) -> Tensor:
 WRITE_GELU = Implement(
     form=Form(outputs=("output",), builtins=("gelu",), reference=(gelu, oracle.gelu)),
     ask_about=gelu_questions,
-    oracle=gelu_oracle,
+    oracle=oracle_of_function(oracle.gelu),
     properties=GELU_PROPERTIES,
     misconceptions=GELU,
-    show=Show(("small numbers",), ("x",), {"output": 0}, AXES),
+    show=Show(("small numbers",), axes=AXES),
 )
 WRITE_DROPOUT = Implement(
     form=Form(outputs=("output",), builtins=("dropout",), reference=(dropout,)),
@@ -1887,9 +1865,7 @@ WRITE_DROPOUT = Implement(
     misconceptions=DROPOUT,
     show=Show(
         ("small numbers after training", "small numbers in training"),
-        ("x", "p", "training"),
-        {"output": 0},
-        AXES,
+        axes=AXES,
         same_draw=same_draw,
     ),
     without_chance=settled_dropout,
@@ -1907,9 +1883,7 @@ WRITE_MLP = Implement(
     misconceptions=MISCONCEPTIONS["MLP"],
     show=Show(
         ("small numbers", "two small images"),
-        ("x",),
-        {"output": 0},
-        AXES,
+        axes=AXES,
         parameters=tuple(SMALL_PARAMETERS),
     ),
     without_chance=settled_mlp,
@@ -1922,11 +1896,7 @@ WRITE_SWIGLU = Implement(
     properties=SWIGLU_PROPERTIES,
     misconceptions=SWIGLU,
     show=Show(
-        ("small numbers", "two small images"),
-        ("x",),
-        {"output": 0},
-        AXES,
-        parameters=tuple(SMALL_GATED),
+        ("small numbers", "two small images"), axes=AXES, parameters=tuple(SMALL_GATED)
     ),
 )
 
@@ -1955,7 +1925,6 @@ REPAIR_FOLDED = Implement(
     oracle=folded_oracle,
     properties=FOLDED_PROPERTIES,
     misconceptions=FOLDED,
-    show=Show(questions=(), inputs=("w1", "b1", "w2", "b2"), order={}, axes={}),
     bug=FOLDED[0],
 )
 WRITE_SHARE = Implement(
@@ -1964,12 +1933,7 @@ WRITE_SHARE = Implement(
     oracle=share_oracle,
     properties=SHARE_PROPERTIES,
     misconceptions=SHARE,
-    show=Show(
-        ("small numbers, device 0", "small numbers, device 1"),
-        ("x", "w1", "b1", "w2", "b2", "rank", "count"),
-        {"output": 0},
-        AXES,
-    ),
+    show=Show(("small numbers, device 0", "small numbers, device 1"), axes=AXES),
 )
 
 TASKS = {

@@ -11,7 +11,12 @@ from vit_encoder.check.hearing import asking
 from vit_encoder.check.hearing.data import Form, Question
 from vit_encoder.check.judging import oracle
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, inside, named
-from vit_encoder.check.judging.oracle import Get, linear_parameters, oracle_of
+from vit_encoder.check.judging.oracle import (
+    Get,
+    linear_parameters,
+    oracle_of,
+    oracle_of_function,
+)
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
@@ -32,6 +37,7 @@ from vit_encoder.check.judging.properties import (
 from vit_encoder.check.judging.questions import (
     Normal,
     double,
+    edges,
     finish,
     small,
     with_nan,
@@ -868,13 +874,6 @@ MISCONCEPTIONS = {
 # The oracles.
 
 
-def patchify_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """The patches and the gradient of the images in float64."""
-    images, patch_size = question.inputs
-    leaves = {"input 0": double(images)}
-    return finish(question, leaves, (oracle.patchify(leaves["input 0"], patch_size),))
-
-
 def embed(images: Tensor, get: Get, patch_size: int, **_built: int) -> Tensor:
     """PatchEmbedding."""
     return oracle.patch_embedding(images, get, patch_size)
@@ -883,20 +882,17 @@ def embed(images: Tensor, get: Get, patch_size: int, **_built: int) -> Tensor:
 patch_embedding_oracle = oracle_of(embed)
 
 
-def kept_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def kept_oracle(x: Tensor, kept: Tensor, first: Tensor, places: Tensor) -> Tensor:
     """The class token and each kept patch with its own position, one by one."""
-    _, kept, _, _ = question.inputs
-    leaves = {f"input {i}": double(question.inputs[i]) for i in (0, 2, 3)}
-    x, first, places = leaves.values()
     tokens = [(first[0] + places[0, :1]).expand(len(x), -1)]  # each (B, D)
     tokens += [x[:, i] + places[:, i + 1] for i in kept]
-    return finish(question, leaves, (torch.stack(tokens, 1),))
+    return torch.stack(tokens, 1)
 
 
-def sincos_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def sincos_oracle(x: Tensor, _rows: int, columns: int) -> Tensor:
     """Number by number, from the formula."""
-    x, _rows, columns = question.inputs
-    leaves = {"input 0": double(x)}
     N, D = x.shape[1:]
     positions = [[0.0] * D]
     for patch in range(N - 1):
@@ -909,8 +905,7 @@ def sincos_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
                 for i in range(D // 4)
             ]
         )
-    added = torch.tensor(positions, dtype=torch.float64, device="cpu")
-    return finish(question, leaves, (leaves["input 0"] + added,))
+    return x + torch.tensor(positions, dtype=torch.float64, device="cpu")
 
 
 def masking_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
@@ -956,11 +951,8 @@ def patchify_questions(seed: int) -> list[Question]:
         Question("a square image", (normal(4, 2, 15, 15), 3)),
         Question("one patch", (normal(3, 2, 5, 5), 5)),
         Question("patches of one pixel", (normal(2, 4, 3, 5), 1)),
-        Question("float32", (images.float(), 4)),
-        Question("float32 again", (images.float(), 4)),
         Question("a nan", (with_nan(images), 4)),
-        Question("gradients", (images, 4), cotangent=normal(2, 35, 48)),
-        Question("another device", (images, 4), device="meta"),
+        *edges((images, 4), normal(2, 35, 48)),
         # As many pixels as three whole patches have.
         Question("rows left over", (normal(1, 2, 6, 8), 4), refused=True),
         Question("columns left over", (normal(1, 2, 8, 6), 4), refused=True),
@@ -985,11 +977,8 @@ def patch_embedding_questions(seed: int) -> list[Question]:
         Question("one patch", (normal(3, 2, 5, 5),), **given(normal, 5, 5, 2, 8)),
         Question("called again", (images,), **common, rehearsals=(False,)),
         Question("in training", (images,), **common, training=True),
-        Question("float32", (images.float(),), **common),
-        Question("float32 again", (images.float(),), **common),
         Question("a nan", (with_nan(images),), **common),
-        Question("gradients", (images,), **common, cotangent=normal(2, 26, 7)),
-        Question("another device", (images,), **common, device="meta"),
+        *edges((images,), normal(2, 26, 7), **common),
         # Two inputs: who can be called with them was built without an error.
         Question("pixels left over", (images, images), **left_over, refused=True),
     ]
@@ -1009,11 +998,8 @@ def kept_questions(seed: int) -> list[Question]:
         Question("the first ones", (x, (0, 1, 2), first, places)),
         Question("all patches", (x, (0, 1, 2, 3, 4, 5), first, places)),
         Question("one patch", (x, (3,), first, places)),
-        Question("float32", (x.float(), kept, first.float(), places.float())),
-        Question("float32 again", (x.float(), kept, first.float(), places.float())),
         Question("a nan", (with_nan(x), kept, first, places)),
-        Question("gradients", (x, kept, first, places), cotangent=normal(2, 4, 5)),
-        Question("another device", (x, kept, first, places), device="meta"),
+        *edges((x, kept, first, places), normal(2, 4, 5)),
     ]
 
 
@@ -1049,11 +1035,8 @@ def masking_questions(seed: int) -> list[Question]:
         Question("one patch", (normal(2, 6, 4), normal(2, 6), 1)),
         Question("all patches", (normal(4, 5, 3), normal(4, 5), 5)),
         Question("one image", (normal(1, 9, 2), normal(1, 9), 3)),
-        Question("float32", (x.float(), noise.float(), 4)),
-        Question("float32 again", (x.float(), noise.float(), 4)),
         Question("a nan", (with_nan(x), noise, 4)),
-        Question("gradients", (x, noise, 4), cotangent=normal(3, 4, 5)),
-        Question("another device", (x, noise, 4), device="meta"),
+        *edges((x, noise, 4), normal(3, 4, 5)),
     ]
 
 
@@ -1789,13 +1772,11 @@ MASKING_PROPERTIES = (
 WRITE_PATCHIFY = Implement(
     form=PATCHIFY_FORM,
     ask_about=patchify_questions,
-    oracle=patchify_oracle,
+    oracle=oracle_of_function(oracle.patchify),
     properties=PATCHIFY_PROPERTIES,
     misconceptions=PATCHIFY,
     show=Show(
-        questions=("small image", "small image, two channels"),
-        inputs=("images", "patch_size"),
-        order={"patches": 0},
+        ("small image", "small image, two channels"),
         axes={"patches": ("patch", "value")},
     ),
 )
@@ -1806,9 +1787,7 @@ WRITE_PATCH_EMBEDDING = Implement(
     properties=PATCH_EMBEDDING_PROPERTIES,
     misconceptions=EMBEDDINGS,
     show=Show(
-        questions=("small image", "small image, two channels"),
-        inputs=("images",),
-        order={"tokens": 0},
+        ("small image", "small image, two channels"),
         axes={"tokens": ("token", "feature")},
     ),
 )
@@ -1837,12 +1816,7 @@ REPAIR_KEEP_SOME = Implement(
     oracle=kept_oracle,
     properties=KEEP_PROPERTIES,
     misconceptions=KEEP,
-    show=Show(
-        questions=("two of three",),
-        inputs=("x", "kept", "cls_token", "pos_embed"),
-        order={"tokens": 0},
-        axes={"tokens": ("token", "feature")},
-    ),
+    show=Show(("two of three",), axes={"tokens": ("token", "feature")}),
     bug=named(KEEP, "place-in-the-list")[0],
 )
 WRITE_SINCOS = Implement(
@@ -1851,12 +1825,7 @@ WRITE_SINCOS = Implement(
     oracle=sincos_oracle,
     properties=SINCOS_PROPERTIES,
     misconceptions=SINCOS,
-    show=Show(
-        questions=("six patches", "two patches"),
-        inputs=("x", "rows", "columns"),
-        order={"tokens": 0},
-        axes={"tokens": ("token", "feature")},
-    ),
+    show=Show(("six patches", "two patches"), axes={"tokens": ("token", "feature")}),
 )
 WRITE_MASKING = Implement(
     form=MASKING_FORM,
@@ -1865,9 +1834,7 @@ WRITE_MASKING = Implement(
     properties=MASKING_PROPERTIES,
     misconceptions=MASKING,
     show=Show(
-        questions=("small images",),
-        inputs=("x", "noise", "count"),
-        order={"kept": 0, "restore": 1},
+        ("small images",),
         axes={"kept": ("kept patch", "feature"), "restore": ("image", "patch")},
     ),
 )

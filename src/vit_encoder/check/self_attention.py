@@ -9,7 +9,14 @@ from torch import Tensor, nn
 from vit_encoder.check.hearing.data import Form, Question
 from vit_encoder.check.hearing.parameters import FUSED
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, inside, named
-from vit_encoder.check.judging.oracle import Get, exact, linear, oracle_of, single_head
+from vit_encoder.check.judging.oracle import (
+    Get,
+    exact,
+    linear,
+    oracle_of,
+    oracle_of_function,
+    single_head,
+)
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
@@ -18,6 +25,7 @@ from vit_encoder.check.judging.properties import (
     SAME_IN_TRAINING,
     Property,
     agrees,
+    as_defined,
     each,
     follows_order,
     has_parameters,
@@ -27,14 +35,7 @@ from vit_encoder.check.judging.properties import (
     shows,
     stays_finite,
 )
-from vit_encoder.check.judging.questions import (
-    Normal,
-    batch,
-    double,
-    finish,
-    small,
-    with_nan,
-)
+from vit_encoder.check.judging.questions import Normal, batch, edges, small, with_nan
 from vit_encoder.check.judging.trials import Fails, Trial, Trials, close, tolerance_of
 from vit_encoder.check.tasks import BreakIt, Implement
 from vit_encoder.self_attention import SelfAttention, attention
@@ -785,12 +786,6 @@ MISCONCEPTIONS = {
 # The oracles.
 
 
-def attention_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """The outputs and gradients of attention in float64."""
-    leaves = {f"input {i}": double(x) for i, x in enumerate(question.inputs)}
-    return finish(question, leaves, exact(*leaves.values()))
-
-
 def one_head(x: Tensor, get: Get, **_built: int) -> Tensor:
     """SelfAttention."""
     return single_head(x, get)
@@ -799,13 +794,12 @@ def one_head(x: Tensor, get: Get, **_built: int) -> Tensor:
 self_attention_oracle = oracle_of(one_head)
 
 
-def received_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def received_oracle(x: Tensor, w_query: Tensor, w_key: Tensor) -> Tensor:
     """What each token receives, from the oracle's weights in float64."""
-    leaves = {f"input {i}": double(x) for i, x in enumerate(question.inputs)}
-    x, w_query, w_key = leaves.values()
     q, k = (torch.einsum("...ni,id->...nd", x, w) for w in (w_query, w_key))
     weights = exact(q, k, k)[1]
-    return finish(question, leaves, (weights.sum(-2) / x.shape[-2],))
+    return weights.sum(-2) / x.shape[-2]
 
 
 def one_cross_head(x: Tensor, context: Tensor, get: Get, **_built: int) -> Tensor:
@@ -817,14 +811,14 @@ def one_cross_head(x: Tensor, context: Tensor, get: Get, **_built: int) -> Tenso
 cross_attention_oracle = oracle_of(one_cross_head)
 
 
-def masked_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def masked_oracle(
+    q: Tensor, k: Tensor, v: Tensor, visible: Tensor
+) -> tuple[Tensor, Tensor]:
     """Query by query: attention to the keys that it sees, as if there were no others.
 
     The sums over no keys are 0.
     """
-    *numbers, visible = question.inputs
-    leaves = {f"input {i}": double(x) for i, x in enumerate(numbers)}
-    q, k, v = leaves.values()
     outputs, weights = [], []
     shape = (*q.shape[:-1], k.shape[-2])  # (..., N_q, N_k)
     for place in itertools.product(*map(range, shape[:-1])):
@@ -833,8 +827,7 @@ def masked_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
         outputs.append(output[0])
         weights.append(torch.zeros_like(seen).double().masked_scatter(seen, shares))
     output, table = (torch.stack(rows) for rows in (outputs, weights))
-    answers = (output.view(*shape[:-1], -1), table.view(shape))
-    return finish(question, leaves, answers)
+    return output.view(*shape[:-1], -1), table.view(shape)
 
 
 # The questions.
@@ -866,12 +859,9 @@ def attention_questions(seed: int) -> list[Question]:
         Question(
             "four axes", (normal(2, 3, 4, 5), normal(2, 3, 6, 5), normal(2, 3, 6, 7))
         ),
-        Question("float32", (q.float(), k.float(), v.float())),
-        Question("float32 again", (q.float(), k.float(), v.float())),
         Question("large scores", large),
         Question("a nan", (with_nan(q), k, v)),
-        Question("gradients", (q, k, v), cotangent=normal(2, 5, 4)),
-        Question("another device", (q, k, v), device="meta"),
+        *edges((q, k, v), normal(2, 5, 4)),
     ]
 
 
@@ -905,12 +895,9 @@ def self_attention_questions(seed: int) -> list[Question]:
         Question("a wide head", (normal(3, 4, 9),), **wide_head),
         Question("one token", (normal(3, 1, 9),), **wide_head),
         Question("in training", (x,), **common, training=True),
-        Question("float32", (x.float(),), **common),
-        Question("float32 again", (x.float(),), **common),
         Question("large scores", (large,), **tiny),
         Question("a nan", (with_nan(x),), **common),
-        Question("gradients", (x,), **common, cotangent=normal(2, 5, 4)),
-        Question("another device", (x,), **common, device="meta"),
+        *edges((x,), normal(2, 5, 4), **common),
     ]
 
 
@@ -955,12 +942,9 @@ def received_questions(seed: int) -> list[Question]:
         Question("two axes", (normal(7, 3), normal(3, 2), normal(3, 2))),
         Question("a wide head", (normal(3, 4, 5), normal(5, 16), normal(5, 16))),
         Question("one token", (normal(2, 1, 6), *maps)),
-        Question("float32", tuple(t.float() for t in (x, *maps))),
-        Question("float32 again", tuple(t.float() for t in (x, *maps))),
         Question("large scores", large),
         Question("a nan", (with_nan(x), *maps)),
-        Question("gradients", (x, *maps), cotangent=normal(2, 5)),
-        Question("another device", (x, *maps), device="meta"),
+        *edges((x, *maps), normal(2, 5)),
     ]
 
 
@@ -984,12 +968,9 @@ def cross_attention_questions(seed: int) -> list[Question]:
         ),
         Question("equal sizes", (normal(2, 4, 5), normal(2, 4, 5)), **equal),
         Question("in training", (x, context), **common, training=True),
-        Question("float32", (x.float(), context.float()), **common),
-        Question("float32 again", (x.float(), context.float()), **common),
         Question("large scores", large, **tiny),
         Question("a nan", (with_nan(x), context), **common),
-        Question("gradients", (x, context), **common, cotangent=normal(2, 5, 4)),
-        Question("another device", (x, context), **common, device="meta"),
+        *edges((x, context), normal(2, 5, 4), **common),
     ]
 
 
@@ -1220,11 +1201,9 @@ ATTENTION_PROPERTIES: tuple[Property, ...] = (
         ask="Does anything in your code depend on where a token stands?",
     ),
     spread_ignores_width,
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("three axes", "equal counts", "equal values", "width 16", "width 256"),
         ask="Which step of the equation does something else in your code?",
-        core=True,
     ),
     agrees(
         "two, three or four axes work",
@@ -1244,11 +1223,9 @@ SELF_ATTENTION_PROPERTIES: tuple[Property, ...] = (
         ask=INDEX,
     ),
     SEPARATES_IMAGES,
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("a narrow head", "another order", "a wide head", "one token"),
         ask="Which projection goes where, and what is divided by what?",
-        core=True,
     ),
     learns_no_more("a narrow head"),
     SAME_IN_TRAINING,
@@ -1279,11 +1256,9 @@ RECEIVED_PROPERTIES: tuple[Property, ...] = (
         ask=INDEX,
     ),
     received_sums_to_one,
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("three tokens", "tokens", "another order", "a wide head", "one token"),
         ask="What does each single query hand out, before anything is averaged?",
-        core=True,
     ),
     agrees(
         "two or three axes work",
@@ -1341,12 +1316,10 @@ CROSS_ATTENTION_PROPERTIES: tuple[Property, ...] = (
     SEPARATES_IMAGES,
     reads_the_only_token,
     ignores_order_of_context,
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("a context", "a context of one token", "more tokens than context"),
         "equal sizes",
         ask="Which sequence goes into which projection?",
-        core=True,
     ),
     learns_no_more("a context"),
     SAME_IN_TRAINING,
@@ -1411,12 +1384,10 @@ MASKED_PROPERTIES: tuple[Property, ...] = (
     hidden_weighs_nothing,
     rows_sum_to_one,
     hidden_has_no_effect,
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("three axes", "padding", "all visible", "equal counts"),
         ask="A query sees three of five keys. What would it get if the other two did "
         "not exist?",
-        core=True,
     ),
     agrees(
         "two, three or four axes work",
@@ -1452,18 +1423,16 @@ WRITE_ATTENTION = Implement(
         outputs=("output", "weights"), builtins=BUILT_INS, reference=(attention, exact)
     ),
     ask_about=attention_questions,
-    oracle=attention_oracle,
+    oracle=oracle_of_function(exact),
     properties=ATTENTION_PROPERTIES,
     misconceptions=ATTENTION,
     show=Show(
-        questions=(
+        (
             "small numbers",
             "small numbers in a batch",
             "small numbers, four axes",
             "large scores",
         ),
-        inputs=("q", "k", "v"),
-        order={"weights": 1, "output": 0},
         axes={"weights": ("query", "key"), "output": ("query", "feature")},
     ),
 )
@@ -1480,9 +1449,7 @@ WRITE_SELF_ATTENTION = Implement(
     properties=SELF_ATTENTION_PROPERTIES,
     misconceptions=MISCONCEPTIONS["SelfAttention"],
     show=Show(
-        questions=("small numbers", "two small images", "large scores"),
-        inputs=("x",),
-        order={"output": 0},
+        ("small numbers", "two small images", "large scores"),
         axes={"output": ("token", "feature")},
     ),
 )
@@ -1499,12 +1466,7 @@ REPAIR_RECEIVED = Implement(
     oracle=received_oracle,
     properties=RECEIVED_PROPERTIES,
     misconceptions=RECEIVED,
-    show=Show(
-        questions=("three tokens, twice",),
-        inputs=("x", "w_query", "w_key"),
-        order={"shares": 0},
-        axes={"shares": ("image", "token")},
-    ),
+    show=Show(("three tokens, twice",), axes={"shares": ("image", "token")}),
     bug=named(RECEIVED, "averaged-before-softmax")[0],
 )
 WRITE_CROSS_ATTENTION = Implement(
@@ -1520,9 +1482,7 @@ WRITE_CROSS_ATTENTION = Implement(
     properties=CROSS_ATTENTION_PROPERTIES,
     misconceptions=MISCONCEPTIONS["CrossAttention"],
     show=Show(
-        questions=("small numbers", "two small images", "large scores"),
-        inputs=("x", "context"),
-        order={"output": 0},
+        ("small numbers", "two small images", "large scores"),
         axes={"output": ("token", "feature")},
     ),
 )
@@ -1537,15 +1497,13 @@ WRITE_MASKED_ATTENTION = Implement(
     properties=MASKED_PROPERTIES,
     misconceptions=MASKED,
     show=Show(
-        questions=(
+        (
             "small numbers",
             "a small row with nothing to see",
             "a hidden key far ahead",
             "visible keys far behind",
             "large scores",
         ),
-        inputs=("q", "k", "v", "visible"),
-        order={"weights": 1, "output": 0},
         axes={"weights": ("query", "key"), "output": ("query", "feature")},
     ),
 )

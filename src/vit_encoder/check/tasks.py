@@ -8,7 +8,7 @@ judge(questions, hearing, out_of) → Verdict
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
 from torch import Tensor
@@ -57,7 +57,7 @@ class Implement:
     oracle: kept.Oracle
     properties: tuple[Property, ...]
     misconceptions: tuple[Misconception, ...]
-    show: Show
+    show: Show = field(default_factory=Show)
     bug: Misconception | None = None
     without_chance: (
         Callable[[Question, tuple[Tensor, ...]], tuple[Tensor, ...]] | None
@@ -138,7 +138,7 @@ class Implement:
         rest = verdicts.telling(rest)
         names = [m.name for m in recognized] + [f.problem.name for f in rest]
         shown = recognized or rest[0].property.example or not rest[0].problem.name
-        example = picture(trials, self.show) if shown else ""
+        example = picture(trials, self.form, self.show) if shown else ""
         if recognized and self.locate:
             example = "\n".join(filter(None, [self.locate(trials), example]))
         message = verdicts.explain(recognized, rest, example)

@@ -21,6 +21,7 @@ from vit_encoder.check.judging.properties import (
     REPEATS,
     Property,
     agrees,
+    as_defined,
     each,
     has_parameters,
     holds,
@@ -30,13 +31,7 @@ from vit_encoder.check.judging.properties import (
     same_in_training,
     stays_finite,
 )
-from vit_encoder.check.judging.questions import (
-    Normal,
-    double,
-    finish,
-    small,
-    with_nan,
-)
+from vit_encoder.check.judging.questions import Normal, double, finish, small, with_nan
 from vit_encoder.check.judging.trials import Fails, Trial, Trials, close
 from vit_encoder.check.judging.verdicts import has_numbers, same
 from vit_encoder.check.tasks import BreakIt, Implement
@@ -1606,11 +1601,9 @@ LOSS_PROPERTIES: tuple[Property, ...] = (
         ask="What is the logarithm of the probability of the right class?",
         core=True,
     ),
-    agrees(
-        "the numbers agree with the definition in float64",
+    as_defined(
         *("four images", "five images, five classes", "many classes", "two images"),
         ask=SHARES,
-        core=True,
     ),
     stays_finite("logits far apart give a number", "logits far apart", UNSTABLE),
     stays_finite("large logits give a number", "large logits", UNSTABLE),
@@ -1687,13 +1680,11 @@ WRITE_CLASSIFIER = Implement(
     properties=CLASSIFIER_PROPERTIES,
     misconceptions=CLASSIFIER,
     show=Show(
-        questions=(
+        (
             "small images, cls",
             "small images, mean",
             "small images, hidden layer",
         ),
-        inputs=("images",),
-        order={"logits": 0},
         axes={"logits": ("picture", "class")},
         notes={
             "small images, cls": "with silent blocks",
@@ -1713,7 +1704,6 @@ WRITE_GROUPS = Implement(
     oracle=groups_oracle,
     properties=GROUPS_PROPERTIES,
     misconceptions=GROUPS,
-    show=Show((), ("model", "weight_decay"), {}, {}),
 )
 WRITE_SCHEDULE = Implement(
     form=Form(
@@ -1726,9 +1716,8 @@ WRITE_SCHEDULE = Implement(
     properties=SCHEDULE_PROPERTIES,
     misconceptions=SCHEDULE,
     show=Show(
-        questions=("nine steps", "no warm-up"),
+        ("nine steps", "no warm-up"),
         inputs=("step", "warm_up", "steps", "lowest"),
-        order={"factors": 0},
         axes={"factors": ("step", "factor")},
     ),
 )
@@ -1744,9 +1733,7 @@ WRITE_LOSS = Implement(
     properties=LOSS_PROPERTIES,
     misconceptions=LOSS,
     show=Show(
-        questions=("no smoothing", "two images", "logits far apart", "large logits"),
-        inputs=("logits", "labels", "smoothing"),
-        order={"loss": 0},
+        ("no smoothing", "two images", "logits far apart", "large logits"),
         axes={"loss": ("batch", "loss")},
     ),
 )
@@ -1822,9 +1809,8 @@ TASKS = {
         properties=GRADIENT_PROPERTIES,
         misconceptions=ACCUMULATE,
         show=Show(
-            questions=("two images and one",),
+            ("two images and one",),
             inputs=("images", "labels", "size"),
-            order={"gradient": 0, "loss": 1},
             axes={
                 "gradient": ("class", "weight, the last one the bias"),
                 "loss": ("batch", "loss"),

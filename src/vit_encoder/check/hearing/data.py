@@ -51,8 +51,8 @@ class Form:
     aliases: how a parameter's name may end → other endings under which it may be held.
     builtins: what the names of torch functions contain that it may not call.
     builtin_parts: torch's modules that it may not call.
-    reference: the course's own versions of the part, which it may not call, or in the
-        sandbox what is known of them.
+    reference: the course's own versions of the part, which it may not call, the part
+        itself first; in the sandbox what is known of them.
     call: answer, inputs, parameters → what it returned as tensors, for a function that
         takes or returns something else.
     optimizers: an answer may build an optimizer. At the first one torch loads for

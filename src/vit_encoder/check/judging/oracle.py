@@ -1,7 +1,8 @@
 """What is right, in float64, written apart from the course's parts.
 
-A part is a function of its input and of `get`, which gives a parameter by its name; a
-bias that an answer does not have is 0. `oracle_of` makes of it what a task needs.
+A module is a function of its input and of `get`, which gives a parameter by its name; a
+bias that an answer does not have is 0. `oracle_of` makes of it what a task needs, and
+`oracle_of_function` of a function.
 """
 
 import math
@@ -112,6 +113,28 @@ def oracle_of(compute: Callable) -> Callable:
 
         output = compute(*inputs.values(), get, **question.arguments)
         return finish(question, leaves, (output,))
+
+    return oracle
+
+
+def oracle_of_function(compute: Callable) -> Callable:
+    """The oracle of a function's task.
+
+    compute: the inputs, with tensors of floating point as float64 → an output or more,
+    the first of which has a gradient for each of these tensors.
+    """
+
+    def oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+        leaves = {
+            f"input {i}": double(x)
+            for i, x in enumerate(question.inputs)
+            if isinstance(x, Tensor) and x.is_floating_point()
+        }
+        given = (leaves.get(f"input {i}", x) for i, x in enumerate(question.inputs))
+        outputs = compute(*given)
+        return finish(
+            question, leaves, outputs if isinstance(outputs, tuple) else (outputs,)
+        )
 
     return oracle
 

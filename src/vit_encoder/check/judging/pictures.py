@@ -1,12 +1,13 @@
 """Show small tensors in a message, what came beside what is right."""
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from vit_encoder.check.hearing.data import Question
+from vit_encoder.check.hearing.data import Form, Question
 from vit_encoder.check.judging.trials import Trials
 
 
@@ -15,30 +16,31 @@ class Show:
     """How a message shows small tensors.
 
     questions: the names of the small ones, smallest first.
-    inputs: the names of the inputs.
-    order: output → its place in what the answer returns; the most telling first.
-    axes: output → what a row is, what a column is.
+    inputs: the names of the inputs, if they are not the arguments of the part.
+    order: output → its place in what the answer returns, if the form does not say it.
+    axes: output → what a row is, what a column is; the most telling output first.
     parameters: the names of those that are small enough to be shown, too.
     notes: question → what is special about it beside its inputs.
     same_draw: question, output → what is right with the chance of this output, where
         chance decides.
     """
 
-    questions: tuple[str, ...]
-    inputs: tuple[str, ...]
-    order: dict[str, int]
-    axes: dict[str, tuple[str, str]]
+    questions: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    order: dict[str, int] = field(default_factory=dict)
+    axes: dict[str, tuple[str, str]] = field(default_factory=dict)
     parameters: tuple[str, ...] = ()
     notes: dict[str, str] = field(default_factory=dict)
     same_draw: Callable[[Question, Tensor], Tensor] | None = None
 
 
-def picture(trials: Trials, show: Show) -> str:
+def picture(trials: Trials, form: Form, show: Show) -> str:
     """The first small matrix that is wrong, beside the expected one; or ''."""
     for trial in (trials[name] for name in show.questions):
         if trial.problem():
             continue
-        for output, index in show.order.items():
+        for output, (row, column) in show.axes.items():
+            index = form.outputs.index(output)
             got, expected = trial.reply.outputs[index].double(), trial.expected[index]
             if show.same_draw:
                 got = trial.drawn[index].double()
@@ -48,11 +50,10 @@ def picture(trials: Trials, show: Show) -> str:
             place = first_wrong_matrix(got, expected)
             if place is None:
                 continue
-            row, column = show.axes[output]
             where = f"{output}{list(place)}" if place else output
             where = f"{where} {show.notes.get(trial.question.name, '')}".rstrip()
             lines = [
-                *input_lines(trial.question, show.inputs),
+                *input_lines(trial.question, show.inputs or arguments_of(form)),
                 *parameter_lines(trial.question, show.parameters),
                 f"{where}, a row {one(row)}, a column {one(column)}; * marks a "
                 "difference:",
@@ -78,6 +79,13 @@ def first_wrong_matrix(got: Tensor, expected: Tensor) -> tuple[int, ...] | None:
 def differs(got: Tensor, expected: Tensor) -> Tensor:
     """Where the numbers differ by more than rounding to two places hides."""
     return ~((got - expected).abs() < 0.005)
+
+
+def arguments_of(form: Form) -> tuple[str, ...]:
+    """The names of what a call of the part takes, as the course's own version does."""
+    own = form.reference[0]
+    called = own.forward if form.is_class else own
+    return tuple(n for n in inspect.signature(called).parameters if n != "self")
 
 
 def input_lines(question: Question, names: tuple[str, ...]) -> list[str]:

@@ -122,6 +122,12 @@ def agrees(name: str, *questions: str, ask: str, core: bool = False) -> Property
     return each(name, questions, ask, core=core)(Trial.require_right)
 
 
+def as_defined(*questions: str, ask: str) -> Property:
+    """The outputs of these questions are the oracle's, or the answer earns nothing."""
+    name = "the numbers agree with the definition in float64"
+    return agrees(name, *questions, ask=ask, core=True)
+
+
 def stays_finite(name: str, question: str, ask: str) -> Property:
     """No nan and no infinity where the oracle has none."""
 

@@ -41,6 +41,27 @@ def with_nan(x: Tensor) -> Tensor:
     return x
 
 
+def edges(
+    inputs: tuple, cotangent: Tensor | None = None, **given: object
+) -> list[Question]:
+    """What REPEATS and EDGES ask for: twice in float32, gradients, another device.
+
+    inputs: of one call, with tensors of float64. cotangent: the gradient of its first
+    output; without one gradients are not asked for. given: what else the question has,
+    such as parameters.
+    """
+    narrow = tuple(
+        x.float() if isinstance(x, Tensor) and x.is_floating_point() else x
+        for x in inputs
+    )
+    return [
+        Question("float32", narrow, **given),
+        Question("float32 again", narrow, **given),
+        Question("gradients", inputs, **given, cotangent=cotangent),
+        Question("another device", inputs, **given, device="meta"),
+    ]
+
+
 def double(tensor: Tensor) -> Tensor:
     """A float64 copy that takes a gradient."""
     return tensor.detach().clone().double().requires_grad_()
