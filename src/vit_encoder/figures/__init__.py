@@ -68,7 +68,7 @@ _HOMES = {
     "show_steps": "costs",
     "show_sweep": "training",
     "show_tokens": "photo",
-    "tiles_drawing": "drawings.fast",
+    "tiles_drawing": "drawings.tiles",
     "training_step_drawing": "drawings.training_step",
     "use_style": "style",
 }
