@@ -162,7 +162,12 @@ GOALS = (
         kept("saved"),
         at_least=False,
     ),
-    Goal("tensors at the peak of that step, of those without", 0.4, kept("highest"), False),
+    Goal(
+        "tensors at the peak of that step, of those without",
+        0.4,
+        kept("highest"),
+        False,
+    ),
 )
 
 
