@@ -252,7 +252,8 @@ function render({ model, el }) {
     flops: "FLOPs", weights: "Weights", others: "Inputs, output", intensity: "FLOP per byte",
     arithmetic: "Arithmetic takes", memory: "Memory takes",
   });
-  const whole = makeReadout({ time: "Least time of the block", waiting: "Bound by memory", ofPeak: "Share of the peak", images: "12 blocks" });
+  const least = make("span", { "data-value": "time" });
+  const whole = makeReadout({ waiting: "Bound by memory", ofPeak: "Share of the peak", images: "12 blocks" });
   const title = make("p", { class: "roof-title" });
   const heading = make("p", { class: "roof-title" }, "Least time of each operation");
 
@@ -263,6 +264,7 @@ function render({ model, el }) {
     "roof-figure", "Roofline of an encoder block",
     make(
       "div", {}, make("div", { class: "vit-plot roof-plot" }, plot.svg),
+      make("p", { class: "roof-title" }, "The block takes at least ", least),
       make("p", { class: "vit-hint" }, "No operation can be above the line. Filled: its arithmetic takes longer. Hollow: its trips to memory do. Touch a mark or a row."),
     ),
     make(
@@ -304,7 +306,7 @@ function render({ model, el }) {
       peak.show(Math.log10(setting.peak), withPrefix(1e12 * setting.peak, "FLOP/s"));
       bandwidth.show(Math.log10(setting.bandwidth), withPrefix(1e9 * setting.bandwidth, "B/s"));
       const { values } = whole;
-      values.time.textContent = withPrefix(block.time, "s");
+      least.textContent = withPrefix(block.time, "s");
       values.waiting.textContent = `${percent(block.waiting)} of this time`;
       values.ofPeak.textContent = `at most ${percent(block.ofPeak)}`;
       values.images.textContent = `at most ${rounded(imagesOf(whereAt))} images a second`;
