@@ -1396,7 +1396,7 @@ def passes_gradient_of_gates(trial: Trial) -> None:
     Where x itself was changed, another property says so.
     """
     _, (x, *_) = trial.output, trial.reply.inputs_after
-    if not unchanged(trial.question.inputs[0], x):
+    if x is not None and not unchanged(trial.question.inputs[0], x):
         return
     got = trial.reply.gradients["input 0"]
     if got is None:

@@ -27,7 +27,7 @@ from vit_encoder.grade.outcome import (
 from vit_encoder.grade.sandbox import Ended, Hindered, Sandbox
 from vit_encoder.grade.shell import is_here  # the Python of the sandbox is this one
 from vit_encoder.grade.text import printable, sentences, shorten, some
-from vit_encoder.grade.wire import WireError, decode_hearing
+from vit_encoder.grade.wire import WireError, decode_hearing, packed
 
 MOST_KEPT = 50  # results of an oracle, for each exercise
 LONGEST = 4000  # characters of a message that a student gets
@@ -55,13 +55,14 @@ HOW_TO_HAND_IN = (
 class Prepared:
     """An exercise, made ready for a run.
 
-    questions: with the run's random inputs. listener: pickled, for the sandbox alone.
+    questions: with the run's random inputs. listener: pickled, for the sandbox alone;
+    with the points, as it is sent.
     """
 
     entry: dict
     task: CodeTask | Prediction
     questions: list
-    listener: str
+    listener: bytes
 
 
 class Marker:
@@ -173,9 +174,11 @@ class Marker:
         if id not in self.prepared:
             task = check.task(id)
             questions = task.questions(self.seed)
+            entry = self.entries[id]
             listener = b64encode(by_value(task.listener(questions))).decode()
+            told = packed({"listener": listener, "out_of": entry["points"]})
             task = with_kept_oracle(task, questions)
-            self.prepared[id] = Prepared(self.entries[id], task, questions, listener)
+            self.prepared[id] = Prepared(entry, task, questions, told)
         return self.prepared[id]
 
     def bug(self, id: str) -> str:
@@ -238,7 +241,7 @@ class Visit:
             told.append({"source": source, "task": cell.task, "answer": answer})
         return told
 
-    def answer(self, message: dict) -> dict | None:
+    def answer(self, message: dict) -> dict | bytes | None:
         """What to say to a message from the sandbox."""
         self.messages += 1
         most = self.marker.sandbox.limits.messages
@@ -268,7 +271,7 @@ class Visit:
             self.place = f"cell {self.cell}"
         return None
 
-    def listener(self, id: object) -> dict:
+    def listener(self, id: object) -> dict | bytes:
         """What hears the answer to an exercise, for the sandbox.
 
         With what hears a test come versions of a part, so that has to wait.
@@ -278,19 +281,18 @@ class Visit:
         except (ValueError, TypeError):
             self.problems.append(f"The course has no exercise {id!r:.60}.")
             return {"unknown": f"No exercise {id!r:.60}."}
-        told = {"out_of": prepared.entry["points"]}
         if isinstance(prepared.task, BreakIt):
             self.tests.add(id)
-            return told
-        return told | {"listener": prepared.listener}
+            return {"out_of": prepared.entry["points"]}
+        return prepared.listener
 
-    def lend(self, id: object) -> dict:
+    def lend(self, id: object) -> dict | bytes:
         """What hears a test, with the versions; from now on nothing else is heard."""
         if not isinstance(id, str) or id not in self.tests - self.without:
             return {"unknown": f"No test {id!r:.60} waits."}
         self.lent.add(id)
         self.place = f"the check of {id}"
-        return {"listener": self.marker.prepare(id).listener}
+        return self.marker.prepare(id).listener
 
     def bug(self, id: object) -> dict:
         """The wrong version that an exercise is about, for the sandbox."""

@@ -158,7 +158,9 @@ class Sandbox:
             self.folder.cleanup()
         self.process = self.folder = None
 
-    def run(self, cells: list[dict], answer: Callable[[dict], dict | None]) -> None:
+    def run(
+        self, cells: list[dict], answer: Callable[[dict], dict | bytes | None]
+    ) -> None:
         """Run the cells of one submission.
 
         answer: gets each message, gives what to say to it, or None. Raises Ended if the

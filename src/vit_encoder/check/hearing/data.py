@@ -132,7 +132,8 @@ class Reply:
     """What came back.
 
     outputs: the tensors that were returned.
-    inputs_after: the inputs as the answer left them.
+    inputs_after: the inputs as the answer left them, None for a tensor that it did not
+        change.
     gradients: "input 0" or a parameter's name → gradient; None if there is none.
     taken: names of the parameters that could be set.
     shared: pairs of them that are one and the same parameter.

@@ -199,6 +199,7 @@ def last_line(frame: FrameType) -> int:
     return frame.f_lineno
 
 
+@functools.lru_cache(maxsize=8)
 def comparisons(
     code: CodeType, number: int
 ) -> list[tuple[ast.expr, ast.expr, ast.expr]]:

@@ -222,11 +222,18 @@ def plain(tensor: Tensor) -> Tensor:
 
 
 def as_left(value: object, before: object) -> object:
-    """An input after the call; a tensor of no entries if it is of another kind now."""
+    """An input after the call, None if it is as before or of a device without data.
+
+    A tensor of no entries if it is of another kind now.
+    """
     if not isinstance(value, Tensor):
         return value
     alike = value.dtype == before.dtype and value.layout == before.layout
-    return plain(value) if alike and can_be_sent(value) else torch.empty(0)
+    if not alike or not can_be_sent(value):
+        return torch.empty(0)
+    if value.device != before.device or torch.equal(bare(value), before):
+        return None
+    return plain(value)
 
 
 def printed() -> int:

@@ -358,6 +358,7 @@ def changed_inputs(trial: Trial) -> list[int]:
         place
         for place, (before, after) in enumerate(pairs)
         if isinstance(before, Tensor)
+        and after is not None
         and before.device == after.device
         and not unchanged(before, after)
     ]
