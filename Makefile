@@ -44,9 +44,13 @@ test: programs-test ## everything that must hold: sources, notebooks, package, s
 	@$(MAKE) --no-print-directory .venv/ready
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
-	@# `book` begins with what check-sources does. Some tests wait: so there are more
-	@# processes than cores, each with one thread. tests/conftest.py sets the order.
-	$(MAKE) --no-print-directory --jobs 2 notebooks book
+	@# Some tests wait, and the notebooks compute meanwhile.
+	$(MAKE) --no-print-directory --jobs 2 notebooks tests
+
+# `book` begins with what check-sources does. Since some tests wait there are more
+# processes than cores, each with one thread. tests/conftest.py sets the order.
+.PHONY: tests
+tests: book
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 4 --dist loadgroup \
 		--no-loadscope-reorder
 

@@ -251,6 +251,14 @@ def test_shares_are_shown_with_the_digits_that_differ():
     assert "add up to 0.9999, not 1." in check(ATTENTION, nearly).message
 
 
+def test_float32_must_stay_float32():
+    def in_float64(q, k, v):
+        return bank.with_matmul(q.double(), k.double(), v.double())
+
+    report = check(ATTENTION, in_float64)
+    assert (report.points, report.misconceptions) == (2, ("dtype-changed",))
+
+
 def test_half_precision_outputs_have_one_fault():
     report = check(ATTENTION, bank.in_half)
     assert (report.points, report.misconceptions) == (2, ("dtype-changed",))
