@@ -1,75 +1,7 @@
-"""The drawings of chapter 11: tiles of keys, the last block, what is kept."""
-
-import math
+"""The drawings of chapter 11: the last block, and what is kept for the gradient."""
 
 from vit_encoder.figures.colours import CLASS, KEY, RAMP, VALUE
 from vit_encoder.figures.drawing import GREY, Drawing, arrow, box, drawing, line, text
-
-SCORES, VALUES, TILE = (0.0, 2.0, 3.0), (10.0, 20.0, 30.0), 2
-
-TILES = (
-    "One query meets its keys tile by tile. The first tile has the scores {first}, the"
-    " second the score {second}. After the first tile the largest score t is {t0}, the"
-    " sum u of the weights {u0}, the sum o of the weighted values {o0}. The second tile"
-    " brings a larger score, so u and o are multiplied by {shrink} before its part is"
-    " added: t is {t1}, u is {u1}, o is {o1}. Their quotient {y} is the output."
-)
-
-
-def tiles_drawing() -> Drawing:
-    """Draw attention tile by tile (Dao et al. 2022), with the numbers of the text."""
-    parts, seen = [], []
-    top, total, output = -math.inf, 0.0, 0.0
-    for start in range(0, len(SCORES), TILE):
-        scores = SCORES[start : start + TILE]
-        new = max(top, *scores)
-        shrink = math.exp(top - new)
-        weights = [math.exp(s - new) for s in scores]
-        total = shrink * total + sum(weights)
-        output = shrink * output + sum(
-            w * v for w, v in zip(weights, VALUES[start:], strict=False)
-        )
-        top = new
-        seen.append((shrink, top, total, output))
-    for j, score in enumerate(SCORES):
-        x = 92 + 46 * j + 70 * (j // TILE)
-        parts += [
-            f'<rect x="{x}" y="30" width="40" height="26" rx="4" fill="{KEY}"'
-            ' fill-opacity=".3"/>',
-            text(f"{score:g}", x + 20, 48),
-            f'<rect x="{x}" y="62" width="40" height="26" rx="4" fill="{VALUE}"'
-            ' fill-opacity=".3"/>',
-            text(f"{VALUES[j]:g}", x + 20, 80),
-        ]
-    parts += [
-        text("score", 82, 48, "end", 11),
-        text("value", 82, 80, "end", 11),
-        text("first tile", 135, 18, bold=True),
-        text("second tile", 274, 18, bold=True),
-    ]
-    for x, (_, t, u, o) in zip((96, 235), seen, strict=True):
-        parts += [
-            arrow([(x + 38, 94), (x + 38, 122)]),
-            box(x - 4, 126, 86, 62),
-            text(f"t = {t:g}", x + 39, 144, size=12),
-            text(f"u = {u:.3f}", x + 39, 161, size=12),
-            text(f"o = {o:.2f}", x + 39, 178, size=12),
-        ]
-    again = f"{seen[1][0]:.2f}"
-    parts += [
-        arrow([(180, 157), (227, 157)]),
-        text(f"× {again}", 202, 150, size=11),
-        text(f"o / u = {output / total:.1f}", 274, 208, bold=True),
-        text("kept", 82, 161, "end", 11),
-    ]
-    (_, t0, u0, o0), (_, t1, u1, o1) = seen
-    description = TILES.format(
-        first=" and ".join(f"{s:g}" for s in SCORES[:TILE]), second=f"{SCORES[TILE]:g}",
-        t0=f"{t0:g}", u0=f"{u0:.3f}", o0=f"{o0:.2f}", shrink=again, t1=f"{t1:g}",
-        u1=f"{u1:.3f}", o1=f"{o1:.2f}", y=f"{output / total:.1f}",
-    )  # fmt: skip
-    return drawing("Attention, tile by tile", description, parts, 214)
-
 
 PATCHES = 4
 LAST = (

@@ -1,55 +1,8 @@
-"""The drawings of chapter 12: a step of two ranks, the ring, what each rank holds."""
+"""The drawings of chapter 12: the ring, and what each rank holds."""
 
 import math
 
-from vit_encoder.figures.drawing import GREY, Drawing, arrow, box, drawing, line, text
-
-GRADIENTS = ((1, 5), (3, 7))  # of the images that each rank reads
-
-STEP = (
-    "Two ranks, side by side, from top to bottom. Both hold the same weights. Rank 0"
-    " reads the images with the gradients {a}, rank 1 those with {b}. Their means are"
-    " {m0} and {m1}. Arrows lead from both into one box, all-reduce, and back to both:"
-    " each gets the sum divided by 2, {mean}. Both take the same step and hold the same"
-    " weights again."
-)
-
-
-def ranks_drawing() -> Drawing:
-    """Draw one training step of two ranks, with the numbers of the text."""
-    means = [sum(images) / len(images) for images in GRADIENTS]
-    mean = sum(means) / len(means)
-    parts = []
-    for r, (x, images) in enumerate(zip((86, 254), GRADIENTS, strict=True)):
-        parts += [
-            text(f"rank {r}", x, 16, bold=True),
-            box(x - 66, 26, 132, 26),
-            text("weights w", x, 43),
-            arrow([(x, 52), (x, 68)]),
-            box(x - 66, 70, 132, 40, GREY),
-            text("two images", x, 86),
-            text(f"gradients {images[0]} and {images[1]}", x, 102, size=11),
-            arrow([(x, 110), (x, 138)]),
-            text(f"mean {means[r]:g}", x + 8, 128, "start", 11),
-            arrow([(x, 172), (x, 200)]),
-            text(f"{mean:g}", x + 8, 190, "start", 11),
-            box(x - 66, 202, 132, 26),
-            text(f"step against {mean:g}", x, 219),
-            arrow([(x, 228), (x, 244)]),
-            box(x - 66, 246, 132, 26),
-            text("the same new w", x, 263),
-        ]
-    total = " + ".join(f"{m:g}" for m in means)
-    parts += [
-        box(20, 140, 300, 32),
-        text(f"all-reduce: ({total}) / 2", 170, 160, bold=True),
-    ]
-    a, b = (" and ".join(map(str, images)) for images in GRADIENTS)
-    description = STEP.format(
-        a=a, b=b, m0=f"{means[0]:g}", m1=f"{means[1]:g}", mean=f"{mean:g}"
-    )
-    return drawing("One step of two ranks", description, parts, 280)
-
+from vit_encoder.figures.drawing import GREY, Drawing, drawing, line, text
 
 P = 4  # ranks of the ring and of the shards
 RING = (
