@@ -1,5 +1,8 @@
 """What is counted: FLOPs, bytes moved, bytes kept; and the recorded times."""
 
+import math
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,7 +24,8 @@ from vit_encoder.costs import (
     recorded_speed,
     traffic,
 )
-from vit_encoder.figures import show_shares
+from vit_encoder.figures import show_shares, show_steps
+from vit_encoder.figures.drawings import ranks, tiles
 
 B, N, D, H, M = 2, 7, 12, 3, 20
 
@@ -118,3 +122,49 @@ def test_bars_are_as_long_as_the_shares_and_others_are_refused():
     )
     with pytest.raises(ValueError, match="from 0 to 1"):
         show_shares({"one": 1.2}, "first", "second")
+
+
+def test_each_step_has_a_bar_of_time_and_one_of_bytes_where_they_were_counted():
+    (ax,) = show_steps({"one": (1, 0.5), "another": (0.75, None)}).axes
+    assert [bar.get_width() for bar in ax.patches] == [1, 0.75, 0.5, 0]
+    words = [text.get_text() for text in ax.texts]
+    assert words == ["100%", "75%", "50%", ""]
+    with pytest.raises(ValueError, match="from 0"):
+        show_steps({"one": (1, -0.5)})
+
+
+def value(formula):
+    """Both sides of an equation in a drawing, and how exactly its result is written."""
+    _, sum_, result = formula.split(" = ")
+    sum_ = (
+        re.sub(r"(\d) e", r"\1 * e", sum_).replace("⁻¹", "**-1").replace("⁻²", "**-2")
+    )
+    digits = len(result.partition(".")[2])
+    return eval(sum_, {"e": math.e}), float(result), 0.5 * 10**-digits
+
+
+def test_the_drawing_of_tiles_computes_what_attention_gives():
+    keys = [key for tile in tiles.TILES for key in tile]
+    seen = []
+    for tile, (t, *sums) in zip(tiles.TILES, tiles.KEPT, strict=True):
+        seen += tile
+        top = max(score for score, _ in seen)
+        assert t == f"t = {top}"
+        weights = [math.exp(score - top) for score, _ in seen]
+        total = sum(w * v for w, (_, v) in zip(weights, seen, strict=True))
+        for formula, right in zip(sums, (sum(weights), total), strict=True):
+            computed, written, rounding = value(formula)
+            assert abs(written - right) <= rounding
+            assert abs(computed - right) <= 3 * rounding  # of what it starts from too
+    scores, values = torch.tensor(keys, dtype=torch.float64).T
+    output = scores.softmax(0) @ values
+    assert tiles.OUTPUT.endswith(f"= {output:.1f}")
+
+
+def test_the_drawing_of_ranks_averages_the_gradients():
+    svg = ranks.ranks_drawing().svg
+    means = [sum(pair) / 2 for pair in ranks.GRADIENTS]
+    for words in (*(f">mean {mean:.0f}<" for mean in means), ">8 / 2 = 4<"):
+        assert words in svg
+    assert f"all-reduce: {means[0]:.0f} + {means[1]:.0f} = {sum(means):.0f}" in svg
+    assert sum(means) / 2 == sum(sum(ranks.GRADIENTS, ())) / 4 == 4

@@ -58,7 +58,9 @@ CONCEPTS = {  # colour of a concept → the modules of figures that draw that co
         *("multi_head", "parameters", "photo"),
     },
     "KEY": {"attention", "encoder_map", "fast", "multi_head", "parameters"},
-    "VALUE": {"attention", "encoder_map", "fast", "multi_head", "parameters"},
+    "VALUE": {
+        *("attention", "encoder_map", "fast", "multi_head", "parameters", "tiles"),
+    },
     "WEIGHTS": {"attention", "block", "drawing", "multi_head"},
     "CLASS": {"encoder_at_work", "encoder_map", "fast", "patches"},
     "POSITION": {"encoder_map", "patches"},

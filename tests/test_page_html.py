@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,8 +16,12 @@ from page_html import (
     RULES,
     Rule,
     Site,
+    caption_plots,
+    colour_code,
     drop_tabs,
     finish,
+    glue_formulas,
+    join_numbers,
     join_styles,
     name_proofs,
     size_pictures,
@@ -229,6 +234,85 @@ def test_a_folded_proof_says_what_it_proves(line):
 )
 def test_other_folded_cells_stay(page):
     assert name_proofs(None, page) == (page, 0)
+
+
+def figure(inside: str, caption: str) -> str:
+    """An output with a caption, as MyST-NB writes it."""
+    return (
+        f'<figure class="align-default" id="id7">\n{inside}<figcaption>\n<p>'
+        f'<span class="caption-text">{caption}</span><a class="headerlink" href="#id7">'
+        "¶</a></p>\n</figcaption>\n</figure>\n"
+    )
+
+
+TABLE, PLOT = "<div><table></table></div>", '<img src="plot.png" />\n'
+
+
+def test_of_a_table_and_its_plot_the_plot_keeps_the_caption():
+    page = figure(TABLE, "Other") + figure(TABLE, "Seeds") + figure(PLOT, "Seeds")
+    html, times = caption_plots(None, page)
+    assert times == 1
+    expected = figure(TABLE, "Other") + TABLE + "\n" + figure(PLOT, "Seeds")
+    assert html == expected
+    html, times = caption_plots(None, figure(PLOT, "Seeds") + figure(TABLE, "Seeds"))
+    assert (html, times) == (figure(PLOT, "Seeds") + TABLE + "\n", 1)
+
+
+def formula(tex: str) -> str:
+    """A formula in a line, as KaTeX writes it, in short."""
+    return (
+        f'<span class="math"><span class="katex"><annotation x="y">{tex}</annotation>'
+        f"<span><span>{tex}</span></span></span></span>"
+    )
+
+
+def test_a_formula_is_glued_to_what_touches_it():
+    short, long = formula("N^2"), formula("1 + " * 10)
+    page = f"<p>From ({short}, {short}-th to {short}. {short} {long}.</p>"
+    glued = [f"({short},", f"{short}-th", f"{short}."]
+    expected = "<p>From {} {} to {} {} {}.</p>".format(
+        *(f'<span class="glued">{words}</span>' for words in glued), short, long
+    )
+    assert glue_formulas(None, page) == (expected, 3)
+
+
+def test_a_comma_begins_no_line(tabs):
+    tab = tabs("data:")
+    style = Path("book/_static/course.css").read_text(encoding="utf-8")
+    number = '<span class="base" style="display: inline-block">10</span>'
+    words = formula("10").replace("<span>10</span>", number) + "<i>,</i>"
+    places = "() => ['i', '.base'].map((e) => document.querySelector(e).offsetTop)"
+    for page, falls in ((words, True), (f'<b class="glued">{words}</b>', False)):
+        narrow = f'<p style="font: 16px monospace; width: 46px">ab {page}</p>'
+        tab.set_content(f"<style>{style}</style>{narrow}")
+        comma, ten = tab.evaluate(places)
+        assert (comma > ten + 8) == falls
+
+
+def test_printed_code_is_shown_as_code():
+    code, words = (
+        cell("bug", "x", "def f(x):\n    return x &lt; 1"),
+        cell("t", "x", "defs"),
+    )
+    html, times = colour_code(None, code + words)
+    assert times == 1
+    assert html.count("output stream highlight-python notranslate") == 1
+    assert '<span class="k">return</span>' in html
+    assert re.sub(r"<[^>]+>", "", html) == re.sub(r"<[^>]+>", "", code + words)
+
+
+@pytest.mark.parametrize(
+    ("page", "joined"),
+    [
+        ("<p>All 50 003 of 1 234 567, or 1 000.</p>", 3),
+        ("<pre>50 003</pre><p title='50 003'>In 2024 300</p>", 0),
+        ("<svg><path d='M10 200 300'/>10 200</svg><p>0.5 300, 1, 2 and 300</p>", 0),
+    ],
+)
+def test_a_number_is_joined(page, joined):
+    html, times = join_numbers(None, page)
+    assert times == joined
+    assert html.replace("\u00a0", " ") == page
 
 
 def test_the_script_for_tabs_goes_where_tabs_are(site):

@@ -90,18 +90,19 @@ def test_what_is_saved_grows_with_the_images(runs, alone):
             assert share == pytest.approx(0.5, abs=1e-3)
 
 
-def test_a_killed_run_ends_with_the_same_weights(runs, tmp_path):
+@pytest.mark.parametrize("engine", ["ddp", "zero-3"])
+def test_a_killed_run_ends_with_the_same_weights(runs, tmp_path, engine):
     folder = tmp_path / "checkpoints"
     launch(
-        *SCRIPT,
-        *(f"--checkpoints={folder}", f"--output={tmp_path}", "--die-at=8"),
+        *(*SCRIPT, "--engine", engine, "--die-at=8"),
+        *(f"--checkpoints={folder}", f"--output={tmp_path}"),
         restarts=1,
     )
-    weights, reports = read(tmp_path, "ddp")
+    weights, reports = read(tmp_path, engine)
     assert [report["first"] for report in reports] == [5, 5]
-    written = {f.name for f in (folder / "ddp").iterdir()}
+    written = {f.name for f in (folder / engine).iterdir()}
     assert written == {"step-000005", "step-000010"}
-    for name, value in runs["ddp"][0].items():
+    for name, value in runs[engine][0].items():
         assert torch.equal(weights[name], value), name
 
 

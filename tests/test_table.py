@@ -1,5 +1,6 @@
 """The table of numbers and words that cells show."""
 
+import math
 import re
 
 import numpy as np
@@ -34,6 +35,11 @@ def test_it_stands_in_columns_in_text():
 def test_names_that_are_numbers_stand_as_numbers_do():
     table = Table(["steps", "ahead"], {400: 0.015, 1600: 0.006}, ".1%")
     assert repr(table).splitlines() == ["steps  ahead", "  400   1.5%", " 1600   0.6%"]
+
+
+def test_a_zero_has_no_minus():
+    (row,) = Table([*"abcd"], {"x": [-0.0001, -0.01, -math.inf]}, ".1%").rows
+    assert row == ["x", "0.0%", "−1.0%", "−inf%"]
 
 
 def test_it_has_headings_in_html_and_texts_are_escaped():

@@ -11,9 +11,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from html import unescape
 from pathlib import Path
 
 from PIL import Image
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
 
 import still
 
@@ -117,6 +121,107 @@ def name_proofs(_: Site, html: str) -> tuple[str, int]:
         return f"{start}Proof: {said}{code} proof-line{middle}{line}{end}"
 
     return FOLDED_PROOF.sub(named, html), len(changed)
+
+
+FIGURE = re.compile(
+    r'<figure class="align-default"[^>]*>\n((?:(?!</figure>).)*?)<figcaption>\n'
+    r'<p><span class="caption-text">((?:(?!</figure>).)*?)</figcaption>\n</figure>',
+    re.DOTALL,
+)
+
+
+def caption_plots(_: Site, html: str) -> tuple[str, int]:
+    """Where a cell shows a table beside its plot, leave the caption to the plot."""
+    plots = {said(figure) for figure in FIGURE.finditer(html) if "<img" in figure[1]}
+    changed = []
+
+    def alone(figure: re.Match) -> str:
+        if "<img" in figure[1] or said(figure) not in plots:
+            return figure[0]
+        changed.append(figure)
+        return figure[1]
+
+    return FIGURE.sub(alone, html), len(changed)
+
+
+def said(figure: re.Match) -> str:
+    """The caption of a figure, without the link to itself."""
+    return figure[2].split('<a class="headerlink"')[0]
+
+
+MATH = '<span class="math">'
+SHORT = 30  # characters of TeX: what fits on a line of a phone
+
+
+def glue_formulas(_: Site, html: str) -> tuple[str, int]:
+    """Keep a short formula on one line with the comma, or the like, that touches it.
+
+    A browser may begin a new line on either side of a formula.
+    """
+    pieces, done = [], 0
+    while (start := html.find(MATH, done)) >= 0:
+        end = end_of_span(html, start)
+        before = re.search(r"[^\s<>]*$", html[done:start])[0]
+        after = re.match(r"[^\s<>]*", html[end:])[0]
+        tex = re.search(r"<annotation[^>]*>([^<]*)<", html[start:end])
+        pieces.append(html[done : start - len(before)])
+        formula = before + html[start:end] + after
+        if (before or after) and tex and len(tex[1]) <= SHORT:
+            formula = f'<span class="glued">{formula}</span>'
+        pieces.append(formula)
+        done = end + len(after)
+    glued = sum(piece.startswith('<span class="glued">') for piece in pieces)
+    return "".join(pieces) + html[done:], glued
+
+
+def end_of_span(html: str, start: int) -> int:
+    """Where the <span> that begins at `start` is over."""
+    depth = 0
+    for tag in re.compile(r"<(/?)span\b[^>]*>").finditer(html, start):
+        depth += -1 if tag[1] else 1
+        if not depth:
+            return tag.end()
+    raise ValueError(f"a <span> has no end: {html[start : start + 80]}")
+
+
+PRINTED_CODE = re.compile(
+    r'(<div class="output (?:stream|text_plain)) highlight-myst-ansi( notranslate">'
+    r'<div class="highlight"><pre[^>]*>)<span></span>((?:def|class) [^<]*)(</pre>)'
+)
+
+
+def colour_code(_: Site, html: str) -> tuple[str, int]:
+    """Show Python that a cell prints as code: coloured, and its lines not wrapped."""
+
+    def coloured(match: re.Match) -> str:
+        before, after, code, end = match.groups()
+        shown = highlight(unescape(code), PythonLexer(), HtmlFormatter(nowrap=True))
+        return f"{before} highlight-python{after}<span></span>{shown}{end}"
+
+    return PRINTED_CODE.subn(coloured, html)
+
+
+# What is no text of a page, or must stay as it is; then all other tags.
+NO_TEXT = re.compile(
+    r"(<(pre|code|script|style|svg|math|title|textarea)\b.*?</\2>|<[^>]+>)", re.DOTALL
+)
+THOUSANDS = re.compile(r"(?<![\d.,] )(?<![\d.,])(\d{1,3})((?: \d{3})+)(?!\d)")
+
+
+def join_numbers(_: Site, html: str) -> tuple[str, int]:
+    """Keep a number such as 50 000 on one line."""
+    pieces, changed, done = [], 0, 0
+
+    def join(text: str) -> str:
+        nonlocal changed
+        text, times = THOUSANDS.subn(lambda m: m[0].replace(" ", "\u00a0"), text)
+        changed += times
+        return text
+
+    for skipped in NO_TEXT.finditer(html):
+        pieces += [join(html[done : skipped.start()]), skipped[0]]
+        done = skipped.end()
+    return "".join([*pieces, join(html[done:])]), changed
 
 
 STYLE_LINK = re.compile(
@@ -288,6 +393,10 @@ RULES = [
         ),
     ),
     Rule("MyST-NB: what is folded does not say what it proves", name_proofs),
+    Rule("MyST-NB: a table beside a plot has the plot's caption too", caption_plots),
+    Rule("MyST-NB: code that a cell prints is plain text, wrapped", colour_code),
+    Rule("browsers: a comma after a formula begins a line", glue_formulas),
+    Rule("browsers: a line ends within a number", join_numbers),
     Rule(
         "sphinxcontrib-katex: the wrapper of an equation has its id already",
         sub(

@@ -18,7 +18,7 @@ FAST, ALONE = "fast", "fast, class token"
 PRODUCT = "matrix product"
 ORDER = ("Ti", "S", "B")  # of the tables
 NOTHING = "not measured"
-CLOCKS = {"wall": "time by the clock", "cpu": "CPU time of the process"}
+CLOCKS = {"wall": "timed by the clock", "cpu": "CPU time of the process"}
 
 Quartiles = tuple[float, float, float]
 
@@ -140,29 +140,34 @@ def kept(unit: str) -> Callable[[dict], tuple[float, str]]:
 
 
 GOALS = (
-    Goal("fast by the fastest library, in the worst row", 1.0, worst(FAST)),
+    Goal("fast against the fastest library, worst row", 1.0, worst(FAST)),
     Goal(
-        "fast, class token, by the fastest library, in the worst row",
+        "fast, class token, against the fastest library, worst row",
         1.08,
         worst(ALONE),
     ),
     Goal(
-        "fast, class token, compiled and frozen, by timm eager (Ti, 8 images)",
+        "fast, class token, frozen, against timm (Ti, 8 images)",
         1.15,
         advantage("frozen", "fast, class token, frozen", "timm"),
     ),
     Goal(
-        "fused attention, by the textbook's, at N = 2048",
+        "fused attention against the textbook's, N = 2048",
         2.5,
         advantage("attention-2048", "fused", "explicit"),
     ),
     Goal(
-        "activations kept with checkpointing, by those without (Ti, 32 images)",
+        "memory kept with checkpointing, of that without (Ti, 32 images)",
         0.4,
         kept("saved"),
         at_least=False,
     ),
-    Goal("tensors at the peak of that step, likewise", 0.4, kept("highest"), False),
+    Goal(
+        "tensors at the peak of that step, of those without",
+        0.4,
+        kept("highest"),
+        False,
+    ),
 )
 
 
@@ -199,7 +204,7 @@ def ratios_table(training: bool, measured: dict) -> str:
                 *(f"{ratios(row, name, 'timm')[1]:.2f}" for name in others),
             )
         )
-    hardest = "fast by the fastest library"
+    hardest = "fast against the fastest library"
     return table(("ViT, images", FAST, ALONE, hardest, *others), lines)
 
 
@@ -283,7 +288,7 @@ def further_table(measured: dict) -> str:
         "ViT-Ti",
         "code",
         "a step",
-        "by timm in fp32",
+        "times as fast as timm in fp32",
         "memory",
         "tensors",
         "kept",
@@ -301,7 +306,7 @@ def course_table(measured: dict) -> str:
         count = f"the first page and {len(pages) - 1} chapters"
         lines += [
             ("a page, sent until it is loaded", spread(weights, "kB"), count),
-            ("a page, until it is loaded", spread(times, "s"), "without a network"),
+            ("a page, until it is loaded", spread(times, "s"), "from the same machine"),
         ]
     if "book" in rows:
         book = rows["book"]["seconds"]
@@ -317,7 +322,8 @@ def course_table(measured: dict) -> str:
     if "checks" in rows:
         checks = rows["checks"]["seconds"]
         remark = f"{len(checks)} exercises, each answered right"
-        lines.append(("one check", spread([*checks.values()], "s"), remark))
+        milliseconds = [1000 * seconds for seconds in checks.values()]
+        lines.append(("one check", spread(milliseconds, "ms"), remark))
     marking = read_marking_speed()
     lines.append(
         (
@@ -348,7 +354,7 @@ def machine_line(measured: dict) -> str:
     return (
         f"{date}. {measured['machine']}, {threads} thread{'s' * (threads > 1)}, "
         f"{measured['instructions']}, {amx}, {CLOCKS[measured['clock']]}. {versions}. "
-        f"{min(counts)} to {max(counts)} rounds for a row of models. "
+        f"{min(counts)} to {max(counts)} rounds a row. "
         f"Load before a row: {min(loads)} to {max(loads)}."
     )
 
@@ -379,7 +385,7 @@ def cuda_table(measured: dict | None) -> str:
         )
         for row in model_rows(measured)
     ]
-    header = ("ViT, images, mode", "fast, images a second", "by timm", "of the peak")
+    header = ("ViT, images, mode", "fast, images a second", "times timm", "of the peak")
     return f"{machine_line(measured)}\n\n{table(header, lines)}"
 
 

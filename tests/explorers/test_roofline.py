@@ -282,7 +282,7 @@ def test_readout_says_how_the_numbers_come_about(visit):
     assert said == {"flops": "6BND² = 697 M", "weights": "3D² + 3D numbers, 3.54 MB"}
     assert value(tab, "others").replace("\u00a0", " ") == "4BND numbers, 1.21 MB"
     assert value(tab, "arithmetic") == "10.7\u00a0µs"
-    assert value(tab, "memory") == "binds: 14.9\u00a0µs"
+    assert value(tab, "memory") == "14.9\u00a0µs, the longer"
     tab.get_by_role("radio", name="scores").check()
     assert value(tab, "flops").replace("\u00a0", " ") == "2BN²D = 59.6 M"
     assert value(tab, "weights") == "none"

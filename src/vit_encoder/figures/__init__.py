@@ -45,6 +45,7 @@ _HOMES = {
     "norm_places_drawing": "drawings.block",
     "one_query_drawing": "drawings.attention",
     "patches_drawing": "drawings.patches",
+    "ranks_drawing": "drawings.ranks",
     "reshape_drawing": "drawings.reshape",
     "ring_drawing": "drawings.scaling",
     "rms_norm_drawing": "drawings.rms_norm",
@@ -70,8 +71,10 @@ _HOMES = {
     "show_similarities": "looking",
     "show_split": "heads",
     "show_spreads": "norms",
+    "show_steps": "costs",
     "show_sweep": "training",
     "show_tokens": "photo",
+    "tiles_drawing": "drawings.tiles",
     "training_step_drawing": "drawings.training_step",
     "use_style": "style",
 }

@@ -252,7 +252,8 @@ function render({ model, el }) {
     flops: "FLOPs", weights: "Weights", others: "Inputs, output", intensity: "FLOP per byte",
     arithmetic: "Arithmetic takes", memory: "Memory takes",
   });
-  const whole = makeReadout({ time: "Least time of the block", waiting: "Bound by memory", ofPeak: "Share of the peak", images: "12 blocks" });
+  const least = make("span", { "data-value": "time" });
+  const whole = makeReadout({ waiting: "Bound by memory", ofPeak: "Share of the peak", images: "12 blocks" });
   const title = make("p", { class: "roof-title" });
   const heading = make("p", { class: "roof-title" }, "Least time of each operation");
 
@@ -263,7 +264,8 @@ function render({ model, el }) {
     "roof-figure", "Roofline of an encoder block",
     make(
       "div", {}, make("div", { class: "vit-plot roof-plot" }, plot.svg),
-      make("p", { class: "vit-hint" }, "Filled: arithmetic takes longer. Hollow: memory takes longer. Touch a mark or a row."),
+      make("p", { class: "roof-title" }, "The block takes at least ", least),
+      make("p", { class: "vit-hint" }, "No operation can be above the line. Filled: its arithmetic takes longer. Hollow: its trips to memory do. Touch a mark or a row."),
     ),
     make(
       "div", { class: "roof-controls" },
@@ -273,7 +275,11 @@ function render({ model, el }) {
     make("div", {}, heading, rows.element, whole.element),
     make(
       "div", {}, title, one.element, live.element,
-      make("p", { class: "vit-hint" }, "Assumed: operations follow one another, and to start one costs nothing. Each, LayerNorm and GELU too, reads its inputs and weights once and writes its output once; nothing stays in a cache between two. Peak and bandwidth are those of the datasheets, without sparsity or TF32, with one peak for all FLOPs; the laptop is an example. Heads are 64 wide, the MLP 4D. The share of the peak counts matrix products alone. The T4 has fp16 in place of bf16; weights in int8 are multiplied as bf16."),
+      make(
+        "details", { class: "vit-hint" }, make("summary", {}, "What is assumed"),
+        make("p", {}, "Operations follow one another, and to start one costs nothing. Each, LayerNorm and GELU too, reads its inputs and weights once and writes its output once; nothing stays in a cache between two. Heads are 64 wide, the MLP 4D."),
+        make("p", {}, "Peaks and bandwidths are those that NVIDIA states, without sparsity or TF32, with one peak for all FLOPs; the laptop is an example. The T4 has fp16 in place of bf16, and weights in int8 are multiplied as bf16. The share of the peak counts matrix products alone."),
+      ),
     ),
   );
 
@@ -300,7 +306,7 @@ function render({ model, el }) {
       peak.show(Math.log10(setting.peak), withPrefix(1e12 * setting.peak, "FLOP/s"));
       bandwidth.show(Math.log10(setting.bandwidth), withPrefix(1e9 * setting.bandwidth, "B/s"));
       const { values } = whole;
-      values.time.textContent = withPrefix(block.time, "s");
+      least.textContent = withPrefix(block.time, "s");
       values.waiting.textContent = `${percent(block.waiting)} of this time`;
       values.ofPeak.textContent = `at most ${percent(block.ofPeak)}`;
       values.images.textContent = `at most ${rounded(imagesOf(whereAt))} images a second`;
@@ -321,7 +327,7 @@ function render({ model, el }) {
     values.intensity.textContent = rounded(cost.intensity);
     const binding = cost.memory > cost.arithmetic ? "memory" : "arithmetic";
     for (const floor of ["arithmetic", "memory"]) {
-      values[floor].textContent = (floor === binding ? "binds: " : "") + withPrefix(cost[floor], "s");
+      values[floor].textContent = withPrefix(cost[floor], "s") + (floor === binding ? ", the longer" : "");
     }
     live.say(`${title.textContent}: ${rounded(cost.intensity)} FLOP per byte, bound by ${binding}. The block takes at least ${withPrefix(block.time, "s")}, ${percent(block.ofPeak)} of the peak.`);
   }

@@ -104,9 +104,12 @@ def is_number(cell: object) -> bool:
 
 
 def written(cell: Cell, form: str) -> str:
-    """The text of a cell, with a minus that is seen and read as one."""
+    """The text of a cell, with a minus that is seen and read as one, none before 0."""
     if is_number(cell):
-        return format(cell, form if isinstance(cell, float) else ",").replace("-", "−")
+        text = format(cell, form if isinstance(cell, float) else ",")
+        if not text.strip("-0.%"):
+            text = text.removeprefix("-")
+        return text.replace("-", "−")
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     return "" if cell is None else str(cell)
