@@ -35,6 +35,7 @@ _HOMES = {
     "encoder_map": "drawings.encoder_map",
     "fashion_at_work": "encoder_at_work",
     "fashion_tour": "encoder_tour",
+    "first_difference_drawing": "drawings.first_difference",
     "gates_drawing": "drawings.gates",
     "last_block_drawing": "drawings.fast",
     "layer_norm_drawing": "drawings.layer_norm",
