@@ -1,4 +1,4 @@
-"""The drawings of chapter 11: the last block, what is kept for the gradient."""
+"""The drawings of chapter 11: the last block, and what is kept for the gradient."""
 
 from vit_encoder.figures.colours import CLASS, KEY, RAMP, VALUE
 from vit_encoder.figures.drawing import GREY, Drawing, arrow, box, drawing, line, text

@@ -1,145 +1,56 @@
-"""The drawings of chapter 12: a step of two ranks, the ring, what each rank holds."""
+"""The drawing of one step on two ranks: halves of a batch, and their mean gradient."""
 
-import math
+from vit_encoder.figures.drawing import GREY, Drawing, arrow, box, drawing, text
 
-from vit_encoder.figures.drawing import GREY, Drawing, arrow, box, drawing, line, text
-
-GRADIENTS = ((1, 5), (3, 7))  # of the images that each rank reads
-
-STEP = (
-    "Two ranks, side by side, from top to bottom. Both hold the same weights. Rank 0"
-    " reads the images with the gradients {a}, rank 1 those with {b}. Their means are"
-    " {m0} and {m1}. Arrows lead from both into one box, all-reduce, and back to both:"
-    " each gets the sum divided by 2, {mean}. Both take the same step and hold the same"
-    " weights again."
+GRADIENTS = ((1, 5), (3, 7))  # of each rank's images, for one weight
+WIDE, CELL = 150, 46
+LEFTS = (0, 188)  # of the two ranks
+DESCRIPTION = (
+    "Two ranks side by side, from top to bottom. Both hold the same weights. Rank 0"
+    " reads two images with the gradients 1 and 5, so its mean is 3; rank 1 reads two"
+    " with 3 and 7, mean 5. Arrows lead from both into one wide box, the all-reduce:"
+    " each gives its mean and gets the sum, 3 + 5 = 8. Arrows lead back to both ranks,"
+    " which divide by 2 and have 4. Both take the same step and hold the same weights"
+    " again."
 )
 
 
 def ranks_drawing() -> Drawing:
-    """Draw one training step of two ranks, with the numbers of the text."""
-    means = [sum(images) / len(images) for images in GRADIENTS]
-    mean = sum(means) / len(means)
+    """Draw a training step on two ranks, from weights to the same weights again."""
     parts = []
-    for r, (x, images) in enumerate(zip((86, 254), GRADIENTS, strict=True)):
+    for rank, (x, pair) in enumerate(zip(LEFTS, GRADIENTS, strict=True)):
+        middle = x + WIDE / 2
         parts += [
-            text(f"rank {r}", x, 16, bold=True),
-            box(x - 66, 26, 132, 26),
-            text("weights w", x, 43),
-            arrow([(x, 52), (x, 68)]),
-            box(x - 66, 70, 132, 40, GREY),
-            text("two images", x, 86),
-            text(f"gradients {images[0]} and {images[1]}", x, 102, size=11),
-            arrow([(x, 110), (x, 138)]),
-            text(f"mean {means[r]:g}", x + 8, 128, "start", 11),
-            arrow([(x, 172), (x, 200)]),
-            text(f"{mean:g}", x + 8, 190, "start", 11),
-            box(x - 66, 202, 132, 26),
-            text(f"step against {mean:g}", x, 219),
-            arrow([(x, 228), (x, 244)]),
-            box(x - 66, 246, 132, 26),
-            text("the same new w", x, 263),
+            text(f"rank {rank}", middle, 12, bold=True),
+            *step("the same weights", x, 20),
+            *images(pair, x, 64),
+            *step(f"mean {sum(pair) / 2:.0f}", x, 132),
+            arrow([(middle, 158), (middle, 180)]),
+            *step("8 / 2 = 4", x, 232),
+            *step("the same step", x, 276),
+            *step("the same weights", x, 320),
         ]
-    total = " + ".join(f"{m:g}" for m in means)
-    parts += [
-        box(20, 140, 300, 32),
-        text(f"all-reduce: ({total}) / 2", 170, 160, bold=True),
-    ]
-    a, b = (" and ".join(map(str, images)) for images in GRADIENTS)
-    description = STEP.format(
-        a=a, b=b, m0=f"{means[0]:g}", m1=f"{means[1]:g}", mean=f"{mean:g}"
-    )
-    return drawing("One step of two ranks", description, parts, 280)
+        for top, bottom in ((46, 64), (114, 132), (208, 232), (258, 276), (302, 320)):
+            parts.append(arrow([(middle, top), (middle, bottom)]))
+    width = LEFTS[-1] + WIDE
+    parts.append(box(1, 180, width - 2, 28, GREY))
+    parts.append(text("all-reduce: 3 + 5 = 8", width / 2, 199, bold=True))
+    return drawing("One step on two ranks", DESCRIPTION, parts, height=348)
 
 
-P = 4  # ranks of the ring and of the shards
-RING = (
-    "{p} ranks in a ring, each with a tensor of {p} pieces. An arrow leads from each to"
-    " its right neighbour. In the first round rank r sends its piece r: {sent}. The"
-    " piece that is sent is filled, and each neighbour adds it to its own."
-)
+def step(words: str, x: float, y: float) -> list[str]:
+    """A box with a line of text."""
+    return [box(x + 1, y, WIDE - 2, 26), text(words, x + WIDE / 2, y + 18)]
 
 
-def ring_drawing() -> Drawing:
-    """Draw the first round of a ring all-reduce (Patarasuk and Yuan 2009)."""
-    centre, radius = (170, 128), 92
-    parts, sent = [], []
-    for r in range(P):
-        angle = 2 * math.pi * r / P - math.pi / 2
-        x = centre[0] + 1.25 * radius * math.cos(angle)
-        y = centre[1] + radius * math.sin(angle)
-        parts.append(text(f"rank {r}", x, y - 18, bold=True))
-        for k in range(P):
-            left = x - 10 * P + 20 * k
-            fill = f'fill="{GREY}"' if k == r else 'fill="none"'
-            parts += [
-                f'<rect x="{left:.1f}" y="{y - 10:.1f}" width="18" height="18" rx="3"'
-                f' {fill} stroke="{GREY}" stroke-width="1.5"/>',
-                text(str(k), left + 9, y + 3, size=11, colour="#fff" if k == r else ""),
-            ]
-        sent.append(f"rank {r} sends piece {r} to rank {(r + 1) % P}")
-    parts += [
-        way((222, 46), (276, 92)),
-        way((276, 148), (222, 206)),
-        way((118, 206), (64, 148)),
-        way((64, 92), (118, 46)),
-        text("each adds what", 170, 124, size=11),
-        text("arrives to its own", 170, 139, size=11),
-    ]
-    description = RING.format(p=P, sent="; ".join(sent))
-    return drawing("The first round of a ring", description, parts, 250)
-
-
-def way(start: tuple[float, float], end: tuple[float, float]) -> str:
-    """A slanted arrow."""
-    (x0, y0), (x, y) = start, end
-    length = math.hypot(x - x0, y - y0)
-    a, b = (x - x0) / length, (y - y0) / length
-    wings = [(x - 9 * a + s * 4.5 * b, y - 9 * b - s * 4.5 * a) for s in (1, -1)]
-    head = "L".join(f"{p:.1f} {q:.1f}" for p, q in ((x, y), *wings))
-    tail = [(x0, y0), (round(x - 6 * a, 1), round(y - 6 * b, 1))]
-    return line(tail) + f'<path d="M{head}z"/>'
-
-
-BYTES = {"parameters": 4, "gradients": 4, "AdamW’s means": 8}  # a parameter, float32
-STAGES = {  # what is cut into p pieces
-    "every rank all": (),
-    "ZeRO 1": ("AdamW’s means",),
-    "ZeRO 2": ("gradients", "AdamW’s means"),
-    "ZeRO 3": tuple(BYTES),
-}
-SHARDS = (
-    "Bars of the bytes that one of {p} ranks holds for each parameter in float32. Where"
-    " every rank holds all: 4 of parameters, 4 of gradients, 8 of AdamW's means, {all}"
-    " together. {others}."
-)
-
-
-def shards_drawing() -> Drawing:
-    """Draw bytes a parameter on a rank (Rajbhandari et al. 2020, figure 1)."""
-    parts, totals = [], {}
-    for row, (stage, cut) in enumerate(STAGES.items()):
-        x, y = 104.0, 14 + 40 * row
-        parts.append(text(stage, 96, y + 17, "end", 12))
-        for name, count in BYTES.items():
-            held = count / P if name in cut else count
-            parts.append(
-                f'<rect x="{x:g}" y="{y}" width="{12 * held:g}" height="24"'
-                f' fill="{GREY}" fill-opacity="{SHADES[name]}" stroke="{GREY}"/>'
-            )
-            x += 12 * held
-            totals[stage] = totals.get(stage, 0) + held
-        parts.append(text(f"{totals[stage]:g}", x + 8, y + 17, "start", bold=True))
-    for x, (name, shade) in zip((8, 108, 200), SHADES.items(), strict=True):
-        parts += [
-            f'<rect x="{x}" y="182" width="12" height="12" fill="{GREY}"'
-            f' fill-opacity="{shade}" stroke="{GREY}"/>',
-            text(name, x + 18, 192, "start", 11),
-        ]
-    parts.append(text(f"bytes a parameter on one of {P} ranks", 170, 216, size=11))
-    whole, *rest = totals.items()
-    others = "; ".join(f"with {stage} {total:g} together" for stage, total in rest)
-    description = SHARDS.format(p=P, all=f"{whole[1]:g}", others=others)
-    return drawing("What a rank holds", description, parts, 224)
-
-
-SHADES = {"parameters": 0.75, "gradients": 0.4, "AdamW’s means": 0.1}
+def images(gradients: tuple[int, int], x: float, y: float) -> list[str]:
+    """A rank's images, each with its gradient."""
+    parts = [text("gradients of its images", x + WIDE / 2, y + 14, size=11)]
+    for i, gradient in enumerate(gradients):
+        left = x + WIDE / 2 - CELL - 2 + (CELL + 4) * i
+        parts.append(
+            f'<rect x="{left:g}" y="{y + 20}" width="{CELL}" height="26" rx="4"'
+            f' fill="{GREY}" fill-opacity=".3"/>'
+        )
+        parts.append(text(str(gradient), left + CELL / 2, y + 38, bold=True))
+    return parts
