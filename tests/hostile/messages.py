@@ -237,9 +237,12 @@ attention = None
     Hostile(
         "lines_that_send_points",
         """
+import json
 from vit_encoder.grade.wire import Line
 send = Line.send
 def send_points(self, message):
+    if isinstance(message, bytes):
+        message = json.loads(message)
     if "heard" in message:
         message["hearing"] = {"Hearing": {"replies": {"dict": {}}, "points": 3}}
     send(self, message)
