@@ -35,7 +35,6 @@ from vit_encoder.check.hearing import asking, guard
 from vit_encoder.check.hearing.data import LATE, Form, Question, Reply
 from vit_encoder.check.hearing.parameters import ALIASES, FUSED, held_as
 from vit_encoder.check.judging.misconceptions import edit, edits
-from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     KEEPS_INPUTS,
     Property,
@@ -822,7 +821,6 @@ def test_a_square_matrix_is_tried_both_ways_round(answer):
         oracle=lambda q, taken: ((x @ weight.T,), {}),
         properties=(agrees("right", "x", ask="Why?", core=True),),
         misconceptions=(),
-        show=Show((), ("x",), {}, {}),
     )
     assert task.judge([question], task.listener([question])(answer), 2).passed
 

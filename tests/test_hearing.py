@@ -486,7 +486,6 @@ TASK = Implement(
         agrees("one image", "one image", ask="How many?"),
     ),
     misconceptions=(),
-    show=Show((), ("x",), {}, {}),
 )
 
 
@@ -680,9 +679,8 @@ def small_task(form, questions, oracle=one):
         misconceptions=(),
         show=Show(
             ("small",),
-            ("x", "weight")[: len(questions[0].inputs)],
-            {name: i for i, name in enumerate(form.outputs)},
-            dict.fromkeys(form.outputs, ("token", "feature")),
+            inputs=("x", "weight")[: len(questions[0].inputs)],
+            axes=dict.fromkeys(form.outputs, ("token", "feature")),
         ),
     )
 
