@@ -836,7 +836,6 @@ WRITE_MERGE = Implement(
     show=Show(
         questions=("two queries",),
         inputs=("a", "lse_a", "b", "lse_b"),
-        order={"output": 0, "lse": 1},
         axes={"output": ("query", "feature"), "lse": ("head", "query")},
     ),
 )
@@ -858,7 +857,6 @@ REPAIR_LOSSES = Implement(
     show=Show(
         questions=("rising logits", "falling logits"),
         inputs=("x", "weight", "labels", "tile"),
-        order={"losses": 0},
         axes={"losses": ("image", "loss")},
     ),
     bug=named(LOSSES, "tiles-measured-apart")[0],
@@ -872,7 +870,6 @@ WRITE_CLASS_ATTENTION = Implement(
     show=Show(
         questions=("two tokens",),
         inputs=("x", "w_q", "w_k", "w_v"),
-        order={"output": 0},
         axes={"output": ("image", "feature")},
     ),
 )

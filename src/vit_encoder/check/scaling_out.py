@@ -870,7 +870,6 @@ WRITE_SAMPLER = Implement(
     show=Show(
         questions=(*FIVE, "six images, three ranks", "two images, seven ranks"),
         inputs=("order", "rank", "ranks"),
-        order={"indices": 0},
         axes={"indices": ("place", "index")},
     ),
 )
@@ -883,7 +882,6 @@ WRITE_ROUND = Implement(
     show=Show(
         questions=("three ranks, round 0", "three ranks, round 1"),
         inputs=("held", "i"),
-        order={"pieces": 0},
         axes={"pieces": ("piece", "number")},
     ),
 )
@@ -896,7 +894,6 @@ WRITE_MEAN = Implement(
     show=Show(
         questions=("three images and one", "equal shares"),
         inputs=("gradients", "counts"),
-        order={"gradient": 0},
         axes={"gradient": ("place", "number")},
     ),
 )
@@ -909,7 +906,6 @@ REPAIR_CLIP = Implement(
     show=Show(
         questions=("three and four", "two ranks", "short enough"),
         inputs=("shards", "max_norm"),
-        order={"shards": 0},
         axes={"shards": ("rank", "number")},
     ),
     bug=named(CLIP, "own-shard-alone")[0],

@@ -17,7 +17,6 @@ class Show:
 
     questions: the names of the small ones, smallest first.
     inputs: the names of the inputs, if they are not the arguments of the part.
-    order: not read, as the form names the outputs in order; some tasks still give it.
     axes: output → what a row is, what a column is; the most telling output first.
     parameters: the names of those that are small enough to be shown, too.
     notes: question → what is special about it beside its inputs.
@@ -27,7 +26,6 @@ class Show:
 
     questions: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
-    order: dict[str, int] = field(default_factory=dict)
     axes: dict[str, tuple[str, str]] = field(default_factory=dict)
     parameters: tuple[str, ...] = ()
     notes: dict[str, str] = field(default_factory=dict)
