@@ -25,7 +25,7 @@ def show_ring(ranks: int) -> Figure:
         ax.axis("off")
     names = [f"rank {r}" for r in range(ranks)]
     for number, (ax, table) in enumerate(zip(axes.flat, counts, strict=False)):
-        ax.imshow(table, cmap="Greys", vmin=0, vmax=1.6 * ranks)
+        ax.imshow(table, cmap="Greys", vmin=0, vmax=2.5 * ranks)
         for r, row in enumerate(table):
             for k, count in enumerate(row):
                 weight = "bold" if count == ranks else "normal"
