@@ -129,7 +129,7 @@ class Trial:
         numbers = [
             (got[right.isfinite()], right[right.isfinite()])
             for got, right in pairs
-            if got.device == right.device
+            if got.device == right.device and got.shape == right.shape
         ]
         apart = [
             (got.double() - right).abs().max()
