@@ -5,14 +5,13 @@ A formula stands in a page twice, for the eye and for a screen reader; in the in
 is plain text, as a reader would type it: W_O, d_k.
 """
 
-import asyncio
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
-
-from pagefind.index import IndexConfig, PagefindIndex
 
 FORMULA = re.compile(r"<math\b.*?</math>", re.DOTALL)
 SECTION = re.compile(
@@ -28,6 +27,13 @@ SIGNS = {
 UNSEEN = dict.fromkeys(range(0x2061, 0x2065))  # operators that are not drawn
 SPACED = {"mtd", "mtr", "mspace"}  # cells and what stands apart
 LEFT_OUT = (".headerlink", ".katex-html", ".launch", ".leads-nowhere", ".colophon")
+OPTIONS = (
+    "--root-selector=#furo-main-content",
+    f"--exclude-selectors={','.join(LEFT_OUT)}",
+    "--include-characters=_",
+    "--force-language=en",
+    "--keep-index-url",
+)
 NO_TEXT = {"404", "genindex", "search"}
 # Where a word means the same in several places, what teaches it comes first.
 TEACHING, NOTES = 3, 0.5
@@ -36,30 +42,25 @@ WORD = re.compile(rf"[^\W\d]{{{BEGINNING},}}")
 
 
 def write_index(html: Path) -> None:
-    """Write the index of all pages below a folder into its folder `pagefind`."""
-    pages = [path for path in sorted(html.rglob("*.html")) if path.stem not in NO_TEXT]
-    writing = _write(html, [p for p in pages if "_static" not in p.parts])
-    # Where a test's browser is open, this thread has a loop already.
-    with ThreadPoolExecutor(1) as other:
-        other.submit(asyncio.run, writing).result()
+    """Write the index of all pages below a folder into its folder `pagefind`.
 
-
-async def _write(html: Path, pages: list[Path]) -> None:
-    config = IndexConfig(
-        root_selector="#furo-main-content",
-        exclude_selectors=LEFT_OUT,
-        include_characters="_",
-        force_language="en",
-        keep_index_url=True,
-        output_path=str(html / "pagefind"),
-    )
-    async with PagefindIndex(config) as index:
-        known: set[str] = set()
-        for path in pages:
-            name = path.relative_to(html).as_posix()
-            text = searchable(path.read_text(encoding="utf-8"), name)
+    Pagefind runs as a command: its service may be ended before all is on the disk
+    (https://github.com/Pagefind/pagefind/pull/1272).
+    """
+    known: set[str] = set()
+    with TemporaryDirectory() as site:
+        for path in sorted(html.rglob("*.html")):
+            page = path.relative_to(html)
+            if path.stem in NO_TEXT or "_static" in page.parts:
+                continue
+            text = searchable(path.read_text(encoding="utf-8"), page.as_posix())
             known |= beginnings(text)
-            await index.add_html_file(content=text, source_path=name)
+            copy = Path(site, page)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(text, encoding="utf-8")
+        command = [sys.executable, "-m", "pagefind", f"--site={site}", *OPTIONS]
+        command += [f"--output-path={html / 'pagefind'}", "--silent"]
+        subprocess.run(command, check=True)
     path = html / "pagefind" / "beginnings.json"
     path.write_text(json.dumps(sorted(known), separators=(",", ":")), encoding="utf-8")
 

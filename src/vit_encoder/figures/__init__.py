@@ -20,7 +20,6 @@ _HOMES = {
     "Table": "table",
     "TokensExplorer": "tokens_explorer",
     "WiringExplorer": "wiring_explorer",
-    "WRONG": "colours",
     "attention_drawing": "drawings.attention",
     "block_drawing": "drawings.block",
     "checkpointing_drawing": "drawings.fast",
