@@ -84,7 +84,9 @@ def test_a_build_warns_of_it_and_so_fails(tmp_path, monkeypatch, found, warnings
     monkeypatch.setattr(book_extension, "logger", logger)
     monkeypatch.setattr(book_extension, "RULES", [HERE])
     monkeypatch.setattr(book_extension, "written", ["a"])
-    write_pages(tmp_path, a=f"<{found}>1</{found}>")
+    # The search refuses a site without a text to find.
+    text = f'<article id="furo-main-content"><{found}>1</{found}></article>'
+    write_pages(tmp_path, a=f"<html><body>{text}</body></html>")
     app = SimpleNamespace(
         outdir=tmp_path,
         srcdir=tmp_path,
