@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vit_encoder.check.hearing.data import Form, ProblemError, Question
 from vit_encoder.check.judging.misconceptions import edit, edits, named
-from vit_encoder.check.judging.oracle import exact
+from vit_encoder.check.judging.oracle import exact, oracle_of_function
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
@@ -23,8 +23,7 @@ from vit_encoder.check.judging.properties import (
 )
 from vit_encoder.check.judging.questions import (
     Normal,
-    double,
-    finish,
+    edges,
     small,
     with_nan,
 )
@@ -530,32 +529,29 @@ MISCONCEPTIONS = {
 # The oracles.
 
 
-def merge_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """The parts as two values whose scores are the logarithms, in float64."""
-    leaves = {f"input {i}": double(x) for i, x in enumerate(question.inputs)}
-    a, lse_a, b, lse_b = leaves.values()
+@oracle_of_function
+def merged(a: Tensor, lse_a: Tensor, b: Tensor, lse_b: Tensor) -> tuple[Tensor, Tensor]:
+    """The parts as two values whose scores are the logarithms."""
     scores = torch.stack([lse_a, lse_b], -1)  # (..., N_q, 2)
     output = torch.einsum(
         "...p,...pv->...v", scores.softmax(-1), torch.stack([a, b], -2)
     )
-    return finish(question, leaves, (output, scores.logsumexp(-1)))
+    return output, scores.logsumexp(-1)
 
 
-def losses_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """The losses from all logits at once, in float64."""
-    x, weight, labels, _ = question.inputs
-    leaves = {"input 0": double(x), "input 1": double(weight)}
-    logits = torch.einsum("bd,jd->bj", *leaves.values())
+@oracle_of_function
+def losses_at_once(x: Tensor, weight: Tensor, labels: Tensor, _tile: int) -> Tensor:
+    """The losses from all logits at once."""
+    logits = torch.einsum("bd,jd->bj", x, weight)
     picked = logits[torch.arange(len(labels), device="cpu"), labels]
-    return finish(question, leaves, (logits.logsumexp(-1) - picked,))
+    return logits.logsumexp(-1) - picked
 
 
-def class_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """Row 0 of attention with all keys and values, in float64."""
-    leaves = {f"input {i}": double(x) for i, x in enumerate(question.inputs)}
-    x, *weights = leaves.values()
+@oracle_of_function
+def row_0(x: Tensor, *weights: Tensor) -> Tensor:
+    """Row 0 of attention with all keys and values."""
     q, k, v = (torch.einsum("bnd,ed->bne", x, w) for w in weights)
-    return finish(question, leaves, (exact(q, k, v)[0][:, 0],))
+    return exact(q, k, v)[0][:, 0]
 
 
 # The questions.
@@ -577,7 +573,6 @@ def merge_questions(seed: int) -> list[Question]:
     )
     (a, lse_a), (b, lse_b) = parts
     inputs = a, lse_a, b, lse_b
-    floats = tuple(x.float() for x in inputs)
     nothing = torch.zeros_like(b), torch.full_like(lse_b, -torch.inf)
     far = small([1000, -1000, 0, 1000, -1000])[0]  # for each query its own
     return [
@@ -593,11 +588,8 @@ def merge_questions(seed: int) -> list[Question]:
         Question("queries far apart", (a, lse_a + far, b, lse_b + far), secondary=True),
         Question("a part without keys", (a, lse_a, *nothing), secondary=True),
         Question("the first without keys", (*nothing, b, lse_b), secondary=True),
-        Question("float32", floats),
-        Question("float32 again", floats),
         Question("a nan", (with_nan(a), lse_a, b, lse_b), secondary=True),
-        Question("gradients", inputs, cotangent=normal(2, 3, 5, 4)),
-        Question("another device", inputs, device="meta"),
+        *edges(inputs, normal(2, 3, 5, 4)),
     ]
 
 
@@ -608,7 +600,6 @@ def losses_questions(seed: int) -> list[Question]:
     labels = torch.tensor([3, 10, 0, 7, 3], device="cpu")
     one, rising = small([1]), small([0], [1], [2], [3])
     last = torch.tensor([3], device="cpu")
-    floats = x.float(), weight.float(), labels, 3
     return [
         Question("rising logits", (one, rising, last, 1)),
         Question("falling logits", (one, rising.flip(0), last, 1)),
@@ -619,11 +610,8 @@ def losses_questions(seed: int) -> list[Question]:
         Question("a tile too large", (x, weight, labels, 20)),
         Question("large logits", (1000 * x, weight, labels, 3), secondary=True),
         Question("very negative logits", (one, rising - 2000, last, 1), secondary=True),
-        Question("float32", floats),
-        Question("float32 again", floats),
         Question("a nan", (x, with_nan(weight), labels, 3), secondary=True),
-        Question("gradients", (x, weight, labels, 3), cotangent=normal(5)),
-        Question("another device", (x, weight, labels, 3), device="meta"),
+        *edges((x, weight, labels, 3), normal(5)),
     ]
 
 
@@ -642,18 +630,14 @@ def class_questions(seed: int) -> list[Question]:
     x = normal(2, 4, 7)
     many, wide = normal(3, 40, 12), normal(3, 8, 12).unbind()
     all_keys = {"flops": torch.tensor(2 * 3 * 40 * 12 * 8, device="cpu")}
-    floats = (x.float(), *(w.float() for w in weights))
     return [
         Question("two tokens", (HOT, *PROJECTIONS)),
         Question("tokens", (x, *weights)),
         Question("one token", (x[:, :1], *weights)),
         Question("many tokens", (many, *wide), parameters=all_keys),
         Question("large scores", (30 * x, *weights), secondary=True),
-        Question("float32", floats),
-        Question("float32 again", floats),
         Question("a nan", (with_nan(x), *weights), secondary=True),
-        Question("gradients", (x, *weights), cotangent=normal(2, 5)),
-        Question("another device", (x, *weights), device="meta"),
+        *edges((x, *weights), normal(2, 5)),
     ]
 
 
@@ -830,12 +814,11 @@ CLASS_PROPERTIES = (
 WRITE_MERGE = Implement(
     form=Form(outputs=("output", "lse"), reference=(merge,)),
     ask_about=merge_questions,
-    oracle=merge_oracle,
+    oracle=merged,
     properties=MERGE_PROPERTIES,
     misconceptions=MERGE,
     show=Show(
         questions=("two queries",),
-        inputs=("a", "lse_a", "b", "lse_b"),
         axes={"output": ("query", "feature"), "lse": ("head", "query")},
     ),
 )
@@ -851,12 +834,11 @@ TEST_ATTENTION = BreakIt(
 REPAIR_LOSSES = Implement(
     form=Form(outputs=("losses",), reference=(losses,)),
     ask_about=losses_questions,
-    oracle=losses_oracle,
+    oracle=losses_at_once,
     properties=LOSSES_PROPERTIES,
     misconceptions=LOSSES,
     show=Show(
         questions=("rising logits", "falling logits"),
-        inputs=("x", "weight", "labels", "tile"),
         axes={"losses": ("image", "loss")},
     ),
     bug=named(LOSSES, "tiles-measured-apart")[0],
@@ -864,12 +846,11 @@ REPAIR_LOSSES = Implement(
 WRITE_CLASS_ATTENTION = Implement(
     form=Form(outputs=("output",), reference=(class_attention,), call=call_counted),
     ask_about=class_questions,
-    oracle=class_oracle,
+    oracle=row_0,
     properties=CLASS_PROPERTIES,
     misconceptions=CLASS_ATTENTION,
     show=Show(
         questions=("two tokens",),
-        inputs=("x", "w_q", "w_k", "w_v"),
         axes={"output": ("image", "feature")},
     ),
 )

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vit_encoder.check.hearing.data import Form, Question
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, named
+from vit_encoder.check.judging.oracle import oracle_of_function
 from vit_encoder.check.judging.pictures import Show
 from vit_encoder.check.judging.properties import (
     EDGES,
@@ -22,6 +23,7 @@ from vit_encoder.check.judging.properties import (
 from vit_encoder.check.judging.questions import (
     Normal,
     double,
+    edges,
     finish,
     small,
     with_nan,
@@ -572,11 +574,10 @@ def taken_in_turn(order: list, rank: int, ranks: int) -> list:
     return share
 
 
-def sampler_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
+@oracle_of_function
+def dealt_out(order: Tensor, rank: int, ranks: int) -> Tensor:
     """The indices, as float64."""
-    order, *rest = question.inputs
-    share = taken_in_turn(order.tolist(), *rest)
-    return finish(question, {}, (torch.tensor(share, dtype=torch.float64),))
+    return small(taken_in_turn(order.tolist(), rank, ranks))[0]
 
 
 def passed_on(held: Tensor, i: int) -> Tensor:
@@ -586,12 +587,6 @@ def passed_on(held: Tensor, i: int) -> Tensor:
     sent = (rank[:, None] - i) % p == rank  # (p, p): rank r sends piece k
     arrives = torch.where(sent[..., None], held, torch.zeros_like(held))
     return held + arrives.roll(1, 0)
-
-
-def ring_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """The pieces, in float64."""
-    leaves = {"input 0": double(question.inputs[0])}
-    return finish(question, leaves, (passed_on(*leaves.values(), question.inputs[1]),))
 
 
 def over_images(gradients: Tensor, counts: Tensor) -> Tensor:
@@ -610,14 +605,13 @@ def shares_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
     )
 
 
-def clip_oracle(question: Question, _taken: tuple[str, ...]) -> tuple:
-    """The shards of the clipped whole, in float64."""
-    leaves = {"input 0": double(question.inputs[0])}
-    (shards,) = leaves.values()
+@oracle_of_function
+def clipped_whole(shards: Tensor, max_norm: float) -> Tensor:
+    """The shards of the clipped whole."""
     flat = shards.flatten()
     norm = torch.linalg.vector_norm(flat)
-    flat = flat * question.inputs[1] / norm if norm > question.inputs[1] else flat
-    return finish(question, leaves, (flat.view_as(shards),))
+    flat = flat * max_norm / norm if norm > max_norm else flat
+    return flat.view_as(shards)
 
 
 # The questions.
@@ -661,11 +655,8 @@ def ring_questions(seed: int) -> list[Question]:
         Question("five ranks, round 0", (held, 0)),
         Question("five ranks, round 1", (held, 1)),
         Question("five ranks, round 3", (held, 3)),
-        Question("float32", (held.float(), 2)),
-        Question("float32 again", (held.float(), 2)),
         Question("a nan", (with_nan(held), 1), secondary=True),
-        Question("gradients", (held, 2), cotangent=normal(5, 5, 3)),
-        Question("another device", (held, 1), device="meta"),
+        *edges((held, 2), normal(5, 5, 3)),
     ]
 
 
@@ -683,10 +674,7 @@ def shares_questions(seed: int) -> list[Question]:
         Question("numbers", (normal(3), small([4, 1, 2])[0])),
         Question("a nan", (with_nan(gradients), counts), secondary=True),
         Question("a rank without images", (empty, small([5, 0, 7, 1])[0])),
-        Question("float32", (gradients.float(), counts.float())),
-        Question("float32 again", (gradients.float(), counts.float())),
-        Question("gradients", (gradients, counts), cotangent=normal(3)),
-        Question("another device", (gradients, counts), device="meta"),
+        *edges((gradients, counts), normal(3)),
     ]
 
 
@@ -706,10 +694,7 @@ def clip_questions(seed: int) -> list[Question]:
         Question("four ranks, a larger limit", (shards, 3.0)),
         Question("one rank", (normal(1, 6), 0.5)),
         Question("nothing but 0", (torch.zeros_like(shards), 1.0), secondary=True),
-        Question("float32", (shards.float(), 0.7)),
-        Question("float32 again", (shards.float(), 0.7)),
-        Question("gradients", (shards, 0.7)),
-        Question("another device", (shards, 0.7), device="meta"),
+        *edges((shards, 0.7)),
     ]
 
 
@@ -864,24 +849,22 @@ WRITE_SAMPLER = Implement(
         call=call_with_order,
     ),
     ask_about=sampler_questions,
-    oracle=sampler_oracle,
+    oracle=dealt_out,
     properties=SAMPLER_PROPERTIES,
     misconceptions=SAMPLER,
     show=Show(
         questions=(*FIVE, "six images, three ranks", "two images, seven ranks"),
-        inputs=("order", "rank", "ranks"),
         axes={"indices": ("place", "index")},
     ),
 )
 WRITE_ROUND = Implement(
     form=Form(outputs=("pieces",), reference=(ring_round, passed_on)),
     ask_about=ring_questions,
-    oracle=ring_oracle,
+    oracle=oracle_of_function(passed_on),
     properties=RING_PROPERTIES,
     misconceptions=RING,
     show=Show(
         questions=("three ranks, round 0", "three ranks, round 1"),
-        inputs=("held", "i"),
         axes={"pieces": ("piece", "number")},
     ),
 )
@@ -893,19 +876,17 @@ WRITE_MEAN = Implement(
     misconceptions=SHARES,
     show=Show(
         questions=("three images and one", "equal shares"),
-        inputs=("gradients", "counts"),
         axes={"gradient": ("place", "number")},
     ),
 )
 REPAIR_CLIP = Implement(
     form=Form(outputs=("shards",), reference=(clip,)),
     ask_about=clip_questions,
-    oracle=clip_oracle,
+    oracle=clipped_whole,
     properties=CLIP_PROPERTIES,
     misconceptions=CLIP,
     show=Show(
         questions=("three and four", "two ranks", "short enough"),
-        inputs=("shards", "max_norm"),
         axes={"shards": ("rank", "number")},
     ),
     bug=named(CLIP, "own-shard-alone")[0],

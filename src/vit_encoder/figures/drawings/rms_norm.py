@@ -6,8 +6,8 @@ from vit_encoder.figures.colours import TOGETHER
 from vit_encoder.figures.drawing import GREY, Drawing, drawing, line, text
 
 TOKEN = [6.0, 4.0, 3.0, 7.0]
-UNIT, PITCH, WIDE = 13, 24, 18  # a bar's length a unit, from bar to bar, its width
-PANELS = (14, 126, 238)  # x of the first bar of each
+UNIT, PITCH, WIDE = 13, 26, 18  # a bar's length a unit, from bar to bar, its width
+PANELS = (9, 121, 233)  # x of the first bar of each
 ZERO, HEIGHT = 136, 222
 
 DESCRIPTION = (
