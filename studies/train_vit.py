@@ -103,7 +103,7 @@ class Setting:
 
 
 BATCH = 100
-RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 SELECTION = slice(40_000, 43_000)  # of the training images: chooses the learning rate
 
 
@@ -129,12 +129,12 @@ CELLS = [
     *((at(depth=24), variant) for variant in DEPTHS[:-1]),
     *((at(epochs=8), variant) for variant in ("base", "no MLP", "mean")),
     *((in_colour(8), variant) for variant in ("base", "no MLP")),
-    *((at(dim=128, num_heads=1), variant) for variant in ("base", "no scale")),
     *((at(depth=8), variant) for variant in DEPTHS),
     *((at(patch_size=4), variant) for variant in ("base", "no positions")),
-    *((at(depth=16), variant) for variant in DEPTHS),
-    (at(epochs=8), "no scale"),
+    *((at(dim=128, num_heads=1), variant) for variant in ("base", "no scale")),
     (at(depth=24), "no MLP"),
+    (at(epochs=8), "no scale"),
+    *((at(depth=16), variant) for variant in DEPTHS),
 ]
 
 

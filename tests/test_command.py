@@ -103,7 +103,7 @@ def last_line(capsys):
     [
         (["nowhere", "--output", "marks.csv"], "nowhere is not there"),
         (["class", "--output", "marks.txt"], "ends in .csv, got 'marks.txt'"),
-        (["class", "--output", "no/marks.csv"], "expected an output in a folder"),
+        (["class", "--output", "no/marks.csv"], "the folder of the output, is not"),
         (["class", "--output", "folder.csv"], "but folder.csv is a folder"),
         (["empty", "--output", "marks.csv"], "empty holds no file"),
         (["a.pdf", "--output", "marks.csv"], "expected a folder or a zip"),

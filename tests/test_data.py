@@ -25,6 +25,11 @@ from vit_encoder.data import (
     text_encoder_weights,
     text_line,
 )
+from vit_encoder.datasets import fashion_mnist
+from vit_encoder.fit import accuracy, predict
+from vit_encoder.foreign import GARMENTS, GARMENTS_FILE, KNOWN, only
+from vit_encoder.loading import from_timm, load
+from vit_encoder.training_runs import trainings
 
 FOLDER = Path(vit_encoder.data.__file__).parent
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
@@ -104,6 +109,23 @@ def test_licence_is_quoted_from_its_source():
 def test_readme_names_every_file():
     files = {path.name for path in FOLDER.iterdir() if path.is_file()} - {"README.md"}
     assert {name for name in files if f"`{name}`" not in README} == set()
+
+
+@pytest.mark.parametrize("name", ["fashion", "cifar10", "garments"])
+def test_each_trained_vit_has_a_card(name):
+    card = README.split(f"## `{name}.safetensors`")[1].split("## `")[0]
+    said = re.findall(r"^\*\*(\w+)\.\*\*", card, re.MULTILINE)
+    assert said == ["Model", "Data", "Recipe", "Accuracy", "Limits"]
+    percent = float(re.search(r"\*\*Accuracy\.\*\* ([\d.]+) %", card)[1])
+    if name == "garments":  # recorded nowhere else; measured on what ships
+        model = VisionTransformer(**GARMENTS).eval()
+        load(model, from_timm(load_file(GARMENTS_FILE)))
+        images = only(fashion_mnist().test, KNOWN)
+        found = accuracy(predict(model, images), images.labels)
+        assert abs(percent / 100 - found) < 0.02
+    else:
+        (run,) = trainings(name)
+        assert percent == pytest.approx(100 * run["test_accuracy"], abs=0.005)
 
 
 def test_readme_names_every_photograph_of_the_training():

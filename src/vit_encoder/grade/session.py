@@ -377,7 +377,7 @@ def require_place(output: Path, submissions: Path) -> None:
     if output.suffix != ".csv":
         raise Refused(f"expected an output that ends in .csv, got {output.name!r}")
     if not output.parent.is_dir():
-        raise Refused(f"expected an output in a folder, got {output.parent}")
+        raise Refused(f"{output.parent}, the folder of the output, is not there")
     if output.is_dir():
         raise Refused(f"expected a file as output, but {output} is a folder")
 
