@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import train_vit
 from vit_encoder import training_runs
 from vit_encoder.data import fashion_vit
 from vit_encoder.datasets import fashion_mnist
@@ -33,6 +34,29 @@ def test_no_run_twice():
         for run in runs()
     ]
     assert len(keys) == len({*keys})
+
+
+def test_no_neighbour_of_a_chosen_rate_is_better():
+    """As chapter 08 says; a rate at the edge of those that were tried has only one."""
+    rates = train_vit.RATES
+    cells = {tuple(r[name] for name in ("variant", *USUAL)) for r in ablations()}
+    for variant, *sizes in cells:
+        setting = dict(zip(USUAL, sizes, strict=True))
+        if (chosen := ablation(variant, **setting)) is None:
+            continue
+        first = {
+            r["learning_rate"]: r["selection"]
+            for r in ablations()
+            if r["seed"] == 0 and r["variant"] == variant
+            if setting.items() <= r.items()
+        }
+        at = rates.index(chosen.learning_rate)
+        best = first[rates[at]]
+        assert first[rates[at - 1]] <= best >= first[rates[at + 1]], (variant, setting)
+
+
+def ablations():
+    return [run for run in runs() if run["study"] == "ablations"]
 
 
 def run_of(rate, seed, selection, report, **more):
