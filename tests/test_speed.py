@@ -266,7 +266,7 @@ def test_tables_of_nothing_and_of_one_row():
         for name, table in TABLES.items():
             assert table(measured), name
         assert "</svg>" in speed_plot(measured)
-    assert "18 of 18 |  | 1 of 1" in TABLES["goals"](made_up(seconds))
+    assert "18 of 18 | no | 1 of 1" in TABLES["goals"](made_up(seconds))
 
 
 def test_a_gpu_is_measured_or_said_to_wait():

@@ -371,10 +371,10 @@ def explored(id: str) -> str:
     """What the notebook explores, as a still picture of the right version."""
     explorer = explore(task(id).misconceptions[0].right)
     controls = explorer.exploration.controls.values()
-    labels = " and ".join(escape(control.label) for control in controls)
+    labels = " and ".join(f"<em>{escape(control.label)}</em>" for control in controls)
     return (
         '<div class="cell_output"><p>In the notebook you move here '
-        f"<em>{labels}</em>, and your own function answers. The chapter’s function "
+        f"{labels}, and your own function answers. The chapter’s function "
         f"starts like this:</p>{without_picture(html(explorer.look()))}</div>"
     )
 

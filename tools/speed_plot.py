@@ -5,8 +5,8 @@ from vit_encoder.figures.colours import CLASS
 from vit_encoder.figures.drawing import GREY, WIDTH, drawing, line, text
 
 LEFT, RIGHT, TOP, STEP = 104, 8, 46, 19  # units
-SCALE = (0.7, 1.4)  # of the ratios; what is slower or faster stands at the edge
-TICKS = (0.8, 1.0, 1.2)
+SCALE = (0.4, 1.25)  # of the ratios; what is slower or faster stands at the edge
+TICKS = (0.4, 0.6, 0.8, 1.0, 1.2)
 CODES = ("textbook", *LIBRARIES[1:], FAST, ALONE)
 
 

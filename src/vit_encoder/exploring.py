@@ -381,7 +381,7 @@ def show_gelu(at: SimpleNamespace, inputs: tuple, outputs: tuple) -> Seen:
             f'<circle cx="{x0}" cy="{y0}" r="6" fill="{HIDDEN}" stroke="currentColor"'
             ' stroke-width="2"/>'
         )
-    parts.append(text(words[0], 20, 40, "start", 12, bold=True))
+    parts.append(text(words[0], 4, 40, "start", 11, bold=True))
     picture = drawing("The curve of your function", words[0], parts, 226)
     return Seen(words, picture)
 
