@@ -75,8 +75,8 @@ TRAININGS = {
         Recipe(epochs=11, batch_size=100, learning_rate=2e-3, warm_up=200, shift=1),
     ),
     "fashion": Training(GREY | SMALL | {"patch_size": 4}, LONG),
-    # As far as hours of one core go: twice the width, and longer.
-    "fashion-hours": Training(
+    # Twice the width, and longer.
+    "fashion-wide": Training(
         GREY | SMALL | {"patch_size": 4, "dim": 128, "mlp_dim": 256},
         replace(LONG, epochs=24, learning_rate=1e-3, shift=2),
     ),

@@ -182,7 +182,7 @@ function makePlot() {
 function makeRows(names, choose) {
   const group = `roof-${Math.random().toString(36).slice(2)}`;
   const rows = Object.fromEntries(names.map((name) => {
-    const input = make("input", { type: "radio", name: group, value: name });
+    const input = make("input", { type: "radio", name: group, value: name, class: "vit-live-only" });
     input.addEventListener("change", () => choose(name));
     const mark = draw("path", { d: circle(6, 6, 4.5) });
     const swatch = draw("svg", { viewBox: "0 0 12 12", "aria-hidden": "true" }, mark);
@@ -265,7 +265,8 @@ function render({ model, el }) {
     make(
       "div", {}, make("div", { class: "vit-plot roof-plot" }, plot.svg),
       make("p", { class: "roof-title" }, "The block takes at least ", least),
-      make("p", { class: "vit-hint" }, "No operation can be above the line. Filled: its arithmetic takes longer. Hollow: its trips to memory do. Touch a mark or a row."),
+      make("p", { class: "vit-hint" }, "No operation can be above the line. Filled: its arithmetic takes longer. Hollow: its trips to memory do."),
+      makeControls(make("p", { class: "vit-hint" }, "Touch a mark or a row.")),
     ),
     make(
       "div", { class: "roof-controls" },
