@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors.torch import save
 from tests.explorers.cases import (
     WIRINGS,
@@ -22,7 +23,7 @@ from vit_encoder import (
     patchify,
 )
 from vit_encoder.data import fashion_vit
-from vit_encoder.datasets import CLASSES, fashion_mnist
+from vit_encoder.datasets import CLASSES, LabelledImages, fashion_mnist
 from vit_encoder.figures import (
     EncoderTour,
 )
@@ -250,6 +251,39 @@ def test_guess_is_that_of_the_model_and_depth_cuts_it(visit):
     tab.get_by_role("switch", name="skips").click()
     tab.get_by_role("slider", name="blocks").fill("6")
     assert value(tab, "differ") == "less than 0.0001"
+
+
+def test_reader_s_own_image_goes_through_the_model_until_a_reset(visit, tmp_path):
+    tab = visit("tour")
+    tab.get_by_role("radio", name="Depth and skips").check()
+    tab.wait_for_function(
+        "document.querySelector('[data-value=guess]').textContent.includes('label')"
+    )
+    given = value(tab, "guess")
+    boot = fashion_mnist().test.images[77, 0]
+    picture = 255 - boot.repeat_interleave(10, 0).repeat_interleave(10, 1)  # on white
+    Image.fromarray(picture.numpy()).convert("RGB").save(tmp_path / "own.png")
+    tab.get_by_label("Your own image").set_input_files(tmp_path / "own.png")
+    tab.wait_for_function(
+        "!/label|…/.test(document.querySelector('[data-value=guess]').textContent)"
+    )
+    data = fashion_mnist().test
+    with torch.no_grad():
+        own = LabelledImages(boot[None, None], data.labels[:1], data.mean, data.std)
+        logits = fashion_vit()(own.normalized())[0]
+    share = float(re.search(r"([\d.]+) %", value(tab, "guess"))[1])
+    assert value(tab, "guess").startswith(f"{CLASSES[logits.argmax()]}, ")
+    assert share == pytest.approx(100 * logits.softmax(-1).max().item(), abs=3)
+    assert tab.get_by_text("0, your own").is_visible()
+    (tmp_path / "own.txt").write_text("no image")
+    tab.get_by_label("Your own image").set_input_files(tmp_path / "own.txt")
+    tab.get_by_text("Expected an image").wait_for()
+    tab.get_by_role("button", name="Reset").click()
+    tab.get_by_role("radio", name="Depth and skips").check()
+    tab.wait_for_function(
+        "document.querySelector('[data-value=guess]').textContent.includes('label')"
+    )
+    assert value(tab, "guess") == given
 
 
 def test_where_there_are_patches_alone_the_class_token_is_none_of_them(visit):

@@ -315,8 +315,7 @@ function render({ model, el }) {
     own(bytes);
   }
 
-  /* A photograph is cut to a square and shrunk. On a light ground it becomes a negative
-     where the model's images lie on black. */
+  /* A photograph is cut to a square and shrunk. */
   async function readFile(blob) {
     try {
       const photo = await createImageBitmap(blob);
@@ -330,17 +329,9 @@ function render({ model, el }) {
         photo, (photo.width - square) / 2, (photo.height - square) / 2, square, square, 0, 0, S, S,
       );
       const { data } = context.getImageData(0, 0, S, S);
-      const bytes = new Uint8Array(C * S * S);
-      let edge = 0;
-      for (let i = 0; i < S * S; i++) {
-        const rgb = data.subarray(4 * i, 4 * i + 3);
-        const luma = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2];
-        for (let c = 0; c < C; c++) bytes[S * S * c + i] = Math.round(C === 1 ? luma : rgb[c]);
-        const [row, column] = [Math.floor(i / S), i % S];
-        if ([0, S - 1].includes(row) || [0, S - 1].includes(column)) edge += luma / (4 * S - 4);
-      }
+      const bytes = imageOf(data.filter((_, i) => i % 4 < 3), sizes, negative);
       setDrawing(false);
-      own(negative && edge > 127 ? bytes.map((byte) => 255 - byte) : bytes);
+      own(bytes);
     } catch {
       say("This file is no image that the browser can read.");
     }

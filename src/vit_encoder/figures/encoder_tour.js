@@ -319,12 +319,18 @@ function makeCurves(L) {
 }
 
 function render({ model, el }) {
-  const [sizes, classes, mean, std, negative, labels] = ["sizes", "classes", "mean", "std", "negative", "labels"].map((key) => model.get(key));
+  const [sizes, classes, mean, std, negative] = ["sizes", "classes", "mean", "std", "negative"].map((key) => model.get(key));
   const { image_size: S, patch_size: P, in_channels: C, depth: L, num_heads: h } = sizes;
   const side = S / P, n = side * side;
-  const all = bytesOf(model.get("images"));
+  let all, labels, mine; // mine: the places in which images of the reader's stand
+  function takeGiven() {
+    all = bytesOf(model.get("images"));
+    labels = [...model.get("labels")];
+    mine = new Set();
+  }
+  takeGiven();
   const bytesAt = (i) => all.subarray(C * S * S * i, C * S * S * (i + 1));
-  const named = (i) => `${i}${labels[i] < 0 ? "" : `, ${classes[labels[i]]}`}`;
+  const named = (i) => `${i}${mine.has(i) ? ", your own" : labels[i] < 0 ? "" : `, ${classes[labels[i]]}`}`;
   const choose = (values) => put(model, values);
   const live = makeLive();
   let closed = false;
@@ -341,7 +347,14 @@ function render({ model, el }) {
   const depth = makeSlider("blocks:", { min: 0, max: L, step: 1 }, (l) => choose({ depth: l }));
   const skips = makeSwitch("skips", (is) => choose({ skips: is }));
   const keys = ["view", "step", "image", "token", "feature", "block", "head", "depth", "skips"];
-  const reset = makeReset(model, keys);
+  const reset = makeReset(model, keys, () => { takeGiven(); lookAgain(); });
+  const own = makeOwnImage(S, S, (rgb) => { // in the place of the image that is shown
+    const i = model.get("image");
+    all.set(imageOf(rgb, sizes, negative), C * S * S * i);
+    labels[i] = -1;
+    mine.add(i);
+    lookAgain();
+  });
 
   // The tour.
   const photo = makePanel("tour-photo");
@@ -405,7 +418,7 @@ function render({ model, el }) {
     "tour-figure", "A tour through the encoder", left,
     make(
       "div", { class: "vit-right" }, makeControls(view.element), above,
-      makeControls(image.element, reset), below, status, live.element,
+      makeControls(image.element, own, reset), below, status, live.element,
     ),
   );
   for (const row of [image.element, block.element, head.element]) row.classList.add("tour-slider");
@@ -413,6 +426,13 @@ function render({ model, el }) {
   // The model.
   let known = { image: -1, passes: [], row: null }; // what the ViT has made of an image
   let running = false;
+  let taken = 0; // how often images were exchanged
+  function lookAgain() {
+    taken += 1;
+    known = { image: -1, passes: [], row: null };
+    drawn = "";
+    update();
+  }
   const normalized = (i) => Float64Array.from(bytesAt(i), (byte, at) => {
     const c = Math.floor(at / (S * S));
     return (byte / 255 - mean[c]) / std[c];
@@ -438,10 +458,10 @@ function render({ model, el }) {
     try {
       weights = await fetchWeights();
       for (let i = model.get("image"); known.image !== i && !closed; i = model.get("image")) {
-        const passes = [], row = [];
+        const passes = [], row = [], before = taken;
         for await (const pass of sliced(run(normalized(i), sizes, weights))) if (pass) passes.push(pass);
         for await (const pass of sliced(run(normalized(i), sizes, weights, false))) if (pass) row.push(short(pass));
-        known = { image: i, weights, passes, row, skips: passes.map(short) };
+        if (before === taken) known = { image: i, weights, passes, row, skips: passes.map(short) };
       }
       status.textContent = "";
       running = false;

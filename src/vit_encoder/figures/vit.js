@@ -7,6 +7,21 @@
 const table = (n, make) => Array.from({ length: n }, (_, i) => make(i));
 const add = (x, y) => x.map((row, i) => row.map((number, j) => number + y[i][j]));
 
+/* A photograph, S × S pixels of red, green and blue, as an image of the model's (C·S·S).
+   On a light ground it becomes a negative where the model's images lie on black. */
+function imageOf(rgb, { in_channels: C, image_size: S }, negative) {
+  const bytes = new Uint8Array(C * S * S);
+  let edge = 0;
+  for (let i = 0; i < S * S; i++) {
+    const [red, green, blue] = rgb.subarray(3 * i, 3 * i + 3);
+    const luma = 0.299 * red + 0.587 * green + 0.114 * blue;
+    for (let c = 0; c < C; c++) bytes[S * S * c + i] = Math.round(C === 1 ? luma : rgb[3 * i + c]);
+    const [row, column] = [Math.floor(i / S), i % S];
+    if ([0, S - 1].includes(row) || [0, S - 1].includes(column)) edge += luma / (4 * S - 4);
+  }
+  return negative && edge > 127 ? bytes.map((byte) => 255 - byte) : bytes;
+}
+
 /* (N, in) → (N, out) */
 function linear(x, weight, bias) {
   return x.map((row) => {
