@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from vit_encoder.figures.drawings.block import START, example, post_norm, pre_norm
+from vit_encoder.check import misconception
+from vit_encoder.figures.drawings.block import (
+    START,
+    example,
+    normed_skip,
+    post_norm,
+    pre_norm,
+)
 
 
 @pytest.mark.parametrize("norm_first", [True, False])
@@ -32,3 +39,14 @@ def test_drawn_stream_keeps_sizes_and_norms_do_not():
     for place in ("LayerNorm 1", "LayerNorm 2"):
         assert sizes[place] == pytest.approx([1, 1, 1], rel=1e-5)
     assert max(sizes["y"]) > 2 * min(sizes["y"])
+
+
+def test_drawn_skip_is_the_one_that_the_chapter_shows():
+    block, x = example()
+    mistake = misconception("encoder_block.EncoderBlock", "norm-on-the-skip")
+    wrong = mistake.wrong(block.mlp.fc1.in_features, 1, block.mlp.fc1.out_features)
+    wrong.double().load_state_dict(block.state_dict())
+    with torch.no_grad():
+        expected = wrong(x)[0].square().mean(-1).sqrt()
+    assert normed_skip() == pytest.approx(expected.tolist(), abs=1e-5)
+    assert max(normed_skip()) < 1.5 * min(normed_skip())

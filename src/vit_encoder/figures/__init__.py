@@ -37,6 +37,7 @@ _HOMES = {
     "multi_head_drawing": "drawings.multi_head",
     "norm_axes_drawing": "drawings.norm_axes",
     "norm_places_drawing": "drawings.block",
+    "normed_skip_drawing": "drawings.block",
     "one_query_drawing": "drawings.attention",
     "patches_drawing": "drawings.patches",
     "ranks_drawing": "drawings.ranks",

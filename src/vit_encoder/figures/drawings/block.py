@@ -63,6 +63,14 @@ PLACES = (
     " post-norm, as in the first Transformer: a LayerNorm stands in the stream itself,"
     " after each of the two sums. At the top all tokens have the same size."
 )
+SKIPS = (
+    "Two blocks side by side, read from bottom to top, with the same three tokens of"
+    " unlike size at the bottom. Left, right: each LayerNorm stands on a branch,"
+    " so the stream carries the tokens themselves, and at the top they still differ in"
+    " size. Right, wrong: each LayerNorm stands in the stream, below the place"
+    " where a branch leaves it. The skip carries normalized tokens; at the top all"
+    " tokens have about the same size."
+)
 
 
 def block_drawing() -> Drawing:
@@ -87,8 +95,8 @@ def block_drawing() -> Drawing:
 def norm_places_drawing() -> Drawing:
     """Draw pre-norm (ViT) beside post-norm (Vaswani et al. 2017, section 3.1)."""
     parts = [
-        *half_block(36, pre_norm()["y"], post=False),
-        *half_block(212, post_norm(), post=True),
+        *half_block(36, pre_norm()["y"]),
+        *half_block(212, post_norm(), "after the sum"),
         line([(164, 40), (164, PAIR - 24)], "currentColor", 1, dashed=True),
         text("pre-norm", 80, 14, bold=True),
         text("ViT", 80, 30),
@@ -97,6 +105,21 @@ def norm_places_drawing() -> Drawing:
         text(LEGEND, 170, PAIR - 5),
     ]
     return drawing("Pre-norm and post-norm", PLACES, parts, PAIR)
+
+
+def normed_skip_drawing() -> Drawing:
+    """Draw a pre-norm block beside one whose skips carry normalized tokens."""
+    parts = [
+        *half_block(36, pre_norm()["y"]),
+        *half_block(212, normed_skip(), "before the fork"),
+        line([(164, 40), (164, PAIR - 24)], "currentColor", 1, dashed=True),
+        text("right", 80, 14, bold=True),
+        text("the skip carries tokens", 80, 30),
+        text("wrong", 256, 14, bold=True),
+        text("it carries their norms", 256, 30),
+        text(LEGEND, 170, PAIR - 5),
+    ]
+    return drawing("A skip that carries normalized tokens", SKIPS, parts, PAIR)
 
 
 # The example
@@ -140,6 +163,15 @@ def post_norm() -> Sizes:
     block, x = example()
     z = block.norm1(x + block.attn(x))
     return sizes_of(block.norm2(z + block.mlp(z)))
+
+
+@torch.no_grad()
+def normed_skip() -> Sizes:
+    """The tokens' sizes after the same block if each norm replaces the tokens."""
+    block, x = example()
+    x = block.norm1(x)
+    x = block.norm2(x + block.attn(x))
+    return sizes_of(x + block.mlp(x))
 
 
 def sizes_of(tokens: torch.Tensor) -> Sizes:
@@ -269,23 +301,31 @@ def labels(x: float, z: float, y: float) -> list[str]:
     ]
 
 
-def half_block(x: float, sizes: Sizes, post: bool) -> list[str]:
-    """One of the two blocks: its stream at x, its branches to the right."""
+def half_block(x: float, sizes: Sizes, norms: str = "on the branch") -> list[str]:
+    """One of the two blocks: its stream at x, its branches to the right.
+
+    norms: where they stand; "after the sum" and "before the fork" are in the stream.
+    """
     side = x + ASIDE
     parts, pieces, start = [], [], PAIR - 58
     for fork, name in ((PAIR - 72, "attention"), (PAIR - 200, "MLP")):
-        join = fork - (58 if post else 94)
+        if norms == "before the fork":
+            pieces.append((start, fork))
+            start = fork - 24
+            parts += named_box(x, start, "LayerNorm")
+            fork -= 40
+        join = fork - (94 if norms == "on the branch" else 58)
         parts += [
             arrow([(x, fork), (side, fork), (side, fork - 14)]),
             *named_box(side, join + 20, name),
             arrow([(side, join + 20), (side, join), (x + 10, join)]),
             plus(x, join),
         ]
-        if post:
+        if norms == "after the sum":
             parts += named_box(x, join - 40, "LayerNorm")
             pieces.append((start, join - 16))
             start = join - 40
-        else:
+        elif norms == "on the branch":
             parts += named_box(side, fork - 38, "LayerNorm")
             parts.append(arrow([(side, fork - 38), (side, fork - 50)]))
     return [
