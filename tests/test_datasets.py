@@ -9,6 +9,7 @@ import types
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from vit_encoder import datasets
 from vit_encoder.datasets import CLASSES, LabelledImages, fashion_mnist
@@ -156,7 +157,7 @@ def test_a_cut_file_is_named(files, keep):
     path = files / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(
-        ValueError, match=r"train-images-idx3-ubyte\.gz.*apt-get"
+        ValueError, match=r"train-images-idx3-ubyte\.gz.*Remove it and .*apt-get"
     ) as told:
         fashion_mnist(full=True, folder=files)
     assert "expected" in str(told.value)
@@ -190,5 +191,14 @@ def test_a_part_that_does_not_ship_whole_is_said(monkeypatch, tmp_path, name, ke
     broken = tmp_path / getattr(datasets, name).name
     broken.write_bytes(whole[: int(keep * len(whole)) if keep < 1 else keep])
     monkeypatch.setattr(datasets, name, broken)
+    with pytest.raises(ValueError, match="Install the package vit_encoder"):
+        fashion_mnist()
+
+
+@pytest.mark.parametrize("size", [(2800, 100), (100, 28), (2800, 1679)])
+def test_a_part_of_another_size_is_said(monkeypatch, tmp_path, size):
+    other = tmp_path / datasets.SUBSET.name
+    Image.new("L", size).save(other)
+    monkeypatch.setattr(datasets, "SUBSET", other)
     with pytest.raises(ValueError, match="Install the package vit_encoder"):
         fashion_mnist()

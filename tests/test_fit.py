@@ -1,14 +1,17 @@
 """The training loop: what it does in a step, and what a stop leaves behind."""
 
 import math
+import re
 import signal
 import threading
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from tqdm import tqdm
 
 from vit_encoder import VisionTransformer, parameter_groups, warm_up_cosine
 from vit_encoder.datasets import LabelledImages
@@ -259,6 +262,63 @@ def test_damaged_checkpoint_is_refused_and_kept(data, tmp_path, content):
     ):
         trained(data, checkpoint=file)
     assert file.read_bytes() == content
+
+
+def spoilt(state, part):
+    """A checkpoint that is whole, and in which one part does not fit the others."""
+    if part == "optimizer":
+        state[part]["param_groups"][0]["params"].pop()
+    elif part == "no optimizer":
+        state["optimizer"] = {}
+    else:
+        state["random"] = state["random"][:-8]
+    return state
+
+
+@pytest.mark.parametrize("part", ["optimizer", "no optimizer", "random"])
+def test_checkpoint_that_fits_in_part_changes_nothing(data, tmp_path, part):
+    file = tmp_path / "run.pt"
+    trained(data, checkpoint=file)
+    torch.save(spoilt(torch.load(file, weights_only=True), part), file)
+    model = new_model(1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    draws = torch.get_rng_state()
+    with pytest.raises(CheckpointError, match="expected the checkpoint of this model"):
+        fit(model, data[:36], data[36:], RECIPE, file)
+    assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), draws)
+
+
+def test_checkpoint_of_a_model_of_which_more_was_trained_is_refused(data, tmp_path):
+    file = tmp_path / "run.pt"
+    trained(data, checkpoint=file)
+    probe = new_model(1)
+    probe.encoder.requires_grad_(False)
+    before = {name: value.clone() for name, value in probe.state_dict().items()}
+    with pytest.raises(CheckpointError, match="with the same parameters trained"):
+        trained(data, model=probe, checkpoint=file)
+    assert all(torch.equal(v, before[n]) for n, v in probe.state_dict().items())
+
+
+def test_one_bit_that_has_flipped_in_a_number_is_noticed(data, tmp_path):
+    file = tmp_path / "run.pt"
+    trained(data, checkpoint=file)
+    content = bytearray(file.read_bytes())
+    weights = torch.load(file, weights_only=True)["model"]["head.weight"]
+    content[content.index(weights.numpy().tobytes()) + 5] ^= 4
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match="it is damaged"):
+        trained(data, checkpoint=file)
+
+
+def test_bar_tells_loss_accuracy_speed_and_time_left(data, capsys, monkeypatch):
+    monkeypatch.setattr(
+        "vit_encoder.fit.tqdm", partial(tqdm, disable=False, mininterval=0)
+    )
+    trained(data)
+    shown = capsys.readouterr().err
+    told = (r"loss=\d\.\d{3}", r"accuracy=\d+\.\d%", r"images/s", r"<\d\d:\d\d,")
+    assert [words for words in told if not re.search(words, shown)] == []
 
 
 def test_checkpoint_runs_no_code(data, tmp_path):

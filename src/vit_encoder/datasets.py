@@ -139,7 +139,8 @@ def _subset() -> Splits:
                 raise ValueError(
                     f"SHA-256 {wanted[:12]}… was expected, got {found[:12]}…"
                 )
-    except (OSError, ValueError, EOFError, SyntaxError) as error:  # Pillow's, the last
+    except (OSError, ValueError, EOFError, RuntimeError, SyntaxError) as error:
+        # Where the picture has another size, RuntimeError; SyntaxError is Pillow's.
         raise ValueError(
             f"expected the course's part of Fashion-MNIST in {SUBSET.parent}: {error}. "
             "Install the package vit_encoder again."
@@ -181,7 +182,10 @@ def _read(folder: Path, name: str) -> Tensor:
     try:
         content = gzip.decompress(path.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"expected a gzip file in {path}: {error}. {CURE}") from error
+        raise ValueError(
+            f"expected a gzip file in {path}: {error}. "
+            f"Remove it and get it again. {CURE}"
+        ) from error
     found = hashlib.sha256(content).hexdigest()
     if found != CHECKSUMS[name]:
         raise ValueError(

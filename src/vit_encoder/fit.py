@@ -4,6 +4,7 @@ A progress bar, validation after each epoch, mixed precision, a checkpoint from 
 run goes on as if it had not stopped, and Ctrl-C that saves.
 """
 
+import copy
 import math
 import os
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from zipfile import ZipFile
 
 import torch
 import torch.nn.functional as F
@@ -225,16 +227,8 @@ class _Run:
 
     def save(self, file: Path) -> None:
         """Write the checkpoint; the one before stands until this one is whole."""
-        state = {
-            "recipe": asdict(self.recipe),
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "random": torch.get_rng_state(),  # of dropout
-        }
+        state = {"recipe": asdict(self.recipe)} | self._state()
         state |= {name: getattr(self, name) for name in COUNTED}
-        if self.device.type == "cuda":
-            state["random_cuda"] = torch.cuda.get_rng_state(self.device)
         part = file.with_name(f"{file.name}.part")
         torch.save(state, part)
         os.replace(part, file)
@@ -242,6 +236,9 @@ class _Run:
     def load(self, file: Path) -> None:
         """Go on from a checkpoint of the same recipe and model; all of it, or none."""
         try:
+            with ZipFile(file) as whole:  # torch.load compares no checksum
+                if damaged := whole.testzip():
+                    raise ValueError(f"{damaged} is not as it was written")
             state = torch.load(file, map_location="cpu", weights_only=True)
             if missing := PARTS - state.keys():
                 raise KeyError(*missing)
@@ -271,14 +268,38 @@ class _Run:
                 f"{f', and {len(more)} others differ' if more else ''}. "
                 "Remove it, or give another name."
             )
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        before = copy.deepcopy(self._state())
+        try:
+            self._take(state)
+        except Exception as error:
+            self._take(before)
+            raise CheckpointError(
+                f"expected the checkpoint of this model in {file}, with the same "
+                f"parameters trained: {error}. Remove it, or give another name."
+            ) from error
+        for name in COUNTED:
+            setattr(self, name, state[name])
+
+    def _state(self) -> dict:
+        """What changes in a run, apart from its counts."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": torch.get_rng_state(),  # of dropout
+        }
+        if self.device.type == "cuda":
+            state["random_cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def _take(self, state: dict) -> None:
+        """Go on with such a state."""
         torch.set_rng_state(state["random"])
         if "random_cuda" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"], self.device)
-        for name in COUNTED:
-            setattr(self, name, state[name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.model.load_state_dict(state["model"])
 
 
 def _rng(seed: int, stream: int) -> torch.Generator:

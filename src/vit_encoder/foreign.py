@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vit_encoder.datasets import LabelledImages, fashion_mnist
+from vit_encoder.shipped import shipped_weights
 from vit_encoder.training import VisionTransformer
 
 _FOLDER = Path(__file__).parent / "data"
@@ -80,9 +81,7 @@ def library_weights(name: str) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     their logits are those of timm, which reads such files, too.
     Source: studies/record_foreign_weights.py. Raises ValueError for another name.
     """
-    from safetensors.torch import load_file
-
-    stored = load_file(LIBRARIES_FILE)
+    stored = shipped_weights(LIBRARIES_FILE)
     own = {
         key.removeprefix(f"{name}|"): value
         for key, value in stored.items()
@@ -102,11 +101,9 @@ def library_positions(n: int) -> tuple[Tensor, dict[str, Tensor]]:
     library (1, 1 + n², 6). timm computes in float32.
     Source: studies/record_foreign_weights.py. Raises ValueError for another n.
     """
-    from safetensors.torch import load_file
-
     if n not in (4, 10):
         raise ValueError(f"expected 4 or 10, got {n}")
-    stored = load_file(LIBRARIES_FILE)
+    stored = shipped_weights(LIBRARIES_FILE)
     names = ("timm", "torchvision", "transformers", "jax")
     return stored["positions"], {x: stored[f"positions|{x}|{n}"] for x in names}
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from vit_encoder.shipped import shipped_weights
+
 if TYPE_CHECKING:
     from vit_encoder.encoder import Encoder
     from vit_encoder.training import VisionTransformer
@@ -64,9 +66,7 @@ def self_attention_weights() -> dict[str, Tensor]:
     Source: studies/train_self_attention.py, which trained them to denoise patches. They
     classify nothing. Licence: MIT.
     """
-    from safetensors.torch import load_file
-
-    stored = load_file(_FOLDER / "self_attention.safetensors")
+    stored = shipped_weights(_FOLDER / "self_attention.safetensors")
     return {name: tensor.float() for name, tensor in stored.items()}
 
 
@@ -89,11 +89,10 @@ def text_line() -> dict[str, Tensor]:
     import numpy as np
     import torch
     from PIL import Image
-    from safetensors.torch import load_file
 
     with Image.open(_FOLDER / "text_line.png") as image:
         pixels = torch.from_numpy(np.array(image)) / 255
-    return {"image": pixels} | load_file(_FOLDER / "text_line.safetensors")
+    return {"image": pixels} | shipped_weights(_FOLDER / "text_line.safetensors")
 
 
 def text_encoder_weights() -> dict[str, Tensor]:
@@ -105,9 +104,7 @@ def text_encoder_weights() -> dict[str, Tensor]:
 
     Source: PP-OCRv6_small_rec of PaddleOCR, Apache-2.0; studies/record_text_encoder.py.
     """
-    from safetensors.torch import load_file
-
-    stored = load_file(_FOLDER / "text_encoder.safetensors")
+    stored = shipped_weights(_FOLDER / "text_encoder.safetensors")
     return {k: v for k, v in stored.items() if not k.startswith("head.")}
 
 
@@ -138,12 +135,10 @@ def fashion_vit() -> "VisionTransformer":
 
     Source: studies/train_vit.py. Its card stands in README.md. Licence: MIT.
     """
-    from safetensors.torch import load_file
-
     from vit_encoder.training import VisionTransformer
 
     model = VisionTransformer(28, 4, 1, 10, depth=6, dim=64, num_heads=4, mlp_dim=128)
-    model.load_state_dict(load_file(_FOLDER / "fashion.safetensors"))
+    model.load_state_dict(shipped_weights(_FOLDER / "fashion.safetensors"))
     return model.eval()
 
 
@@ -157,12 +152,10 @@ def cifar_vit(*, trained: bool = True) -> "VisionTransformer":
 
     Source: studies/train_vit.py. Its card stands in README.md. Licence: MIT.
     """
-    from safetensors.torch import load_file
-
     from vit_encoder.training import VisionTransformer
 
     model = VisionTransformer(32, 4, 3, 10, depth=6, dim=64, num_heads=4, mlp_dim=128)
-    stored = load_file(_FOLDER / "cifar10.safetensors")
+    stored = shipped_weights(_FOLDER / "cifar10.safetensors")
     mean, std = (stored.pop(name).float() for name in ("mean", "std"))  # (3, 1, 1)
     if trained:
         model.load_state_dict(stored)
@@ -190,9 +183,11 @@ def read_line(features: Tensor) -> str:
         raise ValueError(
             f"expected features (N, 120) or (1, N, 120), got {tuple(features.shape)}"
         )
-    with safe_open(_FOLDER / "text_encoder.safetensors", "pt") as stored:
-        weight, bias = (stored.get_tensor(f"head.{k}") for k in ("weight", "bias"))
-        characters = json.loads(stored.metadata()["characters"])
+    file = _FOLDER / "text_encoder.safetensors"
+    stored = shipped_weights(file)
+    weight, bias = (stored[f"head.{k}"] for k in ("weight", "bias"))
+    with safe_open(file, "pt") as opened:
+        characters = json.loads(opened.metadata()["characters"])
     rows = rows.detach().to("cpu", weight.dtype)
     best = (rows @ weight.T + bias).argmax(-1).tolist()
     pairs = zip(best, [None, *best[:-1]], strict=True)
