@@ -471,6 +471,22 @@ def cells_for_the_hub():
     return ast.Module(before, []), sources[start : last + 1]
 
 
+def trained(model):
+    """What of a model is trained."""
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
+    if len(names) == len([*model.parameters()]):
+        return "all"
+    return " ".join(sorted({name.split(".")[-1] for name in names}))
+
+
+@pytest.mark.parametrize(
+    ("way", "learned"),
+    [
+        ("LoRA", "bias lora_A lora_B weight"),
+        ("probe", "bias weight"),
+        ("full fine-tuning", "all"),
+    ],
+)
 @pytest.mark.parametrize(
     ("classifies", "tower", "mean", "prefix"),
     [
@@ -489,7 +505,7 @@ def cells_for_the_hub():
     ],
 )
 def test_cells_for_the_hub_compute_what_timm_does(
-    classifies, tower, mean, prefix, monkeypatch, capsys
+    classifies, tower, mean, prefix, way, learned, monkeypatch, capsys
 ):
     """With the architectures that the page names, small and with random weights."""
     made = {}
@@ -506,13 +522,14 @@ def test_cells_for_the_hub_compute_what_timm_does(
     scope |= {"state": load_file(GARMENTS_FILE)}
     scope |= {"training": garments("train")[1], "new": garments("test")[1][:8]}
     exec(compile(before, "before", "exec"), scope)
-    drawn = []
+    drawn, ways = [], []
     scope["plt"] = SimpleNamespace(imshow=drawn.append, show=lambda: None)
-    scope["adapt"] = lambda *arguments, **_: 0  # 30 steps take too long here
+    scope["adapt"] = lambda model, *_, **__: ways.append(trained(model)) or 0
     names = ("vit_base_patch16_224.augreg_in21k_ft_in1k",)
     names += ("vit_small_patch14_reg4_dinov2.lvd142m",)
     for text in cells:
         text = text.replace("DOWNLOAD = False", "DOWNLOAD = True")
+        text = text.replace('WAY = "LoRA"', f"WAY = {way!r}")
         for name, other in zip(names, (classifies, tower), strict=True):
             text = text.replace(name, other)
         exec(text, scope)
@@ -536,6 +553,7 @@ def test_cells_for_the_hub_compute_what_timm_does(
     (alike,) = drawn
     torch.testing.assert_close(alike, expected, rtol=0, atol=1e-4)
     assert "% right" in capsys.readouterr().out
+    assert ways == [learned]
 
 
 # Misconceptions do what their names say
