@@ -162,8 +162,8 @@ def require_square(count):
     return side
 
 
-def with_cdist(maps, patch_size):
-    weights = maps[..., 1:, 1:]
+def with_cdist(maps, patch_size, prefix):
+    weights = maps[..., prefix:, prefix:]
     side = require_square(weights.shape[-1])
     rows = torch.arange(side, device=maps.device, dtype=maps.dtype)
     y, x = torch.meshgrid(rows, rows, indexing="ij")
@@ -173,35 +173,35 @@ def with_cdist(maps, patch_size):
     return (weights * apart).sum(-1).mean(-1)
 
 
-def with_divmod(maps, patch_size):
-    side = require_square(maps.shape[-1] - 1)
+def with_divmod(maps, patch_size, prefix):
+    side = require_square(maps.shape[-1] - prefix)
     apart = [
         [math.dist(divmod(i, side), divmod(j, side)) for j in range(side**2)]
         for i in range(side**2)
     ]
     apart = patch_size * torch.tensor(apart, dtype=maps.dtype, device=maps.device)
-    weights = maps[..., 1:, 1:]
+    weights = maps[..., prefix:, prefix:]
     return torch.einsum("...nm,nm->...n", weights, apart).div(weights.sum(-1)).mean(-1)
 
 
-def by_rows_and_columns(maps, patch_size):
-    side = require_square(maps.shape[-1] - 1)
+def by_rows_and_columns(maps, patch_size, prefix):
+    side = require_square(maps.shape[-1] - prefix)
     n = torch.arange(side**2, device=maps.device)
     row, column = n // side, n % side
     squares = (row[:, None] - row) ** 2 + (column[:, None] - column) ** 2
     apart = patch_size * squares.to(maps.dtype).sqrt()
-    weights = maps[..., 1:, 1:]
+    weights = maps[..., prefix:, prefix:]
     total = (weights * apart).sum(dim=-1) / weights.sum(dim=-1)
     return total.sum(dim=-1) / side**2
 
 
-def with_matrix_products(maps, patch_size):
-    side = require_square(maps.shape[-1] - 1)
+def with_matrix_products(maps, patch_size, prefix):
+    side = require_square(maps.shape[-1] - prefix)
     n = torch.arange(side**2, device=maps.device, dtype=maps.dtype)
     row = torch.div(n, side, rounding_mode="floor")
     column = n - side * row
     apart = torch.hypot(row[:, None] - row, column[:, None] - column)
-    weights = maps[..., 1:, 1:]
+    weights = maps[..., prefix:, prefix:]
     shares = weights / weights.sum(-1, keepdim=True)
     return patch_size * (shares @ apart.T).diagonal(dim1=-2, dim2=-1).mean(-1)
 
@@ -209,20 +209,20 @@ def with_matrix_products(maps, patch_size):
 RIGHT_DISTANCE = [with_cdist, with_divmod, by_rows_and_columns, with_matrix_products]
 
 
-def at_once(maps, patch_size):
+def at_once(maps, patch_size, prefix):
     """One quotient for the whole map, not one for each row."""
-    side = require_square(maps.shape[-1] - 1)
+    side = require_square(maps.shape[-1] - prefix)
     n = torch.arange(side**2, device=maps.device)
     squares = (n[:, None] // side - n // side) ** 2 + (
         n[:, None] % side - n % side
     ) ** 2
     apart = patch_size * squares.to(maps.dtype).sqrt()
-    weights = maps[..., 1:, 1:]
+    weights = maps[..., prefix:, prefix:]
     return (weights * apart).sum((-2, -1)) / weights.sum((-2, -1))
 
 
-def no_square_refused(maps, patch_size):
-    weights = maps[..., 1:, 1:]
+def no_square_refused(maps, patch_size, prefix):
+    weights = maps[..., prefix:, prefix:]
     side = int(weights.shape[-1] ** 0.5)
     n = torch.arange(weights.shape[-1], device=maps.device)
     squares = (n[:, None] // side - n // side) ** 2 + (
@@ -232,8 +232,13 @@ def no_square_refused(maps, patch_size):
     return ((weights * apart).sum(-1) / weights.sum(-1)).mean(-1)
 
 
-def calls_the_packages(maps, patch_size):
+def calls_the_packages(maps, patch_size, prefix):
     return vit_encoder.attention_distance(maps, patch_size)
+
+
+def as_in_the_chapter(maps, patch_size, prefix=1):
+    """The chapter's code, to which the argument was added and not used."""
+    return with_cdist(maps, patch_size, 1)
 
 
 RENORMALISED = "weights = weights / weights.sum(dim=-1, keepdim=True)"
@@ -253,6 +258,7 @@ WRONG_DISTANCE = {
     ),
     "queries-added": variants(with_cdist, {".sum(-1).mean(-1)": ".sum((-2, -1))"}),
     "any-count-taken": [no_square_refused],
+    "one-token-in-front": [as_in_the_chapter],
 }
 NAMELESS_DISTANCE = [at_once, *variants(by_rows_and_columns, {".sqrt()": ""})]
 

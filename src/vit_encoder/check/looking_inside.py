@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from vit_encoder import looking_inside
 from vit_encoder.check.hearing.data import Form, Question
 from vit_encoder.check.judging.misconceptions import GITHUB, edit, edits, named
 from vit_encoder.check.judging.oracle import oracle_of_function
@@ -30,7 +31,7 @@ from vit_encoder.check.judging.questions import (
 )
 from vit_encoder.check.judging.trials import Fails, Trial, close
 from vit_encoder.check.tasks import BreakIt, Implement
-from vit_encoder.looking_inside import attention_distance, rollout
+from vit_encoder.looking_inside import rollout
 
 # Misconceptions of rollout.
 
@@ -155,9 +156,27 @@ ROLLOUT = edits(
     ),
 )
 
-# Misconceptions of attention_distance.
+# Misconceptions of attention_distance, with any number of tokens in front.
 
-PATCHES, STEPS = "maps[..., 1:, 1:]", " * patch_size\n"
+
+def attention_distance(maps: Tensor, patch_size: int, prefix: int) -> Tensor:
+    """The chapter's, where `prefix` tokens, and not one, stand in front of the patches.
+
+    maps: weights (..., N, N). patch_size: P, in pixels. Returns (...). ValueError where
+    the patches fill no square.
+    """
+    weights = maps[..., prefix:, prefix:]  # (..., n, n)
+    side = math.isqrt(weights.shape[-1])
+    if side**2 != weights.shape[-1]:
+        raise ValueError(f"expected a square grid, got {weights.shape[-1]} patches")
+    steps = torch.arange(side, device=maps.device, dtype=maps.dtype) * patch_size
+    places = torch.cartesian_prod(steps, steps)  # (n, 2)
+    apart = (places[:, None] - places).square().sum(-1).sqrt()  # (n, n)
+    far = (weights * apart).sum(-1) / weights.sum(-1)
+    return far.mean(-1)
+
+
+PATCHES, STEPS = "maps[..., prefix:, prefix:]", " * patch_size\n"
 LEFT = "far = (weights * apart).sum(-1) / weights.sum(-1)"
 APART = "(places[:, None] - places).square().sum(-1).sqrt()"
 NO_CLASS = "Which token comes first, and where does it lie in the image?"
@@ -178,9 +197,21 @@ DISTANCE = edits(
     ),
     edit(
         "last-token-left-out",
-        {PATCHES: "maps[..., :-1, :-1]"},
-        "The last patch is left out, and the class token has a place in the image.",
+        {PATCHES: "maps[..., : -prefix or None, : -prefix or None]"},
+        "The last patches are left out, and the class token has a place in the image.",
         NO_CLASS,
+    ),
+    edit(
+        "one-token-in-front",
+        {PATCHES: "maps[..., 1:, 1:]"},
+        "One token is left out, however many stand in front of the patches.",
+        "Which argument says how many tokens are no patches?",
+    ),
+    edit(
+        "registers-as-keys",
+        {PATCHES: "maps[..., prefix:, :][..., 1 : 1 + maps.shape[-1] - prefix]"},
+        "The rows of the tokens in front are left out, but of their columns only one.",
+        "Which columns of a row belong to patches?",
     ),
     edit(
         "distance-in-patches",
@@ -236,7 +267,7 @@ DISTANCE = edits(
     ),
     edit(
         "maps-transposed",
-        {PATCHES: "maps[..., 1:, 1:].mT"},
+        {PATCHES: "maps[..., prefix:, prefix:].mT"},
         "Queries and keys have changed places.",
         "Which axis of a map sums to 1, with the class token?",
     ),
@@ -357,9 +388,9 @@ def rolled(maps: Tensor, identity: float) -> Tensor:
     return torch.stack(results)
 
 
-def far(maps: Tensor, patch_size: int) -> Tensor:
+def far(maps: Tensor, patch_size: int, prefix: int) -> Tensor:
     """The attention distance, patch by patch."""
-    n = maps.shape[-1] - 1
+    n = maps.shape[-1] - prefix
     side = round(math.sqrt(n))
     rows = []
     for i in range(n):
@@ -367,7 +398,7 @@ def far(maps: Tensor, patch_size: int) -> Tensor:
             patch_size * math.hypot(i // side - j // side, i % side - j % side)
             for j in range(n)
         ]
-        weights = maps[..., 1 + i, 1:]
+        weights = maps[..., prefix + i, prefix:]
         lengths = torch.tensor(apart, dtype=maps.dtype, device="cpu")
         rows.append((weights @ lengths) / weights.sum(-1))
     return sum(rows) / n
@@ -422,17 +453,21 @@ def distance_questions(seed: int) -> list[Question]:
         [0.5, 0.1, 0.1, 0.1, 0.2], dtype=torch.float64, device="cpu"
     )
     return [
-        Question("even weights", (torch.full_like(near, 0.2)[None], 3)),
-        Question("half on the class token", (to_class.expand(1, 5, 5).clone(), 3)),
-        Question("each itself", (near[None], 3)),
-        Question("maps", (maps, 4)),
-        Question("larger patches", (maps, 7)),
-        Question("sixteen patches", (shares(normal, 3, 17, 17), 2)),
-        Question("two axes", (shares(normal, 5, 5), 6)),
-        Question("five axes", (shares(normal, 2, 1, 3, 5, 5), 2)),
-        Question("seven patches", (shares(normal, 2, 8, 8), 4), refused=True),
-        Question("a nan", (with_nan(maps), 4), secondary=True),
-        *edges((maps, 4), normal(2, 3)),
+        Question("even weights", (torch.full_like(near, 0.2)[None], 3, 1)),
+        Question("half on the class token", (to_class.expand(1, 5, 5).clone(), 3, 1)),
+        Question("each itself", (near[None], 3, 1)),
+        Question("maps", (maps, 4, 1)),
+        Question("larger patches", (maps, 7, 1)),
+        Question("sixteen patches", (shares(normal, 3, 17, 17), 2, 1)),
+        # Who leaves out one token gets a number too: 9 and 16 fill a square.
+        Question("six tokens in front", (shares(normal, 2, 10, 10), 4, 6)),
+        Question("seven registers", (shares(normal, 2, 2, 17, 17), 3, 8)),
+        Question("no token in front", (shares(normal, 3, 9, 9), 4, 0), secondary=True),
+        Question("two axes", (shares(normal, 5, 5), 6, 1)),
+        Question("five axes", (shares(normal, 2, 1, 3, 5, 5), 2, 1)),
+        Question("seven patches", (shares(normal, 2, 8, 8), 4, 1), refused=True),
+        Question("a nan", (with_nan(maps), 4, 1), secondary=True),
+        *edges((maps, 4, 1), normal(2, 3)),
     ]
 
 
@@ -598,6 +633,12 @@ DISTANCE_PROPERTIES = (
         core=True,
     ),
     agrees(
+        "tokens in front of the patches are left out, however many",
+        *("six tokens in front", "seven registers", "no token in front"),
+        ask="How many tokens come before the first patch?",
+        core=True,
+    ),
+    agrees(
         "any number of axes may stand in front",
         *("two axes", "five axes"),
         ask="From which end do you count the axes?",
@@ -642,7 +683,10 @@ WRITE_ROLLOUT = Implement(
     ),
 )
 WRITE_DISTANCE = Implement(
-    form=Form(outputs=("pixels",), reference=(attention_distance, far)),
+    form=Form(
+        outputs=("pixels",),
+        reference=(attention_distance, looking_inside.attention_distance, far),
+    ),
     ask_about=distance_questions,
     oracle=oracle_of_function(far),
     properties=DISTANCE_PROPERTIES,
