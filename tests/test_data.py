@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import vit_encoder.data
+import vit_encoder.shipped
 from vit_encoder import SelfAttention, VisionTransformer, attention, split_heads
 from vit_encoder.data import (
     CIFAR_CLASSES,
@@ -28,7 +29,13 @@ from vit_encoder.data import (
 )
 from vit_encoder.datasets import fashion_mnist
 from vit_encoder.fit import accuracy, predict
-from vit_encoder.foreign import GARMENTS, GARMENTS_FILE, KNOWN, only
+from vit_encoder.foreign import (
+    GARMENTS,
+    GARMENTS_FILE,
+    KNOWN,
+    library_weights,
+    only,
+)
 from vit_encoder.loading import from_timm, load
 from vit_encoder.training_runs import trainings
 
@@ -320,27 +327,63 @@ def test_a_photograph_that_is_far_too_large_is_named(monkeypatch):
         photo(own)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no weights", 3000])
-@pytest.mark.parametrize(
-    ("name", "read"),
-    [
-        ("fashion", vit_encoder.data.fashion_vit),
-        ("cifar10", vit_encoder.data.cifar_vit),
-        ("self_attention", vit_encoder.data.self_attention_weights),
-        ("text_encoder", vit_encoder.data.text_encoder),
-        ("text_encoder", lambda: vit_encoder.data.read_line(torch.zeros(1, 120))),
-        ("text_line", vit_encoder.data.text_line),
-    ],
-)
-def test_weights_that_do_not_ship_whole_are_said(
-    monkeypatch, tmp_path, name, read, content
-):
-    shutil.copy(FOLDER / "text_line.png", tmp_path)
-    file = tmp_path / f"{name}.safetensors"
-    if isinstance(content, int):
-        content = (FOLDER / file.name).read_bytes()[:content]
-    if content is not None:
-        file.write_bytes(content)
-    monkeypatch.setattr(vit_encoder.data, "_FOLDER", tmp_path)
-    with pytest.raises(ValueError, match=rf"{name}\.safetensors.*Install the package"):
-        read()
+def cut(content):
+    return content[: len(content) // 2]
+
+
+def one_bit_flipped(content):
+    changed = bytearray(content)
+    changed[2 * len(content) // 3] ^= 1
+    return bytes(changed)
+
+
+READERS = {
+    "cifar10.safetensors": vit_encoder.data.cifar_vit,
+    "fashion.safetensors": vit_encoder.data.fashion_vit,
+    "fashion_mnist.png": fashion_mnist,
+    "fashion_mnist_labels.npy": fashion_mnist,
+    "libraries.safetensors": lambda: library_weights("timm"),
+    "photo.png": photo,
+    "self_attention.safetensors": self_attention_weights,
+    "text_encoder.safetensors": text_encoder,
+    "text_line.png": text_line,
+    "text_line.safetensors": text_line,
+}
+
+
+@pytest.mark.parametrize("harm", [None, cut, one_bit_flipped, lambda _: b"", "other"])
+@pytest.mark.parametrize("name", READERS)
+def test_what_does_not_ship_whole_is_said(monkeypatch, tmp_path, name, harm):
+    for file in FOLDER.iterdir():
+        if file.name != name:
+            (tmp_path / file.name).symlink_to(file)
+    damaged = tmp_path / name
+    if harm == "other":  # a whole file of the same kind under this name
+        kind = Path(name).suffix
+        others = [f for f in FOLDER.iterdir() if f.suffix == kind and f.name != name]
+        if not others:
+            np.save(damaged, np.zeros(6000, np.uint8))
+        else:
+            shutil.copy(others[0], damaged)
+    elif harm:
+        damaged.write_bytes(harm((FOLDER / name).read_bytes()))
+    monkeypatch.setattr(vit_encoder.shipped, "FOLDER", tmp_path)
+    told = re.escape(name) + ".*Install the package vit_encoder again"
+    with pytest.raises(ValueError, match=told):
+        READERS[name]()
+
+
+def test_every_picture_and_all_weights_have_a_checksum_and_a_reader_above():
+    kinds = {".npy", ".png", ".safetensors"}
+    files = {path.name for path in FOLDER.iterdir() if path.suffix in kinds}
+    lines = (FOLDER / "SHA256SUMS").read_text().splitlines()
+    assert {line.split()[1] for line in lines if not line.startswith("#")} == files
+    # Chapter 09 reads garments.safetensors with safetensors itself.
+    assert set(READERS) == files - {"garments.safetensors"}
+
+
+def test_a_folder_without_checksums_is_said(monkeypatch, tmp_path):
+    shutil.copy(FOLDER / "photo.png", tmp_path)
+    monkeypatch.setattr(vit_encoder.shipped, "FOLDER", tmp_path)
+    with pytest.raises(ValueError, match=r"SHA256SUMS.*Install the package"):
+        photo()

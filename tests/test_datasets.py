@@ -9,7 +9,6 @@ import types
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from vit_encoder import datasets
 from vit_encoder.datasets import CLASSES, LabelledImages, fashion_mnist
@@ -184,21 +183,14 @@ def test_a_changed_file_is_named_with_both_checksums(files):
         fashion_mnist(full=True, folder=files)
 
 
-@pytest.mark.parametrize("keep", [0, 30, 0.5, 0.99])
-@pytest.mark.parametrize("name", ["SUBSET", "SUBSET_LABELS"])
-def test_a_part_that_does_not_ship_whole_is_said(monkeypatch, tmp_path, name, keep):
-    whole = getattr(datasets, name).read_bytes()
-    broken = tmp_path / getattr(datasets, name).name
-    broken.write_bytes(whole[: int(keep * len(whole)) if keep < 1 else keep])
-    monkeypatch.setattr(datasets, name, broken)
-    with pytest.raises(ValueError, match="Install the package vit_encoder"):
-        fashion_mnist()
-
-
-@pytest.mark.parametrize("size", [(2800, 100), (100, 28), (2800, 1679)])
-def test_a_part_of_another_size_is_said(monkeypatch, tmp_path, size):
-    other = tmp_path / datasets.SUBSET.name
-    Image.new("L", size).save(other)
-    monkeypatch.setattr(datasets, "SUBSET", other)
-    with pytest.raises(ValueError, match="Install the package vit_encoder"):
-        fashion_mnist()
+def test_a_damaged_copy_does_not_hide_a_good_one(monkeypatch, files, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(files, damaged)
+    (damaged / "t10k-images-idx3-ubyte.gz").write_bytes(b"cut")
+    for first, second in ((damaged, files), (files, damaged)):
+        monkeypatch.setattr(datasets, "DEBIAN", first)
+        monkeypatch.setattr(datasets, "TORCHVISION", second)
+        assert fashion_mnist(full=True).source.endswith(str(files))
+    monkeypatch.setattr(datasets, "DEBIAN", damaged)
+    with pytest.raises(ValueError, match=r"damaged/t10k-images.*Remove it"):
+        fashion_mnist(full=True)

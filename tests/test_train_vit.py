@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from argparse import Namespace
 
 import numpy as np
@@ -138,3 +139,14 @@ def test_time_of_a_run_that_was_stopped_counts(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(train_vit, "fit", fit)
     train_vit.train(given, splits, 0)
     assert (kept[0]["cpu_seconds"], kept[0]["seconds"]) == (7, 70)
+
+
+def test_time_of_a_run_that_is_killed_is_noted_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(train_vit, "EVERY", 0.01)
+    noted = tmp_path / "run.used"
+    with train_vit.counted(tmp_path / "run.pt") as took:
+        while not noted.exists():  # what a kill would leave
+            time.sleep(0.01)
+        before = json.loads(noted.read_text())
+    assert 0 < before[1] <= took[1]
+    assert json.loads(noted.read_text()) == took

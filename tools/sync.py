@@ -12,6 +12,7 @@ solutions/NN_name.md  → solutions/NN_name.ipynb, executed
                       → src/vit_encoder/check/judging/predictions/name.json
 book/*.json, the parts → book/generated/*.md, the tables of pages
 _config.yml            → the links in README.md
+pictures and weights in src/vit_encoder/data → SHA256SUMS beside them
 tests/bank/name.py     → tests/bank/asked.json: all its answers got what it says
 """
 
@@ -146,7 +147,18 @@ def package_texts(sources: list[Source]) -> dict[Path, str]:
         made[check / "judging" / "predictions" / f"{name}.json"] = text
     for path, text in made.items():
         texts |= {path: text, path.with_suffix(".seal"): seal(text) + "\n"}
-    return texts
+    data = PACKAGE / "data"
+    return texts | {data / "SHA256SUMS": seal_text(checksums_text(data))}
+
+
+def checksums_text(folder: Path) -> str:
+    """The SHA-256 of each picture and each file of weights, as `sha256sum` says it."""
+    kinds = (".npy", ".png", ".safetensors")
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in kinds]
+    lines = [f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}\n" for f in files]
+    return "# Generated from the files here by `make sync`. Do not edit.\n" + "".join(
+        lines
+    )
 
 
 def page_texts() -> dict[Path, str]:

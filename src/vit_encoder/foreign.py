@@ -2,19 +2,17 @@
 
 import copy
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vit_encoder.datasets import LabelledImages, fashion_mnist
-from vit_encoder.shipped import shipped_weights
+from vit_encoder.shipped import FOLDER, shipped_weights
 from vit_encoder.training import VisionTransformer
 
-_FOLDER = Path(__file__).parent / "data"
-GARMENTS_FILE = _FOLDER / "garments.safetensors"
-LIBRARIES_FILE = _FOLDER / "libraries.safetensors"
+GARMENTS_FILE = FOLDER / "garments.safetensors"
+LIBRARIES_FILE = FOLDER / "libraries.safetensors"
 KNOWN = (0, 1, 3, 4, 7, 8)  # T-shirt, trousers, dress, coat, sneaker, bag
 NEW = (2, 5, 6, 9)  # pullover, sandal, shirt, ankle boot
 GARMENTS = {
@@ -81,7 +79,7 @@ def library_weights(name: str) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     their logits are those of timm, which reads such files, too.
     Source: studies/record_foreign_weights.py. Raises ValueError for another name.
     """
-    stored = shipped_weights(LIBRARIES_FILE)
+    stored = shipped_weights(LIBRARIES_FILE.name)
     own = {
         key.removeprefix(f"{name}|"): value
         for key, value in stored.items()
@@ -103,7 +101,7 @@ def library_positions(n: int) -> tuple[Tensor, dict[str, Tensor]]:
     """
     if n not in (4, 10):
         raise ValueError(f"expected 4 or 10, got {n}")
-    stored = shipped_weights(LIBRARIES_FILE)
+    stored = shipped_weights(LIBRARIES_FILE.name)
     names = ("timm", "torchvision", "transformers", "jax")
     return stored["positions"], {x: stored[f"positions|{x}|{n}"] for x in names}
 

@@ -1,22 +1,58 @@
-"""Weights that ship with the package, read with a clear error."""
+"""Pictures and weights that ship with the package, checked when they are read."""
 
+import hashlib
+from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+if TYPE_CHECKING:
+    import numpy as np
 
-def shipped_weights(file: Path) -> dict[str, Tensor]:
-    """Name → tensor, on the CPU, of a file of the package in the format safetensors.
+FOLDER = Path(__file__).parent / "data"
 
-    Raises ValueError that names the file and the cure, if it is not there or damaged.
+
+def shipped(name: str) -> bytes:
+    """The content of a file of the package's data, just as it was published.
+
+    Raises ValueError that names the file and the cure, if it is not there, damaged or
+    another file.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+    file = FOLDER / name
     try:
-        return load_file(file)
-    except (OSError, SafetensorError) as error:
+        lines = (FOLDER / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+        listed = [line.split() for line in lines if not line.startswith("#")]
+        (wanted,) = [checksum for checksum, other in listed if other == name]
+        content = file.read_bytes()
+        found = hashlib.sha256(content).hexdigest()
+        if found != wanted:
+            raise ValueError(f"SHA-256 {wanted[:12]}… was expected, got {found[:12]}…")
+    except (OSError, ValueError) as error:
         raise ValueError(
-            f"expected weights of the course in {file}: {error}. "
+            f"expected data of the course in {file}: {error}. "
             "Install the package vit_encoder again."
         ) from error
+    return content
+
+
+def shipped_weights(name: str) -> dict[str, Tensor]:
+    """Name → tensor, on the CPU, of a file in the format safetensors.
+
+    Raises ValueError, as `shipped` does.
+    """
+    from safetensors.torch import load
+
+    return load(shipped(name))
+
+
+def shipped_pixels(name: str) -> "np.ndarray":
+    """The pixels of a picture: uint8 (H, W), or (H, W, C) where it has colours.
+
+    Raises ValueError, as `shipped` does.
+    """
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(BytesIO(shipped(name))) as picture:
+        return np.array(picture)

@@ -1,18 +1,18 @@
 """Real pictures and real trained weights. README.md has sources and licences."""
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from vit_encoder.shipped import shipped_weights
+from vit_encoder.shipped import FOLDER, shipped, shipped_pixels, shipped_weights
 
 if TYPE_CHECKING:
     from vit_encoder.encoder import Encoder
     from vit_encoder.training import VisionTransformer
 
-_FOLDER = Path(__file__).parent
 CIFAR_CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
@@ -38,9 +38,9 @@ def photo(file: Path | str | None = None) -> Tensor:
     from PIL import Image, ImageOps
 
     broken = OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError
-    file = _FOLDER / "photo.png" if file is None else file
     try:
-        with Image.open(file) as image:
+        source = BytesIO(shipped("photo.png")) if file is None else file
+        with Image.open(source) as image:
             upright = ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError as error:
         raise FileNotFoundError(
@@ -66,7 +66,7 @@ def self_attention_weights() -> dict[str, Tensor]:
     Source: studies/train_self_attention.py, which trained them to denoise patches. They
     classify nothing. Licence: MIT.
     """
-    stored = shipped_weights(_FOLDER / "self_attention.safetensors")
+    stored = shipped_weights("self_attention.safetensors")
     return {name: tensor.float() for name, tensor in stored.items()}
 
 
@@ -86,13 +86,10 @@ def text_line() -> dict[str, Tensor]:
 
     Source: PP-OCRv6_small_rec of PaddleOCR, Apache-2.0; studies/record_text_encoder.py.
     """
-    import numpy as np
     import torch
-    from PIL import Image
 
-    with Image.open(_FOLDER / "text_line.png") as image:
-        pixels = torch.from_numpy(np.array(image)) / 255
-    return {"image": pixels} | shipped_weights(_FOLDER / "text_line.safetensors")
+    pixels = torch.from_numpy(shipped_pixels("text_line.png")) / 255
+    return {"image": pixels} | shipped_weights("text_line.safetensors")
 
 
 def text_encoder_weights() -> dict[str, Tensor]:
@@ -104,7 +101,7 @@ def text_encoder_weights() -> dict[str, Tensor]:
 
     Source: PP-OCRv6_small_rec of PaddleOCR, Apache-2.0; studies/record_text_encoder.py.
     """
-    stored = shipped_weights(_FOLDER / "text_encoder.safetensors")
+    stored = shipped_weights("text_encoder.safetensors")
     return {k: v for k, v in stored.items() if not k.startswith("head.")}
 
 
@@ -138,7 +135,7 @@ def fashion_vit() -> "VisionTransformer":
     from vit_encoder.training import VisionTransformer
 
     model = VisionTransformer(28, 4, 1, 10, depth=6, dim=64, num_heads=4, mlp_dim=128)
-    model.load_state_dict(shipped_weights(_FOLDER / "fashion.safetensors"))
+    model.load_state_dict(shipped_weights("fashion.safetensors"))
     return model.eval()
 
 
@@ -155,7 +152,7 @@ def cifar_vit(*, trained: bool = True) -> "VisionTransformer":
     from vit_encoder.training import VisionTransformer
 
     model = VisionTransformer(32, 4, 3, 10, depth=6, dim=64, num_heads=4, mlp_dim=128)
-    stored = shipped_weights(_FOLDER / "cifar10.safetensors")
+    stored = shipped_weights("cifar10.safetensors")
     mean, std = (stored.pop(name).float() for name in ("mean", "std"))  # (3, 1, 1)
     if trained:
         model.load_state_dict(stored)
@@ -183,10 +180,10 @@ def read_line(features: Tensor) -> str:
         raise ValueError(
             f"expected features (N, 120) or (1, N, 120), got {tuple(features.shape)}"
         )
-    file = _FOLDER / "text_encoder.safetensors"
-    stored = shipped_weights(file)
+    name = "text_encoder.safetensors"
+    stored = shipped_weights(name)
     weight, bias = (stored[f"head.{k}"] for k in ("weight", "bias"))
-    with safe_open(file, "pt") as opened:
+    with safe_open(FOLDER / name, "pt") as opened:
         characters = json.loads(opened.metadata()["characters"])
     rows = rows.detach().to("cpu", weight.dtype)
     best = (rows @ weight.T + bias).argmax(-1).tolist()
