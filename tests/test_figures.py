@@ -353,9 +353,19 @@ def explorer(**changes):
     return AttentionExplorer(**arguments | changes)
 
 
+def layer(bias):
+    """What makes queries and keys of 64 numbers from a token of 48."""
+    names = ("query", "key")
+    return {f"{name}.weight": torch.ones(64, 48) for name in names} | {
+        f"{name}.bias": torch.full((64,), bias) for name in names
+    }
+
+
 def kept_scores(made, label):
     """The products of queries and keys, as the front end reads them."""
-    codes = np.frombuffer(base64.b64decode(made.parts[label]), "<i2")
+    low, high = np.frombuffer(base64.b64decode(made.parts[label]), "u1").reshape(2, -1)
+    codes = low + 256 * high.astype(int)
+    codes = np.where(codes % 2, -(codes + 1) // 2, codes // 2)
     steps = made.steps[label]
     whole = torch.from_numpy(codes.astype(float)).view(len(steps), 15, -1)
     return steps[0] * whole[0] @ (steps[-1] * whole[-1]).T
@@ -426,6 +436,27 @@ def test_choices_keep_their_order():
         (
             {"keys": {"trained": pair()[1] / 0, "other": pair(16)[1]}},
             "expected finite keys of 'trained', got inf or nan",
+        ),
+        (
+            {"layers": {"trained": None, "other": None}},
+            "expected queries of 'trained' as wide as a patch, 48, where .* got 64",
+        ),
+        ({"layers": {"other": None}}, r"layers for each of \['other', 'trained'\]"),
+        (
+            {"photo": photo()[:, :6], "layers": dict.fromkeys(["trained", "other"])},
+            "expected square patches for layers, got 2 × 4",
+        ),
+        (
+            {"layers": {"trained": {"query.weight": pair(48)[0]}, "other": None}},
+            r"query\.weight \(64, 48\) in the layer of 'trained', got shape \(15, 48\)",
+        ),
+        (
+            {"layers": {"trained": {}, "other": None}},
+            r"query\.weight \(64, 48\) in the layer of 'trained', got NoneType",
+        ),
+        (
+            {"layers": {"trained": layer(torch.nan), "other": None}},
+            "expected a finite layer of 'trained', got inf or nan",
         ),
     ],
 )

@@ -274,6 +274,9 @@ def still_figures(site: Site, html: str) -> tuple[str, int]:
         for label, text in state.get("parts", {}).items():
             if label != state["label"]:  # one is shown at a time
                 state["parts"][label] = loader[2] + write_part(site, text)
+        for label, text in state.get("layers", {}).items():
+            if text:  # for an image of the reader's own
+                state["layers"][label] = loader[2] + write_part(site, text)
     stills = still.draw(figures)
     styles = dict.fromkeys(state.pop("_css") for state in figures.values())
 

@@ -59,7 +59,23 @@ def attention():
     wide = rand(216, 768, seed=1) - 0.5
     queries = {"a": 9 * rand(216, 24) - 4, "b": wide}
     keys = {"a": 9 * rand(216, 24, seed=2) - 4, "b": wide}
-    return AttentionExplorer(seen, (12, 18), queries, keys, (4, 6))
+    layers = {"a": layer_24(), "b": None}
+    return AttentionExplorer(seen, (12, 18), queries, keys, (4, 6), layers=layers)
+
+
+def layer_24():
+    """What makes queries and keys of 24 numbers from a token of 768."""
+    return {
+        name: (rand(*size, seed=seed) - 0.5) / 4
+        for seed, (name, size) in enumerate(
+            {
+                "query.weight": (24, 768),
+                "query.bias": (24,),
+                "key.weight": (24, 768),
+                "key.bias": (24,),
+            }.items()
+        )
+    }
 
 
 @cache

@@ -4,8 +4,10 @@ import json
 
 import pytest
 import torch
-from tests.explorers.cases import made, rand, run, value
+from PIL import Image
+from tests.explorers.cases import layer_24, made, rand, run, value
 
+from vit_encoder import patchify
 from vit_encoder.figures import AttentionExplorer
 
 pytestmark = pytest.mark.xdist_group("explorer attention")
@@ -124,3 +126,104 @@ def test_a_page_from_the_disk_loads_a_set_too(visit, pages, browser):
 
 def test_a_notebook_keeps_all_sets():
     assert not any(text.endswith(".js") for text in made("attention").parts.values())
+
+
+def of_own(pixels, layer):
+    """Queries and keys of an image (3, H, W) of bytes, in float64, by PyTorch."""
+    patches = patchify(pixels[None].double() / 255, 16)[0]  # (N, D)
+    x = patches - patches.mean(0)
+    x = x / x.square().mean(-1, keepdim=True).sqrt()
+    if layer is None:
+        return x, x
+    both = [
+        layer[f"{name}.{part}"].double()
+        for name in ("query", "key")
+        for part in ("weight", "bias")
+    ]
+    return x @ both[0].T + both[1], x @ both[2].T + both[3]
+
+
+def test_reader_s_own_image_goes_through_the_layers_until_a_reset(visit, tmp_path):
+    tab = visit("attention")
+    given = weights(tab)
+    picture = tab.locator(".vit-picture image")
+    shown, told = (
+        picture.get_attribute("href"),
+        tab.locator(".vit-picture").get_attribute("aria-label"),
+    )
+    pixels = (255 * rand(3, 192, 288, seed=9)).byte()
+    pixels[:, 40:120, 60:200] //= 4  # a dark place
+    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(tmp_path / "own.png")
+    tab.get_by_label("Your own image").set_input_files(tmp_path / "own.png")
+    for label, layer in (("a", layer_24()), ("b", None)):
+        tab.get_by_role("radio", name=label).check()
+        q, k = of_own(pixels, layer)
+        wanted = (q[4 * 18 + 6] @ k.T * q.shape[1] ** -0.5).softmax(-1)
+        for _ in range(200):
+            if (weights(tab) - wanted).abs().max() < (5e-3 if layer else 2e-5):
+                break
+            tab.wait_for_timeout(50)
+        else:
+            raise AssertionError((weights(tab) - wanted).abs().max())
+        assert wanted.max() > 3 / 216  # and the reader sees something
+    assert picture.get_attribute("href") != shown
+    assert "an image of your own" in tab.locator(".vit-picture").get_attribute(
+        "aria-label"
+    )
+    (tmp_path / "own.txt").write_text("no image")
+    tab.get_by_label("Your own image").set_input_files(tmp_path / "own.txt")
+    tab.get_by_text("Expected an image").wait_for()
+    tab.get_by_role("button", name="Reset").click()
+    assert come(tab, given)
+    assert picture.get_attribute("href") == shown
+    assert tab.locator(".vit-picture").get_attribute("aria-label") == told
+
+
+@pytest.mark.parametrize("width", [1, 5])
+def test_queries_and_keys_of_an_own_image_are_those_of_torch(visit, width):
+    """For the whole numbers that are kept, within 1e-9."""
+    rng = torch.Generator().manual_seed(width)
+    sizes = {"query.weight": (width, 48), "query.bias": (width,)}
+    sizes |= {name.replace("query", "key"): size for name, size in sizes.items()}
+    layer = {n: torch.randn(*size, generator=rng) for n, size in sizes.items()}
+    q, k = torch.randn(2, 6, width, generator=rng)
+    photo = rand(3, 8, 12)
+    figure = AttentionExplorer(photo, (2, 3), {"a": q}, {"a": k}, layers={"a": layer})
+    rgb = (255 * photo).byte().permute(1, 2, 0).flatten().tolist()
+    stored = f"{json.dumps(figure.layers['a'])}, {figure.layer_steps['a']}, {width}"
+    tab = visit("attention")
+    found = run(
+        tab,
+        f"(() => {{ const x = figure.tokensOf(Uint8Array.from({rgb}), [8, 12], [2, 3]);"
+        f" const pair = figure.pairOfTokens(x, {stored});"
+        " return [x.map((row) => [...row]), Array.from({ length: 6 }, (_, i) =>"
+        " figure.scoresOf(pair, i))]; })()",
+    )
+    tokens, scores = (torch.tensor(x, dtype=torch.float64) for x in found)
+    patches = patchify(
+        torch.tensor(rgb).view(1, 8, 12, 3).permute(0, 3, 1, 2) / 255.0, 4
+    )
+    x = patches[0].double() - patches[0].double().mean(0)
+    x = x / x.square().mean(-1, keepdim=True).sqrt()
+    torch.testing.assert_close(tokens[:, :-1], x, rtol=0, atol=1e-5)
+    assert tokens[:, -1].eq(1).all()
+    kept = {}
+    for i, name in enumerate(("query", "key")):
+        step = figure.layer_steps["a"][i]
+        kept[name] = {
+            part: (layer[f"{name}.{part}"].double() / step).round() * step
+            for part in ("weight", "bias")
+        }
+    ours, theirs = (tokens[:, :-1] @ m["weight"].T + m["bias"] for m in kept.values())
+    torch.testing.assert_close(scores, ours @ theirs.T, rtol=0, atol=1e-9)
+
+
+def test_a_layer_is_loaded_when_an_own_image_needs_it(visit, tmp_path):
+    tab = visit("attention")
+    Image.new("RGB", (30, 20), (200, 10, 10)).save(tmp_path / "own.png")
+    assert [url for url in tab.asked if "widget-part" in url] == []
+    tab.get_by_label("Your own image").set_input_files(tmp_path / "own.png")
+    tab.wait_for_function("document.querySelector('[aria-label^=\"an image of\"]')")
+    # Every patch is the mean patch, so that all tokens are alike.
+    assert come(tab, torch.full((216,), 1 / 216, dtype=torch.float64))
+    assert len([url for url in tab.asked if "widget-part" in url]) == 1

@@ -12,13 +12,66 @@ async function load(address) {
   return script.part;
 }
 
-/* Queries and keys of n patches as whole numbers: see `encode` in the Python file. */
+/* Two tables of n rows from whole numbers: see `whole_numbers` in the Python file. */
 function readPair(text, steps, n) {
-  const codes = new Int16Array(bytesOf(text).buffer);
+  const bytes = bytesOf(text);
+  const codes = Int32Array.from({ length: bytes.length / 2 }, (_, i) => {
+    const code = bytes[i] + 256 * bytes[bytes.length / 2 + i];
+    return code % 2 ? -(code + 1) / 2 : code / 2;
+  });
   const width = codes.length / n / steps.length;
   const [q, k = q] = steps.map((_, i) => codes.subarray(i * n * width, (i + 1) * n * width));
   const [step, other = step] = steps;
   return { q, k, width, step: step * other };
+}
+
+/* The tokens of an image, (N, C·P·P + 1): each patch less the mean patch, divided by its
+   root mean square, and a 1 for the bias. rgb: bytes of H × W pixels, one after the other. */
+function tokensOf(rgb, [H, W], [rows, columns]) {
+  const P = H / rows, D = 3 * P * P;
+  const tokens = Array.from({ length: rows * columns }, (_, i) => {
+    const [top, left] = [P * Math.floor(i / columns), P * (i % columns)];
+    const token = new Float64Array(D + 1);
+    for (let c = 0, at = 0; c < 3; c++) {
+      for (let y = top; y < top + P; y++) {
+        for (let x = left; x < left + P; x++, at++) token[at] = rgb[3 * (W * y + x) + c] / 255;
+      }
+    }
+    return token;
+  });
+  for (let j = 0; j < D; j++) {
+    let mean = 0;
+    for (const token of tokens) mean += token[j] / tokens.length;
+    for (const token of tokens) token[j] -= mean;
+  }
+  for (const token of tokens) {
+    const size = Math.sqrt(dot(token, token) / D) || 1; // of a patch that is the mean
+    for (let j = 0; j < D; j++) token[j] /= size;
+    token[D] = 1;
+  }
+  return tokens;
+}
+
+/* Queries and keys of tokens: through a layer, or the tokens themselves where there is none. */
+function pairOfTokens(tokens, text, steps, width) {
+  const through = (map, size) => Float64Array.from({ length: tokens.length * width }, (_, i) =>
+    dot(tokens[Math.floor(i / width)], map, (i % width) * size));
+  if (!text) {
+    const bare = new Float64Array(tokens.length * width);
+    tokens.forEach((token, i) => bare.set(token.subarray(0, width), i * width));
+    return { q: bare, k: bare, width, step: 1 };
+  }
+  const { q, k, width: size, step } = readPair(text, steps, width);
+  return { q: through(q, size), k: through(k, size), width, step };
+}
+
+/* In light grey, as `fade` in inputs.py makes it. */
+function faded(rgb, height, width) {
+  const grey = Array.from({ length: height * width }, (_, i) => {
+    const [red, green, blue] = rgb.subarray(3 * i, 3 * i + 3);
+    return 0.4 + (0.6 * (0.299 * red + 0.587 * green + 0.114 * blue)) / 255;
+  });
+  return toPicture([...grey, ...grey, ...grey], height, width);
 }
 
 /* The products of one query with all keys. */
@@ -46,7 +99,7 @@ function makePicture(model) {
     return cell;
   });
   const image = draw("image", {
-    href: model.get("picture"), width: columns, height: rows, preserveAspectRatio: "none",
+    width: columns, height: rows, preserveAspectRatio: "none",
   });
   const marks = ["vit-most", "vit-halo", "vit-query"].map(square);
   const svg = draw(
@@ -56,12 +109,14 @@ function makePicture(model) {
   );
   const element = make("div", {
     class: "vit-picture", tabindex: 0, role: "application",
-    "aria-label":
-      `${model.get("alt")}, in ${rows} rows and ${columns} columns of patches`,
     "aria-description": "The arrow keys move the query.",
   }, svg);
+  const show = (href, alt) => {
+    image.setAttribute("href", href);
+    element.setAttribute("aria-label", `${alt}, in ${rows} rows and ${columns} columns of patches`);
+  };
   const [most, halo, query] = marks;
-  return { element, svg, cells, most, query: [halo, query] };
+  return { element, svg, cells, most, query: [halo, query], show };
 }
 
 const ePowerEntropy = () => make("span", {}, "e", make("sup", {}, "entropy"));
@@ -109,17 +164,28 @@ function render({ model, el }) {
   const n = rows * columns;
   let pointed = null; // the patch under the mouse, shown until the mouse leaves
   let shown; // the label of the weights on the picture
-  const pairs = {}; // label → its queries and keys, once they are read
+  let pairs = {}; // label → its queries and keys, once they are read
+
+  let tokens = null; // of an image of the reader's own
 
   /* The queries and keys of a label, or nothing while they are on their way. */
   function pairOf(label) {
     if (label in pairs) return pairs[label];
-    const text = model.get("parts")[label];
-    const read = (found) => pairs[label] = readPair(found, model.get("steps")[label], n);
+    const [from, steps] = tokens ? ["layers", "layer_steps"] : ["parts", "steps"];
+    const text = model.get(from)[label];
+    const into = pairs; // another image may come before this is there
+    const read = (found) => into[label] = tokens
+      ? pairOfTokens(tokens, found, model.get(steps)[label], Math.round(model.get("scale")[label] ** -2))
+      : readPair(found, model.get(steps)[label], n);
     if (!isAddress(text)) return read(text);
     pairs[label] = null;
-    load(text).then((found) => { read(found); update(); }, () => {
-      delete pairs[label]; // a second choice tries again
+    load(text).then((found) => {
+      if (into !== pairs) return;
+      read(found);
+      update();
+    }, () => {
+      delete into[label]; // a second choice tries again
+      if (into !== pairs) return;
       put(model, { label: shown });
       fault.textContent = `“${label}” could not be loaded.`;
     });
@@ -152,14 +218,25 @@ function render({ model, el }) {
   );
   const fault = make("span", { class: "vit-hint", role: "alert" });
   const keys = ["query", "label", "scaled"];
+  function look(at, picture_, alt) {
+    [tokens, pairs] = [at, {}];
+    picture.show(picture_, alt);
+    update();
+  }
+  const given = () => look(null, model.get("picture"), model.get("alt"));
+  const pixels = model.get("pixels");
+  const own = makeOwnImage(...pixels, (rgb) => look(
+    tokensOf(rgb, pixels, [rows, columns]), faded(rgb, ...pixels), "an image of your own",
+  ));
+  const takesOwn = Object.keys(model.get("layers")).length > 0;
   const root = makeFigure(
     "vit-explorer", "Where a patch attends",
     make("div", { class: "vit-left" }, picture.element, legend.element, makeControls(hint)),
     make(
       "div", { class: "vit-right" },
       makeControls(
-        model.get("labels").length > 1 ? labels.element : "", scaled.element, makeReset(model, keys),
-        fault,
+        model.get("labels").length > 1 ? labels.element : "", scaled.element,
+        takesOwn ? own : "", makeReset(model, keys, given), fault,
       ),
       readout.element, live.element, strip.element,
     ),
@@ -230,8 +307,9 @@ function render({ model, el }) {
     });
   });
   el.append(root);
+  picture.show(model.get("picture"), model.get("alt"));
   return follow(model, keys, update);
 }
 
-export { readPair, scoresOf };
+export { pairOfTokens, readPair, scoresOf, tokensOf };
 export default { render };

@@ -18,7 +18,8 @@ from vit_encoder.figures.inputs import (
     require_photo,
 )
 
-MOST = 2**15 - 1  # the largest whole number that is kept
+MOST = 2**14 - 1  # the largest whole number that is kept of queries and keys
+MOST_OF_LAYER = 2**10 - 1  # of a layer, which has many numbers and is used less
 LONGEST = 480  # pixels of the picture's longer side, enough for a phone
 
 
@@ -29,12 +30,16 @@ class AttentionExplorer(anywidget.AnyWidget):
     N in all, numbered row by row. queries, keys: for each label a tensor (N, D_h), not
     yet scaled; D_h may differ from label to label. query: row and column to start with.
     alt: what the photo shows, for those who cannot see it.
+    layers: for each label what makes queries and keys of a token, so that readers can
+    look at an image of their own: `query.weight` (D_h, D), `query.bias` (D_h), and so
+    for `key`, as in a state dict of `SelfAttention`; None if the tokens are both. A
+    token is a patch (C, P, P) less the mean patch, divided by its root mean square.
 
     `query`, `label` and `scaled` follow what the reader chooses. Raises ValueError or
-    TypeError if the arguments do not fit together. Queries and keys are rounded to 16
-    bits, and the rest is computed from them in float64. The tests hold the weights
-    to within 1e-5 of PyTorch's for the rounded numbers, and to within 0.003 of those
-    for the numbers given.
+    TypeError if the arguments do not fit together. Queries and keys are rounded to 15
+    bits, layers to 11, and the rest is computed from them in float64. The tests hold
+    the weights to within 1e-5 of PyTorch's for the rounded numbers, and to within 0.003
+    of those for the numbers given (0.005 on an image of the reader's own).
     """
 
     _esm = front_end("self_attention.js")
@@ -47,6 +52,9 @@ class AttentionExplorer(anywidget.AnyWidget):
     parts = traitlets.Dict().tag(sync=True)  # label → text; a page loads one at a time
     steps = traitlets.Dict().tag(sync=True)  # label → what the whole numbers count
     scale = traitlets.Dict().tag(sync=True)  # label → 1 / √D_h
+    layers = traitlets.Dict().tag(sync=True)  # label → text, "" where there is no layer
+    layer_steps = traitlets.Dict().tag(sync=True)
+    pixels = traitlets.List().tag(sync=True)  # height and width of an own image
     query = traitlets.List().tag(sync=True)
     labels = traitlets.List().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
@@ -64,11 +72,15 @@ class AttentionExplorer(anywidget.AnyWidget):
         keys: dict[str, torch.Tensor],
         query: tuple[int, int] = (0, 0),
         alt: str = "a photograph",
+        layers: dict[str, dict[str, torch.Tensor] | None] | None = None,
     ):
         photo = require_photo(photo, grid)
         grid = require_grid(grid)
         pairs = require_pairs(queries, keys, math.prod(grid))
         kept = {label: encode(*pair) for label, pair in pairs.items()}
+        pixels = list(photo.shape[1:])
+        ours = require_layers(layers, pairs, pixels, grid) if layers else {}
+        own = {k: whole_numbers(x, MOST_OF_LAYER) for k, x in ours.items()}
         super().__init__(
             picture=data_url(photo),
             alt=alt,
@@ -77,6 +89,9 @@ class AttentionExplorer(anywidget.AnyWidget):
             parts={label: text for label, (text, _) in kept.items()},
             steps={label: steps for label, (_, steps) in kept.items()},
             scale={label: q.shape[1] ** -0.5 for label, (q, _) in pairs.items()},
+            layers={label: text for label, (text, _) in own.items()},
+            layer_steps={label: steps for label, (_, steps) in own.items()},
+            pixels=pixels,
             query=list(require_patch(query, grid)),
             labels=list(pairs),  # in their order, which a stored table loses
             label=next(iter(pairs)),
@@ -140,8 +155,54 @@ def require_vectors(vectors: torch.Tensor, n: int, name: str) -> torch.Tensor:
     return vectors
 
 
+def require_layers(
+    layers: dict[str, dict[str, torch.Tensor] | None],
+    pairs: dict[str, tuple[torch.Tensor, torch.Tensor]],
+    pixels: list[int],
+    grid: tuple[int, int],
+) -> dict[str, tuple[torch.Tensor, ...]]:
+    """The maps from a token and a 1 to queries and keys, (D_h, D + 1) each, or none."""
+    high, wide = (size // count for size, count in zip(pixels, grid, strict=True))
+    if high != wide:
+        raise ValueError(f"expected square patches for layers, got {high} × {wide}")
+    if set(layers) != set(pairs):
+        raise ValueError(
+            f"expected layers for each of {sorted(pairs)}, got {sorted(layers)}"
+        )
+    found = {}
+    for label, parameters in layers.items():
+        width = pairs[label][0].shape[1]
+        wanted = 3 * high * wide
+        if parameters is None:
+            if width != wanted:
+                raise ValueError(
+                    f"expected queries of {label!r} as wide as a patch, {wanted}, where"
+                    f" there is no layer, got {width}"
+                )
+            found[label] = ()
+            continue
+        sizes = {"weight": (width, wanted), "bias": (width,)}
+        maps = []
+        for name in ("query", "key"):
+            both = []
+            for part, size in sizes.items():
+                given = parameters.get(f"{name}.{part}")
+                got = getattr(given, "shape", type(given).__name__)
+                if got != size:
+                    raise ValueError(
+                        f"expected {name}.{part} {size} in the layer of {label!r}, got"
+                        f" {describe(got)}"
+                    )
+                both.append(given.detach().to("cpu", torch.float64).view(width, -1))
+            maps.append(torch.cat(both, dim=1))  # (D_h, D + 1)
+        if not all(x.isfinite().all() for x in maps):
+            raise ValueError(f"expected a finite layer of {label!r}, got inf or nan")
+        found[label] = tuple(maps)
+    return found
+
+
 def encode(q: torch.Tensor, k: torch.Tensor) -> tuple[str, list[float]]:
-    """Whole numbers of 16 bits as base64, queries before keys, and what they count.
+    """Queries before keys as `whole_numbers`.
 
     Keys that are the queries are kept once. Of vectors wider than N their coordinates
     in the space of the keys are kept, which have the same products, and half of which
@@ -151,10 +212,25 @@ def encode(q: torch.Tensor, k: torch.Tensor) -> tuple[str, list[float]]:
     if q.shape[1] > len(q):
         axes, triangle = torch.linalg.qr(k.T)  # (D_h, N), (N, N)
         pair = (triangle.T,) if len(pair) == 1 else (q @ axes, triangle.T)
-    steps = [x.abs().max().item() / MOST or 1.0 for x in pair]
-    codes = [(x / step).round().short() for x, step in zip(pair, steps, strict=True)]
-    content = torch.stack(codes).numpy().astype("<i2").tobytes()
-    return base64.b64encode(content).decode(), steps
+    return whole_numbers(pair, MOST)
+
+
+def whole_numbers(
+    tensors: tuple[torch.Tensor, ...], most: int
+) -> tuple[str, list[float]]:
+    """Tensors of one shape as whole numbers in base64, and what 1 stands for in each.
+
+    A number x is written as 2 x, and as -2 x - 1 if it is negative, the low bytes of
+    all before the high ones, few of which are large: they pack well.
+    """
+    if not tensors:
+        return "", []
+    steps = [x.abs().max().item() / most or 1.0 for x in tensors]
+    codes = [(x / step).round().long() for x, step in zip(tensors, steps, strict=True)]
+    numbers = torch.stack(codes).flatten()
+    kept = torch.where(numbers < 0, -2 * numbers - 1, 2 * numbers)
+    planes = torch.stack([kept % 256, kept // 256]).byte()
+    return base64.b64encode(planes.numpy().tobytes()).decode(), steps
 
 
 def data_url(photo: torch.Tensor) -> str:
