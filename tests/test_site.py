@@ -603,3 +603,12 @@ def test_a_phone_shows_the_results_of_the_recorded_runs(visit):
     )
     assert edges
     assert max(edges) < 360
+
+
+@pytest.mark.usefixtures("site")
+def test_what_the_course_s_figures_load_later_is_small():
+    """But for the weights of a whole ViT, which the first page has as well."""
+    files = [*HTML.glob("_static/widget-part-*.js")]
+    assert len(files) >= 4  # of the photograph in 02, and of the rollout in 10
+    packed = {file.name: len(gzip.compress(file.read_bytes())) for file in files}
+    assert {name: size for name, size in packed.items() if size > 40 * 1024} == {}

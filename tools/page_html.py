@@ -271,12 +271,11 @@ def still_figures(site: Site, html: str) -> tuple[str, int]:
         still.pictures_to_files(state, site.static, loader[2])
         if state.get("file"):  # what a figure loads when it needs it
             state["weights"] = loader[2] + state["file"]
-        for label, text in state.get("parts", {}).items():
-            if label != state["label"]:  # one is shown at a time
-                state["parts"][label] = loader[2] + write_part(site, text)
-        for label, text in state.get("layers", {}).items():
-            if text:  # for an image of the reader's own
-                state["layers"][label] = loader[2] + write_part(site, text)
+        # Tables of which a page loads at first what is shown: name → who says what is.
+        for table, shown in state.get("later", {}).items():
+            for name, text in state[table].items():
+                if text and name != state.get(shown):
+                    state[table][name] = loader[2] + write_part(site, text)
     stills = still.draw(figures)
     styles = dict.fromkeys(state.pop("_css") for state in figures.values())
 

@@ -93,8 +93,15 @@ def boot_maps():
     return data.images[0] / 255, maps
 
 
+@cache
+def boot_model():
+    """The model of the first maps, and what its images were normalized with."""
+    test = fashion_mnist().test
+    return {"model": fashion_vit(), "mean": test.mean, "std": test.std}
+
+
 def boot():
-    return RolloutExplorer(*boot_maps(), alt="an ankle boot")
+    return RolloutExplorer(*boot_maps(), alt="an ankle boot", **boot_model())
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,12 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 from tests.explorers.cases import boot_maps, rand, run
 
-from vit_encoder import rollout
+from vit_encoder import VisionTransformer, attention_maps, rollout
+from vit_encoder.data import fashion_vit
+from vit_encoder.datasets import LabelledImages, fashion_mnist
 from vit_encoder.figures import RolloutExplorer
 from vit_encoder.figures.rollout_explorer import as_bytes
 
@@ -61,7 +64,7 @@ def test_weights_are_kept_in_rows_that_sum_to_one(visit):
     for depth, num_heads, count in ((2, 3, 17), (3, 1, 10)):
         maps = maps_of(depth, num_heads, count)
         made = RolloutExplorer(rand(1, 28, 28), {"a": maps})
-        code = f"figure.unpack({json.dumps(made.maps['a'])}, [{depth}, {count}])"
+        code = f"figure.readTables({json.dumps(made.maps['a'])}, [{depth}, {count}])"
         kept = run(tab, f"{code}.map(t => t.map(r => [...r]))")
         kept = torch.tensor(kept, dtype=torch.float64)
         torch.testing.assert_close(kept, maps.mean(1), rtol=0, atol=1e-4)
@@ -184,3 +187,102 @@ EVEN = torch.full((2, 3, 10, 10), 0.1)
 def test_rollout_explorer_refuses(maps, message):
     with pytest.raises((TypeError, ValueError), match=message):
         RolloutExplorer(rand(1, 28, 28), maps)
+
+
+def shown(tab):
+    """What the table says: largest weight and how much rows differ, twice each."""
+    cells = tab.locator("td[data-value^=most], td[data-value^=apart]")
+    return [float(text) for text in cells.all_inner_texts()]
+
+
+def test_reader_s_own_image_goes_through_the_model_until_a_reset(visit, tmp_path):
+    tab = visit("rollout")
+    given, picture = shown(tab), tab.locator(".roll-picture image")
+    before = picture.get_attribute("href")
+    data = fashion_mnist().test
+    shirt = data.images[77, 0]
+    drawn = 255 - shirt.repeat_interleave(10, 0).repeat_interleave(10, 1)  # on white
+    Image.fromarray(drawn.numpy()).convert("RGB").save(tmp_path / "own.png")
+    choose = tab.locator("input[type=file]")
+    choose.set_input_files(tmp_path / "own.png")
+    tab.get_by_role("application", name="an image of your own").wait_for()
+    assert not tab.get_by_role("radio", name="untrained").is_visible()
+    with torch.no_grad():
+        own = LabelledImages(shirt[None, None], data.labels[:1], data.mean, data.std)
+        maps = attention_maps(fashion_vit(), own.normalized()).double()
+    for layer in (5, 2):
+        tab.get_by_role("slider", name="layer").fill(str(layer))
+        attention = maps[layer, 0].mean(0)
+        rolled = rollout(maps[: layer + 1])[0]
+        wanted = [
+            *(table[0, 1:].max().item() for table in (attention, rolled)),
+            *(rows_apart(table).item() for table in (attention, rolled)),
+        ]
+        # Grey from the canvas is a few 255ths off.
+        assert shown(tab) == pytest.approx(wanted, abs=0.01)
+    assert shown(tab) != pytest.approx(given, abs=0.01)
+    assert picture.first.get_attribute("href") != before
+    (tmp_path / "own.txt").write_text("no image")
+    choose.set_input_files(tmp_path / "own.txt")
+    tab.get_by_text("Expected an image").wait_for()
+    tab.get_by_role("button", name="Reset").click()
+    assert shown(tab) == given
+    assert picture.first.get_attribute("href") == before
+    assert tab.get_by_role("radio", name="untrained").is_visible()
+
+
+def test_weights_that_do_not_load_are_told_and_the_given_image_stays(visit, tmp_path):
+    tab = visit("rollout", allowed="")  # whatever the browser says of it
+    tab.route("**/*.safetensors*", lambda route: route.abort())
+    given = shown(tab)
+    Image.new("RGB", (40, 40), (9, 80, 200)).save(tmp_path / "own.png")
+    tab.locator("input[type=file]").set_input_files(tmp_path / "own.png")
+    tab.get_by_text("could not be loaded").wait_for()
+    assert shown(tab) == given
+    tab.unroute("**/*.safetensors*")
+    tab.locator("input[type=file]").set_input_files([])
+    tab.locator("input[type=file]").set_input_files(tmp_path / "own.png")
+    tab.get_by_role("application", name="an image of your own").wait_for()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_model_must_be_that_of_the_maps(channels):
+    torch.manual_seed(channels)
+    sizes = {"depth": 2, "dim": 8, "num_heads": 2, "mlp_dim": 12}
+    model = VisionTransformer(6, 3, channels, 4, **sizes).eval()
+    photo, mean, std = rand(channels, 6, 6), torch.full((channels,), 0.4), 0.3
+    with torch.no_grad():
+        for p in model.parameters():
+            p.normal_(generator=torch.Generator().manual_seed(p.numel()))
+        maps = attention_maps(model, (photo[None] - 0.4) / std)[:, 0]
+    made = RolloutExplorer(photo, {"a": maps}, model=model, mean=mean, std=std)
+    assert made.vit["sizes"]["depth"] == 2
+    assert made.file == ""
+    assert made.weights == ""  # until they are asked for
+    made.asked = True
+    assert made.weights.startswith("data:")
+    with pytest.raises(ValueError, match=r"attention weights are 'a', with the mean"):
+        RolloutExplorer(photo, {"a": maps}, model=model)
+    with pytest.raises(TypeError, match="expected a VisionTransformer, got str"):
+        RolloutExplorer(photo, {"a": maps}, model="vit")
+
+
+def test_the_second_model_s_maps_come_when_it_is_chosen(visit):
+    tab = visit("rollout", allowed="Failed to load")
+    tab.route("**/widget-part*", lambda route: route.abort())
+    given = shown(tab)
+    tab.get_by_role("radio", name="untrained").check(force=True)
+    tab.get_by_text("“untrained” could not be loaded.").wait_for()
+    assert tab.get_by_role("radio", name="trained", exact=True).is_checked()
+    assert shown(tab) == given
+    tab.unroute("**/widget-part*")
+    for _ in range(2):
+        tab.get_by_role("radio", name="untrained").check()
+        tab.wait_for_function(
+            "before => document.querySelector('td[data-value=\"most 0\"]').textContent"
+            " != before",
+            arg=f"{given[0]:.3f}",
+        )
+        tab.get_by_role("radio", name="trained", exact=True).check()
+        assert shown(tab) == given
+    assert sum("widget-part" in url for url in tab.asked) == 2  # one of them in vain

@@ -50,6 +50,23 @@ class OfViT(anywidget.AnyWidget):
         return (self.sizes["image_size"] // self.sizes["patch_size"]) ** 2
 
 
+class AsksForWeights(anywidget.AnyWidget):
+    """A figure that a notebook gives the weights of `_plain` when it asks for them.
+
+    A saved notebook so holds them only if a reader needed them.
+    """
+
+    weights = traitlets.Unicode().tag(sync=True)  # a URL
+    file = traitlets.Unicode().tag(sync=True)  # of a book's static folder, with them
+    asked = traitlets.Bool(False).tag(sync=True)
+    _plain: VisionTransformer
+
+    @traitlets.observe("asked")
+    def _send_weights(self, _: object):
+        if self.asked and not self.weights:
+            self.weights = data_url(packed(self._plain))
+
+
 class EncoderAtWork(OfViT):
     """Draw or choose an image; a ViT runs in the browser and shows what happens inside.
 
@@ -192,6 +209,11 @@ def weights_file() -> str:
     """The name by which a page asks for the weights; others have another name."""
     version = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()[:8]
     return f"{WEIGHTS.name}?v={version}"
+
+
+def file_of(model: VisionTransformer) -> str:
+    """The name of the file from which a page can load these weights; "" if none has."""
+    return weights_file() if packed(model) == WEIGHTS.read_bytes() else ""
 
 
 def spaced(number: int) -> str:

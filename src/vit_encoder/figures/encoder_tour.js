@@ -438,25 +438,13 @@ function render({ model, el }) {
     return (byte / 255 - mean[c]) / std[c];
   });
   const short = ({ x, logits }) => ({ logits, differ: difference(x) });
-  let stopListening = () => {};
-  async function fetchWeights() {
-    if (!model.get("weights")) { // Python gives them when it is asked
-      status.textContent = "The notebook is asked for the weights. If nothing comes, run the cell again.";
-      await new Promise((given) => {
-        const heard = () => { stopListening(); given(); };
-        stopListening = () => model.off("change:weights", heard);
-        model.on("change:weights", heard);
-        choose({ asked: true });
-      });
-    } else status.textContent = "Loading the weights of the model …";
-    return load(model.get("weights"));
-  }
+  const fetched = makeWeights(model, (words) => { status.textContent = words; });
   async function compute() {
     if (running) return;
     running = true;
     let weights = null;
     try {
-      weights = await fetchWeights();
+      weights = await fetched.get();
       for (let i = model.get("image"); known.image !== i && !closed; i = model.get("image")) {
         const passes = [], row = [], before = taken;
         for await (const pass of sliced(run(normalized(i), sizes, weights))) if (pass) passes.push(pass);
@@ -638,7 +626,7 @@ function render({ model, el }) {
   });
   el.append(root);
   const end = follow(model, keys, update);
-  return () => { closed = true; stopListening(); end(); };
+  return () => { closed = true; fetched.stop(); end(); };
 }
 
 export { STEPS, contextOf, costs, difference, makeCurves, toPng };

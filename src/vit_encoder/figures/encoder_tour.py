@@ -7,12 +7,11 @@ import traitlets
 
 from vit_encoder.figures.encoder_at_work import (
     SHOWN,
+    AsksForWeights,
     OfViT,
-    data_url,
     described,
-    packed,
+    file_of,
     shipped,
-    weights_file,
 )
 from vit_encoder.figures.front_end import follows, front_end
 from vit_encoder.training import VisionTransformer
@@ -20,24 +19,21 @@ from vit_encoder.training import VisionTransformer
 STEPS = 10  # of the tour; the front end has them
 
 
-class EncoderTour(OfViT):
+class EncoderTour(AsksForWeights, OfViT):
     """Walk one image through a ViT in ten steps; then move depth and skips.
 
-    The arguments are those of `EncoderAtWork`. file: the name of a file in the static
-    folder of a book that holds the weights, where a page shall load them from.
+    The arguments are those of `EncoderAtWork`.
 
-    In a notebook the figure asks for the weights when it needs them, so that a saved
-    notebook does not hold them until a reader asks. `view` (tour or depth), `step`,
-    `image`, `token`, `feature`, `block`, `head`, `depth` and `skips` follow what the
-    reader chooses. Raises ValueError or TypeError for other arguments. The tests hold
-    every number to within 1e-5 of PyTorch's, the parameters and FLOPs to its counts.
+    In a notebook the figure asks for the weights when it needs them. `view` (tour or
+    depth), `step`, `image`, `token`, `feature`, `block`, `head`, `depth` and `skips`
+    follow what the reader chooses. Raises ValueError or TypeError for other arguments.
+    The tests hold every number to within 1e-5 of PyTorch's, the parameters and FLOPs to
+    its counts.
     """
 
     _esm = front_end("encoder_tour.js", "vit.js")
     _css = front_end("encoder_tour.css")
 
-    file = traitlets.Unicode().tag(sync=True)
-    asked = traitlets.Bool(False).tag(sync=True)  # for the weights
     view = traitlets.Unicode("tour").tag(sync=True)
     step = traitlets.Int(1).tag(sync=True)
     image = traitlets.Int(0).tag(sync=True)
@@ -66,12 +62,13 @@ class EncoderTour(OfViT):
         labels: torch.Tensor | None = None,
         mean: float | torch.Tensor = 0.0,
         std: float | torch.Tensor = 1.0,
-        file: str = "",
     ):
         given, self._plain, _ = described(model, images, classes, labels, mean, std)
         sizes = given["sizes"]
         middle = (sizes["image_size"] // sizes["patch_size"]) ** 2 // 2 + 1
-        super().__init__(**given, file=file, token=middle, depth=sizes["depth"])
+        super().__init__(
+            **given, file=file_of(self._plain), token=middle, depth=sizes["depth"]
+        )
 
     @property
     def columns(self) -> int:
@@ -81,11 +78,6 @@ class EncoderTour(OfViT):
         each = 3 * sizes["dim"] // sizes["num_heads"]
         return max(pixels, sizes["dim"], each, self.patches + 1, sizes["num_classes"])
 
-    @traitlets.observe("asked")
-    def _send_weights(self, _: object):
-        if self.asked and not self.weights:
-            self.weights = data_url(packed(self._plain))
-
     def __repr__(self) -> str:
         depth, dim = self.sizes["depth"], self.sizes["dim"]
         return f"EncoderTour({len(self.labels)} images, {depth} blocks, {dim} wide)"
@@ -94,4 +86,4 @@ class EncoderTour(OfViT):
 def fashion_tour() -> EncoderTour:
     """The figure with the ViT that ships and twelve test images of Fashion-MNIST."""
     # Image 0 of the test first, which chapter 07 follows.
-    return EncoderTour(**shipped(sorted(SHOWN)), file=weights_file())
+    return EncoderTour(**shipped(sorted(SHOWN)))

@@ -3,7 +3,7 @@
 
 /* Weights (L, N, N) from base64: the low bytes of all, then the high ones. They are whole
    parts, 10 000 in a row, less those of the row above; odd numbers are negative. */
-function unpack(text, [L, N]) {
+function readTables(text, [L, N]) {
   const bytes = bytesOf(text);
   const parts = Array(N);
   return Array.from({ length: L }, (_, layer) => {
@@ -36,6 +36,10 @@ function rollOut(layers, share) {
   });
 }
 
+/* The mean over the heads. tables: (h, N, N). */
+const meanOf = (tables) => tables[0].map((row, i) =>
+  row.map((_, j) => tables.reduce((sum, of) => sum + of[i][j], 0) / tables.length));
+
 /* How far the rows of a table are from their mean row: 0 if all are equal, and near 1 if
    they have nothing in common. */
 function rowsApart(table) {
@@ -47,14 +51,13 @@ function rowsApart(table) {
 
 /* The class token as a square, and the image with a cell a patch above it. around: what
    the image stands in. */
-function makeMap(side, picture, around = (svg) => svg) {
+function makeMap(side, around = (svg) => svg) {
   const cell = (i) => draw("rect", { x: i % side, y: Math.floor(i / side), width: 1, height: 1 });
   const cells = Array.from({ length: side * side }, (_, i) => cell(i));
   const rings = ["roll-halo", "roll-ring"].map((name) => draw("rect", { class: name, width: 1, height: 1 }));
+  const image = draw("image", { width: side, height: side, preserveAspectRatio: "none" });
   const svg = draw(
-    "svg", { viewBox: `0 0 ${side} ${side}` },
-    draw("image", { width: side, height: side, preserveAspectRatio: "none", href: picture }),
-    draw("g", { class: "roll-cells" }, ...cells), ...rings,
+    "svg", { viewBox: `0 0 ${side} ${side}` }, image, draw("g", { class: "roll-cells" }, ...cells), ...rings,
   );
   const square = draw("rect", { width: 1, height: 1 });
   const token = draw(
@@ -67,7 +70,7 @@ function makeMap(side, picture, around = (svg) => svg) {
     "figure", { class: "roll-map" }, title, make("div", { class: "roll-class" }, token, words),
     around(svg), make("p", { class: "vit-hint" }, range),
   );
-  return { element, title, svg, token, square, words, range, cells, rings };
+  return { element, title, svg, image, token, square, words, range, cells, rings };
 }
 
 /* What is compared, a column for the layer's attention and one for rollout. */
@@ -94,7 +97,6 @@ function render({ model, el }) {
 
   const picker = make("div", {
     class: "roll-picture", tabindex: 0, role: "application",
-    "aria-label": `${model.get("alt")}, in ${side} rows and ${side} columns of patches`,
     "aria-description": "The arrow keys move the query.",
   });
   const within = (svg) => {
@@ -102,7 +104,11 @@ function render({ model, el }) {
     picker.append(svg);
     return picker;
   };
-  const maps = [makeMap(side, model.get("picture"), within), makeMap(side, model.get("picture"))];
+  const maps = [makeMap(side, within), makeMap(side)];
+  function look(href, alt) {
+    for (const map of maps) map.image.setAttribute("href", href);
+    picker.setAttribute("aria-label", `${alt}, in ${side} rows and ${side} columns of patches`);
+  }
   maps[1].svg.setAttribute("role", "img");
 
   const layer = makeSlider("layer", { min: 0, max: L - 1, step: 1 }, (value) => choose({ layer: value }));
@@ -112,11 +118,56 @@ function render({ model, el }) {
   const named = (words, { element }) => make("div", { class: "roll-named" }, make("span", {}, words), element);
   const identity = makeSwitch("identity in rollout", (on) => choose({ identity: on }));
   const whose = makeChoice("Model", names.map((name) => [name, name]), (name) => choose({ chosen: name }));
+  const models = named("model", whose);
   const shades = makeChoice("Shades", [["zero", "from 0"], ["stretched", "stretched"]], (kind) => {
     choose({ stretched: kind === "stretched" });
   });
   const keys = ["layer", "query", "identity", "chosen", "stretched"];
-  const reset = makeReset(model, keys, () => { patch = Math.floor((N - 1) / 2) + 1; });
+  const reset = makeReset(model, keys, () => {
+    patch = Math.floor((N - 1) / 2) + 1;
+    showGiven();
+  });
+
+  // An image of the reader's own goes through the model of the first name.
+  const vit = model.get("vit");
+  const status = make("p", { class: "vit-hint", role: "alert" });
+  const fetched = makeWeights(model, (words) => { status.textContent = words; });
+  let own = null; // its layers (L, N, N)
+  let taken = 0; // how often an image was chosen
+  function showGiven() {
+    taken += 1;
+    own = null;
+    status.textContent = "";
+    look(model.get("picture"), model.get("alt"));
+  }
+  async function showOwn(bytes) {
+    taken += 1;
+    const before = taken;
+    const { sizes, mean, std, negative } = vit;
+    const { image_size: S, in_channels: C } = sizes;
+    const image = Float64Array.from(bytes, (byte, i) => {
+      const c = Math.floor(i / (S * S));
+      return (byte / 255 - mean[c]) / std[c];
+    });
+    try {
+      const weights = await fetched.get();
+      const layers = [];
+      for await (const pass of sliced(run(image, sizes, weights))) if (pass?.attention) layers.push(meanOf(pass.attention));
+      if (before !== taken) return;
+      own = layers;
+      status.textContent = "";
+      const seen = negative ? bytes.map((byte) => 255 - byte) : bytes;
+      const rgb = (i) => [0, 1, 2].map((c) => seen[S * S * (C === 1 ? 0 : c) + i]);
+      look(fadedPicture(rgb, S, S), "an image of your own");
+      update();
+    } catch (problem) {
+      console.error(problem);
+      if (before === taken) status.textContent = "The weights of the model could not be loaded, so your image cannot be shown. Are you online? Choose it again to try again.";
+    }
+  }
+  const ownButton = vit.sizes
+    ? makeOwnImage(vit.sizes.image_size, vit.sizes.image_size, (rgb) => showOwn(imageOf(rgb, vit.sizes, vit.negative)))
+    : "";
   const table = makeComparison({
     most: "largest, of the patches", place: "its row, column", own: "own share", apart: "rows differ by",
   });
@@ -130,20 +181,26 @@ function render({ model, el }) {
     make(
       "div", { class: "vit-right" },
       makeControls(
-        layer.element, named("query", asks), named("model", whose), named("shades", shades),
-        identity.element, reset,
+        layer.element, named("query", asks), models, named("shades", shades),
+        identity.element, ownButton, reset,
       ),
+      status,
       table.element, live.element,
       make("p", { class: "vit-hint" }, `Even weights are ${(1 / N).toFixed(3)} for each of ${N} tokens. Own share: what the query gets from itself. Rows differ by 0 where all queries get the same, by nearly 1 where they have nothing in common.`),
     ),
   );
 
-  const layersOf = {}, tables = {}; // by name; by name and identity
+  const layersOf = makeParts(model.get("maps"), (text) => readTables(text, [L, N]), () => update(), (name) => {
+    put(model, { chosen: shown });
+    status.textContent = `“${name}” could not be loaded.`;
+  });
+  let shown; // the name of what is on the maps
+  const rolled = new Map(); // layers → by share
   function tablesOf(name, share) {
-    const key = `${share} ${name}`;
-    layersOf[name] ??= unpack(model.get("maps")[name], [L, N]);
-    tables[key] ??= rollOut(layersOf[name], share);
-    return [layersOf[name], tables[key]];
+    const layers = own ?? layersOf(name);
+    if (!layers) return null;
+    if (!rolled.has(layers)) rolled.set(layers, {});
+    return [layers, rolled.get(layers)[share] ??= rollOut(layers, share)];
   }
   const apart = new Map();
   const rowsApartOf = (found) => {
@@ -178,7 +235,12 @@ function render({ model, el }) {
   function update() {
     const [at, query, on, name, stretched] = keys.map((key) => model.get(key));
     if (query) patch = query;
-    const found = tablesOf(name, on ? 0.5 : 0).map((all) => all[at]);
+    whose.show(name);
+    const tables = tablesOf(name, on ? 0.5 : 0);
+    if (!tables) return;
+    if (shown !== name) status.textContent = "";
+    shown = name;
+    const found = tables.map((all) => all[at]);
     const who = query ? `the patch at ${place(query)}` : "the class token";
     maps[0].title.textContent = `Attention, layer ${at}`;
     maps[1].title.textContent = at ? `Rollout, layers 0–${at}` : "Rollout, layer 0";
@@ -194,10 +256,10 @@ function render({ model, el }) {
     layer.show(at, String(at));
     asks.show(query ? "patch" : "token");
     identity.show(on);
-    whose.show(name);
+    models.hidden = own !== null;
     shades.show(stretched ? "stretched" : "zero");
     live.say(
-      `${name}, layer ${at}, asked by ${who}. Attention: at most ${said[0]}.` +
+      `${own ? "Your own image" : name}, layer ${at}, asked by ${who}. Attention: at most ${said[0]}.` +
         ` Rollout ${on ? "with" : "without"} the identity: at most ${said[1]}.`,
     );
   }
@@ -216,9 +278,11 @@ function render({ model, el }) {
     const column = Math.max(0, Math.min(side - 1, (from % side) + right));
     choose({ query: 1 + side * row + column });
   });
+  showGiven();
   el.append(root);
-  return follow(model, keys, update);
+  const end = follow(model, keys, update);
+  return () => { taken += 1; fetched.stop(); end(); };
 }
 
-export { rollOut, rowsApart, unpack };
+export { readTables, rollOut, rowsApart };
 export default { render };

@@ -1,17 +1,6 @@
 /* Front end of AttentionExplorer: the reader chooses a patch of a photograph, and the
    attention weights of that query are laid over the picture. */
 
-/* A page keeps what it does not show at first in scripts, which load from a disk too. */
-const isAddress = (text) => text.endsWith(".js"); // no base64 does
-async function load(address) {
-  const script = make("script", { src: address });
-  await new Promise((loaded, failed) => {
-    Object.assign(script, { onload: loaded, onerror: failed });
-    document.head.append(script);
-  });
-  return script.part;
-}
-
 /* Two tables of n rows from whole numbers: see `whole_numbers` in the Python file. */
 function readPair(text, steps, n) {
   const bytes = bytesOf(text);
@@ -63,15 +52,6 @@ function pairOfTokens(tokens, text, steps, width) {
   }
   const { q, k, width: size, step } = readPair(text, steps, width);
   return { q: through(q, size), k: through(k, size), width, step };
-}
-
-/* In light grey, as `fade` in inputs.py makes it. */
-function faded(rgb, height, width) {
-  const grey = Array.from({ length: height * width }, (_, i) => {
-    const [red, green, blue] = rgb.subarray(3 * i, 3 * i + 3);
-    return 0.4 + (0.6 * (0.299 * red + 0.587 * green + 0.114 * blue)) / 255;
-  });
-  return toPicture([...grey, ...grey, ...grey], height, width);
 }
 
 /* The products of one query with all keys. */
@@ -164,33 +144,18 @@ function render({ model, el }) {
   const n = rows * columns;
   let pointed = null; // the patch under the mouse, shown until the mouse leaves
   let shown; // the label of the weights on the picture
-  let pairs = {}; // label → its queries and keys, once they are read
 
-  let tokens = null; // of an image of the reader's own
-
-  /* The queries and keys of a label, or nothing while they are on their way. */
-  function pairOf(label) {
-    if (label in pairs) return pairs[label];
-    const [from, steps] = tokens ? ["layers", "layer_steps"] : ["parts", "steps"];
-    const text = model.get(from)[label];
-    const into = pairs; // another image may come before this is there
-    const read = (found) => into[label] = tokens
-      ? pairOfTokens(tokens, found, model.get(steps)[label], Math.round(model.get("scale")[label] ** -2))
-      : readPair(found, model.get(steps)[label], n);
-    if (!isAddress(text)) return read(text);
-    pairs[label] = null;
-    load(text).then((found) => {
-      if (into !== pairs) return;
-      read(found);
-      update();
-    }, () => {
-      delete into[label]; // a second choice tries again
-      if (into !== pairs) return;
-      put(model, { label: shown });
-      fault.textContent = `“${label}” could not be loaded.`;
-    });
-    return null;
-  }
+  const failed = (label) => {
+    put(model, { label: shown });
+    fault.textContent = `“${label}” could not be loaded.`;
+  };
+  const ofGiven = makeParts(model.get("parts"),
+    (text, label) => readPair(text, model.get("steps")[label], n), () => update(), failed);
+  const ofOwn = (tokens) => makeParts(model.get("layers"), (text, label) => {
+    const width = Math.round(model.get("scale")[label] ** -2);
+    return pairOfTokens(tokens, text, model.get("layer_steps")[label], width);
+  }, () => update(), failed);
+  let pairOf = ofGiven; // label → queries and keys of what is shown
 
   function choose(values) {
     pointed = null;
@@ -218,15 +183,16 @@ function render({ model, el }) {
   );
   const fault = make("span", { class: "vit-hint", role: "alert" });
   const keys = ["query", "label", "scaled"];
-  function look(at, picture_, alt) {
-    [tokens, pairs] = [at, {}];
-    picture.show(picture_, alt);
+  function look(pairs, href, alt) {
+    pairOf = pairs;
+    picture.show(href, alt);
     update();
   }
-  const given = () => look(null, model.get("picture"), model.get("alt"));
+  const given = () => look(ofGiven, model.get("picture"), model.get("alt"));
   const pixels = model.get("pixels");
   const own = makeOwnImage(...pixels, (rgb) => look(
-    tokensOf(rgb, pixels, [rows, columns]), faded(rgb, ...pixels), "an image of your own",
+    ofOwn(tokensOf(rgb, pixels, [rows, columns])),
+    fadedPicture((i) => rgb.subarray(3 * i, 3 * i + 3), ...pixels), "an image of your own",
   ));
   const takesOwn = Object.keys(model.get("layers")).length > 0;
   const root = makeFigure(

@@ -49,12 +49,13 @@ class AttentionExplorer(anywidget.AnyWidget):
     alt = traitlets.Unicode().tag(sync=True)
     grid = traitlets.List().tag(sync=True)
     ramp = traitlets.List().tag(sync=True)
-    parts = traitlets.Dict().tag(sync=True)  # label → text; a page loads one at a time
+    parts = traitlets.Dict().tag(sync=True)  # label → text
     steps = traitlets.Dict().tag(sync=True)  # label → what the whole numbers count
     scale = traitlets.Dict().tag(sync=True)  # label → 1 / √D_h
     layers = traitlets.Dict().tag(sync=True)  # label → text, "" where there is no layer
     layer_steps = traitlets.Dict().tag(sync=True)
     pixels = traitlets.List().tag(sync=True)  # height and width of an own image
+    later = traitlets.Dict({"parts": "label", "layers": ""}).tag(sync=True)
     query = traitlets.List().tag(sync=True)
     labels = traitlets.List().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)

@@ -190,6 +190,32 @@ function put(model, values) {
   model.save_changes();
 }
 
+/* What stands in a table of texts, by name; null while it is on its way. Of what it does
+   not show at first a page keeps the address of a script, which loads from a disk too.
+   came: is called when something has come, failed: when it does not. */
+function makeParts(texts, read, came, failed) {
+  const found = {};
+  return (name) => {
+    if (name in found) return found[name];
+    const text = texts[name];
+    if (!text.endsWith(".js")) return found[name] = read(text, name); // no base64 does
+    found[name] = null;
+    loadPart(text).then((part) => { found[name] = read(part, name); came(); }, () => {
+      delete found[name]; // a second choice tries again
+      failed(name);
+    });
+    return null;
+  };
+}
+async function loadPart(address) {
+  const script = make("script", { src: address });
+  await new Promise((loaded, failed) => {
+    Object.assign(script, { onload: loaded, onerror: failed });
+    document.head.append(script);
+  });
+  return script.part;
+}
+
 /* Pixels as the model keeps them, red, green and blue of pixel after pixel: as text, and
    as numbers from 0 to 1 in the order of a tensor (C, H, W). */
 const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -211,6 +237,16 @@ function toPicture(image, height, width) {
   }
   context.putImageData(data, 0, 0);
   return canvas.toDataURL();
+}
+
+/* The address of a picture in light grey, on which a colour can be laid: see `fade` in
+   inputs.py. rgb: a function from a pixel's number to its bytes. */
+function fadedPicture(rgb, height, width) {
+  const grey = Array.from({ length: height * width }, (_, i) => {
+    const [red, green, blue] = rgb(i);
+    return 0.4 + (0.6 * (0.299 * red + 0.587 * green + 0.114 * blue)) / 255;
+  });
+  return toPicture([...grey, ...grey, ...grey], height, width);
 }
 
 /* Numbers. */

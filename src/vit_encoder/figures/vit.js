@@ -207,3 +207,23 @@ async function fetchBytes(url) {
   if (!answer.ok) throw new Error(`${url}: ${answer.status}`);
   return answer.arrayBuffer();
 }
+
+/* The weights of a figure that gets them when it needs them. say: tells what it waits for. */
+function makeWeights(model, say) {
+  let stop = () => {};
+  return {
+    async get() {
+      if (!model.get("weights")) { // Python gives them when it is asked
+        say("The notebook is asked for the weights. If nothing comes, run the cell again.");
+        await new Promise((given) => {
+          const heard = () => { stop(); given(); };
+          stop = () => model.off("change:weights", heard);
+          model.on("change:weights", heard);
+          put(model, { asked: true });
+        });
+      } else say("Loading the weights of the model …");
+      return load(model.get("weights"));
+    },
+    stop: () => stop(),
+  };
+}
