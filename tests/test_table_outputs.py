@@ -1,9 +1,13 @@
-"""What cells print: no columns, which break on a phone and read badly aloud."""
+"""What cells show: no printed columns, which break on a phone; pictures that fit one."""
 
 import re
+from base64 import b64decode
+from io import BytesIO
 
 import nbformat
 import pytest
+from matplotlib import rc_params_from_file
+from PIL import Image
 
 from address import ROOT
 
@@ -12,6 +16,7 @@ NOTEBOOKS = [
     for folder in ("chapters", "solutions")
     for path in sorted((ROOT / folder).glob("*.ipynb"))
 ]
+STYLE = ROOT / "src" / "vit_encoder" / "figures" / "course.mplstyle"
 CODE = re.compile(r"[-+ ] {3}|tensor\(| *\[")  # a line of a diff or of a tensor
 
 
@@ -71,3 +76,27 @@ def test_no_output_is_printed_in_columns(path):
         if output.output_type == "stream" and in_columns(output.text)
     ]
     assert not printed, "\n".join(printed)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_word_is_padded_to_a_width(path):
+    """That makes columns, even of two lines."""
+    cells = nbformat.read(path, as_version=4).cells
+    lines = [
+        line for c in cells if c.cell_type == "code" for line in c.source.split("\n")
+    ]
+    padded = re.compile(r"""print\(f["'].*\{[^{}]*:[<>^]?\d+[sd]?\}""")
+    assert [line for line in lines if padded.search(line)] == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_pictures_are_as_narrow_as_the_course_s_style(path):
+    """Else their text is too small on a phone."""
+    style = rc_params_from_file(STYLE, use_default_template=False)
+    most = 1.03 * style["figure.figsize"][0] * style["figure.dpi"]
+    for cell in nbformat.read(path, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            picture = output.get("data", {}).get("image/png")
+            if picture:
+                width, _ = Image.open(BytesIO(b64decode(picture))).size
+                assert width <= most, cell.source.split("\n")[0]
