@@ -1,4 +1,4 @@
-"""What cells show: no printed columns, which break on a phone; pictures that fit one."""
+"""What cells show: no printed columns, which break on a phone; no wide pictures."""
 
 import re
 from base64 import b64decode
