@@ -293,7 +293,7 @@ def further_table(measured: dict) -> str:
         "tensors",
         "kept",
     )
-    return table(header, lines)
+    return table(header, lines, words=2)
 
 
 def course_table(measured: dict) -> str:

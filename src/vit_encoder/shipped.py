@@ -1,7 +1,6 @@
 """Pictures and weights that ship with the package, checked when they are read."""
 
 import hashlib
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,8 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "data"
 
 
-def shipped(name: str) -> bytes:
-    """The content of a file of the package's data, just as it was published.
+def shipped(name: str) -> Path:
+    """Where a file of the package's data is; it is just as it was published.
 
     Raises ValueError that names the file and the cure, if it is not there, damaged or
     another file.
@@ -24,8 +23,7 @@ def shipped(name: str) -> bytes:
         lines = (FOLDER / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
         listed = [line.split() for line in lines if not line.startswith("#")]
         (wanted,) = [checksum for checksum, other in listed if other == name]
-        content = file.read_bytes()
-        found = hashlib.sha256(content).hexdigest()
+        found = hashlib.sha256(file.read_bytes()).hexdigest()
         if found != wanted:
             raise ValueError(f"SHA-256 {wanted[:12]}… was expected, got {found[:12]}…")
     except (OSError, ValueError) as error:
@@ -33,7 +31,7 @@ def shipped(name: str) -> bytes:
             f"expected data of the course in {file}: {error}. "
             "Install the package vit_encoder again."
         ) from error
-    return content
+    return file
 
 
 def shipped_weights(name: str) -> dict[str, Tensor]:
@@ -41,9 +39,9 @@ def shipped_weights(name: str) -> dict[str, Tensor]:
 
     Raises ValueError, as `shipped` does.
     """
-    from safetensors.torch import load
+    from safetensors.torch import load_file
 
-    return load(shipped(name))
+    return load_file(shipped(name))
 
 
 def shipped_pixels(name: str) -> "np.ndarray":
@@ -54,5 +52,5 @@ def shipped_pixels(name: str) -> "np.ndarray":
     import numpy as np
     from PIL import Image
 
-    with Image.open(BytesIO(shipped(name))) as picture:
+    with Image.open(shipped(name)) as picture:
         return np.array(picture)

@@ -1,13 +1,12 @@
 """Real pictures and real trained weights. README.md has sources and licences."""
 
 import json
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from vit_encoder.shipped import FOLDER, shipped, shipped_pixels, shipped_weights
+from vit_encoder.shipped import shipped, shipped_pixels, shipped_weights
 
 if TYPE_CHECKING:
     from vit_encoder.encoder import Encoder
@@ -39,7 +38,7 @@ def photo(file: Path | str | None = None) -> Tensor:
 
     broken = OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError
     try:
-        source = BytesIO(shipped("photo.png")) if file is None else file
+        source = shipped("photo.png") if file is None else file
         with Image.open(source) as image:
             upright = ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError as error:
@@ -183,7 +182,7 @@ def read_line(features: Tensor) -> str:
     name = "text_encoder.safetensors"
     stored = shipped_weights(name)
     weight, bias = (stored[f"head.{k}"] for k in ("weight", "bias"))
-    with safe_open(FOLDER / name, "pt") as opened:
+    with safe_open(shipped(name), "pt") as opened:
         characters = json.loads(opened.metadata()["characters"])
     rows = rows.detach().to("cpu", weight.dtype)
     best = (rows @ weight.T + bias).argmax(-1).tolist()
