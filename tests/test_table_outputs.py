@@ -100,3 +100,12 @@ def test_pictures_are_as_narrow_as_the_course_s_style(path):
             if picture:
                 width, _ = Image.open(BytesIO(b64decode(picture))).size
                 assert width <= most, cell.source.split("\n")[0]
+
+
+def test_no_text_of_a_picture_is_small():
+    """Ten points of a picture 5.2 inches wide are eight pixels on a phone."""
+    sources = [*STYLE.parent.rglob("*.py"), *(ROOT / "chapters").glob("*.md")]
+    sources += (ROOT / "solutions").glob("*.md")
+    small = re.compile(r"\b(?:font)?size=([0-9](?:\.\d+)?)(?=[,)])")
+    found = [(p.name, m[0]) for p in sources for m in small.finditer(p.read_text())]
+    assert found == []

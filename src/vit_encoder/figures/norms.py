@@ -38,7 +38,7 @@ def show_spreads(spreads: dict[str, list[torch.Tensor]], places: list[str]) -> F
     ax.set_yscale("log")
     ax.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
     ax.minorticks_off()
-    ax.set_xticks(range(len(places)), places, fontsize=9)
+    ax.set_xticks(range(len(places)), places)
     ax.set(xlabel="norm", ylabel="spread of a token")
     ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1)
     return fig

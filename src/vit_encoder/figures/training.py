@@ -11,7 +11,7 @@ from vit_encoder.training_runs import Ablation
 
 
 def show_guesses(
-    images: torch.Tensor, titles: list[str], wrong: list[bool], columns: int = 6
+    images: torch.Tensor, titles: list[str], wrong: list[bool], columns: int = 3
 ) -> Figure:
     """Images in rows, each under what was guessed; a wrong guess is bold and coloured.
 
@@ -34,7 +34,7 @@ def show_guesses(
     ):
         ax.imshow(image[0].cpu().numpy(), cmap="gray", vmin=0, vmax=1)
         style = {"color": WRONG, "weight": "bold"} if is_wrong else {}
-        ax.set_title(title, fontsize=9, pad=3, **style)
+        ax.set_title(title, pad=3, **style)
     return fig
 
 
@@ -56,7 +56,8 @@ def show_confusion(counts: torch.Tensor, classes: tuple[str, ...]) -> Figure:
             share = round(100 * shares[row, column].item())
             if share:
                 ink = "black" if share > 50 else "white"
-                ax.text(column, row, share, ha="center", va="center", size=9, color=ink)
+                at = {"ha": "center", "va": "center"}
+                ax.text(column, row, share, size=10, color=ink, **at)
     ax.set_xticks(range(num_classes), classes, rotation=50, ha="right")
     ax.set_yticks(range(num_classes), classes)
     ax.set(xlabel="guessed", ylabel="true class")
