@@ -612,3 +612,14 @@ def test_what_the_course_s_figures_load_later_is_small():
     assert len(files) >= 4  # of the photograph in 02, and of the rollout in 10
     packed = {file.name: len(gzip.compress(file.read_bytes())) for file in files}
     assert {name: size for name, size in packed.items() if size > 40 * 1024} == {}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_title_of_a_box_fills_its_width(width, visit):
+    tab = visit("book/misreadings.html", viewport={"width": width, "height": 800})
+    widths = tab.locator(".admonition > .admonition-title").evaluate_all(
+        "titles => titles.map(title => [title.getBoundingClientRect().width,"
+        " title.parentElement.clientWidth])"
+    )
+    assert len(widths) > 40
+    assert {title - box for title, box in widths} == {0}
