@@ -102,6 +102,17 @@ def test_pictures_are_as_narrow_as_the_course_s_style(path):
                 assert width <= most, cell.source.split("\n")[0]
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_prints_a_diff_prints_nothing_else(path):
+    """A page colours an output that is a diff."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            lines = output.get("text", "").splitlines()
+            if any(re.match("[-+] {3}", line) for line in lines):
+                others = [line for line in lines if not re.match("$|[-+ ]", line)]
+                assert others == []
+
+
 def test_no_text_of_a_picture_is_small():
     """Ten points of a picture 5.2 inches wide are eight pixels on a phone."""
     sources = [*STYLE.parent.rglob("*.py"), *(ROOT / "chapters").glob("*.md")]
