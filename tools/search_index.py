@@ -37,6 +37,7 @@ OPTIONS = (
 NO_TEXT = {"404", "genindex", "search"}
 # Where a word means the same in several places, what teaches it comes first.
 TEACHING, NOTES = 3, 0.5
+TERM = 10  # bold: where a chapter says what a word means
 BEGINNING = 4  # letters; Pagefind itself is content with the first one
 WORD = re.compile(rf"[^\W\d]{{{BEGINNING},}}")
 
@@ -80,6 +81,8 @@ def searchable(page: str, name: str) -> str:
     page = FORMULA.sub(lambda found: typed(ElementTree.fromstring(found[0])), page)
     page = SECTION.sub(r'<section>\2<\3 id="\1">', page)
     weight = TEACHING if name.startswith("chapters/") else NOTES
+    if weight == TEACHING:
+        page = page.replace("<strong>", f'<strong data-pagefind-weight="{TERM}">')
     body = '<article id="furo-main-content"'
     return page.replace(body, f'{body} data-pagefind-weight="{weight}"', 1)
 
