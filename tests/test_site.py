@@ -626,3 +626,28 @@ def test_the_title_of_a_box_fills_its_width(width, visit):
     )
     assert len(widths) > 40
     assert {title - box for title, box in widths} == {0}
+
+
+SCROLLS_UNSEEN = """[...document.querySelectorAll("article *")].filter(e =>
+    e.scrollWidth > e.clientWidth + 1
+    && ["auto", "scroll"].includes(getComputedStyle(e).overflowX)
+    && e.getBoundingClientRect().height > 0
+    && getComputedStyle(e).maskImage === "none"
+    && !e.closest(".katex, .math-wrapper")
+).map(e => `${e.className}: ${e.innerText.slice(0, 60)}`)"""
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_what_scrolls_on_a_phone_fades_at_the_edge(page, visit):
+    tab = visit(page, viewport={"width": WIDTHS[0], "height": 800})
+    assert tab.evaluate(SCROLLS_UNSEEN) == []
+
+
+def test_rows_of_a_tensor_and_lines_of_a_diff_stay_whole(visit):
+    tab = visit(CHAPTER, viewport={"width": WIDTHS[0], "height": 800})
+    for kind in ("lined-up", "highlight-diff"):
+        kept = tab.locator(f".output.{kind} pre").evaluate_all(
+            "all => all.map(pre => getComputedStyle(pre).whiteSpace)"
+        )
+        assert kept
+        assert {*kept} == {"pre"}

@@ -142,11 +142,18 @@ def put_setup_cell(app: Sphinx, docname: str, source: list[str]) -> None:
 def colour_diffs(_app: Sphinx, doctree: nodes.document) -> None:
     """What a cell prints of a wrong version is a diff, and coloured as one.
 
-    A diff takes lines away and adds some. What has minus signs alone may be numbers.
+    A diff takes lines away or adds some. Numbers may begin with a sign, too, but no
+    space stands behind it.
     """
     for block in doctree.findall(nodes.literal_block):
-        marks = {line[:1] for line in block.astext().splitlines()}
-        if "stream" in block["classes"] and {*"-+"} <= marks <= {*" -+", ""}:
+        lines = block.astext().splitlines()
+        changed = [line for line in lines if line[:1] in ("-", "+")]
+        same = [line for line in lines if line not in changed]
+        if (
+            "stream" in block["classes"]
+            and any(line[1:2] == " " for line in changed)
+            and all(line[:1] in ("", " ") for line in same)
+        ):
             block["language"] = "diff"
 
 

@@ -201,6 +201,17 @@ def colour_code(_: Site, html: str) -> tuple[str, int]:
     return PRINTED_CODE.subn(coloured, html)
 
 
+PRINTED_TENSOR = re.compile(
+    r'(<div class="output (?:stream|text_plain))( highlight-myst-ansi notranslate">'
+    r'<div class="highlight"><pre[^>]*><span></span>(?:tensor\(|\[)\[.*\n)'
+)
+
+
+def line_up(_: Site, html: str) -> tuple[str, int]:
+    """Keep the rows of a tensor that a cell prints, in which places are counted."""
+    return PRINTED_TENSOR.subn(r"\1 lined-up\2", html)
+
+
 # What is no text of a page, or must stay as it is; then all other tags.
 NO_TEXT = re.compile(
     r"(<(pre|code|script|style|svg|math|title|textarea)\b.*?</\2>|<[^>]+>)", re.DOTALL
@@ -239,6 +250,35 @@ def join_styles(site: Site, html: str) -> tuple[str, int]:
     tag = f'\n    <link rel="stylesheet" href="{links[0][1]}{joined}">'
     start = links[0].start()
     return html[:start] + tag + STYLE_LINK.sub("", html[start:]), len(links)
+
+
+CODE_WORD = re.compile(r'<span class="pre">([^<]+)</span>')
+OPTION = re.compile(r"--?\w[\w-]*")
+
+
+def break_code(_: Site, html: str) -> tuple[str, int]:
+    """Keep an option of a command whole; a long name ends a line after . / _ or =."""
+
+    def broken(match: re.Match) -> str:
+        word = match[1]
+        if OPTION.fullmatch(word):
+            return f'<span class="pre option">{word}</span>'
+        if len(word) < 16 or "&" in word:
+            return match[0]
+        return f'<span class="pre">{re.sub("(?<=[./_=])(?=.)", "<wbr>", word)}</span>'
+
+    return CODE_WORD.subn(broken, html)
+
+
+PROOF_MARK = re.compile(r'(?<=\S) +(<span class="proof">)')
+
+
+def glue_proofs(_: Site, html: str) -> tuple[str, int]:
+    """A mark stays beside the claim's last word, and close to a comma behind it."""
+    html, count = PROOF_MARK.subn("\N{NO-BREAK SPACE}\\1", html)
+    return re.sub(
+        r'(<span class="proof">(?:(?!</span>).)*</span>) (?=[,;:])', r"\1", html
+    ), count
 
 
 WIDGET_STATE = re.compile(
@@ -397,8 +437,11 @@ RULES = [
     Rule("MyST-NB: what is folded does not say what it proves", name_proofs),
     Rule("MyST-NB: a table beside a plot has the plot's caption too", caption_plots),
     Rule("MyST-NB: code that a cell prints is plain text, wrapped", colour_code),
+    Rule("MyST-NB: the rows of a tensor are wrapped", line_up),
     Rule("browsers: a comma after a formula begins a line", glue_formulas),
     Rule("browsers: a line ends within a number", join_numbers),
+    Rule("browsers: a line ends within an option or a name of code", break_code),
+    Rule("browsers: the mark of a proof begins a line", glue_proofs),
     Rule(
         "sphinxcontrib-katex: the wrapper of an equation has its id already",
         sub(

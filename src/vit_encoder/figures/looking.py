@@ -59,7 +59,7 @@ def show_maps(
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
     for ax, title in zip(axes[0, first:], columns, strict=True):
-        ax.set_title(title, fontsize=10)
+        ax.set_title(title, fontsize=11)
     return fig
 
 

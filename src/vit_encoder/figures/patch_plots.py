@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from vit_encoder.figures.inputs import fade, require_photo
 
@@ -41,10 +42,20 @@ def show_parts(
 
     photo: (C, H, W), values in [0, 1]. masks: bool, each (C, H, W), or (rows, columns)
     for patches, where rows divides H and columns W. A mask with some of the channels
-    shows these alone. pixel: row and column of a pixel to circle in all panels. Raises
-    ValueError for other arguments.
+    shows these alone, and one patch is framed. pixel: row and column of a pixel to
+    circle in all panels. Raises ValueError for other arguments.
     """
     fig = show_images([lit(photo, mask) for mask in masks], titles)
+    for ax, mask in zip(fig.axes, masks, strict=True):
+        if mask.dim() == 2 and mask.sum() == 1:
+            ((row, column),) = mask.nonzero().tolist()
+            high, wide = (
+                s / n for s, n in zip(photo.shape[1:], mask.shape, strict=True)
+            )
+            corner = wide * column - 0.5, high * row - 0.5
+            for colour, width in (("black", 4), ("white", 1.5)):
+                style = {"fill": False, "edgecolor": colour, "linewidth": width}
+                ax.add_patch(Rectangle(corner, wide, high, **style))
     for ax in fig.axes if pixel else ():
         for colour, width in (("black", 3.5), ("white", 1.5)):
             style = {"markerfacecolor": "none", "markeredgecolor": colour}

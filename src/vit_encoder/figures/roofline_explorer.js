@@ -234,7 +234,7 @@ function render({ model, el }) {
   const dim = among("width, D =", DIMS, "dim");
   const fused = makeSwitch("fused attention", (on) => choose({ fused: on }));
   const last = makeSwitch("last block, class token alone", (on) => choose({ last: on }));
-  const precision = makeChoice("Precision", ["fp32", "bf16", "int8 weights"].map((name) => [name, name]), (chosen) => {
+  const precision = makeChoice("Precision", [["fp32", "fp32"], ["bf16", "16 bits"], ["int8 weights", "int8 weights"]], (chosen) => {
     const machine = machines.find(isOn); // with another precision it has another peak
     choose({ precision: chosen, ...(machine ? { peak: peakOf(machine, chosen) } : {}) });
   });
@@ -279,7 +279,7 @@ function render({ model, el }) {
       make(
         "details", { class: "vit-hint" }, make("summary", {}, "What is assumed"),
         make("p", {}, "Operations follow one another, and to start one costs nothing. Each, LayerNorm and GELU too, reads its inputs and weights once and writes its output once; nothing stays in a cache between two. Heads are 64 wide, the MLP 4D."),
-        make("p", {}, "Peaks and bandwidths are those that NVIDIA states, without sparsity or TF32, with one peak for all FLOPs; the laptop is an example. The T4 has fp16 in place of bf16, and weights in int8 are multiplied as bf16. The share of the peak counts matrix products alone."),
+        make("p", {}, "Peaks and bandwidths are those that NVIDIA states, without sparsity or TF32, with one peak for all FLOPs; the laptop is an example. 16 bits are bf16, on the T4 fp16; weights in int8 are multiplied in 16 bits. The share of the peak counts matrix products alone."),
       ),
     ),
   );

@@ -31,7 +31,7 @@ def show_ring(ranks: int) -> Figure:
                 weight = "bold" if count == ranks else "normal"
                 ax.text(k, r, count, ha="center", va="center", weight=weight)
         ax.set(xticks=[], yticks=[])
-        ax.set_title(f"round {number}" if number else "start", size=10)
+        ax.set_title(f"round {number}" if number else "start")
     for ax in axes[:, 0]:
         ax.set_yticks(range(ranks), names)
     return fig

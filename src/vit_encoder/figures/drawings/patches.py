@@ -175,7 +175,7 @@ def row_frames() -> list[str]:
 
 def arrows() -> list[str]:
     """From the image to its patches in rows, and from these to the product with E."""
-    x, y, up = PATCHES + 8, FIRST + CELL * COUNT / 2 - 1, TOKENS + 26
+    x, y, up = PATCHES + 8, FIRST + CELL * (SHOWN + 0.5) - 1, TOKENS + 26
     return [
         arrow([(x, corner(COLUMNS)[1] + 64), (x, FIRST - 6)]),
         arrow([(PATCHES + 4 * CELL + 4, y), (EMBEDDED - 6, y)]),
@@ -202,7 +202,7 @@ def labels() -> list[str]:
         (POSITIONS + 26, sub("E", "pos"), "positions", "(N, D)"),
         (TOKENS + 26, sub("z", "0"), "tokens", "(N, D)"),
     )
-    middle = FIRST + CELL * COUNT / 2 + 5
+    middle = FIRST + CELL * (SHOWN + 0.5) + 5
     return [
         text("image, 4 × 4 pixels", IMAGE_X, 18, "start", bold=True),
         text("P = 2", 190, 60, "start"),
@@ -220,7 +220,7 @@ def labels() -> list[str]:
         text("class token", EMBEDDED - 10, TOP + 13, "end"),
         text("E", (PATCHES + 4 * CELL + EMBEDDED) / 2, middle - 13, bold=True),
         text("+", 184, middle, size=18),
-        text("=", 258, middle, size=18),
+        text("=", 258, middle - 1, size=14),
         *(text(symbol, x, low, bold=True) for x, symbol, _, _ in columns),
         *(text(name, x, low + 16) for x, _, name, _ in columns),
         *(text(shape, x, low + 31, size=11) for x, *_, shape in columns),
