@@ -160,7 +160,7 @@ def labels() -> list[str]:
 
 def table(steps: dict[str, tuple[list[float], list[float]]]) -> list[str]:
     """The numbers of the steps, one row a token."""
-    columns = [(50, 25), (161, 42), (287, 42)]  # the middle of each, and its step
+    columns = [(54, 24), (158, 39), (278, 40)]  # the middle of each, and its step
     heads = ("token x", "1: x − μ", "2: (x − μ) / σ")
     top = CENTRE[1] + 106
     cells = [
