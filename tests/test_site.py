@@ -25,6 +25,13 @@ CHAPTER = "chapters/02_self_attention.html"
 EXERCISE = "exercises/02_self_attention.html"
 CHAPTERS = [p for p in PAGES if p.startswith("chapters/")]
 WIDTHS = (360, 1280)  # pixels, of a phone and of a desktop
+WORDS_CUT = """[...document.querySelectorAll("article svg text")].filter(words => {
+    const inner = words.getBoundingClientRect();
+    const outer = words.ownerSVGElement.getBoundingClientRect();
+    return inner.width && getComputedStyle(words.ownerSVGElement).overflow !== "visible"
+        && (inner.left < outer.left - 1 || inner.right > outer.right + 1
+            || inner.top < outer.top - 4 || inner.bottom > outer.bottom + 4);
+}).map(words => words.textContent)"""
 CUT_OFF = """[...document.querySelectorAll("div.math .katex-html")]
     .filter(formula => formula.scrollWidth > formula.clientWidth)
     .map(formula => formula.textContent)"""  # formulas, which end before their number
@@ -85,6 +92,7 @@ def test_page(page, visit):
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert tab.evaluate(CUT_OFF) == []
     assert tab.evaluate(TOO_WIDE) == []
+    assert tab.evaluate(WORDS_CUT) == []
     tab.evaluate(
         """for (const formula of document.querySelectorAll(".katex"))
                formula.replaceWith("formula");

@@ -142,17 +142,17 @@ def put_setup_cell(app: Sphinx, docname: str, source: list[str]) -> None:
 def colour_diffs(_app: Sphinx, doctree: nodes.document) -> None:
     """What a cell prints of a wrong version is a diff, and coloured as one.
 
-    A diff takes lines away or adds some. Numbers may begin with a sign, too, but no
-    space stands behind it.
+    A diff takes lines away and adds some, or begins them with a sign and a space: what
+    has signs alone may be numbers.
     """
     for block in doctree.findall(nodes.literal_block):
         lines = block.astext().splitlines()
-        changed = [line for line in lines if line[:1] in ("-", "+")]
-        same = [line for line in lines if line not in changed]
+        signs = {line[:1] for line in lines}
+        spaced = any(line[:2] in ("- ", "+ ") for line in lines)
         if (
             "stream" in block["classes"]
-            and any(line[1:2] == " " for line in changed)
-            and all(line[:1] in ("", " ") for line in same)
+            and signs <= {*" -+", ""}
+            and (spaced or {*"-+"} <= signs)
         ):
             block["language"] = "diff"
 
