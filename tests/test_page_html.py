@@ -308,6 +308,7 @@ def test_printed_code_is_shown_as_code():
     ("page", "joined"),
     [
         ("<p>All 50 003 of 1 234 567, or 1 000.</p>", 3),
+        ("<p>28 × 28 pixels, 22 % of them, a × b and c %.</p>", 2),
         ("<pre>50 003</pre><p title='50 003'>In 2024 300</p>", 0),
         ("<svg><path d='M10 200 300'/>10 200</svg><p>0.5 300, 1, 2 and 300</p>", 0),
     ],

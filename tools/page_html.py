@@ -219,13 +219,18 @@ NO_TEXT = re.compile(
 THOUSANDS = re.compile(r"(?<![\d.,] )(?<![\d.,])(\d{1,3})((?: \d{3})+)(?!\d)")
 
 
+BESIDE_NUMBERS = re.compile(r"(?<=\d) (?=%)|(?<=\d) × (?=\d)")
+
+
 def join_numbers(_: Site, html: str) -> tuple[str, int]:
-    """Keep a number such as 50 000 on one line."""
+    """Keep 50 000, 28 × 28 and 22 % on one line."""
     pieces, changed, done = [], 0, 0
 
     def join(text: str) -> str:
         nonlocal changed
         text, times = THOUSANDS.subn(lambda m: m[0].replace(" ", "\u00a0"), text)
+        changed += times
+        text, times = BESIDE_NUMBERS.subn(lambda m: m[0].replace(" ", "\u00a0"), text)
         changed += times
         return text
 
