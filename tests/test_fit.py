@@ -25,6 +25,14 @@ def no_bar(monkeypatch):
     monkeypatch.setattr("vit_encoder.fit.tqdm.monitor_interval", 0)
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """As in a terminal, also where the tests were started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def data():
     rng = torch.Generator().manual_seed(0)
