@@ -187,7 +187,7 @@ def end_of_span(html: str, start: int) -> int:
 PRINTED_CODE = re.compile(
     r'(<div class="output (?:stream|text_plain)) highlight-myst-ansi( notranslate">'
     r'<div class="highlight"><pre[^>]*>)<span></span>'
-    r'((?:def|class) \w+[(:][^<]*)(</pre>)'
+    r"((?:def|class) \w+[(:][^<]*)(</pre>)"
 )
 
 
