@@ -31,8 +31,8 @@ from vit_encoder.datasets import fashion_mnist
 from vit_encoder.fit import accuracy, predict
 from vit_encoder.foreign import (
     GARMENTS,
-    GARMENTS_FILE,
     KNOWN,
+    garments_file,
     library_weights,
     only,
 )
@@ -127,7 +127,7 @@ def test_each_trained_vit_has_a_card(name):
     percent = float(re.search(r"\*\*Accuracy\.\*\* ([\d.]+) %", card)[1])
     if name == "garments":  # recorded nowhere else; measured on what ships
         model = VisionTransformer(**GARMENTS).eval()
-        load(model, from_timm(load_file(GARMENTS_FILE)))
+        load(model, from_timm(load_file(garments_file())))
         images = only(fashion_mnist().test, KNOWN)
         found = accuracy(predict(model, images), images.labels)
         assert abs(percent / 100 - found) < 0.02
@@ -342,6 +342,7 @@ READERS = {
     "fashion.safetensors": vit_encoder.data.fashion_vit,
     "fashion_mnist.png": fashion_mnist,
     "fashion_mnist_labels.npy": fashion_mnist,
+    "garments.safetensors": garments_file,
     "libraries.safetensors": lambda: library_weights("timm"),
     "photo.png": photo,
     "self_attention.safetensors": self_attention_weights,
@@ -368,7 +369,7 @@ def test_what_does_not_ship_whole_is_said(monkeypatch, tmp_path, name, harm):
     elif harm:
         damaged.write_bytes(harm((FOLDER / name).read_bytes()))
     monkeypatch.setattr(vit_encoder.shipped, "FOLDER", tmp_path)
-    told = re.escape(name) + ".*Install the package vit_encoder again"
+    told = f"^expected data of the course in .*{re.escape(name)}: .*Install the package"
     with pytest.raises(ValueError, match=told):
         READERS[name]()
 
@@ -378,8 +379,7 @@ def test_every_picture_and_all_weights_have_a_checksum_and_a_reader_above():
     files = {path.name for path in FOLDER.iterdir() if path.suffix in kinds}
     lines = (FOLDER / "SHA256SUMS").read_text().splitlines()
     assert {line.split()[1] for line in lines if not line.startswith("#")} == files
-    # Chapter 09 reads garments.safetensors with safetensors itself.
-    assert set(READERS) == files - {"garments.safetensors"}
+    assert set(READERS) == files
 
 
 def test_a_folder_without_checksums_is_said(monkeypatch, tmp_path):

@@ -107,6 +107,7 @@ def test_a_build_warns_of_it_and_so_fails(tmp_path, monkeypatch, found, warnings
         (["output", "stream"], " x = 1\n\n-y = 2\n+y = 3\n", True),
         (["output", "stream"], "-0.3 and -1.387833 both become -0.114627\n", False),
         (["output", "stream"], "     x = 1\n-     y = 2\n", True),
+        (["output", "stream"], "- one\n- two\n", False),
         (["output", "stream"], "-0.3\n-1.4\n", False),
         (["output", "stream"], "+0.3\n+1.4\n", False),
         (["output", "stream"], "-0.3\n+1.4\nand 2\n", False),

@@ -21,12 +21,12 @@ from vit_encoder.check.real_weights import LORA, POSITIONS, weights_of
 from vit_encoder.data import photo
 from vit_encoder.foreign import (
     GARMENTS,
-    GARMENTS_FILE,
     KNOWN,
     NEW,
     as_timm,
     few,
     garments,
+    garments_file,
     library_positions,
     library_weights,
     suspects,
@@ -363,7 +363,7 @@ def share_right(model, data):
 
 def test_garments_reads_the_known_classes():
     model = VisionTransformer(**GARMENTS).eval()
-    load(model, from_timm(load_file(GARMENTS_FILE)))
+    load(model, from_timm(load_file(garments_file())))
     known, new = garments("test")
     assert share_right(model, known) > 0.9
     assert len(known) + len(new) == 1000
@@ -519,7 +519,7 @@ def test_cells_for_the_hub_compute_what_timm_does(
     monkeypatch.setattr(timm, "create_model", create)
     before, cells = cells_for_the_hub()
     scope = {"device": torch.device("cpu"), "torch": torch}
-    scope |= {"state": load_file(GARMENTS_FILE)}
+    scope |= {"state": load_file(garments_file())}
     scope |= {"training": garments("train")[1], "new": garments("test")[1][:8]}
     exec(compile(before, "before", "exec"), scope)
     drawn, ways = [], []

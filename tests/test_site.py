@@ -29,7 +29,7 @@ WORDS_CUT = """[...document.querySelectorAll("article svg text")].filter(words =
     const inner = words.getBoundingClientRect();
     const outer = words.ownerSVGElement.getBoundingClientRect();
     return inner.width && getComputedStyle(words.ownerSVGElement).overflow !== "visible"
-        && (inner.left < outer.left - 4 || inner.right > outer.right + 4);
+        && (inner.left < outer.left - 1 || inner.right > outer.right + 1);
 }).map(words => words.textContent)"""
 CUT_OFF = """[...document.querySelectorAll("div.math .katex-html")]
     .filter(formula => formula.scrollWidth > formula.clientWidth)

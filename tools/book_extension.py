@@ -142,8 +142,8 @@ def put_setup_cell(app: Sphinx, docname: str, source: list[str]) -> None:
 def colour_diffs(_app: Sphinx, doctree: nodes.document) -> None:
     """What a cell prints of a wrong version is a diff, and coloured as one.
 
-    A diff takes lines away and adds some, or begins them with a sign and a space: what
-    has signs alone may be numbers.
+    A diff takes lines away and adds some. If it has but one sign, a space stands
+    behind that, and lines without a sign beside it: else it may be numbers, or a list.
     """
     for block in doctree.findall(nodes.literal_block):
         lines = block.astext().splitlines()
@@ -152,7 +152,7 @@ def colour_diffs(_app: Sphinx, doctree: nodes.document) -> None:
         if (
             "stream" in block["classes"]
             and signs <= {*" -+", ""}
-            and (spaced or {*"-+"} <= signs)
+            and ({*"-+"} <= signs or (spaced and " " in signs))
         ):
             block["language"] = "diff"
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vit_encoder.shipped import FOLDER, shipped, shipped_pixels
+from vit_encoder.shipped import FOLDER, shipped_file, shipped_pixels
 
 CLASSES = (
     "T-shirt",
@@ -138,7 +138,7 @@ def _splits(folder: Path) -> Splits:
 def _subset() -> Splits:
     """The part that ships: a picture with 100 images in a row, and their labels."""
     pixels = shipped_pixels(SUBSET.name)  # (rows · 28, 100 · 28)
-    labels = np.load(shipped(SUBSET_LABELS.name))
+    labels = np.load(shipped_file(SUBSET_LABELS.name))
     grid = torch.from_numpy(pixels).unflatten(0, (-1, 28)).unflatten(2, (-1, 28))
     images = grid.transpose(1, 2).flatten(0, 1).unsqueeze(1)  # (count, 1, 28, 28)
     labels = torch.from_numpy(labels).long()

@@ -2,16 +2,16 @@
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vit_encoder.datasets import LabelledImages, fashion_mnist
-from vit_encoder.shipped import FOLDER, shipped_weights
+from vit_encoder.shipped import FOLDER, shipped_file, shipped_weights
 from vit_encoder.training import VisionTransformer
 
-GARMENTS_FILE = FOLDER / "garments.safetensors"
 LIBRARIES_FILE = FOLDER / "libraries.safetensors"
 KNOWN = (0, 1, 3, 4, 7, 8)  # T-shirt, trousers, dress, coat, sneaker, bag
 NEW = (2, 5, 6, 9)  # pullover, sandal, shirt, ankle boot
@@ -25,6 +25,14 @@ GARMENTS = {
     "num_heads": 4,
     "mlp_dim": 96,
 }
+
+
+def garments_file() -> Path:
+    """Where the ViT for six classes of garments lies, under timm's names.
+
+    Raises ValueError, as `shipped_file` does.
+    """
+    return shipped_file("garments.safetensors")
 
 
 def only(data: LabelledImages, classes: tuple[int, ...]) -> LabelledImages:

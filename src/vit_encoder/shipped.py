@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "data"
 
 
-def shipped(name: str) -> Path:
+def shipped_file(name: str) -> Path:
     """Where a file of the package's data is; it is just as it was published.
 
     Raises ValueError that names the file and the cure, if it is not there, damaged or
@@ -37,20 +37,20 @@ def shipped(name: str) -> Path:
 def shipped_weights(name: str) -> dict[str, Tensor]:
     """Name → tensor, on the CPU, of a file in the format safetensors.
 
-    Raises ValueError, as `shipped` does.
+    Raises ValueError, as `shipped_file` does.
     """
     from safetensors.torch import load_file
 
-    return load_file(shipped(name))
+    return load_file(shipped_file(name))
 
 
 def shipped_pixels(name: str) -> "np.ndarray":
     """The pixels of a picture: uint8 (H, W), or (H, W, C) where it has colours.
 
-    Raises ValueError, as `shipped` does.
+    Raises ValueError, as `shipped_file` does.
     """
     import numpy as np
     from PIL import Image
 
-    with Image.open(shipped(name)) as picture:
+    with Image.open(shipped_file(name)) as picture:
         return np.array(picture)

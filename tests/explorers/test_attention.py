@@ -227,3 +227,25 @@ def test_a_layer_is_loaded_when_an_own_image_needs_it(visit, tmp_path):
     # Every patch is the mean patch, so that all tokens are alike.
     assert come(tab, torch.full((216,), 1 / 216, dtype=torch.float64))
     assert len([url for url in tab.asked if "widget-part" in url]) == 1
+
+
+def test_an_own_image_whose_layer_does_not_load_is_not_shown(visit, tmp_path):
+    """Not with the weights of another image."""
+    tab = visit("attention", allowed="Failed to load")
+    given, picture = weights(tab), tab.locator(".vit-picture image")
+    shown = picture.get_attribute("href")
+    Image.new("RGB", (30, 20), (200, 10, 10)).save(tmp_path / "own.png")
+    tab.route("**/widget-part*", lambda route: route.abort())
+    choose = tab.locator("input[type=file]")
+    choose.set_input_files(tmp_path / "own.png")
+    tab.get_by_text("“a” could not be loaded.").wait_for()
+    assert picture.get_attribute("href") == shown
+    assert weights(tab).equal(given)
+    tab.unroute("**/widget-part*")
+    choose.set_input_files([])
+    choose.set_input_files(tmp_path / "own.png")
+    tab.get_by_role("application", name="an image of your own").wait_for()
+    assert come(tab, torch.full((216,), 1 / 216, dtype=torch.float64))
+    tab.route("**/widget-part*", lambda route: route.abort())
+    tab.get_by_role("radio", name="b").check()  # which has no layer to load
+    assert picture.get_attribute("href") != shown

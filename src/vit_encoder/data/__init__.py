@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from vit_encoder.shipped import shipped, shipped_pixels, shipped_weights
+from vit_encoder.shipped import shipped_file, shipped_pixels, shipped_weights
 
 if TYPE_CHECKING:
     from vit_encoder.encoder import Encoder
@@ -37,9 +37,9 @@ def photo(file: Path | str | None = None) -> Tensor:
     from PIL import Image, ImageOps
 
     broken = OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError
+    file = shipped_file("photo.png") if file is None else file
     try:
-        source = shipped("photo.png") if file is None else file
-        with Image.open(source) as image:
+        with Image.open(file) as image:
             upright = ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError as error:
         raise FileNotFoundError(
@@ -182,7 +182,7 @@ def read_line(features: Tensor) -> str:
     name = "text_encoder.safetensors"
     stored = shipped_weights(name)
     weight, bias = (stored[f"head.{k}"] for k in ("weight", "bias"))
-    with safe_open(shipped(name), "pt") as opened:
+    with safe_open(shipped_file(name), "pt") as opened:
         characters = json.loads(opened.metadata()["characters"])
     rows = rows.detach().to("cpu", weight.dtype)
     best = (rows @ weight.T + bias).argmax(-1).tolist()

@@ -65,7 +65,7 @@ function throwDropout(numbers, p, times, before = null, random = Math.random) {
 }
 
 const WIDTH = 400, HEIGHT = 250; // of the plot, in its own units
-const LEFT = 34, WHOLE = LEFT + WIDTH + 8; // with the numbers at its edges
+const LEFT = 38, WHOLE = LEFT + WIDTH + 8; // with the numbers at its edges
 
 function makePlot() {
   const axes = draw("path", { class: "act-axes" });

@@ -221,11 +221,7 @@ function render({ model, el }) {
   }
 
   function normalized() {
-    const [mean, std] = [model.get("mean"), model.get("std")];
-    return Float64Array.from(pixels, (byte, i) => {
-      const c = Math.floor(i / (S * S));
-      return (byte / 255 - mean[c]) / std[c];
-    });
+    return normalizedImage(pixels, sizes, model.get("mean"), model.get("std"));
   }
 
   // What the reader does.

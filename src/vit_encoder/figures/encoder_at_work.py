@@ -53,17 +53,18 @@ class OfViT(anywidget.AnyWidget):
 class AsksForWeights(anywidget.AnyWidget):
     """A figure that a notebook gives the weights of `_plain` when it asks for them.
 
-    A saved notebook so holds them only if a reader needed them.
+    A saved notebook so holds them only if a reader needed them. `_plain` is None where
+    the figure runs no model.
     """
 
     weights = traitlets.Unicode().tag(sync=True)  # a URL
     file = traitlets.Unicode().tag(sync=True)  # of a book's static folder, with them
     asked = traitlets.Bool(False).tag(sync=True)
-    _plain: VisionTransformer
+    _plain: VisionTransformer | None = None
 
     @traitlets.observe("asked")
     def _send_weights(self, _: object):
-        if self.asked and not self.weights:
+        if self.asked and self._plain and not self.weights:
             self.weights = data_url(packed(self._plain))
 
 

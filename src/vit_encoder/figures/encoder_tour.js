@@ -433,10 +433,7 @@ function render({ model, el }) {
     drawn = "";
     update();
   }
-  const normalized = (i) => Float64Array.from(bytesAt(i), (byte, at) => {
-    const c = Math.floor(at / (S * S));
-    return (byte / 255 - mean[c]) / std[c];
-  });
+  const normalized = (i) => normalizedImage(bytesAt(i), sizes, mean, std);
   const short = ({ x, logits }) => ({ logits, differ: difference(x) });
   const fetched = makeWeights(model, (words) => { status.textContent = words; });
   async function compute() {

@@ -145,10 +145,7 @@ function render({ model, el }) {
     const before = taken;
     const { sizes, mean, std, negative } = vit;
     const { image_size: S, in_channels: C } = sizes;
-    const image = Float64Array.from(bytes, (byte, i) => {
-      const c = Math.floor(i / (S * S));
-      return (byte / 255 - mean[c]) / std[c];
-    });
+    const image = normalizedImage(bytes, sizes, mean, std);
     try {
       const weights = await fetched.get();
       const layers = [];

@@ -91,7 +91,7 @@ class RolloutExplorer(AsksForWeights):
             names=[*means],
             maps={name: as_bytes(mean) for name, mean in means.items()},
             vit=vit,
-            file=file_of(self._plain) if vit else "",
+            file=file_of(self._plain) if self._plain else "",
             layer=depth - 1,
             chosen=next(iter(means)),
         )

@@ -145,17 +145,21 @@ function render({ model, el }) {
   let pointed = null; // the patch under the mouse, shown until the mouse leaves
   let shown; // the label of the weights on the picture
 
+  const missing = (label) => { fault.textContent = `“${label}” could not be loaded.`; };
   const failed = (label) => {
     put(model, { label: shown });
-    fault.textContent = `“${label}” could not be loaded.`;
+    missing(label);
   };
   const ofGiven = makeParts(model.get("parts"),
     (text, label) => readPair(text, model.get("steps")[label], n), () => update(), failed);
   const ofOwn = (tokens) => makeParts(model.get("layers"), (text, label) => {
     const width = Math.round(model.get("scale")[label] ** -2);
     return pairOfTokens(tokens, text, model.get("layer_steps")[label], width);
-  }, () => update(), failed);
-  let pairOf = ofGiven; // label → queries and keys of what is shown
+  }, () => update(), (label) => {
+    if (seen === given) failed(label);
+    else look(given);
+    missing(label);
+  });
 
   function choose(values) {
     pointed = null;
@@ -183,17 +187,19 @@ function render({ model, el }) {
   );
   const fault = make("span", { class: "vit-hint", role: "alert" });
   const keys = ["query", "label", "scaled"];
-  function look(pairs, href, alt) {
-    pairOf = pairs;
-    picture.show(href, alt);
+  // An image, and for each label its queries and keys.
+  const given = { href: model.get("picture"), alt: model.get("alt"), pairOf: ofGiven };
+  let seen = given;
+  function look(image) {
+    seen = image;
     update();
   }
-  const given = () => look(ofGiven, model.get("picture"), model.get("alt"));
   const pixels = model.get("pixels");
-  const own = makeOwnImage(...pixels, (rgb) => look(
-    ofOwn(tokensOf(rgb, pixels, [rows, columns])),
-    fadedPicture((i) => rgb.subarray(3 * i, 3 * i + 3), ...pixels), "an image of your own",
-  ));
+  const own = makeOwnImage(...pixels, (rgb) => look({
+    href: fadedPicture((i) => rgb.subarray(3 * i, 3 * i + 3), ...pixels),
+    alt: "an image of your own",
+    pairOf: ofOwn(tokensOf(rgb, pixels, [rows, columns])),
+  }));
   const takesOwn = Object.keys(model.get("layers")).length > 0;
   const root = makeFigure(
     "vit-explorer", "Where a patch attends",
@@ -202,7 +208,7 @@ function render({ model, el }) {
       "div", { class: "vit-right" },
       makeControls(
         model.get("labels").length > 1 ? labels.element : "", scaled.element,
-        takesOwn ? own : "", makeReset(model, keys, given), fault,
+        takesOwn ? own : "", makeReset(model, keys, () => look(given)), fault,
       ),
       readout.element, live.element, strip.element,
     ),
@@ -212,11 +218,12 @@ function render({ model, el }) {
     const query = pointed ?? model.get("query");
     const label = model.get("label");
     const scale = model.get("scale")[label];
-    const pair = pairOf(label);
+    const pair = seen.pairOf(label);
     labels.show(label);
     scaled.show(model.get("scaled"));
     if (!pair) return;
     shown = label;
+    picture.show(seen.href, seen.alt); // with its weights, not before
     fault.textContent = "";
     const factor = model.get("scaled") ? scale : 1;
     const scores = scoresOf(pair, query[0] * columns + query[1]);
@@ -273,7 +280,6 @@ function render({ model, el }) {
     });
   });
   el.append(root);
-  picture.show(model.get("picture"), model.get("alt"));
   return follow(model, keys, update);
 }
 

@@ -22,6 +22,14 @@ function imageOf(rgb, { in_channels: C, image_size: S }, negative) {
   return negative && edge > 127 ? bytes.map((byte) => 255 - byte) : bytes;
 }
 
+/* Bytes of C·S·S pixels → (byte / 255 - mean) / std, each channel with its own. */
+function normalizedImage(bytes, { image_size: S }, mean, std) {
+  return Float64Array.from(bytes, (byte, i) => {
+    const c = Math.floor(i / (S * S));
+    return (byte / 255 - mean[c]) / std[c];
+  });
+}
+
 /* (N, in) → (N, out) */
 function linear(x, weight, bias) {
   return x.map((row) => {
@@ -211,16 +219,18 @@ async function fetchBytes(url) {
 /* The weights of a figure that gets them when it needs them. say: tells what it waits for. */
 function makeWeights(model, say) {
   let stop = () => {};
+  let given = null; // once Python has been asked
+  const ask = () => new Promise((come) => {
+    const heard = () => { stop(); come(); };
+    stop = () => model.off("change:weights", heard);
+    model.on("change:weights", heard);
+    put(model, { asked: true });
+  });
   return {
     async get() {
-      if (!model.get("weights")) { // Python gives them when it is asked
+      if (!model.get("weights")) {
         say("The notebook is asked for the weights. If nothing comes, run the cell again.");
-        await new Promise((given) => {
-          const heard = () => { stop(); given(); };
-          stop = () => model.off("change:weights", heard);
-          model.on("change:weights", heard);
-          put(model, { asked: true });
-        });
+        await (given ??= ask());
       } else say("Loading the weights of the model …");
       return load(model.get("weights"));
     },
